@@ -1,0 +1,52 @@
+"""AMASS motion capture as a Human3.6M-compatible 3D joint dataset.
+
+What is named here is the public interface. It is imported when it is first used, because torch takes a second.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from h36m_amass.body_model import load as load_body_model
+    from h36m_amass.builder import build
+    from h36m_amass.export import export_npz
+    from h36m_amass.folding import fold
+    from h36m_amass.packing import pose_joints
+    from h36m_amass.regressor import load as load_regressor
+    from h36m_amass.store import Store
+    from h36m_amass.version import __version__
+
+_HOMES = {
+    "Store": ("store", "Store"),
+    "__version__": ("version", "__version__"),
+    "build": ("builder", "build"),
+    "export_npz": ("export", "export_npz"),
+    "fold": ("folding", "fold"),
+    "load_body_model": ("body_model", "load"),
+    "load_regressor": ("regressor", "load"),
+    "pose_joints": ("packing", "pose_joints"),
+}
+
+__all__ = [
+    "Store",
+    "__version__",
+    "build",
+    "export_npz",
+    "fold",
+    "load_body_model",
+    "load_regressor",
+    "pose_joints",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(f"{__name__}.{module}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
