@@ -1,0 +1,260 @@
+"""SMPL+H (and DMPL) parameters: loaded from ``model.npz`` files and validated here, trusted after.
+
+SMPL: Loper et al., SIGGRAPH Asia 2015. SMPL+H: Romero et al., SIGGRAPH Asia 2017. DMPL: the soft-tissue shape
+space of Dyna and SMPL that AMASS fits (Mahmood et al., ICCV 2019).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from h36m_amass.npz import NpzError, NpzReader
+
+GENDERS = ("female", "male", "neutral")
+SMPLH_PAGE = "https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)"
+DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
+
+
+class BodyModelError(ValueError):
+    """A body model file is missing or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class BodyModel:
+    """One gender's body: everything that linear blend skinning needs, in float64, metres and radians.
+
+    Attributes
+    ----------
+    v_template
+        The mesh at rest.
+    shapedirs
+        Displacement of each vertex a unit of each beta.
+    dmpldirs
+        Displacement of each vertex a unit of each DMPL coefficient; zero columns for a model without DMPLs.
+    posedirs
+        Displacement of each vertex a unit of each entry of ``vec(Rot - I)``, nine row-major entries for each
+        bone but the first.
+    weights
+        Skinning weight of each bone at each vertex.
+    J_regressor
+        Rest position of each bone from the shaped mesh.
+    parents
+        Parent of each bone, -1 for the root, which is bone 0.
+    sha256
+        Digest of the files' content, for provenance.
+    synthetic
+        True if a file says that it was made up (see `h36m_amass.synthetic`).
+    """
+
+    v_template: Float[np.ndarray, "vertices 3"]
+    shapedirs: Float[np.ndarray, "vertices 3 betas"]
+    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]
+    posedirs: Float[np.ndarray, "vertices 3 9*(bones-1)"]
+    weights: Float[np.ndarray, "vertices bones"]
+    J_regressor: Float[np.ndarray, "bones vertices"]
+    parents: Int[np.ndarray, bones]
+    sha256: str
+    synthetic: bool
+
+    @property
+    def num_vertices(self) -> int:
+        return len(self.v_template)
+
+    @property
+    def num_bones(self) -> int:
+        return int(self.weights.shape[1])
+
+    @property
+    def num_betas(self) -> int:
+        return int(self.shapedirs.shape[2])
+
+    @property
+    def num_dmpls(self) -> int:
+        return int(self.dmpldirs.shape[2])
+
+
+def smplh_path(support_dir: Path, gender: str) -> Path:
+    """Where the SMPL+H model of `gender` belongs."""
+    return Path(support_dir) / "body_models" / "smplh" / gender / "model.npz"
+
+
+def dmpl_path(support_dir: Path, gender: str) -> Path:
+    """Where the DMPL model of `gender` belongs."""
+    return Path(support_dir) / "body_models" / "dmpls" / gender / "model.npz"
+
+
+def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8) -> BodyModel:
+    """Load and validate one gender's SMPL+H model, with its DMPLs.
+
+    Parameters
+    ----------
+    support_dir
+        Folder that holds ``body_models/smplh/GENDER/model.npz`` and ``body_models/dmpls/GENDER/model.npz``.
+    gender
+        ``"female"``, ``"male"`` or ``"neutral"``.
+    num_betas
+        How many shape directions to keep, at most; a model with fewer keeps what it has.
+    num_dmpls
+        How many soft-tissue directions to keep; 0 leaves the DMPL file unread.
+
+    Raises
+    ------
+    BodyModelError
+        A file is missing, damaged, or its arrays do not fit each other. The message names the file and, where
+        it is missing, the page it is downloaded from.
+    """
+    if gender not in GENDERS:
+        raise BodyModelError(f"gender {gender!r} has no body model; choose from {', '.join(GENDERS)}")
+    path = smplh_path(support_dir, gender)
+    arrays, synthetic = _read(
+        path,
+        ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table"),
+        f"it is the SMPL+H model ({gender}), downloaded from {SMPLH_PAGE}",
+    )
+    dmpldirs = np.zeros((*arrays["v_template"].shape, 0))
+    digest_of = [path]
+    if num_dmpls > 0:
+        path_of_dmpls = dmpl_path(support_dir, gender)
+        dmpl_arrays, synthetic_dmpls = _read(
+            path_of_dmpls,
+            ("eigvec",),
+            f"it is the DMPL model ({gender}), downloaded from {DMPL_PAGE}; "
+            "to convert without soft tissue, use --no-dmpls",
+        )
+        dmpldirs = _floats(dmpl_arrays["eigvec"], path_of_dmpls, "eigvec")
+        if dmpldirs.ndim != 3 or dmpldirs.shape[:2] != arrays["v_template"].shape:
+            raise BodyModelError(
+                f"{path_of_dmpls}: eigvec has shape {dmpldirs.shape}, but the SMPL+H model has vertices of shape "
+                f"{arrays['v_template'].shape}; download the DMPLs that belong to SMPL+H"
+            )
+        if dmpldirs.shape[2] < num_dmpls:
+            raise BodyModelError(
+                f"{path_of_dmpls}: holds {dmpldirs.shape[2]} DMPLs, {num_dmpls} are needed; download it again"
+            )
+        dmpldirs = dmpldirs[:, :, :num_dmpls]
+        synthetic = synthetic or synthetic_dmpls
+        digest_of.append(path_of_dmpls)
+    v_template, shapedirs, posedirs, weights, j_regressor = (
+        _floats(arrays[name], path, name) for name in ("v_template", "shapedirs", "posedirs", "weights", "J_regressor")
+    )
+    num_vertices, num_bones = _check_shapes(path, v_template, shapedirs, posedirs, weights, j_regressor)
+    parents = _parents(path, arrays["kintree_table"], num_bones)
+    return BodyModel(
+        v_template=v_template,
+        shapedirs=shapedirs[:, :, :num_betas],
+        dmpldirs=dmpldirs,
+        posedirs=posedirs.reshape(num_vertices, 3, 9 * (num_bones - 1)),
+        weights=weights,
+        J_regressor=j_regressor,
+        parents=parents,
+        sha256=file_sha256(digest_of),
+        synthetic=synthetic,
+    )
+
+
+def file_sha256(paths: Iterable[Path]) -> str:
+    """SHA-256 over the content of `paths`, one after another, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with Path(path).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def children_of(parents: Int[np.ndarray, bones]) -> list[list[int]]:
+    """For each bone the bones that hang on it."""
+    children: list[list[int]] = [[] for _ in parents]
+    for bone, parent in enumerate(parents):
+        if parent >= 0:
+            children[parent].append(bone)
+    return children
+
+
+def depths(parents: Int[np.ndarray, bones]) -> Int[np.ndarray, bones]:
+    """Number of ancestors of each bone; -1 for a bone that does not hang on the root (bone 0)."""
+    depth = np.full(len(parents), -1)
+    children = children_of(parents)
+    level, bones = 0, [0]
+    while bones:
+        depth[bones] = level
+        level, bones = level + 1, [child for bone in bones for child in children[bone]]
+    return depth
+
+
+def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> tuple[dict[str, np.ndarray], bool]:
+    if not path.exists():
+        raise BodyModelError(f"{path}: there is no such file; {what_it_is}")
+    try:
+        with NpzReader(path) as npz:
+            missing = [name for name in names if name not in npz]
+            if missing:
+                raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
+            return {name: npz.read(name) for name in names}, "synthetic" in npz
+    except NpzError as error:
+        raise BodyModelError(str(error)) from error
+
+
+def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
+    if array.dtype.kind not in "fiu":
+        raise BodyModelError(f"{path}: {name} holds {array.dtype}, not numbers; download the model again")
+    floats = np.ascontiguousarray(array, dtype=np.float64)
+    if not np.isfinite(floats).all():
+        raise BodyModelError(f"{path}: {name} holds values that are not finite; download the model again")
+    return floats
+
+
+def _check_shapes(
+    path: Path,
+    v_template: np.ndarray,
+    shapedirs: np.ndarray,
+    posedirs: np.ndarray,
+    weights: np.ndarray,
+    j_regressor: np.ndarray,
+) -> tuple[int, int]:
+    """Number of vertices and bones, once all arrays agree about them."""
+    if v_template.ndim != 2 or v_template.shape[1] != 3 or len(v_template) == 0:
+        raise BodyModelError(f"{path}: v_template has shape {v_template.shape}, not (vertices, 3)")
+    if weights.ndim != 2 or weights.shape[1] == 0:
+        raise BodyModelError(f"{path}: weights have shape {weights.shape}, not (vertices, bones)")
+    num_vertices, num_bones = len(v_template), weights.shape[1]
+    expected = {
+        "weights": (weights.shape, (num_vertices, num_bones)),
+        "J_regressor": (j_regressor.shape, (num_bones, num_vertices)),
+        "posedirs": (posedirs.shape, (num_vertices, 3, 9 * (num_bones - 1))),
+        "shapedirs": (shapedirs.shape, (num_vertices, 3, *shapedirs.shape[2:3])),
+    }
+    for name, (shape, wanted) in expected.items():
+        if shape != wanted or len(shape) < 2:
+            raise BodyModelError(
+                f"{path}: {name} has shape {shape}, which does not fit {num_vertices} vertices and {num_bones} "
+                "bones; is this the SMPL+H model?"
+            )
+    if shapedirs.ndim != 3 or shapedirs.shape[2] == 0:
+        raise BodyModelError(f"{path}: shapedirs have shape {shapedirs.shape}, not (vertices, 3, betas)")
+    return num_vertices, num_bones
+
+
+def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.ndarray, bones]:
+    """Parents out of the first row of the file's table, which marks the root with -1 or 2^32 - 1."""
+    if kintree_table.dtype.kind not in "iu" or kintree_table.ndim != 2 or kintree_table.shape[1] != num_bones:
+        raise BodyModelError(
+            f"{path}: kintree_table is {kintree_table.dtype} of shape {kintree_table.shape}, not integers of "
+            f"shape (2, {num_bones})"
+        )
+    parents: np.ndarray = kintree_table[0].astype(np.int64)
+    parents[(parents == 2**32 - 1) | (kintree_table[0] == np.iinfo(np.uint64).max)] = -1
+    if (parents < -1).any() or (parents >= num_bones).any():
+        raise BodyModelError(f"{path}: kintree_table names a parent that is no bone")
+    roots = np.flatnonzero(parents == -1)
+    if roots.tolist() != [0]:
+        raise BodyModelError(f"{path}: kintree_table has its roots at {roots.tolist()}, not one root at bone 0")
+    if (depths(parents) < 0).any():
+        raise BodyModelError(f"{path}: kintree_table has a cycle")
+    return parents

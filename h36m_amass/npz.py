@@ -1,0 +1,189 @@
+"""NumPy's npz and npy files, read without ever unpickling, and in runs of rows where they are long.
+
+``numpy.load`` reads a member whole; a recording of hours is read here a few thousand frames at a time, so that
+memory does not grow with its length. The zip CRC of every member that is read to its end is checked, and a
+header that promises more bytes than the file holds is refused before memory is taken.
+
+Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+
+
+class NpzError(ValueError):
+    """A file is not the npz or npy file it should be."""
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """Shape and type of an array on disk, without its values."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    fortran_order: bool
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_npy(path: Path) -> tuple[np.ndarray, bytes]:
+    """Array of an ``.npy`` file, and whatever bytes follow it.
+
+    Raises
+    ------
+    NpzError
+        The file is missing or damaged, or holds Python objects (a pickle).
+    """
+    path = Path(path)
+    with _explained(path), path.open("rb") as file:
+        header = _read_header(file, str(path))
+        payload = file.read()
+        if len(payload) < header.num_bytes:
+            raise NpzError(f"{path}: is cut short; copy or download it again")
+        return _as_array(payload[: header.num_bytes], header), payload[header.num_bytes :]
+
+
+class NpzReader:
+    """Random access to the members of an ``.npz`` file; a context manager.
+
+    Raises
+    ------
+    NpzError
+        On opening, if the file is missing or not a zip archive; on reading, if a member is damaged or holds
+        Python objects (a pickle).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        with _explained(self.path):
+            self._zip = zipfile.ZipFile(self.path)
+        self._members = {
+            info.filename.removesuffix(".npy"): info for info in self._zip.infolist() if info.filename.endswith(".npy")
+        }
+
+    def __enter__(self) -> NpzReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays, without the ``.npy`` that they carry inside the archive."""
+        return tuple(self._members)
+
+    def header(self, name: str) -> ArrayHeader:
+        """Shape and type of the array `name`."""
+        with self._open(name) as (_, header):
+            return header
+
+    def read(self, name: str) -> np.ndarray:
+        """The array `name`, whole."""
+        with self._open(name) as (file, header):
+            array = _as_array(_read_exactly(file, header.num_bytes), header)
+            _check_end(file)
+            return array
+
+    def rows(self, name: str, num_rows: int) -> Iterator[np.ndarray]:
+        """The array `name` in consecutive runs of at most `num_rows` rows.
+
+        An array in Fortran order has no contiguous rows: it is read whole, and cut.
+        """
+        with self._open(name) as (file, header):
+            if header.fortran_order and len(header.shape) > 1:
+                array = _as_array(_read_exactly(file, header.num_bytes), header)
+                _check_end(file)
+                yield from (array[i : i + num_rows] for i in range(0, len(array), num_rows))
+                return
+            row_bytes = math.prod(header.shape[1:]) * header.dtype.itemsize
+            for start in range(0, header.shape[0], num_rows):
+                count = min(num_rows, header.shape[0] - start)
+                payload = _read_exactly(file, count * row_bytes)
+                if start + count == header.shape[0]:
+                    _check_end(file)
+                yield np.frombuffer(payload, header.dtype).reshape(count, *header.shape[1:])
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[tuple[IO[bytes], ArrayHeader]]:
+        if name not in self._members:
+            raise NpzError(f"{self.path}: has no array '{name}'")
+        info = self._members[name]
+        with _explained(self.path), self._zip.open(info) as file:
+            header = _read_header(file, f"{self.path}: '{name}'")
+            if header.num_bytes != info.file_size - file.tell():
+                raise NpzError(
+                    f"{self.path}: '{name}' claims {header.num_bytes} bytes and holds "
+                    f"{info.file_size - file.tell()}; copy or download the file again"
+                )
+            yield file, header
+
+
+def _read_header(file: IO[bytes], what: str) -> ArrayHeader:
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise NpzError(f"{what} is in npy format {version[0]}.{version[1]}; save it with numpy.save")
+    except NpzError:
+        raise
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise NpzError(f"{what} is not a NumPy array ({error}); copy or download the file again") from error
+    if dtype.hasobject:
+        raise NpzError(
+            f"{what} holds Python objects, which only pickle can read, and a pickle can run any code; "
+            "save it again as a plain numeric array"
+        )
+    if any(length < 0 for length in shape):
+        raise NpzError(f"{what} has the impossible shape {shape}; copy or download the file again")
+    return ArrayHeader(shape, dtype, fortran_order)
+
+
+def _as_array(payload: bytes, header: ArrayHeader) -> np.ndarray:
+    flat = np.frombuffer(payload, header.dtype)
+    return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def _read_exactly(file: IO[bytes], num_bytes: int) -> bytes:
+    payload = file.read(num_bytes)
+    if len(payload) != num_bytes:
+        raise EOFError("the data end too early")
+    return payload
+
+
+def _check_end(file: IO[bytes]) -> None:
+    """Read past the end, which makes zipfile compare the member's CRC."""
+    if file.read(1):
+        raise EOFError("data follow the array")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what zipfile, zlib and the file system raise about `path` into one clear line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NpzError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise NpzError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise NpzError(f"{path}: is damaged or not a plain npz file ({error}); copy or download it again") from error

@@ -1,0 +1,137 @@
+"""Joint regressors: K joints as linear combinations of V mesh vertices. Loaded and validated here, trusted after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+
+from h36m_amass import skeleton
+from h36m_amass.body_model import file_sha256
+from h36m_amass.npz import NpzError, NpzReader, read_npy
+
+SPIN_PAGE = "https://github.com/nkolot/SPIN (fetch_data.sh, data/J_regressor_h36m.npy)"
+H36M_FILE_NAME = "J_regressor_h36m"
+
+
+class RegressorError(ValueError):
+    """A joint regressor file is missing or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class JointRegressor:
+    """A joint regressor.
+
+    Attributes
+    ----------
+    matrix
+        (K, V) sparse, float64: weight of each vertex in each joint.
+    skeleton
+        Names (and for the Human3.6M joints, bones) of the K joints.
+    sha256
+        Digest of the file's content, for provenance.
+    synthetic
+        True if the file says that it was made up (see `h36m_amass.synthetic`).
+    """
+
+    matrix: scipy.sparse.csr_array
+    skeleton: skeleton.Skeleton
+    sha256: str
+    synthetic: bool
+
+    @property
+    def num_joints(self) -> int:
+        return int(self.matrix.shape[0])
+
+    @property
+    def num_vertices(self) -> int:
+        return int(self.matrix.shape[1])
+
+
+def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
+    """Load and validate a joint regressor.
+
+    Parameters
+    ----------
+    path
+        ``.npy`` with a dense (K, V) array, float64 or float32, C or Fortran order; or ``.npz`` as written by
+        `scipy.sparse.save_npz`, any sparse format.
+    joint_names
+        Text file with K names, one a line. Without it a file called ``J_regressor_h36m`` with 17 rows has the
+        Human3.6M joints in SPIN's order, and the joints of any other are ``joint_0``, ``joint_1``, ...
+
+    Raises
+    ------
+    RegressorError
+        The file is missing, a pickle, damaged, not two-dimensional, not finite, or has a joint without vertices.
+    h36m_amass.skeleton.SkeletonError
+        `joint_names` does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RegressorError(f"{path}: there is no such joint regressor; SPIN's comes from {SPIN_PAGE}")
+    if path.suffix not in (".npy", ".npz"):
+        raise RegressorError(
+            f"{path}: a joint regressor is an .npy or a SciPy sparse .npz file; pickles are not read, because "
+            "unpickling can run any code: open it where you trust it and save the matrix with numpy.save"
+        )
+    try:
+        matrix, synthetic = _read_dense(path) if path.suffix == ".npy" else _read_sparse(path)
+    except NpzError as error:
+        raise RegressorError(str(error)) from error
+    if matrix.shape[0] == 0 or matrix.shape[1] == 0:
+        raise RegressorError(f"{path}: has shape {matrix.shape}, not (joints, vertices)")
+    if not np.isfinite(matrix.data).all():
+        raise RegressorError(f"{path}: holds values that are not finite; download or make it again")
+    matrix.eliminate_zeros()
+    empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
+    if len(empty):
+        raise RegressorError(f"{path}: row {empty[0]} is all zeros, so that joint has no vertices; leave it out")
+    num_joints = int(matrix.shape[0])
+    if joint_names is not None:
+        joints = skeleton.custom(skeleton.read_joint_names(joint_names, num_joints))
+        if joints.joint_names == skeleton.H36M.joint_names:
+            joints = skeleton.H36M
+    elif path.stem == H36M_FILE_NAME and num_joints == len(skeleton.H36M):
+        joints = skeleton.H36M
+    else:
+        joints = skeleton.custom(tuple(f"joint_{k}" for k in range(num_joints)))
+    return JointRegressor(matrix, joints, file_sha256([path]), synthetic)
+
+
+def check_fits(regressor: JointRegressor, num_vertices: int, path: Path) -> None:
+    """Raise `RegressorError` unless the regressor at `path` is one for a mesh of `num_vertices`."""
+    if regressor.num_vertices != num_vertices:
+        raise RegressorError(
+            f"{path}: is for a mesh of {regressor.num_vertices} vertices, and the body model has {num_vertices}; "
+            f"give a (K, {num_vertices}) regressor"
+        )
+
+
+def _read_dense(path: Path) -> tuple[scipy.sparse.csr_array, bool]:
+    array, trailer = read_npy(path)
+    if array.dtype.kind not in "fiu":
+        raise RegressorError(f"{path}: holds {array.dtype}, not numbers; save it as float64 or float32")
+    if array.ndim != 2:
+        raise RegressorError(f"{path}: has shape {array.shape}, not (joints, vertices)")
+    return scipy.sparse.csr_array(array.astype(np.float64)), b"h36m-amass synthetic" in trailer
+
+
+def _read_sparse(path: Path) -> tuple[scipy.sparse.csr_array, bool]:
+    with NpzReader(path) as npz:
+        for name in npz.names():
+            npz.read(name)  # our reader's checks first: nothing pickled or damaged reaches SciPy
+        synthetic = "synthetic" in npz
+    try:
+        matrix = scipy.sparse.load_npz(path)
+        if matrix.format in ("csr", "csc", "bsr"):
+            matrix.check_format(full_check=True)
+    except (ValueError, KeyError, TypeError, NotImplementedError, IndexError, OverflowError) as error:
+        raise RegressorError(
+            f"{path}: is not a SciPy sparse matrix ({error}); write it with scipy.sparse.save_npz"
+        ) from error
+    if matrix.dtype.kind not in "fiu":
+        raise RegressorError(f"{path}: holds {matrix.dtype}, not numbers; save it as float64 or float32")
+    return scipy.sparse.csr_array(matrix, dtype=np.float64), synthetic

@@ -1,0 +1,148 @@
+"""Joint names, parents, left/right pairs and the joint orders that people use.
+
+The 17 joints are those of Human3.6M (Ionescu et al., PAMI 2014) in the row order of SPIN's
+``J_regressor_h36m.npy`` (Kolotouros et al., ICCV 2019), whose left leg comes before the right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Shaped
+
+
+class SkeletonError(ValueError):
+    """A joint order or a file of joint names does not fit."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """What the K joints of a store are.
+
+    Attributes
+    ----------
+    joint_names
+        K distinct names, in the order of the regressor's rows.
+    parents
+        For each joint the index of the joint its bone is drawn from, -1 for none. A skeleton of unknown
+        joints has no bones: all -1.
+    left, right
+        Joints that swap places in a mirror image: ``left[i]`` and ``right[i]`` are a pair.
+    """
+
+    joint_names: tuple[str, ...]
+    parents: tuple[int, ...]
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.joint_names)
+
+
+H36M = Skeleton(
+    joint_names=(
+        "pelvis",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "right_hip",
+        "right_knee",
+        "right_ankle",
+        "spine",
+        "thorax",
+        "nose",
+        "head_top",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+        "right_shoulder",
+        "right_elbow",
+        "right_wrist",
+    ),
+    parents=(-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
+    left=(1, 2, 3, 11, 12, 13),
+    right=(4, 5, 6, 14, 15, 16),
+)
+
+JOINT_ORDERS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        # SPIN's rows as they are: what the original AMASS-to-3DHPE script writes.
+        "regressor": tuple(range(17)),
+        # VideoPose3D, MotionBERT: right leg before left leg.
+        "h36m": (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16),
+        # The order that uplift-upsample-3dhpe trains on.
+        "uplift-upsample": (6, 5, 4, 1, 2, 3, 0, 8, 7, 9, 10, 16, 15, 14, 11, 12, 13),
+    }
+)
+
+
+def custom(joint_names: tuple[str, ...]) -> Skeleton:
+    """Skeleton of joints of which only the names are known: no bones, no pairs."""
+    return Skeleton(joint_names, parents=(-1,) * len(joint_names), left=(), right=())
+
+
+def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
+    """Joint names from a text file, one a line; blank lines at the end do not count.
+
+    Raises
+    ------
+    SkeletonError
+        The file cannot be read, or does not hold exactly `num_joints` distinct, non-empty names.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SkeletonError(f"{path}: cannot be read as joint names ({error}); give one name a line") from error
+    names = tuple(line.strip() for line in lines)
+    if len(names) != num_joints:
+        raise SkeletonError(
+            f"{path}: {len(names)} joint names for a regressor of {num_joints} joints; give one name a line"
+        )
+    if "" in names or len(set(names)) != len(names):
+        raise SkeletonError(f"{path}: a joint name is empty or there twice; give {num_joints} distinct names")
+    return names
+
+
+def joint_order(order: str, skeleton: Skeleton) -> tuple[int, ...]:
+    """Index of each joint of `order` in `skeleton`: ``positions[:, joint_order(...)]`` reorders.
+
+    Raises
+    ------
+    SkeletonError
+        The order is unknown, or `skeleton` is not the Human3.6M one that the named orders are about.
+    """
+    if order not in JOINT_ORDERS:
+        raise SkeletonError(f"joint order {order!r} is unknown; choose from {', '.join(JOINT_ORDERS)}")
+    if order == "regressor":
+        return tuple(range(len(skeleton)))
+    if skeleton.joint_names != H36M.joint_names:
+        raise SkeletonError(
+            f"joint order {order!r} is one of the 17 Human3.6M joints, and this store holds "
+            f"{len(skeleton)} others; use 'regressor'"
+        )
+    return JOINT_ORDERS[order]
+
+
+def reorder(skeleton: Skeleton, indices: tuple[int, ...]) -> Skeleton:
+    """The same skeleton with its joints taken in the order `indices`."""
+    position = {old: new for new, old in enumerate(indices)}
+    return Skeleton(
+        joint_names=tuple(skeleton.joint_names[i] for i in indices),
+        parents=tuple(position.get(skeleton.parents[i], -1) for i in indices),
+        left=tuple(position[i] for i in skeleton.left),
+        right=tuple(position[i] for i in skeleton.right),
+    )
+
+
+def bone_lengths(
+    positions_3d: Shaped[np.ndarray, "*frames joints 3"], skeleton: Skeleton
+) -> Shaped[np.ndarray, "*frames bones"]:
+    """Distance in metres from each joint that has a parent to that parent."""
+    children = [joint for joint, parent in enumerate(skeleton.parents) if parent >= 0]
+    parents = [skeleton.parents[joint] for joint in children]
+    lengths: np.ndarray = np.linalg.norm(positions_3d[..., children, :] - positions_3d[..., parents, :], axis=-1)
+    return lengths
