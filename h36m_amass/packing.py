@@ -1,0 +1,224 @@
+"""Frames of many sequences packed into batches of one constant shape: short sequences cost what long ones do."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from h36m_amass.folding import FoldedRegressor
+from h36m_amass.skinning import BoneClass, Skinner, add_translation
+from h36m_amass.sparsity import runs
+
+
+@dataclass(frozen=True)
+class PoseBlock:
+    """A run of frames of one sequence.
+
+    Attributes
+    ----------
+    betas
+        Shape coefficients, as many as the body model has.
+    poses
+        Rotation vectors of all bones, in radians.
+    dmpls
+        Soft-tissue coefficients, as many as the body model has, or None for zeros.
+    """
+
+    betas: Float[np.ndarray, betas]
+    poses: Float[np.ndarray, "frames 3*bones"]
+    dmpls: Float[np.ndarray, "frames dmpls"] | None
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Frames ``start .. stop`` of a block, which lie in one batch."""
+
+    block: PoseBlock
+    start: int
+    stop: int
+    moving: frozenset[int]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class _Staging:
+    """Host memory of one batch in flight: page-locked where the device is not the CPU, so that copies run aside."""
+
+    rotvecs: Float[Tensor, "rotated 3 frames"]
+    dmpls: Float[Tensor, "dmpls frames"]
+    joints: Float[Tensor, "frames joints 3"]
+
+    @staticmethod
+    def allocate(skinner: Skinner) -> _Staging:
+        pinned = skinner.device.type != "cpu"
+        size, folded = skinner.batch_size, skinner.folded
+        shapes = (len(skinner.rotated), 3, size), (folded.num_dmpls, size), (size, folded.num_joints, 3)
+        return _Staging(*(torch.zeros(shape, dtype=skinner.dtype, pin_memory=pinned) for shape in shapes))
+
+
+def relative_joints(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[Float[np.ndarray, "frames joints 3"]]:
+    """Joints of each block, in their order, in metres and without the root translation.
+
+    Blocks are cut and joined into batches of `skinner.batch_size` frames; the last batch is padded, so that
+    every batch has the same shape. One batch is computed while the one before it is copied back.
+    """
+    columns = (3 * skinner.rotated[:, None] + np.arange(3)).reshape(-1)
+    slots = [_Staging.allocate(skinner) for _ in range(2)]
+    lengths: deque[int] = deque()
+    ready: deque[np.ndarray] = deque()
+    in_flight: tuple[_Staging, int, torch.cuda.Event | None] | None = None
+    for number, pieces in enumerate(_batches(skinner, blocks, lengths)):
+        staging = slots[number % 2]
+        launched = (staging, sum(map(len, pieces)), _launch(skinner, staging, pieces, columns))
+        if in_flight is not None:
+            ready.append(_collect(*in_flight))
+        in_flight = launched
+        yield from _whole_blocks(lengths, ready)
+    if in_flight is not None:
+        ready.append(_collect(*in_flight))
+    yield from _whole_blocks(lengths, ready)
+
+
+def pose_joints(
+    folded: FoldedRegressor,
+    betas: Float[np.ndarray, betas],
+    poses: Float[np.ndarray, "frames 3*bones"],
+    trans: Float[np.ndarray, "frames 3"],
+    dmpls: Float[np.ndarray, "frames dmpls"] | None = None,
+    *,
+    batch_size: int = 2048,
+    device: torch.device | str = "cpu",
+) -> Float[np.ndarray, "frames joints 3"]:
+    """Joints of one sequence in float32 metres, for use outside a build.
+
+    Parameters
+    ----------
+    folded
+        From `h36m_amass.folding.fold`.
+    betas, poses, trans, dmpls
+        As in an AMASS recording; betas and dmpls as many as the folded model has.
+    batch_size, device
+        See `Skinner`.
+    """
+    block = PoseBlock(np.asarray(betas, dtype=np.float64), poses, dmpls)
+    skinner = Skinner(folded, batch_size, device)
+    with full_precision():
+        relative = list(relative_joints(skinner, [block]))
+    empty = np.zeros((0, folded.num_joints, 3), np.float32)
+    return add_translation(np.concatenate([empty, *relative]), trans, folded.row_sums)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix products in true float32: TF32 and bfloat16 stay off, whatever the caller's process has set."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _batches(skinner: Skinner, blocks: Iterable[PoseBlock], lengths: deque[int]) -> Iterator[list[_Piece]]:
+    """Blocks cut into pieces that fill batches; appends each block's length to `lengths` as it is read."""
+    pieces: list[_Piece] = []
+    free = skinner.batch_size
+    for block in blocks:
+        lengths.append(len(block))
+        moving = frozenset(i for i, c in enumerate(skinner.classes) if _moves(skinner, block, c))
+        start = 0
+        while start < len(block):
+            stop = min(len(block), start + free)
+            pieces.append(_Piece(block, start, stop, moving))
+            free -= stop - start
+            start = stop
+            if free == 0:
+                yield pieces
+                pieces, free = [], skinner.batch_size
+    if pieces:
+        yield pieces
+
+
+def _moves(skinner: Skinner, block: PoseBlock, bone_class: BoneClass) -> bool:
+    bones = skinner.rotated[bone_class.bones]
+    poses = block.poses.reshape(len(block), -1, 3)
+    return any(bool((poses[:, bone] != poses[:1, bone]).any()) for bone in bones.tolist())
+
+
+def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece], columns: np.ndarray) -> torch.cuda.Event | None:
+    """Fill `staging` and start the batch; on CUDA returns before it is done, with an event to wait for."""
+    moving = frozenset[int]().union(*(piece.moving for piece in pieces))
+    classes = [skinner.classes[i] for i in sorted(moving)]
+    still = [c for i, c in enumerate(skinner.classes) if i not in moving]
+    chain = np.arange(len(skinner.folded.bones))
+    staged = runs(np.unique(np.concatenate([chain, *(c.bones for c in classes)])))
+    has_dmpls = any(piece.block.dmpls is not None for piece in pieces)
+
+    rotvecs = staging.rotvecs.numpy().reshape(len(columns), -1)
+    dmpls = staging.dmpls.numpy()
+    run_of_frame = np.zeros((len(pieces), skinner.batch_size), dtype=dmpls.dtype)
+    terms = np.empty((skinner.num_shape_rows, len(pieces)), dtype=dmpls.dtype)
+    end = 0
+    for run, piece in enumerate(pieces):
+        start, end = end, end + len(piece)
+        poses = piece.block.poses[piece.start : piece.stop]
+        for first, last in staged:
+            rotvecs[3 * first : 3 * last, start:end] = poses[:, columns[3 * first : 3 * last]].T
+        constant = [(c, poses[0].reshape(-1, 3)[skinner.rotated[c.bones]]) for c in still]
+        terms[:, run] = skinner.shape_terms(piece.block.betas, constant)
+        run_of_frame[run, start:end] = 1.0
+        if has_dmpls:
+            dmpls[:, start:end] = 0.0 if piece.block.dmpls is None else piece.block.dmpls[piece.start : piece.stop].T
+    rotvecs[:, end:] = 0.0
+    dmpls[:, end:] = 0.0
+
+    def upload(host: Tensor) -> Tensor:
+        return host.to(skinner.device, non_blocking=True)
+
+    staging.joints.copy_(
+        skinner.skin(
+            upload(staging.rotvecs),
+            upload(torch.from_numpy(terms)),
+            upload(torch.from_numpy(run_of_frame)),
+            upload(staging.dmpls) if has_dmpls else None,
+            classes,
+        ),
+        non_blocking=True,
+    )
+    if skinner.device.type != "cuda":
+        return None
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch does not type it
+    event.record(torch.cuda.current_stream(skinner.device))
+    return event
+
+
+def _collect(staging: _Staging, num_frames: int, event: torch.cuda.Event | None) -> np.ndarray:
+    if event is not None:
+        event.synchronize()
+    joints: np.ndarray = staging.joints[:num_frames].numpy().copy()
+    return joints
+
+
+def _whole_blocks(lengths: deque[int], ready: deque[np.ndarray]) -> Iterator[np.ndarray]:
+    """Take from `ready` the blocks that are complete in it."""
+    while lengths and sum(map(len, ready)) >= lengths[0]:
+        length, parts = lengths.popleft(), list[np.ndarray]()
+        while length > 0:
+            part = ready.popleft()
+            parts.append(part[:length])
+            if len(part) > length:
+                ready.appendleft(part[length:])
+            length -= len(parts[-1])
+        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
