@@ -1,0 +1,348 @@
+"""AMASS recordings: find them in a tree, read and validate one.
+
+AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from h36m_amass.body_model import GENDERS
+from h36m_amass.npz import NpzError, NpzReader
+from h36m_amass.resampling import FrameRateError, exact_rate
+
+POSE_COLUMNS = 156
+FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
+OTHER_MODELS = {165: "an SMPL-X", 72: "an SMPL"}
+
+
+class AmassError(ValueError):
+    """An AMASS folder or recording cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class SequenceFile:
+    """A recording in an AMASS tree.
+
+    Attributes
+    ----------
+    dataset, subject, sequence
+        Its key in the store.
+    path
+        Relative to the AMASS folder, with forward slashes.
+    size
+        In bytes.
+    """
+
+    dataset: str
+    subject: str
+    sequence: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an AMASS folder holds.
+
+    Attributes
+    ----------
+    sequences
+        In sorted order of dataset, subject and sequence.
+    misplaced
+        Relative path and reason of ``.npz`` files that are no sequences because of where they lie or what they
+        are called.
+    ignored
+        How many files of which kind are no recordings.
+    """
+
+    sequences: tuple[SequenceFile, ...]
+    misplaced: tuple[tuple[str, str], ...]
+    ignored: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Header:
+    """All of a recording but its frames.
+
+    Attributes
+    ----------
+    frame_rate
+        In hertz, as the decimal that the file's number prints as.
+    betas
+        As many as the file has.
+    has_dmpls
+        Whether the file has soft-tissue coefficients.
+    synthetic
+        True if the file says that it was made up (see `h36m_amass.synthetic`).
+    """
+
+    num_frames: int
+    frame_rate: Fraction
+    gender: str
+    betas: Float[np.ndarray, betas]
+    has_dmpls: bool
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive frames of a recording: rotation vectors (radians), root translation (metres), soft tissue."""
+
+    poses: Float[np.ndarray, "frames 156"]
+    trans: Float[np.ndarray, "frames 3"]
+    dmpls: Float[np.ndarray, "frames dmpls"] | None
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
+    """List the recordings under `amass_dir`.
+
+    Parameters
+    ----------
+    amass_dir
+        Folder that holds one folder a dataset.
+    datasets
+        Names of the datasets to look at; all of them if empty.
+
+    Raises
+    ------
+    AmassError
+        There is no such folder, it is empty, a dataset that was asked for is not in it, or it holds no recording.
+    """
+    amass_dir = Path(amass_dir)
+    if not amass_dir.is_dir():
+        raise AmassError(f"{amass_dir}: there is no such folder; give the folder that holds your AMASS datasets")
+    names = _folders(amass_dir)
+    if not any(amass_dir.iterdir()):
+        raise AmassError(f"{amass_dir}: is empty; unpack AMASS datasets (SMPL+H G) into it, one folder each")
+    unknown = sorted(set(datasets) - set(names))
+    if unknown:
+        raise AmassError(f"{amass_dir}: has no dataset {', '.join(unknown)}; it has {', '.join(names) or 'none'}")
+    finder = _Finder(amass_dir)
+    if not datasets:
+        finder.add_strays(amass_dir, "lies outside a dataset's folder")
+    for dataset in sorted(set(datasets)) if datasets else names:
+        finder.add_dataset(dataset)
+    if not finder.sequences:
+        hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"
+        if finder.misplaced:
+            hint += f", but {finder.misplaced[0][0]} does not; is this a single dataset? Then give its parent folder"
+        raise AmassError(f"{amass_dir}: holds no AMASS sequences; {hint}")
+    return Listing(
+        tuple(sorted(finder.sequences, key=lambda s: (s.dataset, s.subject, s.sequence))),
+        tuple(sorted(finder.misplaced)),
+        dict(sorted(finder.ignored.items())),
+    )
+
+
+def read_header(path: Path, use_dmpls: bool = True) -> Header:
+    """Read and validate everything of a recording but its frames.
+
+    Parameters
+    ----------
+    use_dmpls
+        Whether soft tissue matters; if not, the file counts as one without, whatever it holds.
+
+    Raises
+    ------
+    AmassError
+        The file is damaged, incomplete, or not an SMPL+H recording. The message does not name the file: it is
+        the reason in a list of files.
+    """
+    path = Path(path)
+    try:
+        with NpzReader(path) as npz:
+            return _header(npz, use_dmpls)
+    except (NpzError, FrameRateError) as error:
+        raise AmassError(str(error).removeprefix(f"{path}: ")) from error
+
+
+def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
+    """Read a recording's frames in consecutive runs of at most `num_frames`.
+
+    Parameters
+    ----------
+    header
+        From `read_header` of the same file.
+    num_dmpls
+        How many soft-tissue coefficients to read; 0 for none.
+
+    Raises
+    ------
+    AmassError
+        The file is damaged or holds values that are not finite. Frames that came before have been given out.
+    """
+    path = Path(path)
+    try:
+        with NpzReader(path) as npz:
+            dmpls: Iterator[np.ndarray | None]
+            if header.has_dmpls and num_dmpls > 0:
+                dmpls = npz.rows("dmpls", num_frames)
+            else:
+                dmpls = iter([None] * -(-header.num_frames // num_frames))
+            start = 0
+            runs = zip(npz.rows("poses", num_frames), npz.rows("trans", num_frames), dmpls, strict=True)
+            for poses, trans, soft_tissue in runs:
+                soft_tissue = None if soft_tissue is None else soft_tissue[:, :num_dmpls]
+                for name, values in (("poses", poses), ("trans", trans), ("dmpls", soft_tissue)):
+                    if values is not None and not np.isfinite(values).all():
+                        frame = start + int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+                        raise AmassError(f"{name} of frame {frame} is not finite; download the file again")
+                yield Frames(poses, trans, soft_tissue)
+                start += len(poses)
+    except NpzError as error:
+        raise AmassError(str(error).removeprefix(f"{path}: ")) from error
+
+
+def fit_betas(betas: Float[np.ndarray, given], num_betas: int) -> Float[np.ndarray, betas]:
+    """`betas` cut or padded with zeros to the body model's number."""
+    fitted = np.zeros(num_betas)
+    fitted[: len(betas)] = betas[:num_betas]
+    return fitted
+
+
+class _Finder:
+    """Walks dataset folders and sorts what lies in them."""
+
+    def __init__(self, amass_dir: Path) -> None:
+        self.amass_dir = amass_dir
+        self.sequences: list[SequenceFile] = []
+        self.misplaced: list[tuple[str, str]] = []
+        self.ignored: Counter[str] = Counter()
+
+    def add_dataset(self, dataset: str) -> None:
+        folder = self.amass_dir / dataset
+        self.add_strays(folder, "lies outside a subject's folder")
+        subjects = _folders(folder)
+        # One folder in between is looked through where it holds no recordings but subjects that do.
+        if len(subjects) == 1 and not self._holds_recordings(folder / subjects[0]):
+            inner = folder / subjects[0]
+            if any(self._holds_recordings(inner / name) for name in _folders(inner)):
+                self.add_strays(inner, "lies outside a subject's folder")
+                folder, subjects = inner, _folders(inner)
+        for subject in subjects:
+            self._add_subject(dataset, folder / subject)
+
+    def add_strays(self, folder: Path, reason: str) -> None:
+        """Count the files of a folder that is not a subject's; its recordings are out of place."""
+        for entry in _files(folder):
+            if self._is_recording(entry.name):
+                self.misplaced.append((self._relative(entry.path), reason))
+
+    def _add_subject(self, dataset: str, folder: Path) -> None:
+        for entry in _files(folder):
+            if not self._is_recording(entry.name):
+                continue
+            path = self._relative(entry.path)
+            try:
+                path.encode("utf-8")
+            except UnicodeEncodeError:
+                self.misplaced.append((path, "its name is not valid UTF-8; rename it"))
+                continue
+            sequence = entry.name.removesuffix(".npz")
+            self.sequences.append(SequenceFile(dataset, folder.name, sequence, path, entry.stat().st_size))
+        for name in _folders(folder):
+            self.add_strays(folder / name, "lies deeper than DATASET/[INNER/]SUBJECT/SEQUENCE.npz")
+
+    def _is_recording(self, name: str) -> bool:
+        """Whether a file is a recording by its name; if not, it is counted under its kind."""
+        if name.startswith("."):
+            kind = "hidden files"
+        elif not name.endswith(".npz"):
+            kind = "files that are not .npz"
+        elif name == "shape.npz":
+            kind = "shape.npz"
+        elif name.endswith("_stagei.npz"):
+            kind = "*_stagei.npz"
+        else:
+            return True
+        self.ignored[kind] += 1
+        return False
+
+    @staticmethod
+    def _holds_recordings(folder: Path) -> bool:
+        names = (entry.name for entry in _files(folder))
+        return any(n.endswith(".npz") and not n.startswith(".") for n in names)
+
+    def _relative(self, path: str) -> str:
+        return Path(path).relative_to(self.amass_dir).as_posix()
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX")))
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if e.is_file()), key=lambda e: e.name)
+
+
+def _header(npz: NpzReader, use_dmpls: bool) -> Header:
+    rate_keys = [key for key in FRAME_RATE_KEYS if key in npz]
+    missing = [name for name in ("poses", "trans", "betas", "gender") if name not in npz]
+    missing += [] if rate_keys else [FRAME_RATE_KEYS[0]]
+    if missing:
+        raise AmassError(f"has no {', '.join(missing)}; download the dataset as 'SMPL+H G'")
+    has_dmpls = use_dmpls and "dmpls" in npz
+    num_frames = _check_frames(npz, has_dmpls)
+    betas = npz.read("betas")
+    if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.size != betas.shape[-1]:
+        raise AmassError(f"betas are {betas.dtype} of shape {betas.shape}, not a row of numbers")
+    betas = betas.reshape(-1).astype(np.float64)
+    if not np.isfinite(betas).all():
+        raise AmassError("betas are not finite; download the file again")
+    rate = npz.read(rate_keys[0])
+    if rate.dtype.kind not in "fiu" or rate.size != 1:
+        raise AmassError(f"{rate_keys[0]} is {rate.dtype} of shape {rate.shape}, not one number")
+    frame_rate = exact_rate(rate.reshape(-1)[0])
+    gender = _gender(npz.read("gender"))
+    return Header(num_frames, frame_rate, gender, betas, has_dmpls, "synthetic" in npz)
+
+
+def _check_frames(npz: NpzReader, has_dmpls: bool) -> int:
+    """Number of frames, once poses, trans and dmpls agree about it."""
+    names = ("poses", "trans", "dmpls") if has_dmpls else ("poses", "trans")
+    headers = {name: npz.header(name) for name in names}
+    for name, header in headers.items():
+        if header.dtype.kind not in "fiu" or len(header.shape) != 2:
+            raise AmassError(f"{name} are {header.dtype} of shape {header.shape}, not rows of numbers")
+    columns = {name: header.shape[1] for name, header in headers.items()}
+    if columns["poses"] != POSE_COLUMNS:
+        what = OTHER_MODELS.get(columns["poses"], "not an SMPL+H")
+        raise AmassError(
+            f"is {what} recording: poses have {columns['poses']} columns, not {POSE_COLUMNS}; "
+            "download the dataset as 'SMPL+H G'"
+        )
+    if columns["trans"] != 3:
+        raise AmassError(f"trans have {columns['trans']} columns, not 3; download the file again")
+    if columns.get("dmpls", 8) < 8:
+        raise AmassError(f"dmpls have {columns['dmpls']} columns, not at least 8; convert it with --no-dmpls")
+    frames = {name: header.shape[0] for name, header in headers.items()}
+    if len(set(frames.values())) != 1:
+        counts = ", ".join(f"{count} of {name}" for name, count in frames.items())
+        raise AmassError(f"its arrays differ in frames ({counts}); download the file again")
+    if frames["poses"] == 0:
+        raise AmassError("has no frames")
+    return frames["poses"]
+
+
+def _gender(array: np.ndarray) -> str:
+    if array.dtype.kind not in "US" or array.size != 1:
+        raise AmassError(f"gender is {array.dtype} of shape {array.shape}, not a word")
+    value = array.reshape(-1)[0]
+    gender = (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip().lower()
+    if gender not in GENDERS:
+        raise AmassError(f"gender is {gender!r}, not one of {', '.join(GENDERS)}")
+    return gender

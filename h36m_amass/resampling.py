@@ -1,0 +1,116 @@
+"""Which source frames a target frame rate needs, and their weights: exact rational arithmetic.
+
+Output frame ``i`` lies at time ``i / target``, that is at source position ``i * source / target``, between two
+source frames that are interpolated linearly; there is no anti-alias filter. This is what the AMASS-to-3DHPE
+script does (Einfalt et al., WACV 2023), but for its float arithmetic, which can lose the last frame.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class FrameRateError(ValueError):
+    """A frame rate is not a positive finite number."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How output frames come from source frames.
+
+    ``out[i] = (1 - weight[i]) * source[frame[i]] + weight[i] * source[frame[i] + 1]``, where a weight of zero
+    needs no second frame.
+    """
+
+    frame: Int[np.ndarray, outputs]
+    weight: Float[np.ndarray, outputs]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
+    """Frame rate in hertz as the decimal that it prints as: 59.94 is 2997/50.
+
+    Raises
+    ------
+    FrameRateError
+        The rate is not a positive finite number.
+    """
+    if isinstance(rate, Fraction):
+        exact = rate
+    else:
+        if not math.isfinite(rate):
+            raise FrameRateError(f"frame rate {rate} is not a finite number; give it in hertz, like 50")
+        exact = Fraction(str(rate))
+    if exact <= 0:
+        raise FrameRateError(f"frame rate {rate} is not positive; give it in hertz, like 50")
+    return exact
+
+
+def resampled_length(num_frames: int, source_rate: Fraction, target_rate: Fraction) -> int:
+    """``floor(num_frames * target / source)``, exactly."""
+    return math.floor(num_frames * target_rate / source_rate)
+
+
+def resample(
+    num_frames: int, source_rate: Fraction, target_rate: Fraction, start: int = 0, stop: int | None = None
+) -> Resampling:
+    """Source frames and weights of output frames `start` to `stop` (all of them unless told otherwise).
+
+    When the target is the faster rate, output frames that lie past the last source frame hold that frame.
+
+    Parameters
+    ----------
+    num_frames
+        Length of the source sequence.
+    source_rate, target_rate
+        In hertz, from `exact_rate`.
+    start, stop
+        A range of output frames within ``0 .. resampled_length(...)``.
+    """
+    if stop is None:
+        stop = resampled_length(num_frames, source_rate, target_rate)
+    step = source_rate / target_rate
+    numerator, denominator = step.numerator, step.denominator
+    if stop * numerator < 2**63 and denominator < 2**63:
+        position = np.arange(start, stop, dtype=np.int64) * numerator
+        frame, remainder = np.divmod(position, denominator)
+        weight = remainder / denominator
+    else:
+        exact = [divmod(i * numerator, denominator) for i in range(start, stop)]
+        frame = np.array([quotient for quotient, _ in exact], dtype=np.int64)
+        weight = np.array([float(Fraction(rest, denominator)) for _, rest in exact], dtype=np.float64)
+    past_the_end = frame >= num_frames - 1
+    frame = np.where(past_the_end, num_frames - 1, frame)
+    return Resampling(frame, np.where(past_the_end, 0.0, weight))
+
+
+def outputs_within(num_read: int, num_frames: int, source_rate: Fraction, target_rate: Fraction) -> int:
+    """How many output frames can be had from the first `num_read` of `num_frames` source frames."""
+    length = resampled_length(num_frames, source_rate, target_rate)
+    if num_read >= num_frames:
+        return length
+    return min(length, math.floor((num_read - 1) * target_rate / source_rate) + 1)
+
+
+def needed_frames(resampling: Resampling) -> Int[np.ndarray, needed]:
+    """The source frames that `resampling` touches, ascending, each once."""
+    needed: np.ndarray = np.union1d(resampling.frame, resampling.frame[resampling.weight > 0] + 1)
+    return needed
+
+
+def interpolate(
+    resampling: Resampling, frames: Int[np.ndarray, needed], values: Float[np.ndarray, needed * rest]
+) -> Float[np.ndarray, outputs * rest]:
+    """Output values from the `values` of source frames `frames`, which are ascending and hold all that are needed."""
+    first = np.searchsorted(frames, resampling.frame)
+    second = np.minimum(first + 1, len(frames) - 1)
+    weight = resampling.weight.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
+    before, after = values[first], values[second]
+    return before + weight * (after - before)
