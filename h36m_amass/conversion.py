@@ -1,0 +1,264 @@
+"""One work unit: read a run of recordings, skin the frames that resampling needs, write one part.
+
+A part is an HDF5 file with the unit's positions, sequence after sequence, and a record of each sequence: where
+it lies, or why it was left out. Parts are written under another name and renamed, so that one that is there
+is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Float32
+
+from h36m_amass import amass, folding
+from h36m_amass.packing import PoseBlock, full_precision, relative_joints
+from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
+from h36m_amass.skinning import Skinner, add_translation
+from h36m_amass.store import SequenceRecord
+
+READ_FRAMES = 8192
+
+
+@dataclass(frozen=True)
+class PlannedSequence:
+    """A recording that will be converted.
+
+    Attributes
+    ----------
+    frame_rate
+        Of the output, in hertz.
+    length
+        Frames of the output.
+    """
+
+    file: amass.SequenceFile
+    header: amass.Header
+    frame_rate: Fraction
+    length: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A run of sequences that becomes one part.
+
+    Attributes
+    ----------
+    number
+        Its place in the plan.
+    sequences
+        In index order.
+    """
+
+    number: int
+    sequences: tuple[PlannedSequence, ...]
+
+    @property
+    def source_frames(self) -> int:
+        return sum(planned.header.num_frames for planned in self.sequences)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a worker needs to convert any unit of a build: small, so that it travels to other processes.
+
+    Attributes
+    ----------
+    amass_dir, parts_dir
+        Where recordings are read and parts are written. ``parts_dir`` also holds the folded regressors.
+    device
+        From `h36m_amass.skinning.resolve_device`.
+    batch_size
+        Frames a batch.
+    """
+
+    amass_dir: Path
+    parts_dir: Path
+    device: str
+    batch_size: int
+
+    def part_path(self, number: int) -> Path:
+        return self.parts_dir / f"{number:06d}.part"
+
+    def folded_path(self, gender: str) -> Path:
+        return self.parts_dir / f"folded-{gender}.npz"
+
+
+@dataclass(frozen=True)
+class PartEntry:
+    """A sequence of a part: its record and first row, or the reason why it was left out."""
+
+    record: SequenceRecord
+    start: int
+    left_out: str | None
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Output frames that one run of source frames gives."""
+
+    planned: PlannedSequence
+    row: int
+    resampling: Resampling
+    needed: np.ndarray
+    trans: np.ndarray
+
+    def finish(
+        self, relative: Float32[np.ndarray, "needed joints 3"], row_sums: np.ndarray
+    ) -> Float32[np.ndarray, "outputs joints 3"]:
+        """World positions at the output's frame rate."""
+        joints = interpolate(self.resampling, self.needed, relative)
+        trans = interpolate(self.resampling, self.needed, self.trans.astype(np.float64))
+        return add_translation(joints, trans, row_sums)
+
+
+def convert_unit(workshop: Workshop, unit: Unit) -> int:
+    """Convert `unit` into its part, and return its number.
+
+    Recordings that turn out damaged are left out, with their reason in the part. Sequences are worked through by
+    gender, so that batches fill up; each has its own rows in the part whatever the order.
+    """
+    path = workshop.part_path(unit.number)
+    temporary = path.with_suffix(".tmp")
+    rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
+    reasons: dict[str, str] = {}
+    checksums: dict[str, int] = {}
+    with h5py.File(temporary, "w") as part, full_precision():
+        positions: h5py.Dataset | None = None
+        for gender in sorted({planned.header.gender for planned in unit.sequences}):
+            skinner = _skinner(workshop, gender)
+            if positions is None:
+                shape = (rows[-1], skinner.folded.num_joints, 3)
+                positions = part.create_dataset("positions_3d", shape=shape, dtype="<f4")
+            work = [
+                (planned, row)
+                for planned, row in zip(unit.sequences, rows, strict=False)
+                if planned.header.gender == gender
+            ]
+            for segment, joints in _convert(workshop, skinner, work, reasons):
+                if not np.isfinite(joints).all():
+                    reasons[segment.planned.file.path] = "gives joints that are not finite; download the file again"
+                start = segment.row
+                positions[start : start + len(joints)] = joints
+                before = checksums.get(segment.planned.file.path, 0)
+                checksums[segment.planned.file.path] = zlib.crc32(np.ascontiguousarray(joints, "<f4").data, before)
+        entries = [
+            PartEntry(_record(planned, checksums.get(planned.file.path, 0)), row, reasons.get(planned.file.path))
+            for planned, row in zip(unit.sequences, rows, strict=False)
+        ]
+        written = json.dumps([asdict(entry) for entry in entries]).encode()
+        part.create_dataset("entries", data=np.frombuffer(written, np.uint8))
+    temporary.replace(path)
+    return unit.number
+
+
+def part_entries(path: Path) -> list[PartEntry]:
+    """What became of each sequence of a part."""
+    with h5py.File(path, "r") as part:
+        return [
+            PartEntry(SequenceRecord(**values.pop("record")), **values)
+            for values in json.loads(part["entries"][:].tobytes())
+        ]
+
+
+def part_positions(path: Path) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+    """Positions of the sequences that were not left out, one after another, at most `READ_FRAMES` at a time."""
+    entries = [entry for entry in part_entries(path) if entry.left_out is None]
+    with h5py.File(path, "r") as part:
+        for entry in entries:
+            stop = entry.start + entry.record.length
+            for first in range(entry.start, stop, READ_FRAMES):
+                yield part["positions_3d"][first : min(first + READ_FRAMES, stop)]
+
+
+def _convert(
+    workshop: Workshop,
+    skinner: Skinner,
+    work: list[tuple[PlannedSequence, int]],
+    reasons: dict[str, str],
+) -> Iterator[tuple[_Segment, Float32[np.ndarray, "outputs joints 3"]]]:
+    """World positions of the sequences of one gender, segment by segment."""
+    waiting: deque[_Segment] = deque()
+
+    def blocks() -> Iterator[PoseBlock]:
+        for planned, row in work:
+            try:
+                for segment, block in _segments(workshop, skinner, planned, row):
+                    waiting.append(segment)
+                    yield block
+            except amass.AmassError as error:
+                reasons[planned.file.path] = str(error)
+
+    for relative in relative_joints(skinner, blocks()):
+        segment = waiting.popleft()
+        yield segment, segment.finish(relative, skinner.folded.row_sums)
+
+
+def _segments(
+    workshop: Workshop, skinner: Skinner, planned: PlannedSequence, row: int
+) -> Iterator[tuple[_Segment, PoseBlock]]:
+    """Cut a recording into runs of source frames, each with the outputs that become possible with it.
+
+    The last source frame of a run is kept for the next one, whose first output may lie between the two.
+    """
+    header, folded = planned.header, skinner.folded
+    rates = header.frame_rate, planned.frame_rate
+    betas = amass.fit_betas(header.betas, folded.num_betas)
+    first, start, before = 0, 0, None
+    path = workshop.amass_dir / planned.file.path
+    for read in amass.read_frames(path, header, READ_FRAMES, folded.num_dmpls):
+        frames = read if before is None else _join(before, read)
+        stop = outputs_within(first + len(frames), header.num_frames, *rates)
+        if stop > start:
+            resampling = resample(header.num_frames, *rates, start, stop)
+            needed = needed_frames(resampling)
+            rows = needed - first
+            segment = _Segment(planned, row + start, resampling, needed, frames.trans[rows])
+            dmpls = None if frames.dmpls is None else frames.dmpls[rows]
+            yield segment, PoseBlock(betas, frames.poses[rows], dmpls)
+        first, start = first + len(frames) - 1, stop
+        before = amass.Frames(frames.poses[-1:], frames.trans[-1:], None if frames.dmpls is None else frames.dmpls[-1:])
+
+
+def _join(before: amass.Frames, after: amass.Frames) -> amass.Frames:
+    dmpls = None
+    if before.dmpls is not None and after.dmpls is not None:
+        dmpls = np.concatenate([before.dmpls, after.dmpls])
+    return amass.Frames(np.concatenate([before.poses, after.poses]), np.concatenate([before.trans, after.trans]), dmpls)
+
+
+def _skinner(workshop: Workshop, gender: str) -> Skinner:
+    path = workshop.folded_path(gender)
+    return _cached_skinner(path, path.stat().st_mtime_ns, workshop.batch_size, workshop.device)
+
+
+@lru_cache(maxsize=6)
+def _cached_skinner(path: Path, modified: int, batch_size: int, device: str) -> Skinner:
+    """One skinner a gender is kept for all units of a worker; `modified` tells one build's file from another's."""
+    return Skinner(folding.read(path), batch_size, device)
+
+
+def _record(planned: PlannedSequence, checksum: int) -> SequenceRecord:
+    return SequenceRecord(
+        dataset=planned.file.dataset,
+        subject=planned.file.subject,
+        sequence=planned.file.sequence,
+        length=planned.length,
+        frame_rate=float(planned.frame_rate),
+        source_frames=planned.header.num_frames,
+        source_frame_rate=float(planned.header.frame_rate),
+        gender=planned.header.gender,
+        has_dmpls=planned.header.has_dmpls,
+        source_path=planned.file.path,
+        source_size=planned.file.size,
+        checksum=checksum,
+    )

@@ -1,0 +1,115 @@
+"""Export a store as the npz dictionaries of the AMASS-to-3DHPE script (Einfalt et al., WACV 2023)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from h36m_amass.skeleton import joint_order as resolve_joint_order
+from h36m_amass.store import DatasetView, Store
+
+
+class ExportError(ValueError):
+    """An export cannot be written."""
+
+
+def export_npz(
+    store: Store | Path | str,
+    out_dir: Path | str,
+    *,
+    datasets: Sequence[str] = (),
+    joint_order: str = "regressor",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write one ``DATASET.npz`` a dataset, which existing training code reads unchanged.
+
+    ``numpy.load(path, allow_pickle=True)["positions_3d"].item()`` is ``{subject: {sequence: {"positions_3d":
+    float32 (frames, joints, 3), "frame_rate": float}}}``. An existing file of that name is replaced, once the new
+    one is whole. A dataset at a time is held in memory, as by whoever reads it.
+
+    Parameters
+    ----------
+    store
+        A store or its path.
+    out_dir
+        Folder to write to; made if it is not there.
+    datasets
+        Names of the datasets to export; all of them if empty.
+    joint_order
+        One of `h36m_amass.skeleton.JOINT_ORDERS`.
+    progress
+        Called with the number of frames exported so far, and of all.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of the store's datasets.
+
+    Raises
+    ------
+    h36m_amass.store.StoreError
+        The store cannot be read, or does not have a dataset that was asked for.
+    h36m_amass.skeleton.SkeletonError
+        The joint order does not fit the store's joints.
+    ExportError
+        A dataset's name cannot be a file's, or `out_dir` cannot be made.
+    """
+    if not isinstance(store, Store):
+        with Store(store) as opened:
+            return export_npz(opened, out_dir, datasets=datasets, joint_order=joint_order, progress=progress)
+    order = list(resolve_joint_order(joint_order, store.header.skeleton))
+    wanted = [store[name] for name in (dict.fromkeys(datasets) or store.datasets)]
+    out_dir = Path(out_dir)
+    paths = [out_dir / _file_name(dataset.name) for dataset in wanted]
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
+    total = sum(_num_frames(dataset) for dataset in wanted)
+    done = 0
+    for dataset, path in zip(wanted, paths, strict=True):
+        _write(path, _dictionary(dataset, order))
+        done += _num_frames(dataset)
+        if progress is not None:
+            progress(done, total)
+    return paths
+
+
+def _dictionary(dataset: DatasetView, order: list[int]) -> dict[str, dict[str, dict[str, Any]]]:
+    return {
+        subject: {
+            name: {
+                "positions_3d": np.ascontiguousarray(sequence.positions_3d[:][:, order]),
+                "frame_rate": float(sequence.frame_rate),
+            }
+            for name, sequence in sequences.items()
+        }
+        for subject, sequences in dataset.items()
+    }
+
+
+def _write(path: Path, dictionary: dict[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, positions_3d=np.array(dictionary, dtype=object))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _file_name(dataset: str) -> str:
+    """``DATASET.npz``, if that stays inside the folder it is written to."""
+    if Path(dataset).name != dataset or "\0" in dataset or "\\" in dataset:
+        raise ExportError(f"dataset {dataset!r} cannot be the name of a file; export the others with --dataset")
+    return f"{dataset}.npz"
+
+
+def _num_frames(dataset: DatasetView) -> int:
+    return sum(len(sequence) for subject in dataset.values() for sequence in subject.values())

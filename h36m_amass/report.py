@@ -1,0 +1,74 @@
+"""What a build did: converted, left out and why, for people and machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that was not converted, and why, in words that its owner can act on."""
+
+    dataset: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """One dataset's numbers."""
+
+    dataset: str
+    subjects: int
+    sequences: int
+    source_frames: int
+    frames: int
+    without_dmpls: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What `h36m_amass.build` returns.
+
+    Attributes
+    ----------
+    store
+        Path of the store.
+    datasets
+        A row a dataset, in sorted order.
+    left_out
+        Every file that could have been a sequence and was not converted.
+    ignored
+        How many files of which kind are no recordings (licences, ``shape.npz`` ...).
+    without_dmpls
+        Paths of the recordings that were converted with zero soft tissue, because they have none.
+    synthetic
+        True if anything that went in was made up.
+    seconds
+        From start to end.
+    """
+
+    store: str
+    datasets: tuple[DatasetRow, ...]
+    left_out: tuple[LeftOut, ...]
+    ignored: Mapping[str, int]
+    without_dmpls: tuple[str, ...]
+    synthetic: bool
+    seconds: float
+
+    @property
+    def frames(self) -> int:
+        """Frames written."""
+        return sum(row.frames for row in self.datasets)
+
+    @property
+    def source_frames(self) -> int:
+        """Frames of the recordings that were converted."""
+        return sum(row.source_frames for row in self.datasets)
+
+    def to_json(self) -> str:
+        """The report as a JSON object, its keys the attributes' names."""
+        return json.dumps(asdict(self), indent=2) + "\n"
