@@ -1,0 +1,32 @@
+"""Made-up body models and motions in the real formats, for tests, benchmarks and the demonstration.
+
+The real ones are licensed downloads. `anatomy` is the invented person, `body` the models made of it,
+`movements` how it moves, `motion` the recordings.
+"""
+
+from h36m_amass.synthetic.anatomy import GENDERS, JOINT_NAMES, PARENTS
+from h36m_amass.synthetic.body import (
+    SYNTHETIC_NOTE,
+    body_model,
+    dmpl_model,
+    joint_regressor,
+    write_regressor,
+    write_support_data,
+)
+from h36m_amass.synthetic.motion import KINDS, motion, write_amass_tree, write_recording
+
+__all__ = [
+    "GENDERS",
+    "JOINT_NAMES",
+    "KINDS",
+    "PARENTS",
+    "SYNTHETIC_NOTE",
+    "body_model",
+    "dmpl_model",
+    "joint_regressor",
+    "motion",
+    "write_amass_tree",
+    "write_recording",
+    "write_regressor",
+    "write_support_data",
+]
