@@ -1,0 +1,87 @@
+"""``h36m-amass build``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from h36m_amass.cli.failures import reported
+
+
+class Compression(StrEnum):
+    none = "none"
+    lzf = "lzf"
+    gzip = "gzip"
+
+
+def build(
+    amass_dir: Annotated[
+        Path, typer.Argument(help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz.", metavar="AMASS_DIR")
+    ],
+    store: Annotated[Path, typer.Argument(help="HDF5 file to write.", metavar="STORE")],
+    support_dir: Annotated[
+        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
+    ] = Path("support_data"),
+    joint_regressor: Annotated[
+        Path | None,
+        typer.Option(
+            help="K x V regressor, .npy or SciPy sparse .npz. Default: J_regressor_h36m.npy in --support-dir."
+        ),
+    ] = None,
+    joint_names: Annotated[
+        Path | None, typer.Option(help="Text file with the regressor's K joint names, one a line.")
+    ] = None,
+    frame_rate: Annotated[float, typer.Option("-r", "--frame-rate", help="Target frame rate in hertz.")] = 50.0,
+    native_rate: Annotated[
+        bool, typer.Option("--native-rate", help="Keep every frame, and each recording's own rate.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Frames computed at a time.")] = 2048,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes. Default: one a core, or a single one on CUDA.")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", help="Convert this dataset only; repeat for more.")
+    ] = None,
+    no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Leave soft tissue out of all recordings.")] = False,
+    upsample: Annotated[
+        bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
+    ] = False,
+    compression: Annotated[Compression, typer.Option(help="Compression of the store.")] = Compression.none,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace STORE if it is there.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if any recording would be left out.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what was converted and left out to this JSON file.")
+    ] = None,
+) -> None:
+    """Convert AMASS recordings into one HDF5 store of 3D joints."""
+    from h36m_amass.cli.console import print_report, progress_bar
+
+    from h36m_amass.builder import build as run
+    from h36m_amass.builder import default_workers
+
+    with reported():
+        with progress_bar() as progress:
+            done = run(
+                amass_dir,
+                store,
+                support_dir=support_dir,
+                joint_regressor=joint_regressor,
+                joint_names=joint_names,
+                frame_rate=None if native_rate else frame_rate,
+                device=device,
+                batch_size=batch_size,
+                workers=default_workers(device) if workers is None else workers,
+                datasets=dataset or (),
+                use_dmpls=not no_dmpls,
+                upsample=upsample,
+                compression=compression.value,
+                overwrite=overwrite,
+                strict=strict,
+                progress=progress,
+            )
+        if report is not None:
+            report.write_text(done.to_json(), encoding="utf-8")
+        print_report(done)

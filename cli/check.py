@@ -1,0 +1,34 @@
+"""``h36m-amass check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from h36m_amass.cli.failures import FAILED, reported
+
+
+def check(
+    amass_dir: Annotated[
+        Path | None, typer.Argument(help="AMASS folder to look through as well.", metavar="[AMASS_DIR]")
+    ] = None,
+    support_dir: Annotated[
+        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
+    ] = Path("support_data"),
+    joint_regressor: Annotated[
+        Path | None,
+        typer.Option(
+            help="K x V regressor, .npy or SciPy sparse .npz. Default: J_regressor_h36m.npy in --support-dir."
+        ),
+    ] = None,
+) -> None:
+    """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
+    from h36m_amass.check import check_inputs
+
+    with reported():
+        findings = check_inputs(support_dir, joint_regressor, amass_dir)
+    for finding in findings:
+        typer.echo(f"{'ok' if finding.ok else 'missing'}: {finding.message}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,121 @@
+"""Progress and tables: rich on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from h36m_amass.builder import Progress
+    from h36m_amass.report import BuildReport
+
+SECONDS_BETWEEN_LINES = 10.0
+_WORDS = {"plan": "reading headers", "convert": "converting", "assemble": "assembling", "export": "exporting"}
+_UNITS = {"plan": "recordings"}
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that wraps nothing where the output is not a terminal, so that lines can be searched."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made = Console(stderr=stderr, highlight=False, width=10_000, soft_wrap=True)
+    return made
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A callback for `h36m_amass.build`, shown as a bar with frames/s and time left, or as lines now and then."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield _Lines()
+        return
+    from rich import progress
+
+    class Rate(progress.ProgressColumn):
+        """Frames a second."""
+
+        def render(self, task: progress.Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f} {_UNITS.get(str(task.fields['stage']), 'frames')}/s")
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        Rate(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=screen) as bar:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(_WORDS[stage], total=total, stage=stage)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield show
+
+
+class _Lines:
+    """One line when a stage begins, then one every few seconds."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._began = self._last = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now, unit = time.monotonic(), _UNITS.get(stage, "frames")
+        if stage != self._stage:
+            self._stage, self._began, self._last = stage, now, now
+            sys.stderr.write(f"{_WORDS[stage]} {total:,} {unit}\n")
+        elif now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            rate = done / (now - self._began)
+            left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+            sys.stderr.write(f"{_WORDS[stage]} {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}\n")
+
+
+def print_report(report: BuildReport) -> None:
+    """The closing table of a build, and what was left out."""
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("dataset", no_wrap=True)
+    for name in ("subjects", "sequences", "source frames", "frames", "without dmpls", "left out"):
+        table.add_column(name, justify="right")
+    for row in report.datasets:
+        numbers = (
+            row.subjects,
+            row.sequences,
+            row.source_frames,
+            row.frames,
+            row.without_dmpls,
+            row.left_out,
+        )
+        table.add_row(Text(row.dataset), *(f"{number:,}" for number in numbers))
+    out.print(table)
+    for left in report.left_out:
+        out.print(Text(f"left out: {left.path}: {left.reason}"))
+    if report.without_dmpls:
+        out.print(
+            Text(
+                f"without soft tissue, because the recording has no dmpls: {len(report.without_dmpls)}, "
+                f"the first is {report.without_dmpls[0]}"
+            )
+        )
+    if report.ignored:
+        out.print(Text("no recordings: " + ", ".join(f"{n} {kind}" for kind, n in report.ignored.items())))
+    if report.synthetic:
+        out.print(Text("SYNTHETIC: made-up input went into this store; it is not data to train on"))
+    rate = report.source_frames / report.seconds
+    out.print(
+        Text(
+            f"{report.store}: {report.frames:,} frames from {report.source_frames:,} "
+            f"in {report.seconds:.1f} s ({rate:,.0f} source frames/s)"
+        )
+    )

@@ -1,0 +1,29 @@
+"""``h36m-amass demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from h36m_amass.cli.failures import reported
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to work in.", metavar="[DIR]")] = Path("h36m-amass-demo"),
+) -> None:
+    """Make up body models and motions, build a store, export it and draw it: no downloads needed."""
+    from h36m_amass.cli.console import print_report, progress_bar
+
+    from h36m_amass.demo import run_demo
+
+    with reported():
+        with progress_bar() as progress:
+            made = run_demo(folder, progress)
+        print_report(made.report)
+        typer.echo(f"support data  {made.support_dir}")
+        typer.echo(f"recordings    {made.amass_dir}")
+        typer.echo(f"store         {made.store}")
+        for path in made.npz:
+            typer.echo(f"npz           {path}")
+        typer.echo(f"picture       {made.picture}")

@@ -1,0 +1,37 @@
+"""``h36m-amass export-npz``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from h36m_amass.cli.failures import reported
+
+
+def export_npz(
+    store: Annotated[Path, typer.Argument(help="Store to read.", metavar="STORE")],
+    out_dir: Annotated[Path, typer.Argument(help="Folder to write DATASET.npz files to.", metavar="OUT_DIR")],
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", help="Export this dataset only; repeat for more.")
+    ] = None,
+    joint_order: Annotated[
+        str, typer.Option(help="regressor (as stored), h36m (right leg first) or uplift-upsample.")
+    ] = "regressor",
+) -> None:
+    """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""
+    from h36m_amass.cli.console import progress_bar
+
+    from h36m_amass.export import export_npz as run
+
+    with reported():
+        with progress_bar() as progress:
+            paths = run(
+                store,
+                out_dir,
+                datasets=dataset or (),
+                joint_order=joint_order,
+                progress=lambda done, total: progress("export", done, total),
+            )
+        for path in paths:
+            typer.echo(str(path))

@@ -1,0 +1,24 @@
+"""``h36m-amass info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from h36m_amass.cli.failures import reported
+
+
+def info(
+    store: Annotated[Path, typer.Argument(help="Store to look into.", metavar="STORE")],
+    key: Annotated[
+        str | None,
+        typer.Argument(help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="[KEY]"),
+    ] = None,
+) -> None:
+    """Show what is inside a store, or inside one of its datasets, subjects or sequences."""
+    from h36m_amass.store import Store
+
+    with reported(), Store(store) as opened:
+        for line in opened.describe(key):
+            typer.echo(line)

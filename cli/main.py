@@ -1,0 +1,42 @@
+"""The application and its commands. Importing it imports neither torch nor h5py: commands do, when they run."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from h36m_amass.cli.build import build
+from h36m_amass.cli.check import check
+from h36m_amass.cli.demo import demo
+from h36m_amass.cli.export_npz import export_npz
+from h36m_amass.cli.info import info
+
+app = typer.Typer(
+    name="h36m-amass",
+    help="Turn AMASS motion capture into Human3.6M-compatible 3D joints: one HDF5 store, or npz dictionaries.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("build")(build)
+app.command("export-npz")(export_npz)
+app.command("check")(check)
+app.command("info")(info)
+app.command("demo")(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"h36m-amass {version('h36m-amass')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    """Turn AMASS motion capture into Human3.6M-compatible 3D joints: one HDF5 store, or npz dictionaries."""

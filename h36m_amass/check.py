@@ -1,0 +1,72 @@
+"""Is everything in place that a build needs?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from h36m_amass import amass, body_model, regressor
+from h36m_amass.builder import NUM_BETAS, NUM_DMPLS, make_plan
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: whether it is as it should be, and a line about it."""
+
+    ok: bool
+    message: str
+
+
+def check_inputs(
+    support_dir: Path, joint_regressor: Path | None = None, amass_dir: Path | None = None
+) -> list[Finding]:
+    """Load the joint regressor and every gender's body models, and look through an AMASS folder.
+
+    Parameters
+    ----------
+    support_dir, joint_regressor, amass_dir
+        As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all
+        three genders count.
+    """
+    findings: list[Finding] = []
+    path = joint_regressor or Path(support_dir) / f"{regressor.H36M_FILE_NAME}.npy"
+    joints: regressor.JointRegressor | None = None
+    try:
+        joints = regressor.load(path)
+        findings.append(Finding(True, f"{path}: regressor of {joints.num_joints} joints"))
+    except regressor.RegressorError as error:
+        findings.append(Finding(False, str(error)))
+    recordings, genders = _check_recordings(amass_dir)
+    for gender in genders:
+        findings.append(_check_body_model(Path(support_dir), gender, joints, path))
+    return findings + recordings
+
+
+def _check_body_model(
+    support_dir: Path, gender: str, joints: regressor.JointRegressor | None, regressor_path: Path
+) -> Finding:
+    path = body_model.smplh_path(support_dir, gender)
+    try:
+        body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS)
+        if joints is not None:
+            regressor.check_fits(joints, body.num_vertices, regressor_path)
+    except (body_model.BodyModelError, regressor.RegressorError) as error:
+        return Finding(False, str(error))
+    made_up = " SYNTHETIC, not data to train on" if body.synthetic else ""
+    return Finding(True, f"{path}: {body.num_vertices} vertices, {body.num_bones} bones, with DMPLs{made_up}")
+
+
+def _check_recordings(amass_dir: Path | None) -> tuple[list[Finding], tuple[str, ...]]:
+    """Findings about the recordings, and the genders whose body models they need."""
+    if amass_dir is None:
+        return [], body_model.GENDERS
+    try:
+        plan = make_plan(Path(amass_dir), frame_rate=None)
+    except amass.AmassError as error:
+        return [Finding(False, str(error))], body_model.GENDERS
+    sequences = plan.sequences
+    counts = Counter(planned.file.dataset for planned in sequences)
+    findings = [Finding(True, f"{Path(amass_dir) / name}: {count} recordings") for name, count in counts.items()]
+    findings += [Finding(False, f"{Path(amass_dir) / left.path}: {left.reason}") for left in plan.left_out]
+    return findings, tuple(sorted({planned.header.gender for planned in sequences}))

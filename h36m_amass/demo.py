@@ -1,0 +1,58 @@
+"""The main job on made-up data: body models, recordings, store, npz files and a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from h36m_amass import synthetic
+from h36m_amass.builder import Progress, build
+from h36m_amass.export import export_npz
+from h36m_amass.plot import draw_poses, require_matplotlib
+from h36m_amass.report import BuildReport
+from h36m_amass.store import Store
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo made.
+
+    Attributes
+    ----------
+    support_dir, amass_dir
+        Made-up body models and regressor; made-up recordings.
+    store, npz, picture
+        What was converted, exported and drawn.
+    report
+        Of the build.
+    """
+
+    support_dir: Path
+    amass_dir: Path
+    store: Path
+    npz: tuple[Path, ...]
+    picture: Path
+    report: BuildReport
+
+
+def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
+    """Make everything under `folder`; what an earlier demo left there is replaced.
+
+    Raises
+    ------
+    h36m_amass.plot.PlotError
+        matplotlib (extra ``plot``) is not installed.
+    """
+    require_matplotlib()
+    folder = Path(folder)
+    support_dir, amass_dir = folder / "support_data", folder / "amass"
+    store, picture = folder / "amass_h36m.h5", folder / "walk.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    synthetic.write_support_data(support_dir)
+    synthetic.write_amass_tree(amass_dir)
+    report = build(amass_dir, store, support_dir=support_dir, overwrite=True, progress=progress)
+    npz = tuple(export_npz(store, folder / "npz"))
+    with Store(store) as opened:
+        walk = next(s for s in opened.sequences if "walk" in s.key)
+        draw_poses(walk, opened.header.skeleton, picture, seconds=1.2)
+    return Demo(support_dir, amass_dir, store, npz, picture, report)
