@@ -1,5 +1,5 @@
 """The command line ``h36m-amass``: one file a command, no logic of its own."""
 
-from h36m_amass.cli.main import app
+from .main import app
 
 __all__ = ["app"]

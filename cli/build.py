@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from h36m_amass.cli.failures import reported
+
+from .failures import reported
 
 
 class Compression(StrEnum):
@@ -57,10 +58,10 @@ def build(
     ] = None,
 ) -> None:
     """Convert AMASS recordings into one HDF5 store of 3D joints."""
-    from h36m_amass.cli.console import print_report, progress_bar
-
     from h36m_amass.builder import build as run
     from h36m_amass.builder import default_workers
+
+    from .console import print_report, progress_bar
 
     with reported():
         with progress_bar() as progress:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from h36m_amass.cli.failures import FAILED, reported
+
+from .failures import FAILED, reported
 
 
 def check(

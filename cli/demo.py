@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from h36m_amass.cli.failures import reported
+
+from .failures import reported
 
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to work in.", metavar="[DIR]")] = Path("h36m-amass-demo"),
 ) -> None:
     """Make up body models and motions, build a store, export it and draw it: no downloads needed."""
-    from h36m_amass.cli.console import print_report, progress_bar
-
     from h36m_amass.demo import run_demo
+
+    from .console import print_report, progress_bar
 
     with reported():
         with progress_bar() as progress:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from h36m_amass.cli.failures import reported
+
+from .failures import reported
 
 
 def export_npz(
@@ -20,9 +21,9 @@ def export_npz(
     ] = "regressor",
 ) -> None:
     """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""
-    from h36m_amass.cli.console import progress_bar
-
     from h36m_amass.export import export_npz as run
+
+    from .console import progress_bar
 
     with reported():
         with progress_bar() as progress:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from h36m_amass.cli.failures import reported
+
+from .failures import reported
 
 
 def info(

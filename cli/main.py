@@ -6,11 +6,12 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from h36m_amass.cli.build import build
-from h36m_amass.cli.check import check
-from h36m_amass.cli.demo import demo
-from h36m_amass.cli.export_npz import export_npz
-from h36m_amass.cli.info import info
+
+from .build import build
+from .check import check
+from .demo import demo
+from .export_npz import export_npz
+from .info import info
 
 app = typer.Typer(
     name="h36m-amass",

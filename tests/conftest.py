@@ -1,0 +1,71 @@
+"""What many tests need: made-up models and recordings, a demo, the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from typer.testing import CliRunner
+
+from h36m_amass import synthetic
+from h36m_amass.cli import app
+from h36m_amass.demo import Demo, run_demo
+
+# Examples build whole body models: slow machines must not turn that into failures.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+REAL_AMASS = Path(__file__).resolve().parents[2] / "shared" / "amass"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command gave."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cli() -> Callable[..., Outcome]:
+    """Run ``h36m-amass ARGUMENTS`` in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def support_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up body models of all genders and a regressor. Not to be written to."""
+    folder = tmp_path_factory.mktemp("support")
+    synthetic.write_support_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def amass_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up AMASS tree of one-second recordings. Not to be written to."""
+    folder = tmp_path_factory.mktemp("amass")
+    synthetic.write_amass_tree(folder, seconds=1.0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo, run once. Not to be written to."""
+    return run_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def real_amass() -> Path:
+    """A tree with one real AMASS recording, where there is one beside the repository."""
+    if not REAL_AMASS.is_dir():
+        pytest.skip("no real AMASS recording beside the repository")
+    return REAL_AMASS
