@@ -88,7 +88,7 @@ class Header:
     num_frames: int
     frame_rate: Fraction
     gender: str
-    betas: Float[np.ndarray, betas]
+    betas: Float[np.ndarray, "betas"]
     has_dmpls: bool
     synthetic: bool
 
@@ -205,7 +205,7 @@ def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> 
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
 
-def fit_betas(betas: Float[np.ndarray, given], num_betas: int) -> Float[np.ndarray, betas]:
+def fit_betas(betas: Float[np.ndarray, "given"], num_betas: int) -> Float[np.ndarray, "betas"]:
     """`betas` cut or padded with zeros to the body model's number."""
     fitted = np.zeros(num_betas)
     fitted[: len(betas)] = betas[:num_betas]

@@ -58,7 +58,7 @@ class BodyModel:
     posedirs: Float[np.ndarray, "vertices 3 9*(bones-1)"]
     weights: Float[np.ndarray, "vertices bones"]
     J_regressor: Float[np.ndarray, "bones vertices"]
-    parents: Int[np.ndarray, bones]
+    parents: Int[np.ndarray, "bones"]
     sha256: str
     synthetic: bool
 
@@ -168,7 +168,7 @@ def file_sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def children_of(parents: Int[np.ndarray, bones]) -> list[list[int]]:
+def children_of(parents: Int[np.ndarray, "bones"]) -> list[list[int]]:
     """For each bone the bones that hang on it."""
     children: list[list[int]] = [[] for _ in parents]
     for bone, parent in enumerate(parents):
@@ -177,7 +177,7 @@ def children_of(parents: Int[np.ndarray, bones]) -> list[list[int]]:
     return children
 
 
-def depths(parents: Int[np.ndarray, bones]) -> Int[np.ndarray, bones]:
+def depths(parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "bones"]:
     """Number of ancestors of each bone; -1 for a bone that does not hang on the root (bone 0)."""
     depth = np.full(len(parents), -1)
     children = children_of(parents)
@@ -204,7 +204,7 @@ def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> tuple[dict[str
 def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
     if array.dtype.kind not in "fiu":
         raise BodyModelError(f"{path}: {name} holds {array.dtype}, not numbers; download the model again")
-    floats = np.ascontiguousarray(array, dtype=np.float64)
+    floats: np.ndarray = np.array(array, dtype=np.float64, order="C")
     if not np.isfinite(floats).all():
         raise BodyModelError(f"{path}: {name} holds values that are not finite; download the model again")
     return floats
@@ -241,7 +241,7 @@ def _check_shapes(
     return num_vertices, num_bones
 
 
-def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.ndarray, bones]:
+def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.ndarray, "bones"]:
     """Parents out of the first row of the file's table, which marks the root with -1 or 2^32 - 1."""
     if kintree_table.dtype.kind not in "iu" or kintree_table.ndim != 2 or kintree_table.shape[1] != num_bones:
         raise BodyModelError(

@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -50,9 +49,11 @@ UNIT_SOURCE_FRAMES = 65536
 NUM_BETAS = 16
 NUM_DMPLS = 8
 
-Stage = Literal["plan", "convert", "assemble"]
-Progress = Callable[[Stage, int, int], None]
-"""Called with a stage, how much of it is done and how much there is: recordings when planning, else source frames."""
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, how much of it is done and how much there is.
+
+``"plan"`` counts recordings, ``"convert"`` source frames, ``"assemble"`` frames of the store.
+"""
 
 
 class BuildError(ValueError):

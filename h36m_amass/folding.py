@@ -61,16 +61,16 @@ class FoldedRegressor:
 
     num_betas: int
     num_dmpls: int
-    row_sums: Float[np.ndarray, joints]
-    bones: Int[np.ndarray, bones]
-    parents: Int[np.ndarray, bones]
-    depth: Int[np.ndarray, bones]
+    row_sums: Float[np.ndarray, "joints"]
+    bones: Int[np.ndarray, "bones"]
+    parents: Int[np.ndarray, "bones"]
+    depth: Int[np.ndarray, "bones"]
     rest_offsets: Float[np.ndarray, "bones 3 1+betas+dmpls"]
-    pair_joint: Int[np.ndarray, pairs]
-    pair_bone: Int[np.ndarray, pairs]
-    pair_weight: Float[np.ndarray, pairs]
+    pair_joint: Int[np.ndarray, "pairs"]
+    pair_bone: Int[np.ndarray, "pairs"]
+    pair_weight: Float[np.ndarray, "pairs"]
     pair_shape: Float[np.ndarray, "pairs 3 1+betas+dmpls"]
-    pose_bones: Int[np.ndarray, pose_bones]
+    pose_bones: Int[np.ndarray, "pose_bones"]
     pair_pose: Float[np.ndarray, "pairs 3 pose_bones 9"]
 
     @property
@@ -154,14 +154,14 @@ def _support(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 def _pair_vertex_weights(
     matrix: scipy.sparse.csr_array,
     weights: scipy.sparse.csr_array,
-    pair_joint: Int[np.ndarray, pairs],
-    pair_bone: Int[np.ndarray, pairs],
+    pair_joint: Int[np.ndarray, "pairs"],
+    pair_bone: Int[np.ndarray, "pairs"],
 ) -> scipy.sparse.csr_array:
     """``R_kv W_vj``, one row a pair (k, j)."""
     return scipy.sparse.csr_array(matrix[pair_joint].multiply(weights.T.tocsr()[pair_bone]))
 
 
-def _with_ancestors(needed: Int[np.ndarray, needed], parents: Int[np.ndarray, bones]) -> Int[np.ndarray, kept]:
+def _with_ancestors(needed: Int[np.ndarray, "needed"], parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "kept"]:
     """`needed` and all their ancestors, always with the root, depth by depth, then by index."""
     kept = {0}
     for start in needed.tolist():

@@ -31,7 +31,7 @@ class PoseBlock:
         Soft-tissue coefficients, as many as the body model has, or None for zeros.
     """
 
-    betas: Float[np.ndarray, betas]
+    betas: Float[np.ndarray, "betas"]
     poses: Float[np.ndarray, "frames 3*bones"]
     dmpls: Float[np.ndarray, "frames dmpls"] | None
 
@@ -93,7 +93,7 @@ def relative_joints(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[F
 
 def pose_joints(
     folded: FoldedRegressor,
-    betas: Float[np.ndarray, betas],
+    betas: Float[np.ndarray, "betas"],
     poses: Float[np.ndarray, "frames 3*bones"],
     trans: Float[np.ndarray, "frames 3"],
     dmpls: Float[np.ndarray, "frames dmpls"] | None = None,

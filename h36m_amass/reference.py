@@ -20,7 +20,7 @@ from h36m_amass.regressor import JointRegressor
 def mesh_joints(
     body: BodyModel,
     regressor: JointRegressor,
-    betas: Float[np.ndarray, betas],
+    betas: Float[np.ndarray, "betas"],
     poses: Float[np.ndarray, "frames 3*bones"],
     trans: Float[np.ndarray, "frames 3"],
     dmpls: Float[np.ndarray, "frames dmpls"] | None = None,
@@ -69,6 +69,6 @@ def mesh_joints(
     return joints
 
 
-def _topological_order(parents: Int[np.ndarray, bones]) -> Int[np.ndarray, bones]:
+def _topological_order(parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "bones"]:
     """Bones with every parent before its children, which smplx takes for granted; the root stays first."""
     return np.argsort(depths(parents), kind="stable")

@@ -27,8 +27,8 @@ class Resampling:
     needs no second frame.
     """
 
-    frame: Int[np.ndarray, outputs]
-    weight: Float[np.ndarray, outputs]
+    frame: Int[np.ndarray, "outputs"]
+    weight: Float[np.ndarray, "outputs"]
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -99,15 +99,15 @@ def outputs_within(num_read: int, num_frames: int, source_rate: Fraction, target
     return min(length, math.floor((num_read - 1) * target_rate / source_rate) + 1)
 
 
-def needed_frames(resampling: Resampling) -> Int[np.ndarray, needed]:
+def needed_frames(resampling: Resampling) -> Int[np.ndarray, "needed"]:
     """The source frames that `resampling` touches, ascending, each once."""
     needed: np.ndarray = np.union1d(resampling.frame, resampling.frame[resampling.weight > 0] + 1)
     return needed
 
 
 def interpolate(
-    resampling: Resampling, frames: Int[np.ndarray, needed], values: Float[np.ndarray, needed * rest]
-) -> Float[np.ndarray, outputs * rest]:
+    resampling: Resampling, frames: Int[np.ndarray, "needed"], values: Float[np.ndarray, "needed *rest"]
+) -> Float[np.ndarray, "outputs *rest"]:
     """Output values from the `values` of source frames `frames`, which are ascending and hold all that are needed."""
     first = np.searchsorted(frames, resampling.frame)
     second = np.minimum(first + 1, len(frames) - 1)

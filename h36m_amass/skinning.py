@@ -34,16 +34,35 @@ class DeviceError(ValueError):
 
 @dataclass(frozen=True)
 class Level:
-    """Bones ``start .. stop`` of one depth, and the parent of each."""
+    """The bones of one depth, as views of the skinner's buffers.
 
-    start: int
-    stop: int
-    parents: Tensor
+    Views are made once: making them for every batch costs as much as the arithmetic. They are made with `narrow`,
+    `select` and `unbind`, because indexing with brackets wants a real device, even of fake tensors.
+    """
+
+    parents: Int[Tensor, "bones"]
+    worlds_above: Float[Tensor, "bones_above 3 3 frames"]
+    positions_above: Float[Tensor, "bones_above 3 frames"]
+    parent: Float[Tensor, "bones 3 3 frames"]
+    parent_columns: tuple[Float[Tensor, "bones 3 frames"], ...]
+    rotation_rows: tuple[Float[Tensor, "bones 1 3 frames"], ...]
+    offset_rows: tuple[Float[Tensor, "bones 1 frames"], ...]
+    world: Float[Tensor, "bones 3 3 frames"]
+    position: Float[Tensor, "bones 3 frames"]
+
+
+@dataclass(frozen=True)
+class PairRun:
+    """Consecutive pairs of one bone, as views of the skinner's buffers."""
+
+    world_columns: tuple[Float[Tensor, "1 3 frames"], ...]
+    vector_rows: tuple[Float[Tensor, "pairs 1 frames"], ...]
+    turned: Float[Tensor, "pairs 3 frames"]
 
 
 @dataclass(frozen=True)
 class DenseBlock:
-    """Correctives of bones ``bones`` (rows of the rotations) in pair rows ``rows``, as a dense matrix."""
+    """Correctives of some rows of the rotations in some rows of the terms, each as (first, number)."""
 
     rows: tuple[int, int]
     bones: tuple[int, int]
@@ -69,8 +88,8 @@ class BoneClass:
         The same on the device.
     """
 
-    bones: Int[np.ndarray, bones]
-    rows: Int[np.ndarray, rows]
+    bones: Int[np.ndarray, "bones"]
+    rows: Int[np.ndarray, "rows"]
     correctives: Float[np.ndarray, "rows 9*bones"]
     blocks: tuple[DenseBlock, ...]
 
@@ -117,11 +136,6 @@ class Skinner:
         self.rotated = self._rotated_bones(parts)
         self.classes = tuple(self._bone_class(parts, i) for i in range(len(parts.classes)))
         self.num_shape_rows = 3 * (pairs + bones)
-        self._levels = tuple(self._level(start, stop) for start, stop in _equal_runs(folded.depth[1:], 1))
-        ordered_bones = folded.pair_bone[self._pair_order]
-        self._bone_runs = tuple(
-            (int(ordered_bones[start]), start, stop) for start, stop in _equal_runs(ordered_bones, 0)
-        )
         sums = np.zeros((folded.num_joints, pairs + bones))
         sums[folded.pair_joint[self._pair_order], np.arange(pairs)] = 1.0
         sums[folded.pair_joint, pairs + folded.pair_bone] += folded.pair_weight
@@ -131,21 +145,23 @@ class Skinner:
         self._dmpl_terms = self._upload(self._shape[:, 1 + folded.num_betas :])
 
         size = batch_size
-        self._squared = self._empty(2, len(self.rotated), size)
-        self._quaternion = self._empty(4, len(self.rotated), size)
+        self._scratch = self._empty(6, len(self.rotated), size)
         self._rot = self._empty(len(self.rotated), 9, size)
         self._terms = self._empty(self.num_shape_rows, size)
         self._world = self._empty(bones, 3, 3, size)
-        self._widest = max((level.stop - level.start for level in self._levels), default=1)
-        self._parent_world = self._empty(self._widest, 3, 3, size)
         self._summands = self._empty(pairs + bones, 3, size)
         self._joints = self._empty(folded.num_joints, 3 * size)
+        self._identity = torch.eye(3, dtype=dtype, device=self.device).view(3, 3, 1)
+        vectors = self._terms.view(-1, 3, size)
+        self._rest_offsets, self._positions = vectors.narrow(0, pairs, bones), self._summands.narrow(0, pairs, bones)
+        self._levels = self._make_levels()
+        self._pair_runs = self._make_pair_runs(vectors)
 
     def shape_terms(
         self,
-        betas: Float[np.ndarray, betas],
+        betas: Float[np.ndarray, "betas"],
         still: Sequence[tuple[BoneClass, Float[np.ndarray, "bones 3"]]] = (),
-    ) -> Float[np.ndarray, shape_rows]:
+    ) -> Float[np.ndarray, "shape_rows"]:
         """Everything about a run of frames that does not change within it, float64.
 
         Parameters
@@ -159,7 +175,7 @@ class Skinner:
         for bone_class, rotvecs in still:
             rotations = torch.from_numpy(np.ascontiguousarray(rotvecs, dtype=np.float64))[:, :, None]
             out = torch.empty(len(rotvecs), 9, 1, dtype=torch.float64)
-            rotation_minus_identity(rotations, out, *_rotation_buffers(len(rotvecs)))
+            rotation_minus_identity(rotations, out, torch.empty(6, len(rotvecs), 1, dtype=torch.float64))
             terms[bone_class.rows] += bone_class.correctives @ out.numpy().reshape(-1)
         return terms
 
@@ -189,50 +205,79 @@ class Skinner:
         """
         chain = len(self.folded.bones)
         for start, stop in runs(np.unique([*range(chain), *(bone for c in moving for bone in c.bones)])):
+            bones = (start, stop - start)
             rotation_minus_identity(
-                rotvecs[start:stop],
-                self._rot[start:stop],
-                self._squared[:, start:stop],
-                self._quaternion[:, start:stop],
+                rotvecs.narrow(0, *bones), self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones)
             )
         torch.mm(shape_terms, run_of_frame, out=self._terms)
         if dmpls is not None and len(dmpls):
             self._terms.addmm_(self._dmpl_terms, dmpls)
         for bone_class in moving:
             for block in bone_class.blocks:
-                features = self._rot[slice(*block.bones)].view(-1, self.batch_size)
-                self._terms[slice(*block.rows)].addmm_(block.matrix, features)
-        pairs = self.folded.num_pairs
-        vectors = self._terms.view(-1, 3, self.batch_size)
-        self._forward_kinematics(rest_offsets=vectors[pairs:], positions=self._summands[pairs:])
-        for bone, start, stop in self._bone_runs:
-            _rotate(self._world[bone], vectors[start:stop], out=self._summands[start:stop])
+                features = self._rot.narrow(0, *block.bones).view(-1, self.batch_size)
+                self._terms.narrow(0, *block.rows).addmm_(block.matrix, features)
+        self._forward_kinematics()
+        for run in self._pair_runs:
+            torch.mul(run.world_columns[0], run.vector_rows[0], out=run.turned)
+            run.turned.addcmul_(run.world_columns[1], run.vector_rows[1])
+            run.turned.addcmul_(run.world_columns[2], run.vector_rows[2])
         torch.mm(self._sums, self._summands.view(len(self._summands), -1), out=self._joints)
-        return self._joints.view(-1, 3, self.batch_size).permute(2, 0, 1).contiguous()
+        return torch.permute_copy(self._joints.view(-1, 3, self.batch_size), (2, 0, 1))
 
-    def _forward_kinematics(
-        self, rest_offsets: Float[Tensor, "bones 3 frames"], positions: Float[Tensor, "bones 3 frames"]
-    ) -> None:
-        """World rotations of the chain into ``_world``, world positions into `positions`.
+    def _forward_kinematics(self) -> None:
+        """World rotations and positions of the chain.
 
         ``G_c = G_p Rot_c = G_p + G_p (Rot_c - I)`` and ``t_c = t_p + G_p offset_c`` for a child c of p.
         """
-        local = self._rot.view(-1, 3, 3, self.batch_size)
-        self._world[0].copy_(local[0])
-        self._world[0].view(9, self.batch_size)[::4] += 1.0
-        positions[0].copy_(rest_offsets[0])
+        root = self._rot.select(0, 0).view(3, 3, self.batch_size)
+        torch.add(root, self._identity, out=self._world.select(0, 0))
+        torch.mul(self._rest_offsets.select(0, 0), 1.0, out=self._positions.select(0, 0))
         for level in self._levels:
-            bones = slice(level.start, level.stop)
-            parent = self._parent_world[: level.stop - level.start]
-            world, position = self._world[bones], positions[bones]
-            torch.index_select(self._world[: level.start], 0, level.parents, out=parent)
-            world.copy_(parent)
-            torch.index_select(positions[: level.start], 0, level.parents, out=position)
-            for axis in range(3):
-                world.addcmul_(parent[:, :, axis, None], local[bones, None, axis])
-                position.addcmul_(parent[:, :, axis], rest_offsets[bones, None, axis])
+            torch.index_select(level.worlds_above, 0, level.parents, out=level.parent)
+            torch.index_select(level.positions_above, 0, level.parents, out=level.position)
+            first, second, third = (column.unsqueeze(2) for column in level.parent_columns)
+            torch.addcmul(level.parent, first, level.rotation_rows[0], out=level.world)
+            level.world.addcmul_(second, level.rotation_rows[1]).addcmul_(third, level.rotation_rows[2])
+            for column, offset in zip(level.parent_columns, level.offset_rows, strict=True):
+                level.position.addcmul_(column, offset)
 
-    def _rotated_bones(self, parts: Partition) -> Int[np.ndarray, rotated]:
+    def _make_levels(self) -> tuple[Level, ...]:
+        depth_runs = _equal_runs(self.folded.depth[1:], offset=1)
+        widest = max((stop - start for start, stop in depth_runs), default=0)
+        parent_buffer = self._empty(widest, 3, 3, self.batch_size)
+        rotations = self._rot.view(-1, 3, 3, self.batch_size)
+        levels = []
+        for start, stop in depth_runs:
+            bones = (start, stop - start)
+            parent = parent_buffer.narrow(0, 0, stop - start)
+            parents = torch.as_tensor(self.folded.parents[start:stop], dtype=torch.int64)
+            levels.append(
+                Level(
+                    parents=parents.to(self.device),
+                    worlds_above=self._world.narrow(0, 0, start),
+                    positions_above=self._positions.narrow(0, 0, start),
+                    parent=parent,
+                    parent_columns=parent.unbind(2),
+                    rotation_rows=tuple(row.unsqueeze(1) for row in rotations.narrow(0, *bones).unbind(1)),
+                    offset_rows=tuple(row.unsqueeze(1) for row in self._rest_offsets.narrow(0, *bones).unbind(1)),
+                    world=self._world.narrow(0, *bones),
+                    position=self._positions.narrow(0, *bones),
+                )
+            )
+        return tuple(levels)
+
+    def _make_pair_runs(self, vectors: Float[Tensor, "pairs+bones 3 frames"]) -> tuple[PairRun, ...]:
+        bone_of_pair = self.folded.pair_bone[self._pair_order]
+        return tuple(
+            PairRun(
+                world_columns=tuple(c.unsqueeze(0) for c in self._world.select(0, bone_of_pair[start]).unbind(1)),
+                vector_rows=tuple(row.unsqueeze(1) for row in vectors.narrow(0, start, stop - start).unbind(1)),
+                turned=self._summands.narrow(0, start, stop - start),
+            )
+            for start, stop in _equal_runs(bone_of_pair, offset=0)
+        )
+
+    def _rotated_bones(self, parts: Partition) -> Int[np.ndarray, "rotated"]:
         chain = self.folded.bones
         by_class = [self.folded.pose_bones[columns] for columns in parts.classes]
         return np.concatenate([chain, *(bones[~np.isin(bones, chain)] for bones in by_class)])
@@ -252,13 +297,10 @@ class Skinner:
             for bone, end_bone in runs(bones):
                 column = int(np.searchsorted(bones, bone))
                 block = correctives[rows, 9 * column : 9 * (column + end_bone - bone)]
-                blocks.append(DenseBlock((3 * row, 3 * end_row), (bone, end_bone), self._upload(block)))
+                extents = (3 * row, 3 * (end_row - row)), (bone, end_bone - bone)
+                blocks.append(DenseBlock(*extents, self._upload(block)))
         rows_of_class = (3 * reached[:, None] + np.arange(3)).reshape(-1)
         return BoneClass(bones, rows_of_class, correctives, tuple(blocks))
-
-    def _level(self, start: int, stop: int) -> Level:
-        parents = torch.as_tensor(self.folded.parents[start:stop], dtype=torch.int64)
-        return Level(start, stop, parents.to(self.device))
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype).to(self.device)
@@ -270,8 +312,7 @@ class Skinner:
 def rotation_minus_identity(
     rotvecs: Float[Tensor, "bones 3 frames"],
     out: Float[Tensor, "bones 9 frames"],
-    squared: Float[Tensor, "2 bones frames"],
-    quaternion: Float[Tensor, "4 bones frames"],
+    scratch: Float[Tensor, "6 bones frames"],
 ) -> None:
     """``Rot - I`` of rotation vectors, row-major, into `out`; holds for every angle, zero included.
 
@@ -283,41 +324,34 @@ def rotation_minus_identity(
     ----------
     rotvecs
         In radians.
-    squared, quaternion
-        Scratch.
+    scratch
+        Overwritten.
     """
-    angle, scale = squared[0], squared[1]
-    x, y, z, w = quaternion.unbind(0)
-    torch.mul(rotvecs[:, 0], rotvecs[:, 0], out=angle)
-    angle.addcmul_(rotvecs[:, 1], rotvecs[:, 1]).addcmul_(rotvecs[:, 2], rotvecs[:, 2])
+    x, y, z, w, angle, other = scratch.unbind(0)
+    components, entries = rotvecs.unbind(1), out.unbind(1)
+    torch.mul(components[0], components[0], out=angle)
+    angle.addcmul_(components[1], components[1]).addcmul_(components[2], components[2])
     angle.clamp_(min=torch.finfo(angle.dtype).tiny).sqrt_()
     torch.mul(angle, 0.5, out=w)
-    torch.sin(w, out=scale).mul_(2**0.5).div_(angle)
+    scale = torch.sin(w, out=other).mul_(2**0.5).div_(angle)
     w.cos_().mul_(2**0.5)
-    torch.mul(rotvecs[:, 0], scale, out=x)
-    torch.mul(rotvecs[:, 1], scale, out=y)
-    torch.mul(rotvecs[:, 2], scale, out=z)
-    for entry, first, second in ((1, x, y), (2, x, z), (5, y, z)):
-        torch.mul(first, second, out=out[:, entry])
-    out[:, 3::4].copy_(out[:, 1::4])
-    out[:, 6].copy_(out[:, 2])
-    out[:, 1].addcmul_(z, w, value=-1)
-    out[:, 3].addcmul_(z, w)
-    out[:, 2].addcmul_(y, w)
-    out[:, 6].addcmul_(y, w, value=-1)
-    out[:, 5].addcmul_(x, w, value=-1)
-    out[:, 7].addcmul_(x, w)
+    for component, part in zip(components, (x, y, z), strict=True):
+        torch.mul(component, scale, out=part)
+    for first, second, third, minus, plus in ((x, y, z, 1, 3), (z, x, y, 6, 2), (y, z, x, 5, 7)):
+        torch.mul(first, second, out=angle)
+        torch.mul(third, w, out=other)
+        torch.sub(angle, other, out=entries[minus])
+        torch.add(angle, other, out=entries[plus])
     for square in (x, y, z):
         square.mul_(square)
-    torch.add(y, z, out=out[:, 0]).neg_()
-    torch.add(x, z, out=out[:, 4]).neg_()
-    torch.add(x, y, out=out[:, 8]).neg_()
+    for entry, first, second in ((0, y, z), (4, x, z), (8, x, y)):
+        torch.add(first, second, out=entries[entry]).neg_()
 
 
 def add_translation(
     relative: Float[np.ndarray, "frames joints 3"],
     trans: Float[np.ndarray, "frames 3"],
-    row_sums: Float[np.ndarray, joints],
+    row_sums: Float[np.ndarray, "joints"],
 ) -> Float[np.ndarray, "frames joints 3"]:
     """World positions in float32: the sum is taken in float64 and rounded once."""
     world: np.ndarray = relative + row_sums[:, None] * trans[:, None, :].astype(np.float64)
@@ -325,7 +359,7 @@ def add_translation(
 
 
 def resolve_device(device: str) -> str:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there.
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there: ``cpu`` or ``cuda:N``.
 
     Raises
     ------
@@ -333,7 +367,7 @@ def resolve_device(device: str) -> str:
         No such device. Asking for CUDA where there is none is never answered with the CPU.
     """
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         wanted = torch.device(device)
     except RuntimeError as error:
@@ -348,29 +382,12 @@ def resolve_device(device: str) -> str:
             f"device {device!r} is not there: torch sees {count} CUDA devices; use --device cpu, or install a "
             "CUDA build of torch and its driver"
         )
-    return device
+    return f"cuda:{torch.cuda.current_device() if wanted.index is None else wanted.index}"
 
 
-def _rotate(
-    rotation: Float[Tensor, "3 3 frames"],
-    vectors: Float[Tensor, "pairs 3 frames"],
-    out: Float[Tensor, "pairs 3 frames"],
-) -> None:
-    torch.mul(rotation[None, :, 0], vectors[:, None, 0], out=out)
-    out.addcmul_(rotation[None, :, 1], vectors[:, None, 1])
-    out.addcmul_(rotation[None, :, 2], vectors[:, None, 2])
-
-
-def _equal_runs(values: Int[np.ndarray, n], offset: int) -> list[tuple[int, int]]:
+def _equal_runs(values: Int[np.ndarray, "n"], offset: int) -> list[tuple[int, int]]:
     """Ranges of equal consecutive values, each moved by `offset`."""
     if len(values) == 0:
         return []
     cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     return [(start + offset, stop + offset) for start, stop in pairwise(cuts)]
-
-
-def _rotation_buffers(num_bones: int) -> tuple[Tensor, Tensor]:
-    return (
-        torch.empty(2, num_bones, 1, dtype=torch.float64),
-        torch.empty(4, num_bones, 1, dtype=torch.float64),
-    )

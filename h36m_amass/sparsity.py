@@ -30,12 +30,12 @@ class Partition:
         For each class, which rows (in the new order) it reaches.
     """
 
-    row_order: Int[np.ndarray, rows]
-    classes: tuple[Int[np.ndarray, columns], ...]
-    class_rows: tuple[Bool[np.ndarray, rows], ...]
+    row_order: Int[np.ndarray, "rows"]
+    classes: tuple[Int[np.ndarray, "columns"], ...]
+    class_rows: tuple[Bool[np.ndarray, "rows"], ...]
 
 
-def partition(support: Bool[np.ndarray, "rows columns"], row_key: Int[np.ndarray, rows]) -> Partition:
+def partition(support: Bool[np.ndarray, "rows columns"], row_key: Int[np.ndarray, "rows"]) -> Partition:
     """Classes of columns with equal support, at most `MAX_CLASSES`: beyond that the most alike are joined.
 
     Parameters
@@ -69,7 +69,7 @@ def partition(support: Bool[np.ndarray, "rows columns"], row_key: Int[np.ndarray
     )
 
 
-def runs(indices: Int[np.ndarray, n]) -> list[tuple[int, int]]:
+def runs(indices: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
     """Ascending `indices` as half-open ranges of consecutive numbers."""
     if len(indices) == 0:
         return []

@@ -1,0 +1,293 @@
+"""Folding and skinning equal the full mesh: the algebra exactly, float32 to within what float32 holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from h36m_amass import amass, body_model, folding, regressor, skinning, synthetic
+from h36m_amass.packing import PoseBlock, full_precision, pose_joints, relative_joints
+from h36m_amass.reference import mesh_joints
+from h36m_amass.skinning import Skinner, rotation_minus_identity
+from tests.random_models import Case, cases
+
+
+def engine_float64(case: Case, batch_size: int = 8) -> np.ndarray:
+    folded = folding.fold(case.body, case.regressor)
+    skinner = Skinner(folded, batch_size, dtype=torch.float64)
+    relative = np.concatenate(list(relative_joints(skinner, [PoseBlock(case.betas, case.poses, case.dmpls)])))
+    return relative + folded.row_sums[:, None] * case.trans[:, None]
+
+
+def mesh(case: Case) -> np.ndarray:
+    return mesh_joints(case.body, case.regressor, case.betas, case.poses, case.trans, case.dmpls)
+
+
+@settings(max_examples=120)
+@given(cases())
+def test_float64_engine_equals_the_full_mesh(case: Case) -> None:
+    assert np.abs(engine_float64(case) - mesh(case)).max() <= 1e-10 * max(1.0, np.abs(mesh(case)).max())
+
+
+@settings(max_examples=30)
+@given(cases(), st.integers(1, 20))
+def test_any_batch_size_gives_the_same_joints(case: Case, batch_size: int) -> None:
+    scale = max(1.0, np.abs(mesh(case)).max())
+    assert np.abs(engine_float64(case, batch_size) - engine_float64(case, 1)).max() <= 1e-12 * scale
+
+
+@settings(max_examples=30)
+@given(cases(), st.integers(0, 2**32 - 1))
+def test_vertices_may_be_numbered_anew(case: Case, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(case.body.num_vertices)
+    body = replace(
+        case.body,
+        v_template=case.body.v_template[order],
+        shapedirs=case.body.shapedirs[order],
+        dmpldirs=case.body.dmpldirs[order],
+        posedirs=case.body.posedirs[order],
+        weights=case.body.weights[order],
+        J_regressor=case.body.J_regressor[:, order],
+    )
+    shuffled = replace(case.regressor, matrix=scipy.sparse.csr_array(case.regressor.matrix[:, order]))
+    ours = engine_float64(replace(case, body=body, regressor=shuffled))
+    np.testing.assert_allclose(ours, engine_float64(case), atol=1e-11 * max(1.0, np.abs(ours).max()))
+
+
+@settings(max_examples=30)
+@given(cases())
+def test_joints_are_linear_in_the_regressor(case: Case) -> None:
+    doubled = replace(case.regressor, matrix=scipy.sparse.csr_array(2.5 * case.regressor.matrix))
+    ours = engine_float64(replace(case, regressor=doubled))
+    np.testing.assert_allclose(ours, 2.5 * engine_float64(case), atol=1e-11 * max(1.0, np.abs(ours).max()))
+
+
+@settings(max_examples=30)
+@given(cases(), st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_blocks_may_be_cut_anywhere_and_mixed_with_others(case: Case, cuts: list[int]) -> None:
+    folded = folding.fold(case.body, case.regressor)
+    skinner = Skinner(folded, 7, dtype=torch.float64)
+    blocks, start = [], 0
+    for cut in [*cuts, len(case.poses)]:
+        stop = min(start + cut, len(case.poses))
+        if stop > start:
+            dmpls = None if case.dmpls is None else case.dmpls[start:stop]
+            blocks.append(PoseBlock(case.betas, case.poses[start:stop], dmpls))
+            blocks.append(PoseBlock(case.betas * 0.5, case.poses[start:stop] * 0.3, None))
+        start = stop
+    joints = list(relative_joints(skinner, iter(blocks)))
+    assert [len(block) for block in blocks] == [len(part) for part in joints]
+    whole = next(relative_joints(skinner, [PoseBlock(case.betas, case.poses, case.dmpls)]))
+    ours = np.concatenate(joints[::2])
+    np.testing.assert_allclose(ours, whole, atol=1e-11 * max(1.0, np.abs(whole).max()))
+
+
+@settings(max_examples=50)
+@given(cases())
+def test_folding_keeps_only_pairs_bones_and_columns_that_are_needed(case: Case) -> None:
+    folded = folding.fold(case.body, case.regressor)
+    support = (case.regressor.matrix.toarray() != 0).astype(int) @ (case.body.weights != 0).astype(int)
+    assert folded.num_pairs == (support > 0).sum()
+    used = set(folded.bones[folded.pair_bone].tolist())
+    ancestors = set()
+    for bone in used | {0}:
+        while bone >= 0:
+            ancestors.add(bone)
+            bone = int(case.body.parents[bone])
+    assert set(folded.bones.tolist()) == ancestors
+    assert (folded.pair_pose != 0).any(axis=(0, 1, 3)).all()
+    assert parents_come_first(folded, case)
+
+
+def parents_come_first(folded: folding.FoldedRegressor, case: Case) -> bool:
+    """Every kept bone's parent is kept, comes before it, and is one level higher."""
+    below = np.arange(1, len(folded.bones))
+    parents = folded.parents[below]
+    return bool(
+        (folded.bones[parents] == case.body.parents[folded.bones[below]]).all()
+        and (parents < below).all()
+        and (folded.depth[below] == folded.depth[parents] + 1).all()
+    )
+
+
+@settings(max_examples=20)
+@given(case=cases())
+def test_a_folded_regressor_survives_being_written(tmp_path_factory: pytest.TempPathFactory, case: Case) -> None:
+    folded = folding.fold(case.body, case.regressor)
+    path = tmp_path_factory.mktemp("folded") / "folded.npz"
+    path.write_bytes(folding.to_bytes(folded))
+    again = folding.read(path)
+    for name in folding.FoldedRegressor.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(again, name), getattr(folded, name))
+
+
+def test_a_mesh_without_any_weight_leaves_only_the_translation() -> None:
+    rng = np.random.default_rng(0)
+    body = body_model.BodyModel(
+        v_template=rng.normal(size=(4, 3)),
+        shapedirs=rng.normal(size=(4, 3, 2)),
+        dmpldirs=np.zeros((4, 3, 0)),
+        posedirs=rng.normal(size=(4, 3, 18)),
+        weights=np.zeros((4, 3)),
+        J_regressor=rng.normal(size=(3, 4)),
+        parents=np.array([-1, 0, 1]),
+        sha256="",
+        synthetic=True,
+    )
+    joints = regressor.JointRegressor(scipy.sparse.csr_array([[1.0, 1.0, 0, 0]]), None, "", True)  # type: ignore[arg-type]
+    trans = rng.normal(size=(5, 3))
+    ours = pose_joints(folding.fold(body, joints), np.zeros(2), rng.normal(size=(5, 9)), trans)
+    np.testing.assert_allclose(ours[:, 0], 2 * trans, rtol=1e-6)
+
+
+@given(st.lists(st.floats(-8, 8), min_size=3, max_size=3), st.sampled_from([1.0, 1e-4, 1e-9, 1e-200]))
+def test_rotation_minus_identity_is_a_rotation_minus_identity(rotvec: list[float], scale: float) -> None:
+    vector = np.array(rotvec) * scale
+    out = torch.empty(1, 9, 1, dtype=torch.float64)
+    rotation_minus_identity(
+        torch.from_numpy(vector)[None, :, None],
+        out,
+        torch.empty(6, 1, 1, dtype=torch.float64),
+    )
+    ours = out.numpy().reshape(3, 3)
+    np.testing.assert_allclose(ours + np.eye(3), Rotation.from_rotvec(vector).as_matrix(), atol=1e-14)
+    # The skew part is sin(angle)/angle times the vector, with full relative precision however small the angle.
+    skew = [ours[2, 1] - ours[1, 2], ours[0, 2] - ours[2, 0], ours[1, 0] - ours[0, 1]]
+    angle = np.linalg.norm(vector)
+    np.testing.assert_allclose(skew, 2 * np.sinc(angle / np.pi) * vector, rtol=1e-9, atol=1e-15 * angle + 1e-300)
+
+
+@pytest.fixture(scope="module")
+def body(support_dir: Path) -> body_model.BodyModel:
+    return body_model.load(support_dir, "male")
+
+
+@pytest.fixture(scope="module")
+def joints(support_dir: Path) -> regressor.JointRegressor:
+    return regressor.load(support_dir / "J_regressor_h36m.npy")
+
+
+def within_ten_metres(trans: np.ndarray) -> np.ndarray:
+    """The same path, moved so that the body is as far out as it may be and stay within 10 m of the origin."""
+    centred = trans - trans.mean(axis=0)
+    assert np.linalg.norm(centred, axis=1).max() < 3
+    return centred + np.array([3.4, 3.4, 3.4])
+
+
+@pytest.mark.parametrize("fingers", ["still", "moving"])
+@pytest.mark.parametrize("kind", synthetic.KINDS)
+def test_float32_stays_within_two_micrometres_on_motions(
+    body: body_model.BodyModel, joints: regressor.JointRegressor, kind: str, fingers: str
+) -> None:
+    motion = synthetic.motion(kind, 0.4, 60, gender="male", fingers=fingers, seed=3)
+    trans = within_ten_metres(motion["trans"])
+    arguments = (motion["betas"], motion["poses"], trans, motion["dmpls"])
+    ours = pose_joints(folding.fold(body, joints), *arguments)
+    assert ours.dtype == np.float32
+    exact = mesh_joints(body, joints, *arguments)
+    assert np.linalg.norm(exact, axis=2).max() < 10
+    assert np.linalg.norm(ours - exact, axis=2).max() < 2e-6
+
+
+def test_float32_stays_within_two_micrometres_on_the_real_recording(
+    body: body_model.BodyModel, joints: regressor.JointRegressor, real_amass: Path
+) -> None:
+    (file,) = amass.find_sequences(real_amass).sequences
+    header = amass.read_header(real_amass / file.path)
+    frames = next(amass.read_frames(real_amass / file.path, header, 1000, 8))
+    every = slice(None, None, 5)
+    betas = amass.fit_betas(header.betas, 16)
+    assert frames.dmpls is not None
+    arguments = (betas, frames.poses[every], frames.trans[every], frames.dmpls[every])
+    exact = mesh_joints(body, joints, *arguments)
+    assert np.linalg.norm(exact, axis=2).max() < 10
+    assert np.linalg.norm(pose_joints(folding.fold(body, joints), *arguments) - exact, axis=2).max() < 2e-6
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256, 10000])
+def test_any_batch_size_agrees_in_float32(
+    body: body_model.BodyModel, joints: regressor.JointRegressor, batch_size: int
+) -> None:
+    motion = synthetic.motion("reach", 3.0, 100, gender="male", fingers="moving", seed=1)
+    folded = folding.fold(body, joints)
+    arguments = (folded, motion["betas"], motion["poses"], motion["trans"], motion["dmpls"])
+    ours = pose_joints(*arguments, batch_size=batch_size)
+    assert np.abs(ours - pose_joints(*arguments, batch_size=128)).max() < 1e-6
+
+
+def test_fingers_are_a_class_that_reaches_few_pairs(
+    body: body_model.BodyModel, joints: regressor.JointRegressor
+) -> None:
+    folded = folding.fold(body, joints)
+    skinner = Skinner(folded, 16)
+    everywhere, *hands = skinner.classes
+    assert len(everywhere.rows) == 3 * folded.num_pairs
+    assert len(hands) == 2
+    assert all(len(hand.bones) == 15 and len(hand.rows) < len(everywhere.rows) / 5 for hand in hands)
+
+
+def skin_once(folded: folding.FoldedRegressor, device: str) -> torch.Tensor:
+    """One whole pass through the engine, with every class moving."""
+    skinner = Skinner(folded, 8, device)
+    size, terms = 8, skinner.shape_terms(np.zeros(folded.num_betas))
+    return skinner.skin(
+        torch.zeros(len(skinner.rotated), 3, size, device=device),
+        torch.as_tensor(terms[:, None], dtype=torch.float32).to(device),
+        torch.ones(1, size, device=device),
+        torch.zeros(folded.num_dmpls, size, device=device),
+        skinner.classes,
+    )
+
+
+def test_the_whole_path_runs_on_fake_cuda_tensors(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
+    folded = folding.fold(body, joints)
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        out = skin_once(folded, "cuda:0")
+    assert out.device.type == "cuda"
+    assert out.shape == (8, 17, 3)
+
+
+def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
+    body: body_model.BodyModel, joints: regressor.JointRegressor
+) -> None:
+    folded = folding.fold(body, joints)
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        skinner = Skinner(folded, 8, "cuda:0")
+        skinner._sums = skinner._sums.cpu()
+        terms = torch.zeros(skinner.num_shape_rows, 1, device="cuda:0")
+        rotvecs = torch.zeros(len(skinner.rotated), 3, 8, device="cuda:0")
+        with pytest.raises(RuntimeError, match="cpu"):
+            skinner.skin(rotvecs, terms, torch.ones(1, 8, device="cuda:0"), None, skinner.classes)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
+    motion = synthetic.motion("walk", 2.0, 100, gender="male", fingers="moving", seed=1)
+    arguments = (folding.fold(body, joints), motion["betas"], motion["poses"], motion["trans"], motion["dmpls"])
+    assert np.abs(pose_joints(*arguments, device="cuda") - pose_joints(*arguments)).max() < 2e-6
+
+
+def test_reduced_matrix_precision_is_put_aside_and_back() -> None:
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with full_precision():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda:99", "nonsense", ""])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(skinning.DeviceError, match="device"):
+        skinning.resolve_device(device)
