@@ -34,7 +34,9 @@ def build(
     joint_names: Annotated[
         Path | None, typer.Option(help="Text file with the regressor's K joint names, one a line.")
     ] = None,
-    frame_rate: Annotated[float, typer.Option("-r", "--frame-rate", help="Target frame rate in hertz.")] = 50.0,
+    frame_rate: Annotated[
+        float | None, typer.Option("-r", "--frame-rate", help="Target frame rate in hertz. Default: 50.")
+    ] = None,
     native_rate: Annotated[
         bool, typer.Option("--native-rate", help="Keep every frame, and each recording's own rate.")
     ] = False,
@@ -63,6 +65,8 @@ def build(
 
     from .console import print_report, progress_bar
 
+    if native_rate and frame_rate is not None:
+        raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     with reported():
         with progress_bar() as progress:
             done = run(
@@ -71,7 +75,7 @@ def build(
                 support_dir=support_dir,
                 joint_regressor=joint_regressor,
                 joint_names=joint_names,
-                frame_rate=None if native_rate else frame_rate,
+                frame_rate=None if native_rate else 50.0 if frame_rate is None else frame_rate,
                 device=device,
                 batch_size=batch_size,
                 workers=default_workers(device) if workers is None else workers,
@@ -81,8 +85,7 @@ def build(
                 compression=compression.value,
                 overwrite=overwrite,
                 strict=strict,
+                report_file=report,
                 progress=progress,
             )
-        if report is not None:
-            report.write_text(done.to_json(), encoding="utf-8")
         print_report(done)

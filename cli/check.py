@@ -23,13 +23,14 @@ def check(
             help="K x V regressor, .npy or SciPy sparse .npz. Default: J_regressor_h36m.npy in --support-dir."
         ),
     ] = None,
+    no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Do not ask for the DMPL models.")] = False,
 ) -> None:
     """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
     from h36m_amass.check import check_inputs
 
     with reported():
-        findings = check_inputs(support_dir, joint_regressor, amass_dir)
+        findings = check_inputs(support_dir, joint_regressor, amass_dir, use_dmpls=not no_dmpls)
     for finding in findings:
-        typer.echo(f"{'ok' if finding.ok else 'missing'}: {finding.message}")
+        typer.echo(f"{'ok' if finding.ok else 'problem'}: {finding.message}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(FAILED)

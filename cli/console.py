@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from h36m_amass.builder import Progress
+    from h36m_amass.planning import Progress
     from h36m_amass.report import BuildReport
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -101,6 +101,8 @@ def print_report(report: BuildReport) -> None:
     out.print(table)
     for left in report.left_out:
         out.print(Text(f"left out: {left.path}: {left.reason}"))
+    if not report.use_dmpls:
+        out.print(Text("soft tissue was left out of all recordings, as asked"))
     if report.without_dmpls:
         out.print(
             Text(
@@ -116,6 +118,6 @@ def print_report(report: BuildReport) -> None:
     out.print(
         Text(
             f"{report.store}: {report.frames:,} frames from {report.source_frames:,} "
-            f"in {report.seconds:.1f} s ({rate:,.0f} source frames/s)"
+            f"in {report.seconds:.1f} s ({rate:,.0f} source frames/s) on {report.device}"
         )
     )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .failures import reported
+
+
+class JointOrder(StrEnum):
+    regressor = "regressor"
+    h36m = "h36m"
+    uplift_upsample = "uplift-upsample"
 
 
 def export_npz(
@@ -17,8 +24,8 @@ def export_npz(
         list[str] | None, typer.Option("--dataset", help="Export this dataset only; repeat for more.")
     ] = None,
     joint_order: Annotated[
-        str, typer.Option(help="regressor (as stored), h36m (right leg first) or uplift-upsample.")
-    ] = "regressor",
+        JointOrder, typer.Option(help="As stored, right leg first, or that of uplift-upsample-3dhpe.")
+    ] = JointOrder.regressor,
 ) -> None:
     """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""
     from h36m_amass.export import export_npz as run
@@ -31,7 +38,7 @@ def export_npz(
                 store,
                 out_dir,
                 datasets=dataset or (),
-                joint_order=joint_order,
+                joint_order=joint_order.value,
                 progress=lambda done, total: progress("export", done, total),
             )
         for path in paths:

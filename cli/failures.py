@@ -19,7 +19,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("interrupted: nothing was written", err=True)
+        typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except ValueError as error:
         if not type(error).__module__.startswith("h36m_amass."):

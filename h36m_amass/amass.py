@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -185,22 +186,22 @@ def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> 
     """
     path = Path(path)
     try:
-        with NpzReader(path) as npz:
-            dmpls: Iterator[np.ndarray | None]
-            if header.has_dmpls and num_dmpls > 0:
-                dmpls = npz.rows("dmpls", num_frames)
-            else:
-                dmpls = iter([None] * -(-header.num_frames // num_frames))
+        with NpzReader(path) as npz, ExitStack() as stack:
+            if _check_frames(npz, header.has_dmpls) != header.num_frames:
+                raise AmassError("has changed since the build began; build again")
+            names = ["poses", "trans"] + (["dmpls"] if header.has_dmpls and num_dmpls > 0 else [])
+            # Closed one by one, because a generator that is left waiting keeps the file open.
+            readers = [stack.enter_context(closing(npz.rows(name, num_frames))) for name in names]
             start = 0
-            runs = zip(npz.rows("poses", num_frames), npz.rows("trans", num_frames), dmpls, strict=True)
-            for poses, trans, soft_tissue in runs:
-                soft_tissue = None if soft_tissue is None else soft_tissue[:, :num_dmpls]
-                for name, values in (("poses", poses), ("trans", trans), ("dmpls", soft_tissue)):
-                    if values is not None and not np.isfinite(values).all():
-                        frame = start + int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+            for arrays in zip(*readers, strict=True):
+                arrays = (*arrays[:2], *(soft_tissue[:, :num_dmpls] for soft_tissue in arrays[2:]))
+                for name, values in zip(names, arrays, strict=True):
+                    finite = np.isfinite(values).all(axis=1)
+                    if not finite.all():
+                        frame = start + int(np.argmin(finite))
                         raise AmassError(f"{name} of frame {frame} is not finite; download the file again")
-                yield Frames(poses, trans, soft_tissue)
-                start += len(poses)
+                yield Frames(arrays[0], arrays[1], arrays[2] if len(arrays) == 3 else None)
+                start += len(arrays[0])
     except NpzError as error:
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
@@ -225,12 +226,12 @@ class _Finder:
         folder = self.amass_dir / dataset
         self.add_strays(folder, "lies outside a subject's folder")
         subjects = _folders(folder)
-        # One folder in between is looked through where it holds no recordings but subjects that do.
-        if len(subjects) == 1 and not self._holds_recordings(folder / subjects[0]):
-            inner = folder / subjects[0]
-            if any(self._holds_recordings(inner / name) for name in _folders(inner)):
-                self.add_strays(inner, "lies outside a subject's folder")
-                folder, subjects = inner, _folders(inner)
+        # One folder in between is looked through, where no folder beside it holds recordings.
+        inner = [name for name in subjects if any(_has_recordings(folder / name / s) for s in _folders(folder / name))]
+        if len(inner) == 1 and not any(_has_recordings(folder / name) for name in subjects):
+            for name in subjects:
+                self.add_strays(folder / name, "lies outside a subject's folder")
+            folder, subjects = folder / inner[0], _folders(folder / inner[0])
         for subject in subjects:
             self._add_subject(dataset, folder / subject)
 
@@ -238,45 +239,51 @@ class _Finder:
         """Count the files of a folder that is not a subject's; its recordings are out of place."""
         for entry in _files(folder):
             if self._is_recording(entry.name):
-                self.misplaced.append((self._relative(entry.path), reason))
+                self.misplaced.append((_printable(self._relative(entry.path)), reason))
 
     def _add_subject(self, dataset: str, folder: Path) -> None:
         for entry in _files(folder):
             if not self._is_recording(entry.name):
                 continue
             path = self._relative(entry.path)
-            try:
-                path.encode("utf-8")
-            except UnicodeEncodeError:
-                self.misplaced.append((path, "its name is not valid UTF-8; rename it"))
+            if path != _printable(path):
+                self.misplaced.append((_printable(path), "its name is not valid UTF-8; rename it"))
                 continue
             sequence = entry.name.removesuffix(".npz")
             self.sequences.append(SequenceFile(dataset, folder.name, sequence, path, entry.stat().st_size))
         for name in _folders(folder):
-            self.add_strays(folder / name, "lies deeper than DATASET/[INNER/]SUBJECT/SEQUENCE.npz")
+            for deeper, _, _ in os.walk(folder / name):
+                self.add_strays(Path(deeper), "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/")
 
     def _is_recording(self, name: str) -> bool:
         """Whether a file is a recording by its name; if not, it is counted under its kind."""
-        if name.startswith("."):
-            kind = "hidden files"
-        elif not name.endswith(".npz"):
-            kind = "files that are not .npz"
-        elif name == "shape.npz":
-            kind = "shape.npz"
-        elif name.endswith("_stagei.npz"):
-            kind = "*_stagei.npz"
-        else:
-            return True
-        self.ignored[kind] += 1
-        return False
-
-    @staticmethod
-    def _holds_recordings(folder: Path) -> bool:
-        names = (entry.name for entry in _files(folder))
-        return any(n.endswith(".npz") and not n.startswith(".") for n in names)
+        kind = _kind_of_other(name)
+        if kind is not None:
+            self.ignored[kind] += 1
+        return kind is None
 
     def _relative(self, path: str) -> str:
         return Path(path).relative_to(self.amass_dir).as_posix()
+
+
+def _kind_of_other(name: str) -> str | None:
+    """What a file is by its name, if it is no recording."""
+    if name.startswith("."):
+        return "hidden files"
+    if not name.endswith(".npz"):
+        return "files that are not .npz"
+    if name == "shape.npz":
+        return "shape.npz"
+    return "*_stagei.npz" if name.endswith("_stagei.npz") else None
+
+
+def _has_recordings(folder: Path) -> bool:
+    return any(_kind_of_other(entry.name) is None for entry in _files(folder))
+
+
+def _printable(path: str) -> str:
+    """`path` with bytes that are no UTF-8 written out."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _folders(folder: Path) -> list[str]:
@@ -298,7 +305,7 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
     has_dmpls = use_dmpls and "dmpls" in npz
     num_frames = _check_frames(npz, has_dmpls)
     betas = npz.read("betas")
-    if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.size != betas.shape[-1]:
+    if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.shape[-1:] != (betas.size,):
         raise AmassError(f"betas are {betas.dtype} of shape {betas.shape}, not a row of numbers")
     betas = betas.reshape(-1).astype(np.float64)
     if not np.isfinite(betas).all():

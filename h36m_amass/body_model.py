@@ -7,16 +7,16 @@ space of Dyna and SMPL that AMASS fits (Mahmood et al., ICCV 2019).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from h36m_amass.npz import NpzError, NpzReader
+from h36m_amass.npz import NpzError, NpzReader, read_content
 
 GENDERS = ("female", "male", "neutral")
+SMPLH_BONES = 52
 SMPLH_PAGE = "https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)"
 DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
 
@@ -47,7 +47,7 @@ class BodyModel:
     parents
         Parent of each bone, -1 for the root, which is bone 0.
     sha256
-        Digest of the files' content, for provenance.
+        Digest of the files' SHA-256 digests, for provenance.
     synthetic
         True if a file says that it was made up (see `h36m_amass.synthetic`).
     """
@@ -112,39 +112,18 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     if gender not in GENDERS:
         raise BodyModelError(f"gender {gender!r} has no body model; choose from {', '.join(GENDERS)}")
     path = smplh_path(support_dir, gender)
-    arrays, synthetic = _read(
-        path,
-        ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table"),
-        f"it is the SMPL+H model ({gender}), downloaded from {SMPLH_PAGE}",
-    )
-    dmpldirs = np.zeros((*arrays["v_template"].shape, 0))
-    digest_of = [path]
-    if num_dmpls > 0:
-        path_of_dmpls = dmpl_path(support_dir, gender)
-        dmpl_arrays, synthetic_dmpls = _read(
-            path_of_dmpls,
-            ("eigvec",),
-            f"it is the DMPL model ({gender}), downloaded from {DMPL_PAGE}; "
-            "to convert without soft tissue, use --no-dmpls",
-        )
-        dmpldirs = _floats(dmpl_arrays["eigvec"], path_of_dmpls, "eigvec")
-        if dmpldirs.ndim != 3 or dmpldirs.shape[:2] != arrays["v_template"].shape:
-            raise BodyModelError(
-                f"{path_of_dmpls}: eigvec has shape {dmpldirs.shape}, but the SMPL+H model has vertices of shape "
-                f"{arrays['v_template'].shape}; download the DMPLs that belong to SMPL+H"
-            )
-        if dmpldirs.shape[2] < num_dmpls:
-            raise BodyModelError(
-                f"{path_of_dmpls}: holds {dmpldirs.shape[2]} DMPLs, {num_dmpls} are needed; download it again"
-            )
-        dmpldirs = dmpldirs[:, :, :num_dmpls]
-        synthetic = synthetic or synthetic_dmpls
-        digest_of.append(path_of_dmpls)
+    names = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
+    file = _read(path, names, f"it is the SMPL+H model ({gender}), downloaded from {SMPLH_PAGE}")
     v_template, shapedirs, posedirs, weights, j_regressor = (
-        _floats(arrays[name], path, name) for name in ("v_template", "shapedirs", "posedirs", "weights", "J_regressor")
+        _floats(file.arrays[name], path, name) for name in names[:-1]
     )
     num_vertices, num_bones = _check_shapes(path, v_template, shapedirs, posedirs, weights, j_regressor)
-    parents = _parents(path, arrays["kintree_table"], num_bones)
+    parents = _parents(path, file.arrays["kintree_table"], num_bones)
+    dmpldirs, digest, synthetic = np.zeros((num_vertices, 3, 0)), file.digest, file.synthetic
+    if num_dmpls > 0:
+        dmpls = _read(dmpl_path(support_dir, gender), ("eigvec",), dmpl_origin(gender))
+        dmpldirs = _dmpldirs(dmpl_path(support_dir, gender), dmpls.arrays["eigvec"], num_vertices, num_dmpls)
+        digest, synthetic = digest + dmpls.digest, synthetic or dmpls.synthetic
     return BodyModel(
         v_template=v_template,
         shapedirs=shapedirs[:, :, :num_betas],
@@ -153,19 +132,31 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
         weights=weights,
         J_regressor=j_regressor,
         parents=parents,
-        sha256=file_sha256(digest_of),
+        sha256=hashlib.sha256(digest).hexdigest(),
         synthetic=synthetic,
     )
 
 
-def file_sha256(paths: Iterable[Path]) -> str:
-    """SHA-256 over the content of `paths`, one after another, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with Path(path).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+def check_smplh(body: BodyModel, path: Path) -> None:
+    """Raise `BodyModelError` unless the model at `path` has SMPL+H's bones, which AMASS poses are for."""
+    if body.num_bones != SMPLH_BONES:
+        raise BodyModelError(
+            f"{path}: has {body.num_bones} bones, and AMASS needs the {SMPLH_BONES} of SMPL+H, "
+            f"downloaded from {SMPLH_PAGE}"
+        )
+
+
+def dmpl_origin(gender: str) -> str:
+    """What the DMPL model is, where it comes from, and how to do without."""
+    return (
+        f"it is the DMPL model ({gender}), downloaded from {DMPL_PAGE}; to convert without soft tissue, use --no-dmpls"
+    )
+
+
+def require(path: Path, what_it_is: str) -> None:
+    """Raise `BodyModelError` if there is no file at `path`."""
+    if not path.exists():
+        raise BodyModelError(f"{path}: there is no such file; {what_it_is}")
 
 
 def children_of(parents: Int[np.ndarray, "bones"]) -> list[list[int]]:
@@ -188,17 +179,41 @@ def depths(parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "bones"]:
     return depth
 
 
-def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> tuple[dict[str, np.ndarray], bool]:
-    if not path.exists():
-        raise BodyModelError(f"{path}: there is no such file; {what_it_is}")
+@dataclass(frozen=True)
+class _ModelFile:
+    """What was read of one file: some arrays, the SHA-256 of its content, whether it says that it was made up."""
+
+    arrays: dict[str, np.ndarray]
+    digest: bytes
+    synthetic: bool
+
+
+def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
+    require(path, what_it_is)
     try:
-        with NpzReader(path) as npz:
+        content = read_content(path)
+        with NpzReader(path, content) as npz:
             missing = [name for name in names if name not in npz]
             if missing:
                 raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
-            return {name: npz.read(name) for name in names}, "synthetic" in npz
+            arrays = {name: npz.read(name) for name in names}
+            return _ModelFile(arrays, hashlib.sha256(content).digest(), "synthetic" in npz)
     except NpzError as error:
         raise BodyModelError(str(error)) from error
+
+
+def _dmpldirs(
+    path: Path, eigvec: np.ndarray, num_vertices: int, num_dmpls: int
+) -> Float[np.ndarray, "vertices 3 dmpls"]:
+    dmpldirs = _floats(eigvec, path, "eigvec")
+    if dmpldirs.ndim != 3 or dmpldirs.shape[:2] != (num_vertices, 3):
+        raise BodyModelError(
+            f"{path}: eigvec has shape {dmpldirs.shape}, but the SMPL+H model has {num_vertices} vertices; "
+            "download the DMPLs that belong to SMPL+H"
+        )
+    if dmpldirs.shape[2] < num_dmpls:
+        raise BodyModelError(f"{path}: holds {dmpldirs.shape[2]} DMPLs, {num_dmpls} are needed; download it again")
+    return dmpldirs[:, :, :num_dmpls]
 
 
 def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
@@ -243,13 +258,13 @@ def _check_shapes(
 
 def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.ndarray, "bones"]:
     """Parents out of the first row of the file's table, which marks the root with -1 or 2^32 - 1."""
-    if kintree_table.dtype.kind not in "iu" or kintree_table.ndim != 2 or kintree_table.shape[1] != num_bones:
+    if kintree_table.dtype.kind not in "iu" or kintree_table.shape != (2, num_bones):
         raise BodyModelError(
             f"{path}: kintree_table is {kintree_table.dtype} of shape {kintree_table.shape}, not integers of "
             f"shape (2, {num_bones})"
         )
     parents: np.ndarray = kintree_table[0].astype(np.int64)
-    parents[(parents == 2**32 - 1) | (kintree_table[0] == np.iinfo(np.uint64).max)] = -1
+    parents[parents == 2**32 - 1] = -1
     if (parents < -1).any() or (parents >= num_bones).any():
         raise BodyModelError(f"{path}: kintree_table names a parent that is no bone")
     roots = np.flatnonzero(parents == -1)

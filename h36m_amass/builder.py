@@ -12,75 +12,28 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import torch
-
-from h36m_amass import amass, body_model, folding, regressor
-from h36m_amass.conversion import (
-    PartEntry,
-    PlannedSequence,
-    Unit,
-    Workshop,
-    convert_unit,
-    part_entries,
-    part_positions,
-)
+from h36m_amass import body_model, folding, regressor
+from h36m_amass.conversion import PartEntry, Workshop, convert_unit, part_entries, part_positions
+from h36m_amass.planning import Plan, Progress, Unit, make_plan
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
-from h36m_amass.resampling import exact_rate, resampled_length
+from h36m_amass.resampling import exact_rate
 from h36m_amass.skinning import resolve_device
-from h36m_amass.store import COMPRESSIONS, StoreHeader, StoreWriter
+from h36m_amass.store_format import COMPRESSIONS, SequenceRecord, StoreHeader
+from h36m_amass.store_writer import StoreWriter
 from h36m_amass.version import __version__
 
-UNIT_SOURCE_FRAMES = 65536
 NUM_BETAS = 16
 NUM_DMPLS = 8
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done and how much there is.
-
-``"plan"`` counts recordings, ``"convert"`` source frames, ``"assemble"`` frames of the store.
-"""
 
 
 class BuildError(ValueError):
     """A build cannot start or cannot go on; nothing was written."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a build will do.
-
-    Attributes
-    ----------
-    units
-        Work units, in the order in which their parts are assembled.
-    left_out
-        Files that will not be converted.
-    ignored
-        Files that are no recordings.
-    """
-
-    units: tuple[Unit, ...]
-    left_out: tuple[LeftOut, ...]
-    ignored: dict[str, int]
-
-    @property
-    def sequences(self) -> list[PlannedSequence]:
-        return [planned for unit in self.units for planned in unit.sequences]
 
 
 def build(
@@ -101,6 +54,7 @@ def build(
     compression: str = "none",
     overwrite: bool = False,
     strict: bool = False,
+    report_file: Path | str | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Convert the AMASS recordings under `amass_dir` into the HDF5 store `store`.
@@ -139,6 +93,8 @@ def build(
         Whether an existing `store` is replaced.
     strict
         Whether any recording that would be left out stops the build.
+    report_file
+        Where to write the report as JSON, too.
     progress
         Called now and then with how far the build is.
 
@@ -155,7 +111,7 @@ def build(
     amass_dir, store, support_dir = Path(amass_dir), Path(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
     device = resolve_device(device)
-    _check_options(store, batch_size, workers, compression, overwrite)
+    _check_options(store, batch_size, workers, compression, overwrite, report_file)
     report_progress = progress or (lambda stage, done, total: None)
     regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
     joints = regressor.load(regressor_path, None if joint_names is None else Path(joint_names))
@@ -191,7 +147,7 @@ def build(
         )
         entries = [e for unit in plan.units for e in part_entries(workshop.part_path(unit.number))]
         left_out = _all_left_out(plan, entries)
-        if all(entry.left_out is not None for entry in entries):
+        if not any(map(_converted, entries)):
             raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
         _check_strict(strict, left_out)
         _assemble(workshop, plan, temporary, header, entries, compression, report_progress)
@@ -200,7 +156,21 @@ def build(
     finally:
         temporary.unlink(missing_ok=True)
         _remove_parts(workshop)
-    return _report(store, plan, entries, left_out, synthetic, time.monotonic() - began)
+    converted = [entry.record for entry in entries if _converted(entry)]
+    report = BuildReport(
+        store=str(store),
+        datasets=_dataset_rows(converted, left_out),
+        left_out=left_out,
+        ignored=plan.ignored,
+        use_dmpls=use_dmpls,
+        without_dmpls=tuple(r.source_path for r in converted if use_dmpls and not r.has_dmpls),
+        synthetic=synthetic,
+        device=device,
+        seconds=time.monotonic() - began,
+    )
+    if report_file is not None:
+        Path(report_file).write_text(report.to_json(), encoding="utf-8")
+    return report
 
 
 def default_workers(device: str) -> int:
@@ -210,69 +180,9 @@ def default_workers(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_plan(
-    amass_dir: Path,
-    datasets: tuple[str, ...] = (),
-    frame_rate: Fraction | None = Fraction(50),
-    use_dmpls: bool = True,
-    upsample: bool = False,
-    progress: Progress | None = None,
-) -> Plan:
-    """List the recordings, read their headers, and cut them into work units.
-
-    A unit is a run of sequences of about `UNIT_SOURCE_FRAMES` source frames.
-
-    Raises
-    ------
-    h36m_amass.amass.AmassError
-        There is no recording at all.
-    """
-    listing = amass.find_sequences(amass_dir, datasets)
-    left_out = [LeftOut(path.split("/")[0], path, reason) for path, reason in listing.misplaced]
-    planned: list[PlannedSequence] = []
-    for done, file in enumerate(listing.sequences):
-        if progress is not None:
-            progress("plan", done, len(listing.sequences))
-        try:
-            header = amass.read_header(amass_dir / file.path, use_dmpls)
-            planned.append(_planned(file, header, frame_rate, upsample))
-        except amass.AmassError as error:
-            left_out.append(LeftOut(file.dataset, file.path, str(error)))
-    return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored))
-
-
-def _planned(
-    file: amass.SequenceFile, header: amass.Header, frame_rate: Fraction | None, upsample: bool
-) -> PlannedSequence:
-    if frame_rate is None:
-        return PlannedSequence(file, header, header.frame_rate, header.num_frames)
-    if header.frame_rate < frame_rate and not upsample:
-        raise amass.AmassError(
-            f"is at {float(header.frame_rate):g} Hz, slower than {float(frame_rate):g} Hz; "
-            "to interpolate frames, use --upsample"
-        )
-    length = resampled_length(header.num_frames, header.frame_rate, frame_rate)
-    if length == 0:
-        raise amass.AmassError(
-            f"is too short: {header.num_frames} frames at {float(header.frame_rate):g} Hz "
-            f"give none at {float(frame_rate):g} Hz"
-        )
-    return PlannedSequence(file, header, frame_rate, length)
-
-
-def _units(planned: list[PlannedSequence]) -> Iterator[Unit]:
-    number, run, frames = 0, list[PlannedSequence](), 0
-    for sequence in planned:
-        run.append(sequence)
-        frames += sequence.header.num_frames
-        if frames >= UNIT_SOURCE_FRAMES:
-            yield Unit(number, tuple(run))
-            number, run, frames = number + 1, [], 0
-    if run:
-        yield Unit(number, tuple(run))
-
-
-def _check_options(store: Path, batch_size: int, workers: int, compression: str, overwrite: bool) -> None:
+def _check_options(
+    store: Path, batch_size: int, workers: int, compression: str, overwrite: bool, report_file: Path | str | None
+) -> None:
     if batch_size < 1:
         raise BuildError(f"batch size {batch_size} is not positive; 2048 is a good one")
     if workers < 1:
@@ -285,6 +195,8 @@ def _check_options(store: Path, batch_size: int, workers: int, compression: str,
         raise BuildError(f"{store}: is a folder; give the name of a file, like {store / 'amass.h5'}")
     if store.exists() and not overwrite:
         raise BuildError(f"{store}: is already there; replace it with --overwrite, or give another name")
+    if report_file is not None and not Path(report_file).absolute().parent.is_dir():
+        raise BuildError(f"{report_file}: its folder does not exist; make it first")
 
 
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:
@@ -308,11 +220,7 @@ def _fold_body_models(
     for gender in sorted({header.gender for header in headers}):
         has_dmpls = any(header.has_dmpls for header in headers if header.gender == gender)
         body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS if has_dmpls else 0)
-        if 3 * body.num_bones != amass.POSE_COLUMNS:
-            raise body_model.BodyModelError(
-                f"{body_model.smplh_path(support_dir, gender)}: has {body.num_bones} bones, and AMASS needs the 52 "
-                f"of SMPL+H, downloaded from {body_model.SMPLH_PAGE}"
-            )
+        body_model.check_smplh(body, body_model.smplh_path(support_dir, gender))
         regressor.check_fits(joints, body.num_vertices, regressor_path)
         workshop.folded_path(gender).write_bytes(folding.to_bytes(folding.fold(body, joints)))
         digests[gender] = body.sha256
@@ -324,14 +232,15 @@ def _convert_units(workshop: Workshop, plan: Plan, workers: int, executor: Execu
     total, done = sum(unit.source_frames for unit in plan.units), 0
     progress("convert", done, total)
     with contextlib.ExitStack() as stack:
+        # A few units ahead of the workers, so that a long plan is not held in queues.
+        ahead = 2 * workers + 2 if executor is None else 256
         if executor is None:
             executor = stack.enter_context(_local_executor(min(workers, len(plan.units))))
         waiting = iter(plan.units)
         running: dict[Future[int], Unit] = {}
         try:
             while True:
-                # A few units ahead of the workers, so that a long plan is not held in queues.
-                while len(running) < 2 * workers + 2 and (unit := next(waiting, None)) is not None:
+                while len(running) < ahead and (unit := next(waiting, None)) is not None:
                     running[executor.submit(convert_unit, workshop, unit)] = unit
                 if not running:
                     return
@@ -347,22 +256,11 @@ def _convert_units(workshop: Workshop, plan: Plan, workers: int, executor: Execu
             wait(running)
 
 
-@contextmanager
-def _local_executor(workers: int) -> Iterator[Executor]:
-    """Workers with one torch thread each, because a unit must give the same bytes however many there are."""
-    if workers > 1:
-        # Spawned, not forked: torch's threads and CUDA do not survive a fork.
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as processes:
-            yield processes
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as thread:
-            yield thread
-    finally:
-        torch.set_num_threads(threads)
+def _local_executor(workers: int) -> Executor:
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    # Spawned, not forked: torch's threads and CUDA do not survive a fork.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
 
 
 def _assemble(
@@ -375,7 +273,7 @@ def _assemble(
     progress: Progress,
 ) -> None:
     """Copy the parts in plan order into `temporary`, whole and on the disk when this returns."""
-    records = [entry.record for entry in entries if entry.left_out is None]
+    records = [entry.record for entry in entries if _converted(entry)]
     total, done = sum(record.length for record in records), 0
     writer = StoreWriter(temporary, header, total, compression)
     try:
@@ -399,15 +297,11 @@ def _all_left_out(plan: Plan, entries: list[PartEntry]) -> tuple[LeftOut, ...]:
     return tuple(sorted((*plan.left_out, *late), key=lambda left: left.path))
 
 
-def _report(
-    store: Path,
-    plan: Plan,
-    entries: list[PartEntry],
-    left_out: tuple[LeftOut, ...],
-    synthetic: bool,
-    seconds: float,
-) -> BuildReport:
-    records = [entry.record for entry in entries if entry.left_out is None]
+def _converted(entry: PartEntry) -> bool:
+    return entry.left_out is None
+
+
+def _dataset_rows(records: list[SequenceRecord], left_out: tuple[LeftOut, ...]) -> tuple[DatasetRow, ...]:
     rows = []
     for dataset in sorted({record.dataset for record in records} | {left.dataset for left in left_out}):
         own = [record for record in records if record.dataset == dataset]
@@ -422,13 +316,12 @@ def _report(
                 left_out=sum(left.dataset == dataset for left in left_out),
             )
         )
-    without_dmpls = tuple(record.source_path for record in records if not record.has_dmpls)
-    return BuildReport(str(store), tuple(rows), left_out, plan.ignored, without_dmpls, synthetic, seconds)
+    return tuple(rows)
 
 
 def _remove_parts(workshop: Workshop) -> None:
     """Remove what this build put under ``STORE.parts``, and the folder if nothing else is in it."""
-    for pattern in ("*.part", "*.tmp", "folded-*.npz"):
+    for pattern in (f"{'[0-9]' * 6}.part", f"{'[0-9]' * 6}.tmp", "folded-*.npz"):
         for path in workshop.parts_dir.glob(pattern):
             path.unlink()
     with contextlib.suppress(OSError):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from h36m_amass import amass, body_model, regressor
-from h36m_amass.builder import NUM_BETAS, NUM_DMPLS, make_plan
+from h36m_amass.builder import NUM_BETAS, NUM_DMPLS
+from h36m_amass.planning import make_plan
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Finding:
 
 
 def check_inputs(
-    support_dir: Path, joint_regressor: Path | None = None, amass_dir: Path | None = None
+    support_dir: Path, joint_regressor: Path | None = None, amass_dir: Path | None = None, use_dmpls: bool = True
 ) -> list[Finding]:
     """Load the joint regressor and every gender's body models, and look through an AMASS folder.
 
     Parameters
     ----------
-    support_dir, joint_regressor, amass_dir
+    support_dir, joint_regressor, amass_dir, use_dmpls
         As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all
         three genders count.
     """
@@ -39,22 +40,35 @@ def check_inputs(
         findings.append(Finding(False, str(error)))
     recordings, genders = _check_recordings(amass_dir)
     for gender in genders:
-        findings.append(_check_body_model(Path(support_dir), gender, joints, path))
+        findings += _check_body_model(Path(support_dir), gender, joints, path, use_dmpls)
     return findings + recordings
 
 
 def _check_body_model(
-    support_dir: Path, gender: str, joints: regressor.JointRegressor | None, regressor_path: Path
-) -> Finding:
-    path = body_model.smplh_path(support_dir, gender)
-    try:
-        body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS)
-        if joints is not None:
-            regressor.check_fits(joints, body.num_vertices, regressor_path)
-    except (body_model.BodyModelError, regressor.RegressorError) as error:
-        return Finding(False, str(error))
-    made_up = " SYNTHETIC, not data to train on" if body.synthetic else ""
-    return Finding(True, f"{path}: {body.num_vertices} vertices, {body.num_bones} bones, with DMPLs{made_up}")
+    support_dir: Path, gender: str, joints: regressor.JointRegressor | None, regressor_path: Path, use_dmpls: bool
+) -> list[Finding]:
+    findings = []
+    # Without and with the DMPLs, so that one look tells of both files.
+    for path, num_dmpls in (
+        (body_model.smplh_path(support_dir, gender), 0),
+        (body_model.dmpl_path(support_dir, gender), NUM_DMPLS),
+    ):
+        if num_dmpls and not use_dmpls:
+            continue
+        try:
+            if num_dmpls and not path.exists():
+                body_model.require(path, body_model.dmpl_origin(gender))
+            body = body_model.load(support_dir, gender, NUM_BETAS, num_dmpls)
+            body_model.check_smplh(body, body_model.smplh_path(support_dir, gender))
+            if joints is not None:
+                regressor.check_fits(joints, body.num_vertices, regressor_path)
+        except (body_model.BodyModelError, regressor.RegressorError) as error:
+            if Finding(False, str(error)) not in findings:
+                findings.append(Finding(False, str(error)))
+            continue
+        made_up = ", SYNTHETIC: not data to train on" if body.synthetic else ""
+        findings.append(Finding(True, f"{path}: fits {body.num_vertices} vertices, {body.num_bones} bones{made_up}"))
+    return findings
 
 
 def _check_recordings(amass_dir: Path | None) -> tuple[list[Finding], tuple[str, ...]]:

@@ -12,7 +12,6 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,50 +20,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from h36m_amass import amass, folding
-from h36m_amass.packing import PoseBlock, full_precision, relative_joints
+from h36m_amass.packing import PoseBlock, relative_joints, reproducible
+from h36m_amass.planning import PlannedSequence, Unit
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
-from h36m_amass.store import SequenceRecord
+from h36m_amass.store_format import SequenceRecord
 
 READ_FRAMES = 8192
-
-
-@dataclass(frozen=True)
-class PlannedSequence:
-    """A recording that will be converted.
-
-    Attributes
-    ----------
-    frame_rate
-        Of the output, in hertz.
-    length
-        Frames of the output.
-    """
-
-    file: amass.SequenceFile
-    header: amass.Header
-    frame_rate: Fraction
-    length: int
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A run of sequences that becomes one part.
-
-    Attributes
-    ----------
-    number
-        Its place in the plan.
-    sequences
-        In index order.
-    """
-
-    number: int
-    sequences: tuple[PlannedSequence, ...]
-
-    @property
-    def source_frames(self) -> int:
-        return sum(planned.header.num_frames for planned in self.sequences)
 
 
 @dataclass(frozen=True)
@@ -132,7 +94,7 @@ def convert_unit(workshop: Workshop, unit: Unit) -> int:
     rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
     reasons: dict[str, str] = {}
     checksums: dict[str, int] = {}
-    with h5py.File(temporary, "w") as part, full_precision():
+    with h5py.File(temporary, "w") as part, reproducible():
         positions: h5py.Dataset | None = None
         for gender in sorted({planned.header.gender for planned in unit.sequences}):
             skinner = _skinner(workshop, gender)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from h36m_amass import synthetic
-from h36m_amass.builder import Progress, build
+from h36m_amass.builder import build
 from h36m_amass.export import export_npz
+from h36m_amass.planning import Progress
 from h36m_amass.plot import draw_poses, require_matplotlib
 from h36m_amass.report import BuildReport
 from h36m_amass.store import Store

@@ -9,10 +9,13 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
+import ast
+import io
 import math
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,10 @@ from types import TracebackType
 from typing import IO
 
 import numpy as np
+
+MAX_HEADER = 10_000
+_HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class NpzError(ValueError):
@@ -39,16 +46,27 @@ class ArrayHeader:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_npy(path: Path) -> tuple[np.ndarray, bytes]:
-    """Array of an ``.npy`` file, and whatever bytes follow it.
+def read_content(path: Path) -> bytes:
+    """All bytes of a file.
 
     Raises
     ------
     NpzError
-        The file is missing or damaged, or holds Python objects (a pickle).
+        The file cannot be read.
     """
-    path = Path(path)
-    with _explained(path), path.open("rb") as file:
+    with _explained(path):
+        return Path(path).read_bytes()
+
+
+def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
+    """Array of an ``.npy`` file, whose `content` may be in memory already, and whatever bytes follow it.
+
+    Raises
+    ------
+    NpzError
+        The file is missing, damaged or holds Python objects (a pickle).
+    """
+    with _explained(path), io.BytesIO(read_content(path) if content is None else content) as file:
         header = _read_header(file, str(path))
         payload = file.read()
         if len(payload) < header.num_bytes:
@@ -59,6 +77,13 @@ def read_npy(path: Path) -> tuple[np.ndarray, bytes]:
 class NpzReader:
     """Random access to the members of an ``.npz`` file; a context manager.
 
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Its content, if that is in memory already.
+
     Raises
     ------
     NpzError
@@ -66,10 +91,10 @@ class NpzReader:
         Python objects (a pickle).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
         self.path = Path(path)
         with _explained(self.path):
-            self._zip = zipfile.ZipFile(self.path)
+            self._zip = zipfile.ZipFile(self.path if content is None else io.BytesIO(content))
         self._members = {
             info.filename.removesuffix(".npy"): info for info in self._zip.infolist() if info.filename.endswith(".npy")
         }
@@ -101,7 +126,7 @@ class NpzReader:
             _check_end(file)
             return array
 
-    def rows(self, name: str, num_rows: int) -> Iterator[np.ndarray]:
+    def rows(self, name: str, num_rows: int) -> Generator[np.ndarray, None, None]:
         """The array `name` in consecutive runs of at most `num_rows` rows.
 
         An array in Fortran order has no contiguous rows: it is read whole, and cut.
@@ -125,6 +150,8 @@ class NpzReader:
         if name not in self._members:
             raise NpzError(f"{self.path}: has no array '{name}'")
         info = self._members[name]
+        if info.compress_type not in _METHODS:
+            raise NpzError(f"{self.path}: '{name}' is compressed in a way that npz files are not; save it again")
         with _explained(self.path), self._zip.open(info) as file:
             header = _read_header(file, f"{self.path}: '{name}'")
             if header.num_bytes != info.file_size - file.tell():
@@ -137,24 +164,28 @@ class NpzReader:
 
 def _read_header(file: IO[bytes], what: str) -> ArrayHeader:
     try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise NpzError(f"{what} is in npy format {version[0]}.{version[1]}; save it with numpy.save")
+        major, minor = np.lib.format.read_magic(file)
+        if (major, minor) not in _HEADER_LENGTHS:
+            raise NpzError(f"{what}: is in npy format {major}.{minor}; save it with numpy.save")
+        (length,) = struct.unpack(_HEADER_LENGTHS[major, minor], file.read(2 * major))
+        if length > MAX_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        header = ast.literal_eval(_read_exactly(file, length).decode("latin1"))
+        shape, fortran_order = header["shape"], bool(header["fortran_order"])
+        dtype = np.lib.format.descr_to_dtype(header["descr"])
     except NpzError:
         raise
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise NpzError(f"{what} is not a NumPy array ({error}); copy or download the file again") from error
+    # Whatever a parser of hostile text can raise; numpy's own one tries Python 2 syntax, and raises more.
+    except (ValueError, SyntaxError, TypeError, KeyError, struct.error, MemoryError, RecursionError) as error:
+        raise NpzError(f"{what}: is not a NumPy array ({error}); copy or download the file again") from error
     if dtype.hasobject:
         raise NpzError(
-            f"{what} holds Python objects, which only pickle can read, and a pickle can run any code; "
+            f"{what}: holds Python objects, which only pickle can read, and a pickle can run any code; "
             "save it again as a plain numeric array"
         )
-    if any(length < 0 for length in shape):
-        raise NpzError(f"{what} has the impossible shape {shape}; copy or download the file again")
+    lengths = isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 2**48 for n in shape)
+    if not lengths or dtype.itemsize == 0:
+        raise NpzError(f"{what}: has the impossible shape {shape} of {dtype}; copy or download the file again")
     return ArrayHeader(shape, dtype, fortran_order)
 
 

@@ -114,21 +114,27 @@ def pose_joints(
     """
     block = PoseBlock(np.asarray(betas, dtype=np.float64), poses, dmpls)
     skinner = Skinner(folded, batch_size, device)
-    with full_precision():
+    with reproducible():
         relative = list(relative_joints(skinner, [block]))
     empty = np.zeros((0, folded.num_joints, 3), np.float32)
     return add_translation(np.concatenate([empty, *relative]), trans, folded.row_sums)
 
 
 @contextmanager
-def full_precision() -> Iterator[None]:
-    """Matrix products in true float32: TF32 and bfloat16 stay off, whatever the caller's process has set."""
-    before = torch.get_float32_matmul_precision()
+def reproducible() -> Iterator[None]:
+    """Matrix products in true float32 and on one CPU thread, whatever the caller's process has set.
+
+    TF32 and bfloat16 are too coarse, and the number of threads changes the order of sums: the same input would
+    not give the same bytes with another number of workers.
+    """
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     torch.set_float32_matmul_precision("highest")
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
 
 
 def _batches(skinner: Skinner, blocks: Iterable[PoseBlock], lengths: deque[int]) -> Iterator[list[_Piece]]:

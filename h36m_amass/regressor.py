@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from h36m_amass import skeleton
-from h36m_amass.body_model import file_sha256
-from h36m_amass.npz import NpzError, NpzReader, read_npy
+from h36m_amass.npz import NpzError, NpzReader, read_content, read_npy
 
 SPIN_PAGE = "https://github.com/nkolot/SPIN (fetch_data.sh, data/J_regressor_h36m.npy)"
 H36M_FILE_NAME = "J_regressor_h36m"
@@ -78,13 +79,16 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
             "unpickling can run any code: open it where you trust it and save the matrix with numpy.save"
         )
     try:
-        matrix, synthetic = _read_dense(path) if path.suffix == ".npy" else _read_sparse(path)
+        content = read_content(path)
+        read = _read_dense if path.suffix == ".npy" else _read_sparse
+        matrix, synthetic = read(path, content)
     except NpzError as error:
         raise RegressorError(str(error)) from error
     if matrix.shape[0] == 0 or matrix.shape[1] == 0:
         raise RegressorError(f"{path}: has shape {matrix.shape}, not (joints, vertices)")
     if not np.isfinite(matrix.data).all():
         raise RegressorError(f"{path}: holds values that are not finite; download or make it again")
+    matrix.sum_duplicates()
     matrix.eliminate_zeros()
     empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if len(empty):
@@ -98,7 +102,7 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
         joints = skeleton.H36M
     else:
         joints = skeleton.custom(tuple(f"joint_{k}" for k in range(num_joints)))
-    return JointRegressor(matrix, joints, file_sha256([path]), synthetic)
+    return JointRegressor(matrix, joints, hashlib.sha256(content).hexdigest(), synthetic)
 
 
 def check_fits(regressor: JointRegressor, num_vertices: int, path: Path) -> None:
@@ -110,8 +114,8 @@ def check_fits(regressor: JointRegressor, num_vertices: int, path: Path) -> None
         )
 
 
-def _read_dense(path: Path) -> tuple[scipy.sparse.csr_array, bool]:
-    array, trailer = read_npy(path)
+def _read_dense(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bool]:
+    array, trailer = read_npy(path, content)
     if array.dtype.kind not in "fiu":
         raise RegressorError(f"{path}: holds {array.dtype}, not numbers; save it as float64 or float32")
     if array.ndim != 2:
@@ -119,15 +123,23 @@ def _read_dense(path: Path) -> tuple[scipy.sparse.csr_array, bool]:
     return scipy.sparse.csr_array(array.astype(np.float64)), b"h36m-amass synthetic" in trailer
 
 
-def _read_sparse(path: Path) -> tuple[scipy.sparse.csr_array, bool]:
-    with NpzReader(path) as npz:
+def _read_sparse(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bool]:
+    with NpzReader(path, content) as npz:
         for name in npz.names():
             npz.read(name)  # our reader's checks first: nothing pickled or damaged reaches SciPy
         synthetic = "synthetic" in npz
     try:
-        matrix = scipy.sparse.load_npz(path)
+        with np.errstate(invalid="ignore"):
+            matrix = scipy.sparse.load_npz(io.BytesIO(content))
+        if matrix.ndim != 2:
+            raise RegressorError(f"{path}: has shape {matrix.shape}, not (joints, vertices)")
+        # Each joint has a vertex at least: a row count beyond that is a lie that would cost memory.
+        if matrix.shape[0] > matrix.nnz:
+            raise RegressorError(f"{path}: has {matrix.shape[0]} joints and only {matrix.nnz} weights; make it again")
         if matrix.format in ("csr", "csc", "bsr"):
             matrix.check_format(full_check=True)
+    except RegressorError:
+        raise
     except (ValueError, KeyError, TypeError, NotImplementedError, IndexError, OverflowError) as error:
         raise RegressorError(
             f"{path}: is not a SciPy sparse matrix ({error}); write it with scipy.sparse.save_npz"

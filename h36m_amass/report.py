@@ -43,10 +43,14 @@ class BuildReport:
         Every file that could have been a sequence and was not converted.
     ignored
         How many files of which kind are no recordings (licences, ``shape.npz`` ...).
+    use_dmpls
+        Whether soft tissue was asked for.
     without_dmpls
         Paths of the recordings that were converted with zero soft tissue, because they have none.
     synthetic
         True if anything that went in was made up.
+    device
+        Where it was computed.
     seconds
         From start to end.
     """
@@ -55,8 +59,10 @@ class BuildReport:
     datasets: tuple[DatasetRow, ...]
     left_out: tuple[LeftOut, ...]
     ignored: Mapping[str, int]
+    use_dmpls: bool
     without_dmpls: tuple[str, ...]
     synthetic: bool
+    device: str
     seconds: float
 
     @property

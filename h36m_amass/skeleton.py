@@ -94,7 +94,7 @@ def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
         The file cannot be read, or does not hold exactly `num_joints` distinct, non-empty names.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").rstrip().splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SkeletonError(f"{path}: cannot be read as joint names ({error}); give one name a line") from error
     names = tuple(line.strip() for line in lines)
@@ -102,8 +102,10 @@ def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
         raise SkeletonError(
             f"{path}: {len(names)} joint names for a regressor of {num_joints} joints; give one name a line"
         )
-    if "" in names or len(set(names)) != len(names):
-        raise SkeletonError(f"{path}: a joint name is empty or there twice; give {num_joints} distinct names")
+    if len(set(names)) != len(names) or not all(name and name.isprintable() for name in names):
+        raise SkeletonError(
+            f"{path}: a joint name is empty, unprintable or there twice; give {num_joints} distinct names"
+        )
     return names
 
 

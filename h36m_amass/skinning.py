@@ -353,9 +353,10 @@ def add_translation(
     trans: Float[np.ndarray, "frames 3"],
     row_sums: Float[np.ndarray, "joints"],
 ) -> Float[np.ndarray, "frames joints 3"]:
-    """World positions in float32: the sum is taken in float64 and rounded once."""
+    """World positions in float32: the sum is taken in float64 and rounded once. Out of range becomes infinite."""
     world: np.ndarray = relative + row_sums[:, None] * trans[:, None, :].astype(np.float64)
-    return world.astype(np.float32)
+    with np.errstate(over="ignore"):
+        return world.astype(np.float32)
 
 
 def resolve_device(device: str) -> str:

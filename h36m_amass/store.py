@@ -1,11 +1,10 @@
-"""The HDF5 store, format version 1: writer and reader. ``docs/store-format.md`` states the format in prose."""
+"""Reading a store: by dataset, subject and sequence."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -15,11 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from h36m_amass.skeleton import Skeleton
-
-FORMAT = "h36m-amass"
-FORMAT_VERSION = 1
-CHUNK_FRAMES = 256
-COMPRESSIONS = ("none", "lzf", "gzip")
+from h36m_amass.store_format import FORMAT, FORMAT_VERSION, INDEX_COLUMNS, SequenceRecord, StoreHeader
 
 _V = TypeVar("_V")
 
@@ -32,179 +27,6 @@ class UnknownKeyError(StoreError, KeyError):
     """A store has no dataset, subject or sequence of that name."""
 
     __str__ = ValueError.__str__
-
-
-@dataclass(frozen=True)
-class SequenceRecord:
-    """One row of the index.
-
-    Attributes
-    ----------
-    dataset, subject, sequence
-        The sequence's key.
-    length
-        Frames in the store.
-    frame_rate, source_frame_rate
-        In hertz.
-    source_frames
-        Frames of the recording.
-    gender
-        Of the body model.
-    has_dmpls
-        Whether soft tissue went into the joints.
-    source_path
-        The recording, relative to the AMASS folder.
-    source_size
-        Its size in bytes.
-    checksum
-        CRC-32 of the sequence's positions as little-endian float32.
-    """
-
-    dataset: str
-    subject: str
-    sequence: str
-    length: int
-    frame_rate: float
-    source_frames: int
-    source_frame_rate: float
-    gender: str
-    has_dmpls: bool
-    source_path: str
-    source_size: int
-    checksum: int
-
-    @property
-    def key(self) -> str:
-        return f"{self.dataset}/{self.subject}/{self.sequence}"
-
-
-@dataclass(frozen=True)
-class StoreHeader:
-    """What a store says of itself.
-
-    Attributes
-    ----------
-    software_version
-        Of the h36m-amass that wrote it.
-    frame_rate
-        In hertz, NaN if each sequence has its recording's own.
-    regressor_sha256
-        Digest of the joint regressor's file.
-    body_model_sha256
-        Digest of each gender's body model files.
-    options
-        The options of the build that change its numbers.
-    synthetic
-        True if any body model, regressor or recording was made up: not data to train on.
-    skeleton
-        What the joints are.
-    """
-
-    software_version: str
-    frame_rate: float
-    regressor_sha256: str
-    body_model_sha256: Mapping[str, str]
-    options: Mapping[str, Any]
-    synthetic: bool
-    skeleton: Skeleton
-
-
-# Column name -> NumPy type; strings become fixed-length UTF-8.
-_COLUMNS: Mapping[str, type | str] = {
-    "dataset": str,
-    "subject": str,
-    "sequence": str,
-    "start": "<i8",
-    "length": "<i8",
-    "frame_rate": "<f8",
-    "source_frames": "<i8",
-    "source_frame_rate": "<f8",
-    "gender": str,
-    "has_dmpls": "|b1",
-    "source_path": str,
-    "source_size": "<i8",
-    "checksum": "<u4",
-}
-
-
-class StoreWriter:
-    """Writes a store front to back: the positions of each sequence in index order, then `finish`.
-
-    Parameters
-    ----------
-    path
-        File to make; an existing one is overwritten.
-    header
-        What the store says of itself.
-    compression
-        ``"none"``, ``"lzf"`` or ``"gzip"``.
-    """
-
-    def __init__(self, path: Path, header: StoreHeader, num_frames: int, compression: str = "none") -> None:
-        self._file = h5py.File(path, "w")
-        self._write_header(header)
-        num_joints = len(header.skeleton)
-        self._positions = self._file.create_dataset(
-            "positions_3d",
-            shape=(num_frames, num_joints, 3),
-            maxshape=(None, num_joints, 3),
-            chunks=(CHUNK_FRAMES, num_joints, 3),
-            dtype="<f4",
-            compression=None if compression == "none" else compression,
-            shuffle=compression != "none",
-        )
-        self._written = 0
-
-    def append(self, positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
-        """Write the next frames."""
-        self._positions[self._written : self._written + len(positions_3d)] = positions_3d
-        self._written += len(positions_3d)
-
-    def finish(self, records: list[SequenceRecord]) -> None:
-        """Write the index of the sequences that were appended, and flush everything to the disk."""
-        starts = np.cumsum([0, *(record.length for record in records)])[:-1]
-        index = self._file.create_group("index")
-        for column, kind in _COLUMNS.items():
-            values = starts if column == "start" else [getattr(record, column) for record in records]
-            if kind is str:
-                encoded = np.array([str(value).encode("utf-8") for value in values])
-                dtype = h5py.string_dtype("utf-8", length=max(1, encoded.dtype.itemsize))
-                index.create_dataset(column, data=encoded.astype(dtype), dtype=dtype)
-            else:
-                index.create_dataset(column, data=np.asarray(values, dtype=kind))
-        for record, start in zip(records, starts.tolist(), strict=True):
-            self._write_view(record, start)
-        self._file.flush()
-        self._file.close()
-
-    def close(self) -> None:
-        """Close the file as it is, unfinished."""
-        self._file.close()
-
-    def _write_header(self, header: StoreHeader) -> None:
-        attrs = self._file.attrs
-        attrs["format"] = FORMAT
-        attrs["format_version"] = FORMAT_VERSION
-        attrs["software_version"] = header.software_version
-        attrs["frame_rate"] = header.frame_rate
-        attrs["regressor_sha256"] = header.regressor_sha256
-        attrs["body_model_sha256"] = json.dumps(dict(header.body_model_sha256), sort_keys=True)
-        attrs["options"] = json.dumps(dict(header.options), sort_keys=True)
-        attrs["synthetic"] = header.synthetic
-        group = self._file.create_group("skeleton")
-        group.create_dataset("joint_names", data=list(header.skeleton.joint_names), dtype=h5py.string_dtype())
-        for name in ("parents", "left", "right"):
-            group.create_dataset(name, data=np.array(getattr(header.skeleton, name), dtype="<i8"))
-
-    def _write_view(self, record: SequenceRecord, start: int) -> None:
-        """The sequence by its name, for readers that know HDF5 and not this library."""
-        whole = h5py.VirtualSource(".", "positions_3d", shape=self._positions.shape)
-        layout = h5py.VirtualLayout(shape=(record.length, *self._positions.shape[1:]), dtype="<f4")
-        layout[:] = whole[start : start + record.length]
-        group = self._file.require_group(f"sequences/{record.key}")
-        view = group.create_virtual_dataset("positions_3d", layout)
-        view.attrs["frame_rate"] = record.frame_rate
-        view.attrs["gender"] = record.gender
 
 
 class Sequence:
@@ -325,7 +147,7 @@ class _Level(Mapping[str, _V]):
         return len(self._items)
 
     def __repr__(self) -> str:
-        return f"<{self.name}: {len(self)} {self._kind}s>"
+        return f"<{self.name}: {_count(self, self._kind)}>"
 
 
 class SubjectView(_Level[Sequence]):
@@ -418,7 +240,7 @@ class Store(_Level[DatasetView]):
             return _describe(self[key.strip("/")])
         header, rate = self.header, self.header.frame_rate
         lines = [
-            f"{self.path}: {len(self)} datasets, {len(self.sequences)} sequences, {self.num_frames:,} frames",
+            f"{self.path}: {_count(self, 'dataset')}, {_count(self.sequences, 'sequence')}, {self.num_frames:,} frames",
             "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
             f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
             f"joints        {len(header.skeleton)}: {', '.join(self.joint_names)}",
@@ -459,10 +281,13 @@ def _open(path: Path) -> h5py.File:
 
 
 def _read_header(file: h5py.File, path: Path) -> StoreHeader:
-    if file.attrs.get("format") != FORMAT:
+    format_name = file.attrs.get("format")
+    if not isinstance(format_name, str) or format_name != FORMAT:
         raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
-    version = int(file.attrs["format_version"])
-    if not 1 <= version <= FORMAT_VERSION:
+    version = file.attrs.get("format_version")
+    if not isinstance(version, np.integer) or version < 1:
+        raise StoreError(f"{path}: is damaged (its format version is {version}); build it again")
+    if version > FORMAT_VERSION:
         raise StoreError(
             f"{path}: is of format version {version}, and this h36m-amass reads up to {FORMAT_VERSION}; upgrade it"
         )
@@ -492,7 +317,7 @@ def _read_index(file: h5py.File, path: Path) -> list[tuple[SequenceRecord, int]]
             name: [value.decode("utf-8") for value in index[name][:].tolist()]
             if kind is str
             else index[name][:].tolist()
-            for name, kind in _COLUMNS.items()
+            for name, kind in INDEX_COLUMNS.items()
         }
     except (KeyError, OSError, ValueError, AttributeError) as error:
         raise StoreError(f"{path}: its index is damaged ({error}); build it again") from error
@@ -513,9 +338,9 @@ def _sequences(item: DatasetView | SubjectView | Sequence) -> list[Sequence]:
 
 def _summary(item: DatasetView | SubjectView | Sequence) -> str:
     sequences = _sequences(item)
-    frames, hours = sum(map(len, sequences)), sum(s.duration for s in sequences) / 3600
+    frames, seconds = sum(map(len, sequences)), sum(s.duration for s in sequences)
     name = item.key if isinstance(item, Sequence) else item.name
-    return f"{name}: {len(sequences)} sequences, {frames:,} frames, {hours:.2f} h"
+    return f"{name}: {_count(sequences, 'sequence')}, {frames:,} frames, {_duration(seconds)}"
 
 
 def _describe(item: DatasetView | SubjectView | Sequence) -> list[str]:
@@ -531,6 +356,17 @@ def _describe(item: DatasetView | SubjectView | Sequence) -> list[str]:
         f"source frames {record.source_frames:,} at {record.source_frame_rate:g} Hz",
         f"checksum      {record.checksum:08x}",
     ]
+
+
+def _count(things: Sized, kind: str) -> str:
+    return f"{len(things):,} {kind}{'' if len(things) == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    """In the unit a person would choose."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _some(names: Mapping[str, object], limit: int = 5) -> str:

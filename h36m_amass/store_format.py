@@ -1,0 +1,107 @@
+"""The HDF5 store's format, version 1: what writer and reader share. ``docs/store-format.md`` states it in prose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from h36m_amass.skeleton import Skeleton
+
+FORMAT = "h36m-amass"
+FORMAT_VERSION = 1
+CHUNK_FRAMES = 256
+COMPRESSIONS = ("none", "lzf", "gzip")
+
+
+@dataclass(frozen=True)
+class SequenceRecord:
+    """One row of the index.
+
+    Attributes
+    ----------
+    dataset, subject, sequence
+        The sequence's key.
+    length
+        Frames in the store.
+    frame_rate, source_frame_rate
+        In hertz.
+    source_frames
+        Frames of the recording.
+    gender
+        Of the body model.
+    has_dmpls
+        Whether soft tissue went into the joints.
+    source_path
+        The recording, relative to the AMASS folder.
+    source_size
+        Its size in bytes.
+    checksum
+        CRC-32 of the sequence's positions as little-endian float32.
+    """
+
+    dataset: str
+    subject: str
+    sequence: str
+    length: int
+    frame_rate: float
+    source_frames: int
+    source_frame_rate: float
+    gender: str
+    has_dmpls: bool
+    source_path: str
+    source_size: int
+    checksum: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset}/{self.subject}/{self.sequence}"
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What a store says of itself.
+
+    Attributes
+    ----------
+    software_version
+        Of the h36m-amass that wrote it.
+    frame_rate
+        In hertz, NaN if each sequence has its recording's own.
+    regressor_sha256
+        Digest of the joint regressor's file.
+    body_model_sha256
+        Digest of each gender's body model files.
+    options
+        The options of the build that change its numbers.
+    synthetic
+        True if any body model, regressor or recording was made up: not data to train on.
+    skeleton
+        What the joints are.
+    """
+
+    software_version: str
+    frame_rate: float
+    regressor_sha256: str
+    body_model_sha256: Mapping[str, str]
+    options: Mapping[str, Any]
+    synthetic: bool
+    skeleton: Skeleton
+
+
+# Column name -> NumPy type; strings become fixed-length UTF-8.
+INDEX_COLUMNS: Mapping[str, type | str] = {
+    "dataset": str,
+    "subject": str,
+    "sequence": str,
+    "start": "<i8",
+    "length": "<i8",
+    "frame_rate": "<f8",
+    "source_frames": "<i8",
+    "source_frame_rate": "<f8",
+    "gender": str,
+    "has_dmpls": "|b1",
+    "source_path": str,
+    "source_size": "<i8",
+    "checksum": "<u4",
+}
