@@ -202,7 +202,11 @@ def test_dmpls_without_their_array_are_refused(support: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        *((name, (*shape[:axis], shape[axis] + 1, *shape[axis + 1 :])) for name, shape in SHAPES.items() for axis in (0, 1)),
+        *(
+            (name, (*shape[:axis], shape[axis] + 1, *shape[axis + 1 :]))
+            for name, shape in SHAPES.items()
+            for axis in (0, 1)
+        ),
         *((name, shape[:-1]) for name, shape in SHAPES.items()),
         *((name, (*shape, 1)) for name, shape in SHAPES.items()),
         *((name, ()) for name in SHAPES),
@@ -213,7 +217,7 @@ def test_dmpls_without_their_array_are_refused(support: Path) -> None:
         ("weights", (VERTICES, 0)),
         ("J_regressor", (VERTICES, BONES)),
     ],
-)  # fmt: skip
+)
 def test_an_array_of_another_shape_is_refused(support: Path, name: str, shape: tuple[int, ...]) -> None:
     path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(**{name: np.ones(shape)}))
     with pytest.raises(BodyModelError) as caught:

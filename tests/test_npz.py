@@ -227,6 +227,7 @@ def test_a_header_that_claims_more_or_less_than_the_member_holds_is_refused(tmp_
         "'unclosed",
         "",
     ],
+    ids=lambda header: header[:60],
 )
 def test_a_header_that_is_nonsense_is_refused(tmp_path: Path, header: str) -> None:
     payload = handmade_npy(header, b"")

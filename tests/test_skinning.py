@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from h36m_amass import amass, body_model, folding, regressor, skinning, synthetic
-from h36m_amass.packing import PoseBlock, full_precision, pose_joints, relative_joints
+from h36m_amass.packing import PoseBlock, pose_joints, relative_joints, reproducible
 from h36m_amass.reference import mesh_joints
 from h36m_amass.skinning import Skinner, rotation_minus_identity
 from tests.random_models import Case, cases
@@ -277,14 +277,17 @@ def test_cuda_agrees_with_the_cpu(body: body_model.BodyModel, joints: regressor.
     assert np.abs(pose_joints(*arguments, device="cuda") - pose_joints(*arguments)).max() < 2e-6
 
 
-def test_reduced_matrix_precision_is_put_aside_and_back() -> None:
+def test_precision_and_threads_are_put_aside_and_back() -> None:
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     torch.set_float32_matmul_precision("medium")
+    torch.set_num_threads(3)
     try:
-        with full_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "medium"
+        with reproducible():
+            assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == ("highest", 1)
+        assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == ("medium", 3)
     finally:
-        torch.set_float32_matmul_precision("highest")
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("device", ["mps", "cuda:99", "nonsense", ""])

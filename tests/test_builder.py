@@ -1,0 +1,363 @@
+"""From an AMASS tree to a store: the right joints, the same bytes, nothing lost and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import h36m_amass
+from h36m_amass import amass, body_model, builder, conversion, planning, regressor, synthetic
+from h36m_amass.builder import BuildError, build
+from h36m_amass.reference import mesh_joints
+from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
+from h36m_amass.store import Sequence, Store
+
+
+@pytest.fixture(scope="module")
+def built(amass_dir: Path, support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of all recordings of `amass_dir` at 50 Hz. Not to be written to."""
+    path = tmp_path_factory.mktemp("built") / "store.h5"
+    build(amass_dir, path, support_dir=support_dir)
+    return path
+
+
+def error(sequence: Sequence, recording: Path, support_dir: Path, use_dmpls: bool = True) -> float:
+    """Largest distance in metres between some frames of a sequence and the full mesh in float64, resampled."""
+    header = amass.read_header(recording, use_dmpls)
+    frames = next(amass.read_frames(recording, header, header.num_frames, 8))
+    body = body_model.load(support_dir, header.gender)
+    joints = regressor.load(support_dir / "J_regressor_h36m.npy")
+    betas = amass.fit_betas(header.betas, body.num_betas)
+    whole = resample(header.num_frames, header.frame_rate, exact_rate(sequence.frame_rate))
+    assert len(sequence) == len(whole)
+    some = np.unique(np.linspace(0, len(whole) - 1, 9).round().astype(int))
+    resampling = Resampling(whole.frame[some], whole.weight[some])
+    needed = needed_frames(resampling)
+    dmpls = None if frames.dmpls is None else frames.dmpls[needed]
+    exact = interpolate(
+        resampling, needed, mesh_joints(body, joints, betas, frames.poses[needed], frames.trans[needed], dmpls)
+    )
+    return float(np.linalg.norm(sequence.positions_3d[:][some] - exact, axis=2).max())
+
+
+def one_recording(folder: Path, frames: int = 90, **changes: Any) -> Path:
+    """A tree with one recording at 120 Hz; `changes` replace its arrays, or remove them if None."""
+    arrays = synthetic.motion("wave", frames / 120, 120, gender="male", seed=5)
+    arrays = {name: array for name, array in {**arrays, **changes}.items() if array is not None}
+    path = folder / "D" / "S" / "seq.npz"
+    synthetic.write_recording(path, arrays)
+    return path
+
+
+def leftovers(store: Path) -> list[str]:
+    return sorted(path.name for path in store.parent.iterdir() if path.name.startswith(f"{store.name}."))
+
+
+def test_every_sequence_equals_the_full_mesh(built: Path, amass_dir: Path, support_dir: Path) -> None:
+    store = Store(built)
+    assert len(store.sequences) == len(amass.find_sequences(amass_dir).sequences) == 12
+    for sequence in store.sequences:
+        assert error(sequence, amass_dir / sequence.record.source_path, support_dir) < 2e-6
+
+
+def test_the_real_recording_gives_250_frames_of_17_joints(real_amass: Path, support_dir: Path, tmp_path: Path) -> None:
+    report = build(real_amass, tmp_path / "real.h5", support_dir=support_dir, frame_rate=50)
+    (sequence,) = Store(tmp_path / "real.h5").sequences
+    assert sequence.key == "Sample/subject_m/amass_sample_poses"
+    assert sequence.positions_3d.shape == (250, 17, 3)
+    assert report.without_dmpls == ()
+    assert error(sequence, real_amass / sequence.record.source_path, support_dir) < 2e-6
+
+
+def test_a_recording_without_dmpls_converts_and_says_so(support_dir: Path, tmp_path: Path) -> None:
+    recording = one_recording(tmp_path / "amass", dmpls=None)
+    report = build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    assert report.without_dmpls == ("D/S/seq.npz",)
+    assert report.datasets[0].without_dmpls == 1
+    (sequence,) = Store(tmp_path / "s.h5").sequences
+    assert not sequence.record.has_dmpls
+    assert error(sequence, recording, support_dir) < 2e-6
+
+
+def test_no_dmpls_leaves_soft_tissue_out(support_dir: Path, tmp_path: Path) -> None:
+    recording = one_recording(tmp_path / "amass")
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, use_dmpls=False)
+    (sequence,) = Store(tmp_path / "s.h5").sequences
+    assert error(sequence, recording, support_dir, use_dmpls=False) < 2e-6
+    assert error(sequence, recording, support_dir) > 1e-5
+
+
+def test_native_rate_keeps_every_frame_and_each_rate(amass_dir: Path, support_dir: Path, tmp_path: Path) -> None:
+    build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, frame_rate=None, datasets=["Pretend"])
+    store = Store(tmp_path / "s.h5")
+    assert np.isnan(store.header.frame_rate)
+    for sequence in store.sequences:
+        assert len(sequence) == sequence.record.source_frames
+        assert sequence.frame_rate == sequence.record.source_frame_rate
+        assert error(sequence, amass_dir / sequence.record.source_path, support_dir) < 2e-6
+
+
+def test_a_slow_recording_is_left_out_unless_upsampled(support_dir: Path, tmp_path: Path) -> None:
+    recording = one_recording(tmp_path / "amass", frames=30, mocap_framerate=np.array(30.0))
+    with pytest.raises(BuildError, match=r"30 Hz, slower than 50 Hz.*--upsample"):
+        build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, upsample=True)
+    (sequence,) = Store(tmp_path / "s.h5").sequences
+    assert len(sequence) == 50
+    assert error(sequence, recording, support_dir) < 2e-6
+
+
+@pytest.mark.parametrize("read_frames", [1, 2, 7, 64])
+def test_reading_in_short_runs_changes_nothing(
+    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_frames: int
+) -> None:
+    recording = one_recording(tmp_path / "amass")
+    monkeypatch.setattr(conversion, "READ_FRAMES", read_frames)
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, batch_size=16)
+    (sequence,) = Store(tmp_path / "s.h5").sequences
+    assert error(sequence, recording, support_dir) < 2e-6
+
+
+@pytest.mark.parametrize("batch_size", [1, 100, 10000])
+def test_any_batch_size_gives_the_same_joints(
+    built: Path, amass_dir: Path, support_dir: Path, tmp_path: Path, batch_size: int
+) -> None:
+    build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, batch_size=batch_size, datasets=["Invented"])
+    whole = Store(built)
+    for sequence in Store(tmp_path / "s.h5").sequences:
+        assert np.abs(sequence.positions_3d[:] - whole[sequence.key].positions_3d[:]).max() < 1e-6
+
+
+def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(
+    built: Path, amass_dir: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 300)
+    one, two, own = tmp_path / "one.h5", tmp_path / "two.h5", tmp_path / "own.h5"
+    build(amass_dir, one, support_dir=support_dir)
+    build(amass_dir, two, support_dir=support_dir, workers=2)
+    with ThreadPoolExecutor(1) as executor:
+        build(amass_dir, own, support_dir=support_dir, executor=executor)
+    assert one.read_bytes() == two.read_bytes() == own.read_bytes()
+    monkeypatch.undo()
+    again = tmp_path / "again.h5"
+    build(amass_dir, again, support_dir=support_dir)
+    assert again.read_bytes() == built.read_bytes()
+
+
+def test_units_that_finish_in_any_order_give_the_same_bytes(
+    built: Path, amass_dir: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Backwards(ThreadPoolExecutor):
+        """Runs nothing until it has been handed four units, then the last one first."""
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            held.append((future, fn, args))
+            if len(held) == 4:
+                while held:
+                    future_held, function, arguments = held.pop()
+                    future_held.set_result(function(*arguments))
+            return future
+
+    held: list[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = []
+    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 400)
+    plan = planning.make_plan(amass_dir)
+    assert len(plan.units) % 4 == 0
+    build(amass_dir, tmp_path / "straight.h5", support_dir=support_dir)
+    build(amass_dir, tmp_path / "backwards.h5", support_dir=support_dir, executor=Backwards(1))
+    assert (tmp_path / "straight.h5").read_bytes() == (tmp_path / "backwards.h5").read_bytes()
+
+
+def test_no_parts_are_left_behind(built: Path) -> None:
+    assert leftovers(built) == []
+
+
+def test_a_sequence_does_not_depend_on_its_neighbours(
+    built: Path, amass_dir: Path, support_dir: Path, tmp_path: Path
+) -> None:
+    sequence = Store(built).sequences[7]
+    source = amass_dir / sequence.record.source_path
+    target = tmp_path / "amass" / sequence.record.source_path
+    target.parent.mkdir(parents=True)
+    shutil.copy(source, target)
+    build(tmp_path / "amass", tmp_path / "alone.h5", support_dir=support_dir)
+    (alone,) = Store(tmp_path / "alone.h5").sequences
+    np.testing.assert_allclose(alone.positions_3d[:], sequence.positions_3d[:], atol=1e-6)
+
+
+def damage(path: Path) -> None:
+    """Flip a bit in the middle of the poses: the header stays whole, the CRC does not fit."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"poses": np.full((90, 156), np.nan)}, "poses of frame 0 is not finite"),
+        ({"trans": np.full((90, 3), 1e300)}, "joints that are not finite"),
+        ({"betas": None}, "has no betas"),
+        ({"trans": np.zeros((91, 3))}, "differ in frames"),
+        ({"gender": np.array("robot")}, "gender is 'robot'"),
+        ({"mocap_framerate": np.array(0.0)}, "not positive"),
+        ({"poses": np.zeros((90, 165))}, "SMPL-X"),
+        ({"poses": np.zeros((1, 156)), "trans": np.zeros((1, 3)), "dmpls": np.zeros((1, 8))}, "too short"),
+        ("damage", "is damaged"),
+    ],
+)
+def test_a_bad_sequence_is_left_out_with_its_reason_and_the_rest_converts(
+    support_dir: Path, tmp_path: Path, change: Any, reason: str
+) -> None:
+    one_recording(tmp_path / "amass")
+    bad = tmp_path / "amass" / "D" / "S" / "bad.npz"
+    changes = {} if change == "damage" else change
+    one_recording(tmp_path / "other", **changes).rename(bad)
+    if change == "damage":
+        damage(bad)
+    report = build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    (left,) = report.left_out
+    assert (left.path, left.dataset) == ("D/S/bad.npz", "D")
+    assert reason in left.reason
+    assert "\n" not in left.reason
+    store = Store(tmp_path / "s.h5")
+    assert [sequence.key for sequence in store.sequences] == ["D/S/seq"]
+    assert error(store["D/S/seq"], tmp_path / "amass" / "D" / "S" / "seq.npz", support_dir) < 2e-6
+    strict = tmp_path / "strict.h5"
+    with pytest.raises(BuildError, match="--strict"):
+        build(tmp_path / "amass", strict, support_dir=support_dir, strict=True)
+    assert not strict.exists()
+    assert leftovers(strict) == []
+
+
+def test_only_the_genders_that_occur_are_loaded(support_dir: Path, tmp_path: Path) -> None:
+    one_recording(tmp_path / "amass")
+    for kind in ("smplh", "dmpls"):
+        shutil.copytree(support_dir / "body_models" / kind / "male", tmp_path / "sup" / "body_models" / kind / "male")
+    shutil.copy(support_dir / "J_regressor_h36m.npy", tmp_path / "sup")
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=tmp_path / "sup")
+    assert list(Store(tmp_path / "s.h5").header.body_model_sha256) == ["male"]
+
+
+def test_a_failed_build_leaves_the_old_store_as_it_was(
+    built: Path, amass_dir: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "s.h5"
+    shutil.copy(built, store)
+    before = store.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(store))
+
+    for target, name in ((builder, "convert_unit"), (builder.StoreWriter, "append"), (builder.StoreWriter, "finish")):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, fail)
+            with pytest.raises(OSError, match="No space"):
+                build(amass_dir, store, support_dir=support_dir, overwrite=True)
+        assert store.read_bytes() == before
+        assert leftovers(store) == []
+
+
+def test_files_of_others_under_the_parts_name_are_not_touched(support_dir: Path, tmp_path: Path) -> None:
+    one_recording(tmp_path / "amass")
+    (tmp_path / "s.h5.parts").mkdir()
+    (tmp_path / "s.h5.parts" / "thesis.txt").write_text("mine")
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    assert [path.name for path in (tmp_path / "s.h5.parts").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("compression", ["lzf", "gzip"])
+def test_compression_changes_the_file_and_not_the_positions(
+    built: Path, amass_dir: Path, support_dir: Path, tmp_path: Path, compression: str
+) -> None:
+    build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, compression=compression, datasets=["Madeup"])
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file["positions_3d"].compression == compression
+    whole = Store(built)
+    for sequence in Store(tmp_path / "s.h5").sequences:
+        np.testing.assert_allclose(sequence.positions_3d[:], whole[sequence.key].positions_3d[:], atol=1e-6)
+
+
+def test_a_custom_regressor_gives_its_own_joints(support_dir: Path, tmp_path: Path) -> None:
+    one_recording(tmp_path / "amass")
+    rows = np.load(support_dir / "J_regressor_h36m.npy")[[3, 10]]
+    np.save(tmp_path / "two.npy", rows.astype(np.float32))
+    (tmp_path / "names.txt").write_text("ankle\ntop\n")
+    build(tmp_path / "amass", tmp_path / "a.h5", support_dir=support_dir, joint_regressor=tmp_path / "two.npy")
+    assert Store(tmp_path / "a.h5").joint_names == ("joint_0", "joint_1")
+    build(
+        tmp_path / "amass",
+        tmp_path / "b.h5",
+        support_dir=support_dir,
+        joint_regressor=tmp_path / "two.npy",
+        joint_names=tmp_path / "names.txt",
+    )
+    store = Store(tmp_path / "b.h5")
+    assert store.joint_names == ("ankle", "top")
+    build(tmp_path / "amass", tmp_path / "all.h5", support_dir=support_dir)
+    of_all = Store(tmp_path / "all.h5")["D/S/seq"].positions_3d[:, [3, 10]]
+    np.testing.assert_allclose(store["D/S/seq"].positions_3d[:], of_all, atol=1e-6)
+
+
+def test_a_store_of_made_up_input_says_so(built: Path) -> None:
+    assert Store(built).header.synthetic
+    with h5py.File(built) as file:
+        assert file.attrs["synthetic"]
+
+
+def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Path, tmp_path: Path) -> None:
+    stages: dict[str, list[tuple[int, int]]] = {}
+    report = build(
+        amass_dir,
+        tmp_path / "s.h5",
+        support_dir=support_dir,
+        progress=lambda stage, done, total: stages.setdefault(stage, []).append((done, total)),
+    )
+    store = Store(tmp_path / "s.h5")
+    assert report.frames == store.num_frames == sum(row.frames for row in report.datasets)
+    assert [row.dataset for row in report.datasets] == list(store.datasets)
+    for row in report.datasets:
+        assert row.subjects == len(store[row.dataset])
+        assert row.sequences == sum(len(subject) for subject in store[row.dataset].values())
+    assert json.loads(report.to_json())["datasets"][0]["dataset"] == store.datasets[0]
+    assert list(stages) == ["plan", "convert", "assemble"]
+    assert stages["convert"][-1] == (report.source_frames, report.source_frames)
+    assert stages["assemble"][-1] == (report.frames, report.frames)
+
+
+def test_the_plan_does_not_depend_on_how_it_is_carried_out(amass_dir: Path) -> None:
+    plan = planning.make_plan(amass_dir)
+    keys = [(p.file.dataset, p.file.subject, p.file.sequence) for p in plan.sequences]
+    assert keys == sorted(keys)
+    assert [unit.number for unit in plan.units] == list(range(len(plan.units)))
+
+
+def test_a_dead_worker_is_one_clear_error(amass_dir: Path, support_dir: Path, tmp_path: Path) -> None:
+    from concurrent.futures.process import BrokenProcessPool
+
+    class Dead(ThreadPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(BrokenProcessPool("gone"))
+            return future
+
+    with pytest.raises(BuildError, match="worker process died"):
+        build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, executor=Dead(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_public_names_are_what_they_say() -> None:
+    assert h36m_amass.build is build
+    assert h36m_amass.Store is Store
+    for name in h36m_amass.__all__:
+        assert getattr(h36m_amass, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = h36m_amass.nonsense

@@ -1,0 +1,197 @@
+"""Reading a store: by this library, and by plain h5py."""
+
+from __future__ import annotations
+
+import pickle
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from h36m_amass import skeleton
+from h36m_amass.demo import Demo
+from h36m_amass.store import Store, StoreError, UnknownKeyError
+from h36m_amass.store_format import SequenceRecord, StoreHeader
+from h36m_amass.store_writer import StoreWriter
+
+HEADER = StoreHeader("0", 50.0, "r", {"male": "m"}, {"batch_size": 1}, True, skeleton.H36M)
+
+
+def record(key: str, length: int) -> SequenceRecord:
+    dataset, subject, sequence = key.split("/")
+    return SequenceRecord(dataset, subject, sequence, length, 50.0, 2 * length, 100.0, "male", True, f"{key}.npz", 7, 0)
+
+
+def write(path: Path, lengths: dict[str, int], header: StoreHeader = HEADER, compression: str = "none") -> np.ndarray:
+    positions = np.random.default_rng(0).normal(size=(sum(lengths.values()), len(header.skeleton), 3))
+    positions = positions.astype(np.float32)
+    writer = StoreWriter(path, header, len(positions), compression)
+    writer.append(positions[:5])
+    writer.append(positions[5:])
+    writer.finish([record(key, length) for key, length in lengths.items()])
+    return positions
+
+
+LENGTHS = {"A/1/x": 3, "A/1/y": 300, "A/2/x": 1, "B/ü ñ/走る": 40}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write(tmp_path / "s.h5", LENGTHS)
+    return tmp_path / "s.h5"
+
+
+def test_what_was_written_is_read(path: Path, tmp_path: Path) -> None:
+    positions = write(tmp_path / "same.h5", LENGTHS)
+    store = Store(path)
+    start = 0
+    for sequence, (key, length) in zip(store.sequences, LENGTHS.items(), strict=True):
+        assert (sequence.key, sequence.start, len(sequence)) == (key, start, length)
+        assert sequence.record == record(key, length)
+        np.testing.assert_array_equal(sequence.positions_3d[:], positions[start : start + length])
+        start += length
+    assert store.header == HEADER
+    assert (tmp_path / "same.h5").read_bytes() == path.read_bytes()
+
+
+def test_keys_work_level_by_level_and_as_paths(path: Path) -> None:
+    store = Store(path)
+    assert list(store) == ["A", "B"] == list(store.datasets)
+    assert list(store["A"]) == ["1", "2"]
+    assert list(store["A/1"]) == ["x", "y"]
+    assert store["A"]["1"]["y"] is store["A/1/y"] is store["A"]["1/y"]
+    assert "A/1/y" in store
+    assert "A/1/z" not in store
+    assert "A/1/y/deeper" not in store
+    assert 3 not in store
+    assert len(store["A"]) == 2
+    assert store.get("C") is None
+    for key, message in (("C", "no dataset 'C'"), ("A/9", "no subject '9'"), ("A/1/q", "no sequence 'q'")):
+        with pytest.raises(UnknownKeyError, match=message):
+            store[key]
+        with pytest.raises(KeyError):
+            store[key]
+
+
+@given(st.data())
+def test_positions_are_indexed_like_an_array(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.getbasetemp() / "indexed.h5"
+    if not path.exists():
+        write(path, LENGTHS)
+    with Store(path) as store:
+        lazy = store["B/ü ñ/走る"].positions_3d
+        array = np.asarray(lazy)
+        index = data.draw(
+            st.one_of(
+                st.slices(len(array)),
+                st.integers(-len(array), len(array) - 1),
+                st.tuples(st.slices(len(array)), st.integers(0, 16)),
+                st.tuples(st.integers(-len(array), len(array) - 1), st.slices(17), st.just(2)),
+                st.just(Ellipsis),
+                st.tuples(st.just(Ellipsis), st.just(0)),
+                st.lists(st.integers(0, len(array) - 1), min_size=1),
+            )
+        )
+        np.testing.assert_array_equal(lazy[index], array[index])
+        for outside in (len(array), -len(array) - 1):
+            with pytest.raises(IndexError):
+                lazy[outside]
+
+
+def test_plain_h5py_reads_the_same_by_name(path: Path) -> None:
+    store = Store(path)
+    with h5py.File(path) as file:
+        for sequence in store.sequences:
+            view = file[f"sequences/{sequence.key}/positions_3d"]
+            rows = file["positions_3d"][sequence.start : sequence.start + len(sequence)]
+            np.testing.assert_array_equal(view[:], rows)
+            np.testing.assert_array_equal(view[10:20], rows[10:20])
+            assert view.attrs["frame_rate"] == 50.0
+            assert view.attrs["gender"] == "male"
+
+
+def test_a_moved_store_still_has_its_views(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    moved = path.rename(tmp_path / "elsewhere" / "other.h5")
+    with h5py.File(moved) as file:
+        np.testing.assert_array_equal(file["sequences/A/1/y/positions_3d"][:], file["positions_3d"][3:303])
+        assert np.abs(file["sequences/A/1/y/positions_3d"][:]).max() > 0
+
+
+def test_the_format_is_what_the_design_says(path: Path) -> None:
+    with h5py.File(path) as file:
+        assert file.attrs["format"] == "h36m-amass"
+        assert file.attrs["format_version"] == 1
+        assert file["positions_3d"].dtype == np.dtype("<f4")
+        assert file["positions_3d"].chunks == (256, 17, 3)
+        columns = "dataset subject sequence start length frame_rate source_frames source_frame_rate gender has_dmpls"
+        assert set(file["index"]) == {*columns.split(), "source_path", "source_size", "checksum"}
+        assert {len(file["index"][name]) for name in file["index"]} == {len(LENGTHS)}
+        assert set(file["skeleton"]) == {"joint_names", "parents", "left", "right"}
+
+
+def test_nothing_in_a_store_tells_when_it_was_written(path: Path, tmp_path: Path) -> None:
+    time.sleep(1.1)  # HDF5 stamps objects in whole seconds
+    write(tmp_path / "later.h5", LENGTHS)
+    assert (tmp_path / "later.h5").read_bytes() == path.read_bytes()
+
+
+def test_checksums_are_those_of_the_positions(demo: Demo) -> None:
+    store = Store(demo.store)
+    for sequence in store.sequences:
+        assert zlib.crc32(sequence.positions_3d[:].astype("<f4").tobytes()) == sequence.record.checksum
+
+
+def test_a_store_can_be_pickled_and_closed(path: Path) -> None:
+    store = Store(path)
+    before = store["A/1/y"].positions_3d[5:9]
+    again = pickle.loads(pickle.dumps(store))  # noqa: S301 # our own object, made here
+    np.testing.assert_array_equal(again["A/1/y"].positions_3d[5:9], before)
+    store.close()
+    np.testing.assert_array_equal(store["A/1/y"].positions_3d[5:9], before)
+
+
+def test_a_store_that_cannot_be_read_is_refused_by_name(path: Path, tmp_path: Path) -> None:
+    cases = {}
+    (tmp_path / "text.h5").write_text("no HDF5")
+    cases["text.h5"] = "cannot be opened as a store"
+    with h5py.File(tmp_path / "plain.h5", "w") as file:
+        file["x"] = 1
+    cases["plain.h5"] = "no h36m-amass store"
+    (tmp_path / "cut.h5").write_bytes(path.read_bytes()[:-3000])
+    cases["cut.h5"] = "cannot be opened as a store"
+    newer = tmp_path / "newer.h5"
+    newer.write_bytes(path.read_bytes())
+    with h5py.File(newer, "r+") as file:
+        file.attrs["format_version"] = 2
+    cases["newer.h5"] = "format version 2.*upgrade"
+    holed = tmp_path / "holed.h5"
+    holed.write_bytes(path.read_bytes())
+    with h5py.File(holed, "r+") as file:
+        del file["index/length"]
+    cases["holed.h5"] = "index is damaged"
+    cases["missing.h5"] = "no such store"
+    for name, message in cases.items():
+        with pytest.raises(StoreError, match=message) as caught:
+            Store(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_native_rate_is_nan(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", LENGTHS, replace(HEADER, frame_rate=float("nan")))
+    assert np.isnan(Store(tmp_path / "s.h5").header.frame_rate)
+
+
+def test_reprs_say_what_a_thing_is(path: Path) -> None:
+    store = Store(path)
+    assert "2 datasets" in repr(store)
+    assert repr(store["A"]) == "<A: 2 subjects>"
+    assert "300 frames at 50 Hz" in repr(store["A/1/y"])
+    assert store["A/1/y"].duration == 6.0
