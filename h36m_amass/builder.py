@@ -80,7 +80,8 @@ def build(
     workers
         Processes. More than one needs the usual ``if __name__ == "__main__":`` in a script.
     executor
-        Where to run the work units instead of in `workers` processes; its workers must see the same files.
+        Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
+        of one process take turns.
     datasets
         Names of the datasets to convert; all of them if empty.
     use_dmpls
@@ -195,8 +196,8 @@ def _check_options(
         raise BuildError(f"{store}: is a folder; give the name of a file, like {store / 'amass.h5'}")
     if store.exists() and not overwrite:
         raise BuildError(f"{store}: is already there; replace it with --overwrite, or give another name")
-    if report_file is not None and not Path(report_file).absolute().parent.is_dir():
-        raise BuildError(f"{report_file}: its folder does not exist; make it first")
+    if report_file is not None and (Path(report_file).is_dir() or not Path(report_file).absolute().parent.is_dir()):
+        raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
 
 
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:

@@ -38,9 +38,9 @@ def check_inputs(
         findings.append(Finding(True, f"{path}: regressor of {joints.num_joints} joints"))
     except regressor.RegressorError as error:
         findings.append(Finding(False, str(error)))
-    recordings, genders = _check_recordings(amass_dir)
-    for gender in genders:
-        findings += _check_body_model(Path(support_dir), gender, joints, path, use_dmpls)
+    recordings, genders = _check_recordings(amass_dir, use_dmpls)
+    for gender, needs_dmpls in genders.items():
+        findings += _check_body_model(Path(support_dir), gender, joints, path, needs_dmpls)
     return findings + recordings
 
 
@@ -71,16 +71,19 @@ def _check_body_model(
     return findings
 
 
-def _check_recordings(amass_dir: Path | None) -> tuple[list[Finding], tuple[str, ...]]:
-    """Findings about the recordings, and the genders whose body models they need."""
+def _check_recordings(amass_dir: Path | None, use_dmpls: bool) -> tuple[list[Finding], dict[str, bool]]:
+    """Findings about the recordings, and the genders whose body models they need, each with or without DMPLs."""
+    everything = dict.fromkeys(body_model.GENDERS, use_dmpls)
     if amass_dir is None:
-        return [], body_model.GENDERS
+        return [], everything
     try:
-        plan = make_plan(Path(amass_dir), frame_rate=None)
+        plan = make_plan(Path(amass_dir), frame_rate=None, use_dmpls=use_dmpls)
     except amass.AmassError as error:
-        return [Finding(False, str(error))], body_model.GENDERS
+        return [Finding(False, str(error))], everything
     sequences = plan.sequences
     counts = Counter(planned.file.dataset for planned in sequences)
     findings = [Finding(True, f"{Path(amass_dir) / name}: {count} recordings") for name, count in counts.items()]
     findings += [Finding(False, f"{Path(amass_dir) / left.path}: {left.reason}") for left in plan.left_out]
-    return findings, tuple(sorted({planned.header.gender for planned in sequences}))
+    headers = [planned.header for planned in sequences]
+    genders = sorted({header.gender for header in headers})
+    return findings, {gender: any(h.has_dmpls for h in headers if h.gender == gender) for gender in genders}

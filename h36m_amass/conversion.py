@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import h5py
 import numpy as np
@@ -27,6 +28,8 @@ from h36m_amass.skinning import Skinner, add_translation
 from h36m_amass.store_format import SequenceRecord
 
 READ_FRAMES = 8192
+
+_one_at_a_time = Lock()
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,15 @@ def convert_unit(workshop: Workshop, unit: Unit) -> int:
     """Convert `unit` into its part, and return its number.
 
     Recordings that turn out damaged are left out, with their reason in the part. Sequences are worked through by
-    gender, so that batches fill up; each has its own rows in the part whatever the order.
+    gender, so that batches fill up; each has its own rows in the part whatever the order. In one process one unit
+    is converted at a time, whatever the executor: the skinners' buffers and torch's settings are shared.
     """
+    with _one_at_a_time:
+        _write_part(workshop, unit)
+    return unit.number
+
+
+def _write_part(workshop: Workshop, unit: Unit) -> None:
     path = workshop.part_path(unit.number)
     temporary = path.with_suffix(".tmp")
     rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
@@ -120,7 +130,6 @@ def convert_unit(workshop: Workshop, unit: Unit) -> int:
         written = json.dumps([asdict(entry) for entry in entries]).encode()
         part.create_dataset("entries", data=np.frombuffer(written, np.uint8))
     temporary.replace(path)
-    return unit.number
 
 
 def part_entries(path: Path) -> list[PartEntry]:

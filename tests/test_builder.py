@@ -143,7 +143,7 @@ def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(
     one, two, own = tmp_path / "one.h5", tmp_path / "two.h5", tmp_path / "own.h5"
     build(amass_dir, one, support_dir=support_dir)
     build(amass_dir, two, support_dir=support_dir, workers=2)
-    with ThreadPoolExecutor(1) as executor:
+    with ThreadPoolExecutor(4) as executor:
         build(amass_dir, own, support_dir=support_dir, executor=executor)
     assert one.read_bytes() == two.read_bytes() == own.read_bytes()
     monkeypatch.undo()

@@ -696,3 +696,21 @@ def test_messages_are_one_line_whatever_a_files_name(scene: Scene) -> None:
     result = CliRunner().invoke(app, ["info", str(odd)], catch_exceptions=False)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_check_asks_for_dmpls_only_where_recordings_have_them(cli: Cli, scene: Scene) -> None:
+    for recording in scene.amass.rglob("*.npz"):
+        with np.load(recording) as npz:
+            arrays = {name: npz[name] for name in npz.files if name != "dmpls"}
+        np.savez(recording, **arrays)
+    shutil.rmtree(scene.support / "body_models" / "dmpls")
+    assert cli("check", scene.amass, "--support-dir", scene.support).exit_code == 0
+    assert cli("check", "--support-dir", scene.support).exit_code == 1
+    assert cli("check", "--support-dir", scene.support, "--no-dmpls").exit_code == 0
+
+
+def test_a_report_that_is_a_folder_is_refused_before_the_build(cli: Cli, scene: Scene, tmp_path: Path) -> None:
+    outcome = cli("build", scene.amass, tmp_path / "s.h5", "--support-dir", scene.support, "--report", tmp_path)
+    assert outcome.exit_code == 1
+    assert str(tmp_path) in outcome.stderr
+    assert not (tmp_path / "s.h5").exists()

@@ -149,7 +149,20 @@ _ATTACHED_TO = {"leg": "trunk", "foot": "leg", "arm": "trunk", "palm": "arm"} | 
 class Surface:
     """The neutral rest surface.
 
-    `tubes` names the tube that each index in `tube` stands for; `ring` numbers the rings and the poles.
+    Attributes
+    ----------
+    points
+        The vertices, in metres.
+    centres
+        Each vertex's place on the axis of its tube, in metres.
+    tube
+        Which tube each vertex is on, as an index into `tubes`.
+    ring
+        Which ring or pole each vertex is on.
+    faces
+        Vertices of each triangle.
+    tubes
+        Names of the tubes.
     """
 
     points: Float[np.ndarray, "vertices 3"]
@@ -164,7 +177,17 @@ class Surface:
         return np.flatnonzero(np.isin(self.tube, [self.tubes.index(name) for name in tubes]))
 
     def rings_about(self, target: Vector, tube: str, count: int) -> Int[np.ndarray, " selected"]:
-        """Indices of the vertices of the `count` rings of a tube whose centres are nearest to a point."""
+        """Indices of the vertices of the `count` rings of a tube whose centres are nearest to a point.
+
+        Parameters
+        ----------
+        target
+            The point, in metres.
+        tube
+            Name of the tube.
+        count
+            How many rings; the tube's poles do not count as such.
+        """
         vertices = self.on(tube)
         rings, first = np.unique(self.ring[vertices], return_index=True)
         distance = np.linalg.norm(self.centres[vertices[first]] - target, axis=1)[1:-1]
@@ -172,7 +195,7 @@ class Surface:
 
 
 def landmark(name: str) -> Vector:
-    """Rest position of a joint or landmark of the neutral body, metres."""
+    """Rest position of a joint or landmark of the neutral body, in metres."""
     point = np.array(_LANDMARKS[name.replace("right_", "left_")], dtype=np.float64)
     return np.multiply(point, _MIRROR) if name.startswith("right_") else point
 
@@ -264,9 +287,19 @@ def surface() -> Surface:
 def shape_fields(
     points: Float[np.ndarray, "points 3"], centres: Float[np.ndarray, "points 3"]
 ) -> Float[np.ndarray, "points 3 4"]:
-    """Displacements (metres a unit) of the first four betas: stature, girth, leg length, shoulder breadth.
+    """Displacements of the first four betas: stature, girth, leg length, shoulder breadth.
 
-    `centres` are the points' places on the axes of their tubes; joints are their own centres.
+    Parameters
+    ----------
+    points
+        Points of the neutral body, in metres.
+    centres
+        Their places on the axes of their tubes, in metres; joints are their own centres.
+
+    Returns
+    -------
+    array
+        Metres a unit of each of the four.
     """
     from_pelvis = points - landmark("pelvis")
     down = np.array([0.0, 1.0, 0.0])
@@ -291,10 +324,21 @@ def shaped(
     centres: Float[np.ndarray, "points 3"],
     betas: Float[np.ndarray, " betas"] | None = None,
 ) -> Float[np.ndarray, "points 3"]:
-    """Points of the neutral body carried to a gender and to the first four of `betas`, metres.
+    """Points of the neutral body carried to a gender and to the first four of `betas`, in metres.
 
-    Raises:
-        ValueError: the gender is not one of `GENDERS`.
+    Parameters
+    ----------
+    gender
+        One of `GENDERS`.
+    points, centres
+        As for `shape_fields`.
+    betas
+        Shape coefficients, of any number; None for zeros.
+
+    Raises
+    ------
+    ValueError
+        The gender is not one of `GENDERS`.
     """
     if gender not in GENDERS:
         raise ValueError(f"there is no synthetic {gender!r} body: choose one of {', '.join(GENDERS)}")

@@ -37,17 +37,25 @@ def body_model(gender: str, seed: int = 0) -> dict[str, np.ndarray]:
 
     The rest body is a person of tubes in a T-pose: y up, facing +z, left at +x, metres, 1.6 to 1.8 m tall.
 
-    Args:
-        gender: "female", "male" or "neutral".
-        seed: seed of the shape and pose directions; the rest body does not depend on it.
+    Parameters
+    ----------
+    gender
+        ``"female"``, ``"male"`` or ``"neutral"``.
+    seed
+        Seed of the shape and pose directions; the rest body does not depend on it.
 
-    Returns:
-        float64 arrays under the keys of the real `model.npz`: v_template (6890, 3), shapedirs (6890, 3, 16),
-        posedirs (6890, 3, 459), weights (6890, 52), J_regressor (52, 6890); uint32 kintree_table (2, 52),
-        whose root has parent 4294967295, and f (13776, 3); and `synthetic`, the note that says it is made up.
+    Returns
+    -------
+    dict of str to array
+        Under the keys of the real ``model.npz``: float64 ``v_template`` (6890, 3), ``shapedirs`` (6890, 3, 16),
+        ``posedirs`` (6890, 3, 459), ``weights`` (6890, 52) and ``J_regressor`` (52, 6890); uint32
+        ``kintree_table`` (2, 52), whose root has parent 4294967295, and ``f`` (13776, 3); and ``synthetic``, the
+        note that says it is made up.
 
-    Raises:
-        ValueError: the gender is not one of those three.
+    Raises
+    ------
+    ValueError
+        The gender is not one of those three.
     """
     skin = surface()
     template = shaped(gender, skin.points, skin.centres)
@@ -68,8 +76,22 @@ def body_model(gender: str, seed: int = 0) -> dict[str, np.ndarray]:
 def dmpl_model(gender: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Make up a DMPL soft-tissue model: smooth displacements of belly, chest, seat and thighs.
 
-    Returns:
-        `eigvec` (6890, 3, 8) float64, metres a unit (a few millimetres), and the note `synthetic`.
+    Parameters
+    ----------
+    gender
+        ``"female"``, ``"male"`` or ``"neutral"``.
+    seed
+        Seed of the displacements.
+
+    Returns
+    -------
+    dict of str to array
+        ``eigvec`` (6890, 3, 8), float64, metres a unit (a few millimetres), and the note ``synthetic``.
+
+    Raises
+    ------
+    ValueError
+        The gender is not one of those three.
     """
     skin = surface()
     template = shaped(gender, skin.points, skin.centres)
@@ -90,6 +112,11 @@ def joint_regressor(seed: int = 0) -> Float[np.ndarray, "17 vertices"]:
 
     Rows: pelvis; left hip, knee, ankle; right hip, knee, ankle; spine, thorax, nose, head top; left shoulder,
     elbow, wrist; right shoulder, elbow, wrist. Each averages a few vertices; only the wrists use the hands'.
+
+    Parameters
+    ----------
+    seed
+        Seed of the choice of vertices and of their weights.
     """
     rng = np.random.default_rng([seed, 17])
     rows = [_spread((0, -0.26, 0.01), {"trunk": 8}, rng)]
@@ -117,8 +144,22 @@ def joint_regressor(seed: int = 0) -> Float[np.ndarray, "17 vertices"]:
 def write_support_data(support_dir: Path | str, genders: Sequence[str] = GENDERS, seed: int = 0) -> None:
     """Write made-up body models, soft-tissue models and the joint regressor where the real ones would lie.
 
-    Writes `body_models/smplh/GENDER/model.npz`, `body_models/dmpls/GENDER/model.npz`,
-    `J_regressor_h36m.npy` and `SYNTHETIC.txt` under `support_dir`, replacing files of those names.
+    Writes ``body_models/smplh/GENDER/model.npz``, ``body_models/dmpls/GENDER/model.npz``,
+    ``J_regressor_h36m.npy`` and ``SYNTHETIC.txt``, replacing files of those names.
+
+    Parameters
+    ----------
+    support_dir
+        Folder to write to; made if it is not there.
+    genders
+        Which body models to write.
+    seed
+        As for `body_model`, `dmpl_model` and `joint_regressor`.
+
+    Raises
+    ------
+    ValueError
+        A gender is not one of `GENDERS`.
     """
     root = Path(support_dir)
     for gender in genders:
@@ -133,7 +174,7 @@ def write_support_data(support_dir: Path | str, genders: Sequence[str] = GENDERS
 
 
 def write_regressor(path: Path | str, array: Float[np.ndarray, "joints vertices"]) -> None:
-    """Save a regressor as `.npy` with the synthetic note after its data, which `numpy.load` does not read."""
+    """Save a regressor as ``.npy`` with the synthetic note after its data, which `numpy.load` does not read."""
     with Path(path).open("wb") as file:
         np.save(file, array)
         file.write(SYNTHETIC_NOTE.encode("utf-8"))

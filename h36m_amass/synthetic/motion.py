@@ -31,23 +31,36 @@ def motion(
 ) -> dict[str, np.ndarray]:
     """Make up a recording: a smooth movement of one person, z up, on or near the floor at z = 0.
 
-    Args:
-        kind: one of `KINDS`.
-        seconds: duration; the recording has `round(seconds * frame_rate)` frames.
-        frame_rate: hertz.
-        gender: "female", "male" or "neutral".
-        betas: up to 16 shape coefficients, padded with zeros; drawn from `seed` if None.
-        fingers: "still" holds one relaxed pose, the same numbers in every frame.
-        dmpls: whether to include soft-tissue coefficients.
-        seed: seed of all that differs between two motions of a kind.
+    Parameters
+    ----------
+    kind
+        One of `KINDS`.
+    seconds
+        Duration; the recording has ``round(seconds * frame_rate)`` frames.
+    frame_rate
+        In hertz.
+    gender
+        ``"female"``, ``"male"`` or ``"neutral"``.
+    betas
+        Up to 16 shape coefficients, padded with zeros; drawn from `seed` if None.
+    fingers
+        ``"still"`` holds one relaxed pose, the same numbers in every frame; or ``"moving"``.
+    dmpls
+        Whether to include soft-tissue coefficients.
+    seed
+        Seed of all that differs between two motions of a kind.
 
-    Returns:
-        Arrays under the keys of the real files: poses (n, 156), trans (n, 3), betas (16,) and, if asked,
-        dmpls (n, 8), all float64; 0-d gender and mocap_framerate; and `synthetic`, the note that says it is
-        made up.
+    Returns
+    -------
+    dict of str to array
+        Under the keys of the real files: ``poses`` (n, 156) in radians, ``trans`` (n, 3) in metres, ``betas``
+        (16,) and, if asked, ``dmpls`` (n, 8), all float64; 0-d ``gender`` and ``mocap_framerate``; and
+        ``synthetic``, the note that says it is made up.
 
-    Raises:
-        ValueError: an unknown kind, gender or finger mode, more than 16 betas, or less than one frame.
+    Raises
+    ------
+    ValueError
+        An unknown kind, gender or finger mode, more than 16 betas, or less than one frame.
     """
     frames = round(seconds * frame_rate)
     if kind not in MOVEMENTS:
@@ -132,7 +145,17 @@ def _translation(
 
 
 def write_recording(path: Path | str, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
-    """Write a recording as `.npz`, making its folder."""
+    """Write a recording as ``.npz``, making its folder.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is replaced.
+    arrays
+        From `motion`, or like it.
+    compressed
+        Whether the file is compressed.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save: Any = np.savez_compressed if compressed else np.savez
     save(path, **arrays)
@@ -186,13 +209,24 @@ _TREE: tuple[tuple[str, str, tuple[tuple[str, str, float, frozenset[str]], ...]]
 def write_amass_tree(amass_dir: Path | str, *, seed: int = 0, seconds: float = 6.0) -> list[Path]:
     """Write a small tree of made-up recordings, laid out as AMASS's downloads are when unpacked.
 
-    `Madeup` has an inner folder, `Pretend` has none, `Invented` has a single subject. Among the twelve
-    recordings are all genders, rates from 60 to 250 Hz, still and moving fingers, one without `dmpls`, one
-    compressed, and one with `gender` as bytes and the rate as `mocap_frame_rate` of shape (1,). Beside them
-    lie the other files of a download, `shape.npz` and `LICENSE.txt`.
+    ``Madeup`` has an inner folder, ``Pretend`` has none, ``Invented`` has a single subject. Among the twelve
+    recordings are all genders, rates from 60 to 250 Hz, still and moving fingers, one without ``dmpls``, one
+    compressed, and one with ``gender`` as bytes and the rate as ``mocap_frame_rate`` of shape (1,). Beside them
+    lie the other files of a download, ``shape.npz`` and ``LICENSE.txt``.
 
-    Returns:
-        The recordings' paths, sorted.
+    Parameters
+    ----------
+    amass_dir
+        Folder to write to; made if it is not there.
+    seed
+        Seed of the people and of their motions.
+    seconds
+        Duration of each recording.
+
+    Returns
+    -------
+    list of Path
+        The recordings, sorted.
     """
     root = Path(amass_dir)
     paths: list[Path] = []

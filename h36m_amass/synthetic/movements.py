@@ -21,10 +21,18 @@ _ARMS_DOWN = 1.25
 
 @dataclass(frozen=True)
 class Movement:
-    """Joint rotations by name ("pelvis" tilts the upright body) and the body's way through the world.
+    """Joint rotations over time and the body's way through the world.
 
-    `heading` is in radians, `speed` in metres a second along it, `lift` the soles' height above the floor in
-    metres. With a speed of None the feet stay about where they are.
+    Attributes
+    ----------
+    rotations
+        By joint name; ``"pelvis"`` tilts the upright body.
+    heading
+        In radians.
+    lift
+        The soles' height above the floor, in metres.
+    speed
+        Along the heading, in metres a second; with None the feet stay about where they are.
     """
 
     rotations: dict[str, Rotation]
@@ -34,14 +42,36 @@ class Movement:
 
 
 def turn(axis: str, angle: Series | float) -> Rotation:
-    """Rotation by an angle (radians) about one axis, one a frame where the angle has frames."""
+    """Rotation about one axis, one a frame where the angle has frames.
+
+    Parameters
+    ----------
+    axis
+        ``"x"``, ``"y"`` or ``"z"``.
+    angle
+        In radians.
+    """
     return Rotation.from_rotvec(np.multiply.outer(angle, np.eye(3)["xyz".index(axis)]))
 
 
 def drift(
     time: Series, count: int, size: float, rng: np.random.Generator, low: float = 0.1, high: float = 0.7
 ) -> Float[np.ndarray, "frames count"]:
-    """Slow random wandering about zero, about `size` wide: mixtures of six waves of `low` to `high` hertz."""
+    """Slow random wandering about zero: mixtures of six waves.
+
+    Parameters
+    ----------
+    time
+        In seconds.
+    count
+        How many series.
+    size
+        About how wide they are.
+    rng
+        Where frequencies, phases and shares come from.
+    low, high
+        Range of the frequencies, in hertz.
+    """
     frequency = np.linspace(low, high, 6) * rng.uniform(0.9, 1.1, 6)
     waves = np.sin(2 * np.pi * time[:, None] * frequency + rng.uniform(0, 2 * np.pi, 6))
     return waves @ rng.normal(scale=size / np.sqrt(3), size=(6, count))
