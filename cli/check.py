@@ -32,5 +32,7 @@ def check(
         findings = check_inputs(support_dir, joint_regressor, amass_dir, use_dmpls=not no_dmpls)
     for finding in findings:
         typer.echo(f"{'ok' if finding.ok else 'problem'}: {finding.message}")
-    if not all(finding.ok for finding in findings):
+    problems = sum(not finding.ok for finding in findings)
+    if problems:
+        typer.echo(f"error: {problems} of {len(findings)} things are not in place, see above", err=True)
         raise typer.Exit(FAILED)

@@ -21,6 +21,8 @@ from h36m_amass.npz import NpzError, NpzReader
 from h36m_amass.resampling import FrameRateError, exact_rate
 
 POSE_COLUMNS = 156
+MAX_VALUE = 1e6
+"""No rotation in radians, position in metres or coefficient is beyond this."""
 FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
 OTHER_MODELS = {165: "an SMPL-X", 72: "an SMPL"}
 
@@ -123,7 +125,7 @@ def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
     """
     amass_dir = Path(amass_dir)
     if not amass_dir.is_dir():
-        raise AmassError(f"{amass_dir}: there is no such folder; give the folder that holds your AMASS datasets")
+        raise AmassError(f"{amass_dir}: is no folder; give the folder that holds your AMASS datasets")
     names = _folders(amass_dir)
     if not any(amass_dir.iterdir()):
         raise AmassError(f"{amass_dir}: is empty; unpack AMASS datasets (SMPL+H G) into it, one folder each")
@@ -165,12 +167,14 @@ def read_header(path: Path, use_dmpls: bool = True) -> Header:
     try:
         with NpzReader(path) as npz:
             return _header(npz, use_dmpls)
-    except (NpzError, FrameRateError) as error:
+    except NpzError as error:
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
 
 def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
-    """Read a recording's frames in consecutive runs of at most `num_frames`.
+    """Read a recording's frames in runs of at most `num_frames` new ones.
+
+    Each run but the first begins with the last frame of the one before, because an output frame may lie between.
 
     Parameters
     ----------
@@ -182,7 +186,8 @@ def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> 
     Raises
     ------
     AmassError
-        The file is damaged or holds values that are not finite. Frames that came before have been given out.
+        The file is damaged or holds values that are no numbers below `MAX_VALUE`, where float32 could overflow and
+        spoil other sequences of the batch. Frames that came before have been given out.
     """
     path = Path(path)
     try:
@@ -191,17 +196,17 @@ def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> 
                 raise AmassError("has changed since the build began; build again")
             names = ["poses", "trans"] + (["dmpls"] if header.has_dmpls and num_dmpls > 0 else [])
             # Closed one by one, because a generator that is left waiting keeps the file open.
-            readers = [stack.enter_context(closing(npz.rows(name, num_frames))) for name in names]
+            readers = [stack.enter_context(closing(npz.rows(name, num_frames, overlap=1))) for name in names]
             start = 0
             for arrays in zip(*readers, strict=True):
                 arrays = (*arrays[:2], *(soft_tissue[:, :num_dmpls] for soft_tissue in arrays[2:]))
                 for name, values in zip(names, arrays, strict=True):
-                    finite = np.isfinite(values).all(axis=1)
-                    if not finite.all():
-                        frame = start + int(np.argmin(finite))
-                        raise AmassError(f"{name} of frame {frame} is not finite; download the file again")
+                    # Comparisons with NaN are false, so that this refuses it too.
+                    if not (float(values.max()) <= MAX_VALUE and float(values.min()) >= -MAX_VALUE):
+                        frame = start + int(np.argmin((np.abs(values.astype(float)) <= MAX_VALUE).all(axis=1)))
+                        raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
                 yield Frames(arrays[0], arrays[1], arrays[2] if len(arrays) == 3 else None)
-                start += len(arrays[0])
+                start += len(arrays[0]) - 1
     except NpzError as error:
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
@@ -238,12 +243,12 @@ class _Finder:
     def add_strays(self, folder: Path, reason: str) -> None:
         """Count the files of a folder that is not a subject's; its recordings are out of place."""
         for entry in _files(folder):
-            if self._is_recording(entry.name):
+            if self._is_recording(entry):
                 self.misplaced.append((_printable(self._relative(entry.path)), reason))
 
     def _add_subject(self, dataset: str, folder: Path) -> None:
         for entry in _files(folder):
-            if not self._is_recording(entry.name):
+            if not self._is_recording(entry):
                 continue
             path = self._relative(entry.path)
             if path != _printable(path):
@@ -255,9 +260,12 @@ class _Finder:
             for deeper, _, _ in os.walk(folder / name):
                 self.add_strays(Path(deeper), "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/")
 
-    def _is_recording(self, name: str) -> bool:
+    def _is_recording(self, entry: os.DirEntry[str]) -> bool:
         """Whether a file is a recording by its name; if not, it is counted under its kind."""
-        kind = _kind_of_other(name)
+        if not entry.is_file() and not entry.name.startswith("."):
+            self.misplaced.append((_printable(self._relative(entry.path)), "is a link that leads nowhere, or no file"))
+            return False
+        kind = _kind_of_other(entry.name)
         if kind is not None:
             self.ignored[kind] += 1
         return kind is None
@@ -292,8 +300,9 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> list[os.DirEntry[str]]:
+    """Files of a folder, with links that lead nowhere: those must be told of, not passed over."""
     with os.scandir(folder) as entries:
-        return sorted((e for e in entries if e.is_file()), key=lambda e: e.name)
+        return sorted((e for e in entries if not e.is_dir()), key=lambda e: e.name)
 
 
 def _header(npz: NpzReader, use_dmpls: bool) -> Header:
@@ -308,12 +317,15 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
     if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.shape[-1:] != (betas.size,):
         raise AmassError(f"betas are {betas.dtype} of shape {betas.shape}, not a row of numbers")
     betas = betas.reshape(-1).astype(np.float64)
-    if not np.isfinite(betas).all():
-        raise AmassError("betas are not finite; download the file again")
+    if not (np.abs(betas) <= MAX_VALUE).all():
+        raise AmassError("betas are no numbers below 1e6; download the file again")
     rate = npz.read(rate_keys[0])
     if rate.dtype.kind not in "fiu" or rate.size != 1:
         raise AmassError(f"{rate_keys[0]} is {rate.dtype} of shape {rate.shape}, not one number")
-    frame_rate = exact_rate(rate.reshape(-1)[0])
+    try:
+        frame_rate = exact_rate(rate.reshape(-1)[0])
+    except FrameRateError as error:
+        raise AmassError(f"{rate_keys[0]} is {rate.reshape(-1)[0]}, not a positive number of hertz") from error
     gender = _gender(npz.read("gender"))
     return Header(num_frames, frame_rate, gender, betas, has_dmpls, "synthetic" in npz)
 

@@ -9,6 +9,7 @@ replaces it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import time
@@ -18,8 +19,15 @@ from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from pathlib import Path
 
-from h36m_amass import body_model, folding, regressor
-from h36m_amass.conversion import PartEntry, Workshop, convert_unit, part_entries, part_positions
+from h36m_amass import body_model, folding, interrupts, regressor
+from h36m_amass.conversion import (
+    PartEntry,
+    Workshop,
+    convert_unit,
+    forget_skinners,
+    part_entries,
+    part_positions,
+)
 from h36m_amass.planning import Plan, Progress, Unit, make_plan
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
@@ -30,6 +38,7 @@ from h36m_amass.version import __version__
 
 NUM_BETAS = 16
 NUM_DMPLS = 8
+MAX_BATCH_SIZE = 65536
 
 
 class BuildError(ValueError):
@@ -122,11 +131,11 @@ def build(
         raise BuildError(f"{amass_dir}: no sequence can be converted; {_first_reason(plan.left_out)}")
     _check_strict(strict, plan.left_out)
 
-    workshop = Workshop(amass_dir.absolute(), Path(f"{store}.parts").absolute(), device, batch_size)
-    temporary = Path(f"{store}.tmp")
+    parts_dir, temporary = Path(f"{store}.parts").absolute(), Path(f"{store}.tmp")
     try:
-        workshop.parts_dir.mkdir(exist_ok=True)
-        body_sha256, synthetic = _fold_body_models(workshop, plan, support_dir, joints, regressor_path)
+        parts_dir.mkdir(exist_ok=True)
+        folded, body_sha256, synthetic = _fold_body_models(parts_dir, plan, support_dir, joints, regressor_path)
+        workshop = Workshop(amass_dir.absolute(), parts_dir, folded, device, batch_size)
         _convert_units(workshop, plan, workers, executor, report_progress)
         header = StoreHeader(
             software_version=__version__,
@@ -153,10 +162,12 @@ def build(
         _check_strict(strict, left_out)
         _assemble(workshop, plan, temporary, header, entries, compression, report_progress)
         temporary.replace(store)
-        _sync(store.absolute().parent)
+        with contextlib.suppress(OSError):  # some file systems cannot sync a folder; the store is in place all the same
+            _sync(store.absolute().parent)
     finally:
         temporary.unlink(missing_ok=True)
-        _remove_parts(workshop)
+        _remove_parts(parts_dir)
+        forget_skinners()
     converted = [entry.record for entry in entries if _converted(entry)]
     report = BuildReport(
         store=str(store),
@@ -184,8 +195,8 @@ def default_workers(device: str) -> int:
 def _check_options(
     store: Path, batch_size: int, workers: int, compression: str, overwrite: bool, report_file: Path | str | None
 ) -> None:
-    if batch_size < 1:
-        raise BuildError(f"batch size {batch_size} is not positive; 2048 is a good one")
+    if not 1 <= batch_size <= MAX_BATCH_SIZE:
+        raise BuildError(f"batch size {batch_size} is not from 1 to {MAX_BATCH_SIZE}; 2048 is a good one")
     if workers < 1:
         raise BuildError(f"{workers} workers cannot work; give at least one")
     if compression not in COMPRESSIONS:
@@ -198,6 +209,8 @@ def _check_options(
         raise BuildError(f"{store}: is already there; replace it with --overwrite, or give another name")
     if report_file is not None and (Path(report_file).is_dir() or not Path(report_file).absolute().parent.is_dir()):
         raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
+    if report_file is not None and Path(report_file).resolve() == store.resolve():
+        raise BuildError(f"{report_file}: is the store; give the report another name")
 
 
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:
@@ -212,9 +225,13 @@ def _first_reason(left_out: Sequence[LeftOut]) -> str:
 
 
 def _fold_body_models(
-    workshop: Workshop, plan: Plan, support_dir: Path, joints: regressor.JointRegressor, regressor_path: Path
-) -> tuple[dict[str, str], bool]:
-    """Fold the body models of the genders that occur, for the workers; digests, and whether anything is made up."""
+    parts_dir: Path, plan: Plan, support_dir: Path, joints: regressor.JointRegressor, regressor_path: Path
+) -> tuple[dict[str, str], dict[str, str], bool]:
+    """Fold the body models of the genders that occur into `parts_dir`, for the workers.
+
+    Gives the files' names and the models' digests by gender, and whether anything that goes in is made up.
+    """
+    names: dict[str, str] = {}
     digests: dict[str, str] = {}
     headers = [planned.header for planned in plan.sequences]
     synthetic = joints.synthetic or any(header.synthetic for header in headers)
@@ -223,10 +240,12 @@ def _fold_body_models(
         body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS if has_dmpls else 0)
         body_model.check_smplh(body, body_model.smplh_path(support_dir, gender))
         regressor.check_fits(joints, body.num_vertices, regressor_path)
-        workshop.folded_path(gender).write_bytes(folding.to_bytes(folding.fold(body, joints)))
+        content = folding.to_bytes(folding.fold(body, joints))
+        names[gender] = f"folded-{gender}-{hashlib.sha256(content).hexdigest()[:16]}.npz"
+        (parts_dir / names[gender]).write_bytes(content)
         digests[gender] = body.sha256
         synthetic = synthetic or body.synthetic
-    return digests, synthetic
+    return names, digests, synthetic
 
 
 def _convert_units(workshop: Workshop, plan: Plan, workers: int, executor: Executor | None, progress: Progress) -> None:
@@ -242,7 +261,8 @@ def _convert_units(workshop: Workshop, plan: Plan, workers: int, executor: Execu
         try:
             while True:
                 while len(running) < ahead and (unit := next(waiting, None)) is not None:
-                    running[executor.submit(convert_unit, workshop, unit)] = unit
+                    with interrupts.held():
+                        running[executor.submit(convert_unit, workshop, unit)] = unit
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -252,16 +272,19 @@ def _convert_units(workshop: Workshop, plan: Plan, workers: int, executor: Execu
         except BrokenProcessPool as error:
             raise BuildError("a worker process died, perhaps for want of memory; use fewer --workers") from error
         finally:
-            for future in running:
-                future.cancel()
-            wait(running)
+            wait([future for future in running if not future.cancel()])
 
 
 def _local_executor(workers: int) -> Executor:
     if workers == 1:
         return ThreadPoolExecutor(1)
     # Spawned, not forked: torch's threads and CUDA do not survive a fork.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    processes = ProcessPoolExecutor(workers, spawn, initializer=interrupts.die_with_parent)
+    with interrupts.ignored():
+        for _ in range(workers):  # each submission starts a process, until all are there
+            processes.submit(os.getpid)
+    return processes
 
 
 def _assemble(
@@ -320,13 +343,13 @@ def _dataset_rows(records: list[SequenceRecord], left_out: tuple[LeftOut, ...]) 
     return tuple(rows)
 
 
-def _remove_parts(workshop: Workshop) -> None:
+def _remove_parts(parts_dir: Path) -> None:
     """Remove what this build put under ``STORE.parts``, and the folder if nothing else is in it."""
     for pattern in (f"{'[0-9]' * 6}.part", f"{'[0-9]' * 6}.tmp", "folded-*.npz"):
-        for path in workshop.parts_dir.glob(pattern):
+        for path in parts_dir.glob(pattern):
             path.unlink()
     with contextlib.suppress(OSError):
-        workshop.parts_dir.rmdir()
+        parts_dir.rmdir()
 
 
 def _sync(path: Path) -> None:

@@ -84,6 +84,8 @@ def _check_recordings(amass_dir: Path | None, use_dmpls: bool) -> tuple[list[Fin
     counts = Counter(planned.file.dataset for planned in sequences)
     findings = [Finding(True, f"{Path(amass_dir) / name}: {count} recordings") for name, count in counts.items()]
     findings += [Finding(False, f"{Path(amass_dir) / left.path}: {left.reason}") for left in plan.left_out]
+    if not sequences:
+        return findings, everything
     headers = [planned.header for planned in sequences]
     genders = sorted({header.gender for header in headers})
     return findings, {gender: any(h.has_dmpls for h in headers if h.gender == gender) for gender in genders}

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from h36m_amass import amass, folding
+from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, relative_joints, reproducible
 from h36m_amass.planning import PlannedSequence, Unit
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
@@ -39,7 +39,9 @@ class Workshop:
     Attributes
     ----------
     amass_dir, parts_dir
-        Where recordings are read and parts are written. ``parts_dir`` also holds the folded regressors.
+        Where recordings are read and parts are written.
+    folded
+        For each gender the name of its folded regressor's file in `parts_dir`, which holds a digest of its content.
     device
         From `h36m_amass.skinning.resolve_device`.
     batch_size
@@ -48,6 +50,7 @@ class Workshop:
 
     amass_dir: Path
     parts_dir: Path
+    folded: Mapping[str, str]
     device: str
     batch_size: int
 
@@ -55,7 +58,7 @@ class Workshop:
         return self.parts_dir / f"{number:06d}.part"
 
     def folded_path(self, gender: str) -> Path:
-        return self.parts_dir / f"folded-{gender}.npz"
+        return self.parts_dir / self.folded[gender]
 
 
 @dataclass(frozen=True)
@@ -104,25 +107,21 @@ def _write_part(workshop: Workshop, unit: Unit) -> None:
     rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
     reasons: dict[str, str] = {}
     checksums: dict[str, int] = {}
+    by_gender: dict[str, list[tuple[PlannedSequence, int]]] = {}
+    for planned, row in zip(unit.sequences, rows, strict=False):
+        by_gender.setdefault(planned.header.gender, []).append((planned, row))
     with h5py.File(temporary, "w") as part, reproducible():
         positions: h5py.Dataset | None = None
-        for gender in sorted({planned.header.gender for planned in unit.sequences}):
+        for gender, work in sorted(by_gender.items()):
             skinner = _skinner(workshop, gender)
             if positions is None:
                 shape = (rows[-1], skinner.folded.num_joints, 3)
                 positions = part.create_dataset("positions_3d", shape=shape, dtype="<f4")
-            work = [
-                (planned, row)
-                for planned, row in zip(unit.sequences, rows, strict=False)
-                if planned.header.gender == gender
-            ]
-            for segment, joints in _convert(workshop, skinner, work, reasons):
-                if not np.isfinite(joints).all():
-                    reasons[segment.planned.file.path] = "gives joints that are not finite; download the file again"
-                start = segment.row
-                positions[start : start + len(joints)] = joints
-                before = checksums.get(segment.planned.file.path, 0)
-                checksums[segment.planned.file.path] = zlib.crc32(np.ascontiguousarray(joints, "<f4").data, before)
+            for segment, relative in relative_joints(skinner, _segments(workshop, skinner.folded, work, reasons)):
+                joints = segment.finish(relative, skinner.folded.row_sums)
+                positions[segment.row : segment.row + len(joints)] = joints
+                name = segment.planned.file.path
+                checksums[name] = zlib.crc32(np.ascontiguousarray(joints, "<f4").data, checksums.get(name, 0))
         entries = [
             PartEntry(_record(planned, checksums.get(planned.file.path, 0)), row, reasons.get(planned.file.path))
             for planned, row in zip(unit.sequences, rows, strict=False)
@@ -151,71 +150,51 @@ def part_positions(path: Path) -> Iterator[Float32[np.ndarray, "frames joints 3"
                 yield part["positions_3d"][first : min(first + READ_FRAMES, stop)]
 
 
-def _convert(
-    workshop: Workshop,
-    skinner: Skinner,
-    work: list[tuple[PlannedSequence, int]],
-    reasons: dict[str, str],
-) -> Iterator[tuple[_Segment, Float32[np.ndarray, "outputs joints 3"]]]:
-    """World positions of the sequences of one gender, segment by segment."""
-    waiting: deque[_Segment] = deque()
-
-    def blocks() -> Iterator[PoseBlock]:
-        for planned, row in work:
-            try:
-                for segment, block in _segments(workshop, skinner, planned, row):
-                    waiting.append(segment)
-                    yield block
-            except amass.AmassError as error:
-                reasons[planned.file.path] = str(error)
-
-    for relative in relative_joints(skinner, blocks()):
-        segment = waiting.popleft()
-        yield segment, segment.finish(relative, skinner.folded.row_sums)
-
-
 def _segments(
-    workshop: Workshop, skinner: Skinner, planned: PlannedSequence, row: int
+    workshop: Workshop, folded: FoldedRegressor, work: list[tuple[PlannedSequence, int]], reasons: dict[str, str]
 ) -> Iterator[tuple[_Segment, PoseBlock]]:
-    """Cut a recording into runs of source frames, each with the outputs that become possible with it.
+    """Segments of sequences of one gender; a damaged one ends where the damage is, with its reason in `reasons`."""
+    for planned, row in work:
+        try:
+            yield from _sequence_segments(workshop, folded, planned, row)
+        except amass.AmassError as error:
+            reasons[planned.file.path] = str(error)
 
-    The last source frame of a run is kept for the next one, whose first output may lie between the two.
-    """
-    header, folded = planned.header, skinner.folded
+
+def _sequence_segments(
+    workshop: Workshop, folded: FoldedRegressor, planned: PlannedSequence, row: int
+) -> Iterator[tuple[_Segment, PoseBlock]]:
+    """Cut a recording into runs of source frames, each with the outputs that become possible with it."""
+    header = planned.header
     rates = header.frame_rate, planned.frame_rate
     betas = amass.fit_betas(header.betas, folded.num_betas)
-    first, start, before = 0, 0, None
     path = workshop.amass_dir / planned.file.path
-    for read in amass.read_frames(path, header, READ_FRAMES, folded.num_dmpls):
-        frames = read if before is None else _join(before, read)
+    first, start = 0, 0
+    for frames in amass.read_frames(path, header, READ_FRAMES, folded.num_dmpls):
         stop = outputs_within(first + len(frames), header.num_frames, *rates)
         if stop > start:
             resampling = resample(header.num_frames, *rates, start, stop)
             needed = needed_frames(resampling)
             rows = needed - first
-            segment = _Segment(planned, row + start, resampling, needed, frames.trans[rows])
             dmpls = None if frames.dmpls is None else frames.dmpls[rows]
+            segment = _Segment(planned, row + start, resampling, needed, frames.trans[rows])
             yield segment, PoseBlock(betas, frames.poses[rows], dmpls)
         first, start = first + len(frames) - 1, stop
-        before = amass.Frames(frames.poses[-1:], frames.trans[-1:], None if frames.dmpls is None else frames.dmpls[-1:])
-
-
-def _join(before: amass.Frames, after: amass.Frames) -> amass.Frames:
-    dmpls = None
-    if before.dmpls is not None and after.dmpls is not None:
-        dmpls = np.concatenate([before.dmpls, after.dmpls])
-    return amass.Frames(np.concatenate([before.poses, after.poses]), np.concatenate([before.trans, after.trans]), dmpls)
 
 
 def _skinner(workshop: Workshop, gender: str) -> Skinner:
-    path = workshop.folded_path(gender)
-    return _cached_skinner(path, path.stat().st_mtime_ns, workshop.batch_size, workshop.device)
+    return _cached_skinner(workshop.folded_path(gender), workshop.batch_size, workshop.device)
 
 
-@lru_cache(maxsize=6)
-def _cached_skinner(path: Path, modified: int, batch_size: int, device: str) -> Skinner:
-    """One skinner a gender is kept for all units of a worker; `modified` tells one build's file from another's."""
+@lru_cache(maxsize=3)
+def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
+    """One skinner a gender is kept for all units of a worker; the path holds a digest of what is in the file."""
     return Skinner(folding.read(path), batch_size, device)
+
+
+def forget_skinners() -> None:
+    """Free the memory of the skinners that this process has kept."""
+    _cached_skinner.cache_clear()
 
 
 def _record(planned: PlannedSequence, checksum: int) -> SequenceRecord:

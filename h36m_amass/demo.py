@@ -13,6 +13,12 @@ from h36m_amass.plot import draw_poses, require_matplotlib
 from h36m_amass.report import BuildReport
 from h36m_amass.store import Store
 
+MARKER = "SYNTHETIC.txt"
+
+
+class DemoError(ValueError):
+    """The demo would overwrite what it did not make."""
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -43,12 +49,20 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
     ------
     h36m_amass.plot.PlotError
         matplotlib (extra ``plot``) is not installed.
+    DemoError
+        `folder` holds body models or recordings that no demo made.
     """
     require_matplotlib()
     folder = Path(folder)
     support_dir, amass_dir = folder / "support_data", folder / "amass"
+    for made in (support_dir, amass_dir):
+        if made.exists() and not (made / MARKER).exists():
+            raise DemoError(f"{made}: is there and was not made by a demo; give the demo a folder of its own")
     store, picture = folder / "amass_h36m.h5", folder / "walk.png"
     folder.mkdir(parents=True, exist_ok=True)
+    for made in (support_dir, amass_dir):
+        made.mkdir(exist_ok=True)
+        (made / MARKER).write_text(f"{synthetic.SYNTHETIC_NOTE}\n", encoding="utf-8")
     synthetic.write_support_data(support_dir)
     synthetic.write_amass_tree(amass_dir)
     report = build(amass_dir, store, support_dir=support_dir, overwrite=True, progress=progress)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from h36m_amass.skeleton import joint_order as resolve_joint_order
-from h36m_amass.store import DatasetView, Store
+from h36m_amass.store import DatasetView, Store, UnknownKeyError
 
 
 class ExportError(ValueError):
@@ -62,6 +62,9 @@ def export_npz(
         with Store(store) as opened:
             return export_npz(opened, out_dir, datasets=datasets, joint_order=joint_order, progress=progress)
     order = list(resolve_joint_order(joint_order, store.header.skeleton))
+    unknown = [name for name in datasets if name not in store.datasets]
+    if unknown:
+        raise UnknownKeyError(f"{store.path}: has no dataset {unknown[0]!r}; it has {', '.join(store.datasets)}")
     wanted = [store[name] for name in (dict.fromkeys(datasets) or store.datasets)]
     out_dir = Path(out_dir)
     paths = [out_dir / _file_name(dataset.name) for dataset in wanted]

@@ -35,8 +35,8 @@ class FoldedRegressor:
 
     Attributes
     ----------
-    num_betas, num_dmpls
-        Lengths of beta and delta.
+    num_betas, num_dmpls, num_body_bones
+        Lengths of beta and delta, and bones of the whole body model.
     row_sums
         ``r_k``, the share of the root translation in each joint.
     bones
@@ -61,6 +61,7 @@ class FoldedRegressor:
 
     num_betas: int
     num_dmpls: int
+    num_body_bones: int
     row_sums: Float[np.ndarray, "joints"]
     bones: Int[np.ndarray, "bones"]
     parents: Int[np.ndarray, "bones"]
@@ -116,6 +117,7 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
     return FoldedRegressor(
         num_betas=body.num_betas,
         num_dmpls=body.num_dmpls,
+        num_body_bones=body.num_bones,
         row_sums=np.asarray(regressor.matrix.sum(axis=1)).reshape(-1),
         bones=bones,
         parents=np.where(parents >= 0, new_index[parents], -1),
@@ -142,8 +144,8 @@ def read(path: Path) -> FoldedRegressor:
     """The folded regressor whose `to_bytes` were written to `path`."""
     with np.load(path, allow_pickle=False) as npz:
         arrays = {name: npz[name] for name in npz.files}
-    num_betas, num_dmpls = int(arrays.pop("num_betas")), int(arrays.pop("num_dmpls"))
-    return FoldedRegressor(num_betas=num_betas, num_dmpls=num_dmpls, **arrays)
+    sizes: dict[str, Any] = {name: int(arrays.pop(name)) for name in ("num_betas", "num_dmpls", "num_body_bones")}
+    return FoldedRegressor(**sizes, **arrays)
 
 
 def _support(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:

@@ -25,6 +25,7 @@ from typing import IO
 import numpy as np
 
 MAX_HEADER = 10_000
+MAX_DIMENSIONS = 32
 _HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -126,24 +127,29 @@ class NpzReader:
             _check_end(file)
             return array
 
-    def rows(self, name: str, num_rows: int) -> Generator[np.ndarray, None, None]:
-        """The array `name` in consecutive runs of at most `num_rows` rows.
+    def rows(self, name: str, num_rows: int, overlap: int = 0) -> Generator[np.ndarray, None, None]:
+        """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
         An array in Fortran order has no contiguous rows: it is read whole, and cut.
         """
         with self._open(name) as (file, header):
+            length = header.shape[0]
             if header.fortran_order and len(header.shape) > 1:
                 array = _as_array(_read_exactly(file, header.num_bytes), header)
                 _check_end(file)
-                yield from (array[i : i + num_rows] for i in range(0, len(array), num_rows))
+                for start in range(0, length, num_rows):
+                    yield array[max(0, start - overlap) : start + num_rows]
                 return
-            row_bytes = math.prod(header.shape[1:]) * header.dtype.itemsize
-            for start in range(0, header.shape[0], num_rows):
-                count = min(num_rows, header.shape[0] - start)
-                payload = _read_exactly(file, count * row_bytes)
-                if start + count == header.shape[0]:
+            run = np.empty((0, *header.shape[1:]), header.dtype)
+            for start in range(0, length, num_rows):
+                kept = min(overlap, start)
+                stop = min(start + num_rows, length)
+                before, run = run, np.empty((kept + stop - start, *header.shape[1:]), header.dtype)
+                run[:kept] = before[len(before) - kept :]
+                _read_into(file, run[kept:])
+                if stop == length:
                     _check_end(file)
-                yield np.frombuffer(payload, header.dtype).reshape(count, *header.shape[1:])
+                yield run
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes], ArrayHeader]]:
@@ -176,15 +182,15 @@ def _read_header(file: IO[bytes], what: str) -> ArrayHeader:
     except NpzError:
         raise
     # Whatever a parser of hostile text can raise; numpy's own one tries Python 2 syntax, and raises more.
-    except (ValueError, SyntaxError, TypeError, KeyError, struct.error, MemoryError, RecursionError) as error:
+    except (ValueError, SyntaxError, TypeError, LookupError, struct.error, MemoryError, RecursionError) as error:
         raise NpzError(f"{what}: is not a NumPy array ({error}); copy or download the file again") from error
     if dtype.hasobject:
         raise NpzError(
             f"{what}: holds Python objects, which only pickle can read, and a pickle can run any code; "
             "save it again as a plain numeric array"
         )
-    lengths = isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 2**48 for n in shape)
-    if not lengths or dtype.itemsize == 0:
+    plain = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
+    if not plain or math.prod(max(n, 1) for n in shape) >= 2**48 or dtype.itemsize == 0 or dtype.subdtype is not None:
         raise NpzError(f"{what}: has the impossible shape {shape} of {dtype}; copy or download the file again")
     return ArrayHeader(shape, dtype, fortran_order)
 
@@ -199,6 +205,16 @@ def _read_exactly(file: IO[bytes], num_bytes: int) -> bytes:
     if len(payload) != num_bytes:
         raise EOFError("the data end too early")
     return payload
+
+
+def _read_into(file: IO[bytes], array: np.ndarray) -> None:
+    """Fill `array`, whose rows are contiguous."""
+    target = array.reshape(-1).view(np.uint8).data
+    while len(target):
+        count = file.readinto(target)  # type: ignore[attr-defined]  # every binary file has it; IO does not say so
+        if not count:
+            raise EOFError("the data end too early")
+        target = target[count:]
 
 
 def _check_end(file: IO[bytes]) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.skinning import BoneClass, Skinner, add_translation
 from h36m_amass.sparsity import runs
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -68,27 +71,31 @@ class _Staging:
         return _Staging(*(torch.zeros(shape, dtype=skinner.dtype, pin_memory=pinned) for shape in shapes))
 
 
-def relative_joints(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[Float[np.ndarray, "frames joints 3"]]:
+def relative_joints(
+    skinner: Skinner, blocks: Iterable[tuple[_T, PoseBlock]]
+) -> Iterator[tuple[_T, Float[np.ndarray, "frames joints 3"]]]:
     """Joints of each block, in their order, in metres and without the root translation.
 
     Blocks are cut and joined into batches of `skinner.batch_size` frames; the last batch is padded, so that
     every batch has the same shape. One batch is computed while the one before it is copied back.
+
+    Parameters
+    ----------
+    blocks
+        Each with whatever the caller wants to have back with its joints.
     """
     columns = (3 * skinner.rotated[:, None] + np.arange(3)).reshape(-1)
     slots = [_Staging.allocate(skinner) for _ in range(2)]
-    lengths: deque[int] = deque()
-    ready: deque[np.ndarray] = deque()
+    waiting = _Waiting[_T]()
     in_flight: tuple[_Staging, int, torch.cuda.Event | None] | None = None
-    for number, pieces in enumerate(_batches(skinner, blocks, lengths)):
+    for number, pieces in enumerate(_batches(skinner, waiting.watch(blocks))):
         staging = slots[number % 2]
         launched = (staging, sum(map(len, pieces)), _launch(skinner, staging, pieces, columns))
         if in_flight is not None:
-            ready.append(_collect(*in_flight))
+            yield from waiting.complete(_collect(*in_flight))
         in_flight = launched
-        yield from _whole_blocks(lengths, ready)
     if in_flight is not None:
-        ready.append(_collect(*in_flight))
-    yield from _whole_blocks(lengths, ready)
+        yield from waiting.complete(_collect(*in_flight))
 
 
 def pose_joints(
@@ -111,13 +118,29 @@ def pose_joints(
         As in an AMASS recording; betas and dmpls as many as the folded model has.
     batch_size, device
         See `Skinner`.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit the folded model.
     """
-    block = PoseBlock(np.asarray(betas, dtype=np.float64), poses, dmpls)
+    num_columns = 3 * folded.num_body_bones
+    shapes = {
+        "betas": (np.shape(betas), (folded.num_betas,)),
+        "poses": (np.shape(poses), (len(poses), num_columns)),
+        "trans": (np.shape(trans), (len(poses), 3)),
+    }
+    if dmpls is not None:
+        shapes["dmpls"] = np.shape(dmpls), (len(poses), folded.num_dmpls)
+    for name, (shape, wanted) in shapes.items():
+        if shape != wanted:
+            raise ValueError(f"{name} have shape {shape}, and the folded model needs {wanted}")
+    if len(poses) == 0:
+        return np.zeros((0, folded.num_joints, 3), np.float32)
     skinner = Skinner(folded, batch_size, device)
     with reproducible():
-        relative = list(relative_joints(skinner, [block]))
-    empty = np.zeros((0, folded.num_joints, 3), np.float32)
-    return add_translation(np.concatenate([empty, *relative]), trans, folded.row_sums)
+        ((_, relative),) = relative_joints(skinner, [(None, PoseBlock(np.asarray(betas, float), poses, dmpls))])
+    return add_translation(relative, trans, folded.row_sums)
 
 
 @contextmanager
@@ -127,22 +150,55 @@ def reproducible() -> Iterator[None]:
     TF32 and bfloat16 are too coarse, and the number of threads changes the order of sums: the same input would
     not give the same bytes with another number of workers.
     """
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    torch.set_float32_matmul_precision("highest")
+    products: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before, threads = [product.fp32_precision for product in products], torch.get_num_threads()
+    for product in products:
+        product.fp32_precision = "ieee"
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        for product, precision in zip(products, before, strict=True):
+            product.fp32_precision = precision
         torch.set_num_threads(threads)
 
 
-def _batches(skinner: Skinner, blocks: Iterable[PoseBlock], lengths: deque[int]) -> Iterator[list[_Piece]]:
-    """Blocks cut into pieces that fill batches; appends each block's length to `lengths` as it is read."""
+class _Waiting(Generic[_T]):
+    """Blocks whose joints are not all there yet, in order."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[tuple[_T, int]] = deque()
+        self._parts: list[np.ndarray] = []
+        self._missing = 0
+
+    def watch(self, blocks: Iterable[tuple[_T, PoseBlock]]) -> Iterator[PoseBlock]:
+        """Hand on the blocks, remembering whose they are."""
+        for owner, block in blocks:
+            if not self._blocks:
+                self._missing = len(block)
+            self._blocks.append((owner, len(block)))
+            yield block
+
+    def complete(self, joints: np.ndarray) -> Iterator[tuple[_T, np.ndarray]]:
+        """Take the next joints, and give out the blocks that are whole with them."""
+        while self._blocks and len(joints) >= self._missing:
+            self._parts.append(joints[: self._missing])
+            joints = joints[self._missing :]
+            owner, _ = self._blocks.popleft()
+            whole = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+            self._parts = []
+            self._missing = self._blocks[0][1] if self._blocks else 0
+            yield owner, whole
+        if len(joints):
+            self._parts.append(joints)
+            self._missing -= len(joints)
+
+
+def _batches(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[list[_Piece]]:
+    """Blocks cut into pieces that fill batches."""
     pieces: list[_Piece] = []
     free = skinner.batch_size
     for block in blocks:
-        lengths.append(len(block))
         moving = frozenset(i for i, c in enumerate(skinner.classes) if _moves(skinner, block, c))
         start = 0
         while start < len(block):
@@ -215,16 +271,3 @@ def _collect(staging: _Staging, num_frames: int, event: torch.cuda.Event | None)
         event.synchronize()
     joints: np.ndarray = staging.joints[:num_frames].numpy().copy()
     return joints
-
-
-def _whole_blocks(lengths: deque[int], ready: deque[np.ndarray]) -> Iterator[np.ndarray]:
-    """Take from `ready` the blocks that are complete in it."""
-    while lengths and sum(map(len, ready)) >= lengths[0]:
-        length, parts = lengths.popleft(), list[np.ndarray]()
-        while length > 0:
-            part = ready.popleft()
-            parts.append(part[:length])
-            if len(part) > length:
-                ready.appendleft(part[length:])
-            length -= len(parts[-1])
-        yield parts[0] if len(parts) == 1 else np.concatenate(parts)

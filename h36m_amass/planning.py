@@ -12,6 +12,7 @@ from h36m_amass.report import LeftOut
 from h36m_amass.resampling import resampled_length
 
 UNIT_SOURCE_FRAMES = 65536
+MAX_UPSAMPLING = 100
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done and how much there is.
@@ -109,6 +110,8 @@ def make_plan(
             planned.append(_planned(file, header, frame_rate, upsample))
         except amass.AmassError as error:
             left_out.append(LeftOut(file.dataset, file.path, str(error)))
+    if progress is not None:
+        progress("plan", len(listing.sequences), len(listing.sequences))
     return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored))
 
 
@@ -121,6 +124,10 @@ def _planned(
         raise amass.AmassError(
             f"is at {float(header.frame_rate):g} Hz, slower than {float(frame_rate):g} Hz; "
             "to interpolate frames, use --upsample"
+        )
+    if frame_rate > MAX_UPSAMPLING * header.frame_rate:
+        raise amass.AmassError(
+            f"is at {float(header.frame_rate):g} Hz, too slow for {float(frame_rate):g} Hz even with --upsample"
         )
     length = resampled_length(header.num_frames, header.frame_rate, frame_rate)
     if length == 0:

@@ -89,7 +89,7 @@ def draw_poses(
         SPACING * np.arange(len(frames)),
         [f"{frame / sequence.frame_rate:.2f} s" for frame in frames.tolist()],
     )
-    axes.set_xlabel(f"poses over time, {SPACING} m apart")
+    axes.set_xlabel(f"poses over time, drawn {SPACING} m apart")
     figure.suptitle(f"{sequence.key}, {sequence.frame_rate:g} Hz")
     handles = [Line2D([], [], color=c, label=n) for c, n in ((LEFT, "left"), (RIGHT, "right"), (MIDDLE, "middle"))]
     figure.legend(handles=handles, loc="upper right", ncols=3, frameon=False)
@@ -97,10 +97,10 @@ def draw_poses(
 
 
 def _project(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton, view: str) -> Float[np.ndarray, "joints 2"]:
-    """Horizontal and vertical coordinate of each joint: the picture's right is the person's left, or their back."""
+    """Horizontal and vertical coordinate of each joint: to the right is the person's left, or where they face."""
     across = pose[list(skeleton.left)].mean(axis=0) - pose[list(skeleton.right)].mean(axis=0)
     across = across[:2] / max(float(np.linalg.norm(across[:2])), 1e-9)
-    axis = across if view == "front" else np.array([-across[1], across[0]])
+    axis = across if view == "front" else np.array([across[1], -across[0]])
     root = pose[skeleton.parents.index(-1), :2]
     return np.stack([(pose[:, :2] - root) @ axis, pose[:, 2]], axis=1)
 

@@ -72,7 +72,7 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
     """
     path = Path(path)
     if not path.is_file():
-        raise RegressorError(f"{path}: there is no such joint regressor; SPIN's comes from {SPIN_PAGE}")
+        raise RegressorError(f"{path}: is no file; it should be the joint regressor, and SPIN's comes from {SPIN_PAGE}")
     if path.suffix not in (".npy", ".npz"):
         raise RegressorError(
             f"{path}: a joint regressor is an .npy or a SciPy sparse .npz file; pickles are not read, because "
@@ -92,7 +92,10 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
     matrix.eliminate_zeros()
     empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if len(empty):
-        raise RegressorError(f"{path}: row {empty[0]} is all zeros, so that joint has no vertices; leave it out")
+        hint = (
+            f", or transpose the matrix: {matrix.shape} should be (joints, vertices)" if matrix.shape[0] > 1000 else ""
+        )
+        raise RegressorError(f"{path}: row {empty[0]} is all zeros, so that joint has no vertices; leave it out{hint}")
     num_joints = int(matrix.shape[0])
     if joint_names is not None:
         joints = skeleton.custom(skeleton.read_joint_names(joint_names, num_joints))
@@ -142,7 +145,7 @@ def _read_sparse(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bo
         raise
     except (ValueError, KeyError, TypeError, NotImplementedError, IndexError, OverflowError) as error:
         raise RegressorError(
-            f"{path}: is not a SciPy sparse matrix ({error}); write it with scipy.sparse.save_npz"
+            f"{path}: is not a SciPy sparse matrix ({type(error).__name__}); write it with scipy.sparse.save_npz"
         ) from error
     if matrix.dtype.kind not in "fiu":
         raise RegressorError(f"{path}: holds {matrix.dtype}, not numbers; save it as float64 or float32")

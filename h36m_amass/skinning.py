@@ -171,7 +171,7 @@ class Skinner:
         still
             Classes whose bones do not move in this run, each with its bones' rotation vectors in radians.
         """
-        terms: np.ndarray = self._shape[:, 0] + self._shape[:, 1 : 1 + len(betas)] @ betas
+        terms: np.ndarray = self._shape[:, 0] + self._shape[:, 1 : 1 + self.folded.num_betas] @ betas
         for bone_class, rotvecs in still:
             rotations = torch.from_numpy(np.ascontiguousarray(rotvecs, dtype=np.float64))[:, :, None]
             out = torch.empty(len(rotvecs), 9, 1, dtype=torch.float64)
@@ -353,10 +353,9 @@ def add_translation(
     trans: Float[np.ndarray, "frames 3"],
     row_sums: Float[np.ndarray, "joints"],
 ) -> Float[np.ndarray, "frames joints 3"]:
-    """World positions in float32: the sum is taken in float64 and rounded once. Out of range becomes infinite."""
+    """World positions in float32: the sum is taken in float64 and rounded once."""
     world: np.ndarray = relative + row_sums[:, None] * trans[:, None, :].astype(np.float64)
-    with np.errstate(over="ignore"):
-        return world.astype(np.float32)
+    return world.astype(np.float32)
 
 
 def resolve_device(device: str) -> str:

@@ -89,8 +89,8 @@ class Positions:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        frames, rest = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
-        if frames is Ellipsis:
+        frames, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
+        if frames is Ellipsis or index == ():
             return self._read(0, len(self))[index]
         if isinstance(frames, slice):
             wanted = range(len(self))[frames]
@@ -98,7 +98,7 @@ class Positions:
             low, high = min(first, last), max(first, last) + 1
             rows = self._read(low, high)[:: wanted.step] if len(wanted) else self._read(0, 0)
             return rows[(slice(None), *rest)]
-        if isinstance(frames, int | np.integer):
+        if isinstance(frames, int | np.integer) and not isinstance(frames, bool):
             row = range(len(self))[int(frames)]
             return self._read(row, row + 1)[(0, *rest)]
         return self._read(0, len(self))[index]
@@ -121,7 +121,7 @@ class _Level(Mapping[str, _V]):
         self._items = items
 
     def __getitem__(self, key: str) -> Any:
-        head, _, rest = key.partition("/")
+        head, _, rest = key.partition("/") if isinstance(key, str) else (key, "", "")
         if head not in self._items:
             raise UnknownKeyError(f"{self.name} has no {self._kind} {head!r}; it has {_some(self._items)}")
         item = self._items[head]
@@ -145,6 +145,9 @@ class _Level(Mapping[str, _V]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return f"<{self.name}: {_count(self, self._kind)}>"

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -203,12 +208,14 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"poses": np.full((90, 156), np.nan)}, "poses of frame 0 is not finite"),
-        ({"trans": np.full((90, 3), 1e300)}, "joints that are not finite"),
+        ({"poses": np.full((90, 156), np.nan)}, "poses of frame 0 is no number below 1e6"),
+        ({"trans": np.full((90, 3), 1e300)}, "trans of frame 0 is no number below 1e6"),
+        ({"betas": np.full(16, 1e42)}, "betas are no numbers"),
+        ({"poses": np.full((90, 156), -1e200)}, "poses of frame 0 is no number"),
         ({"betas": None}, "has no betas"),
         ({"trans": np.zeros((91, 3))}, "differ in frames"),
         ({"gender": np.array("robot")}, "gender is 'robot'"),
-        ({"mocap_framerate": np.array(0.0)}, "not positive"),
+        ({"mocap_framerate": np.array(0.0)}, "mocap_framerate is 0.0, not a positive number"),
         ({"poses": np.zeros((90, 165))}, "SMPL-X"),
         ({"poses": np.zeros((1, 156)), "trans": np.zeros((1, 3)), "dmpls": np.zeros((1, 8))}, "too short"),
         ("damage", "is damaged"),
@@ -329,6 +336,7 @@ def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Pa
         assert row.sequences == sum(len(subject) for subject in store[row.dataset].values())
     assert json.loads(report.to_json())["datasets"][0]["dataset"] == store.datasets[0]
     assert list(stages) == ["plan", "convert", "assemble"]
+    assert stages["plan"][-1] == (12, 12)
     assert stages["convert"][-1] == (report.source_frames, report.source_frames)
     assert stages["assemble"][-1] == (report.frames, report.frames)
 
@@ -361,3 +369,98 @@ def test_the_public_names_are_what_they_say() -> None:
         assert getattr(h36m_amass, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         _ = h36m_amass.nonsense
+
+
+def test_a_failed_unit_ends_the_build_whatever_the_executor_does_with_the_others(
+    amass_dir: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(ThreadPoolExecutor):
+        """Fails the first unit, and never says that the others were cancelled."""
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            if not submitted:
+                future.set_exception(OSError(5, "Input/output error"))
+            submitted.append(future)
+            return future
+
+    submitted: list[Future[Any]] = []
+    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 300)
+    with pytest.raises(OSError, match="Input/output"):
+        build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, executor=Stuck(1))
+    assert len(submitted) > 1
+
+
+def test_two_regressors_in_a_row_never_share_what_was_folded(
+    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_recording(tmp_path / "amass")
+    monkeypatch.setattr(builder, "forget_skinners", lambda: None)  # as in a worker that outlives a build
+    rows = np.load(support_dir / "J_regressor_h36m.npy")
+    positions = []
+    for row in (3, 10):
+        np.save(tmp_path / "one.npy", rows[[row]])
+        build(
+            tmp_path / "amass",
+            tmp_path / "s.h5",
+            support_dir=support_dir,
+            joint_regressor=tmp_path / "one.npy",
+            overwrite=True,
+        )
+        positions.append(Store(tmp_path / "s.h5")["D/S/seq"].positions_3d[:])
+    conversion.forget_skinners()
+    assert np.abs(positions[0] - positions[1]).max() > 0.5
+
+
+def start_build(tmp_path: Path, support_dir: Path) -> subprocess.Popen[bytes]:
+    """A build of a few seconds with two workers, in a process group of its own."""
+    arrays = synthetic.motion("walk", 250, 120, gender="male")
+    first = tmp_path / "amass" / "D" / "S" / "0.npz"
+    synthetic.write_recording(first, arrays)
+    for number in range(1, 40):
+        first.with_name(f"{number}.npz").hardlink_to(first)
+    command = [sys.executable, "-c", "from h36m_amass.cli import app; app()", "build", str(tmp_path / "amass")]
+    command += [str(tmp_path / "s.h5"), "--support-dir", str(support_dir), "--workers", "2"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Processes of its group but itself."""
+    listed = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, check=True, text=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    return [pid for pid, group in pairs if group == process.pid and pid != process.pid]
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
+@pytest.mark.parametrize("delay", [0.1, 0.6, 2.0])
+def test_an_interrupt_ends_a_build_with_workers_and_leaves_nothing(
+    support_dir: Path, tmp_path: Path, delay: float
+) -> None:
+    process = start_build(tmp_path, support_dir)
+    try:
+        deadline = time.monotonic() + 30
+        while len(workers_of(process)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(delay)  # while the workers start, and when they work
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert b"Traceback" not in errors
+        assert [path.name for path in tmp_path.iterdir()] == ["amass"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
+def test_workers_do_not_outlive_a_killed_build(support_dir: Path, tmp_path: Path) -> None:
+    process = start_build(tmp_path, support_dir)
+    deadline = time.monotonic() + 30
+    while len(workers_of(process)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(3.0)
+    process.kill()
+    process.communicate()
+    while workers_of(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers_of(process) == []

@@ -716,3 +716,13 @@ def test_a_report_that_is_a_folder_is_refused_before_the_build(cli: Cli, scene: 
     assert outcome.exit_code == 1
     assert str(tmp_path) in outcome.stderr
     assert not (tmp_path / "s.h5").exists()
+
+
+def test_a_demo_never_overwrites_what_it_did_not_make(cli: Cli, tmp_path: Path) -> None:
+    model = tmp_path / "support_data" / "body_models" / "smplh" / "male" / "model.npz"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"licensed")
+    outcome = cli("demo", tmp_path)
+    assert outcome.exit_code == 1
+    assert "support_data" in outcome.stderr
+    assert model.read_bytes() == b"licensed"

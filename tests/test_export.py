@@ -78,6 +78,8 @@ def test_a_failed_export_leaves_the_old_file_as_it_was(
 def test_what_cannot_be_exported_is_refused(demo: Demo, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no dataset 'Nope'"):
         export_npz(demo.store, tmp_path / "out", datasets=["Nope"])
+    with pytest.raises(StoreError, match="no dataset 'Pretend/s1'"):
+        export_npz(demo.store, tmp_path / "out", datasets=["Pretend/s1"])
     with pytest.raises(SkeletonError, match="joint order 'nope' is unknown"):
         export_npz(demo.store, tmp_path / "out", joint_order="nope")
     (tmp_path / "file").write_text("")

@@ -332,3 +332,21 @@ def test_a_damaged_member_in_an_unusual_compression_gives_the_array_or_an_npz_er
             assert "file.npz" in str(error), place
         else:
             assert np.array_equal(read, array), place
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': " + str((1,) * 70) + "}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (140737488355328, 140737488355328, 0)}",
+        "{'descr': ('<f8', (3,)), 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': (), 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}",
+    ],
+)
+def test_headers_that_numpy_cannot_make_are_refused(tmp_path: Path, header: str) -> None:
+    encoded = header.encode()
+    content = b"\x93NUMPY\x01\x00" + len(encoded).to_bytes(2, "little") + encoded + bytes(64)
+    (tmp_path / "odd.npy").write_bytes(content)
+    with pytest.raises(NpzError, match=r"odd\.npy"):
+        read_npy(tmp_path / "odd.npy")

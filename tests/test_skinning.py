@@ -24,7 +24,7 @@ from tests.random_models import Case, cases
 def engine_float64(case: Case, batch_size: int = 8) -> np.ndarray:
     folded = folding.fold(case.body, case.regressor)
     skinner = Skinner(folded, batch_size, dtype=torch.float64)
-    relative = np.concatenate(list(relative_joints(skinner, [PoseBlock(case.betas, case.poses, case.dmpls)])))
+    ((_, relative),) = relative_joints(skinner, [(None, PoseBlock(case.betas, case.poses, case.dmpls))])
     return relative + folded.row_sums[:, None] * case.trans[:, None]
 
 
@@ -84,10 +84,10 @@ def test_blocks_may_be_cut_anywhere_and_mixed_with_others(case: Case, cuts: list
             blocks.append(PoseBlock(case.betas, case.poses[start:stop], dmpls))
             blocks.append(PoseBlock(case.betas * 0.5, case.poses[start:stop] * 0.3, None))
         start = stop
-    joints = list(relative_joints(skinner, iter(blocks)))
-    assert [len(block) for block in blocks] == [len(part) for part in joints]
-    whole = next(relative_joints(skinner, [PoseBlock(case.betas, case.poses, case.dmpls)]))
-    ours = np.concatenate(joints[::2])
+    given_back = list(relative_joints(skinner, enumerate(blocks)))
+    assert [(i, len(block)) for i, block in enumerate(blocks)] == [(i, len(joints)) for i, joints in given_back]
+    ((_, whole),) = relative_joints(skinner, [(None, PoseBlock(case.betas, case.poses, case.dmpls))])
+    ours = np.concatenate([joints for _, joints in given_back[::2]])
     np.testing.assert_allclose(ours, whole, atol=1e-11 * max(1.0, np.abs(whole).max()))
 
 
@@ -278,16 +278,35 @@ def test_cuda_agrees_with_the_cpu(body: body_model.BodyModel, joints: regressor.
 
 
 def test_precision_and_threads_are_put_aside_and_back() -> None:
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    torch.set_float32_matmul_precision("medium")
-    torch.set_num_threads(3)
+    products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before, threads = [product.fp32_precision for product in products], torch.get_num_threads()
     try:
+        products[0].fp32_precision, products[1].fp32_precision = "tf32", "bf16"
+        torch.set_num_threads(3)
         with reproducible():
-            assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == ("highest", 1)
-        assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == ("medium", 3)
+            assert [product.fp32_precision for product in products] == ["ieee", "ieee"]
+            assert torch.get_num_threads() == 1
+        assert [product.fp32_precision for product in products] == ["tf32", "bf16"]
+        assert torch.get_num_threads() == 3
     finally:
-        torch.set_float32_matmul_precision(precision)
+        products[0].fp32_precision, products[1].fp32_precision = before
         torch.set_num_threads(threads)
+
+
+def test_pose_joints_refuses_what_does_not_fit(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
+    folded = folding.fold(body, joints)
+    motion = synthetic.motion("walk", 0.1, 60, gender="male")
+    good = {name: motion[name] for name in ("betas", "poses", "trans", "dmpls")}
+    for name, wrong in (
+        ("betas", good["betas"][:10]),
+        ("poses", good["poses"][:, :66]),
+        ("trans", good["trans"][:1]),
+        ("dmpls", good["dmpls"][:, :4]),
+    ):
+        with pytest.raises(ValueError, match=name):
+            pose_joints(folded, **{**good, name: wrong})
+    nothing = {name: array if name == "betas" else array[:0] for name, array in good.items()}
+    assert pose_joints(folded, **nothing).shape == (0, 17, 3)
 
 
 @pytest.mark.parametrize("device", ["mps", "cuda:99", "nonsense", ""])

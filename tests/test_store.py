@@ -94,6 +94,7 @@ def test_positions_are_indexed_like_an_array(tmp_path_factory: pytest.TempPathFa
                 st.tuples(st.slices(len(array)), st.integers(0, 16)),
                 st.tuples(st.integers(-len(array), len(array) - 1), st.slices(17), st.just(2)),
                 st.just(Ellipsis),
+                st.just(()),
                 st.tuples(st.just(Ellipsis), st.just(0)),
                 st.lists(st.integers(0, len(array) - 1), min_size=1),
             )
