@@ -27,6 +27,7 @@ from h36m_amass.conversion import (
     forget_skinners,
     part_entries,
     part_positions,
+    start_worker,
 )
 from h36m_amass.planning import Plan, Progress, Unit, make_plan
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
@@ -39,6 +40,7 @@ from h36m_amass.version import __version__
 NUM_BETAS = 16
 NUM_DMPLS = 8
 MAX_BATCH_SIZE = 65536
+MAX_UNITS_AHEAD = 64
 
 
 class BuildError(ValueError):
@@ -132,11 +134,14 @@ def build(
     _check_strict(strict, plan.left_out)
 
     parts_dir, temporary = Path(f"{store}.parts").absolute(), Path(f"{store}.tmp")
+    own_executor: Executor | None = None
     try:
         parts_dir.mkdir(exist_ok=True)
+        if executor is None:  # before the folding, so that the workers import torch meanwhile
+            executor = own_executor = _local_executor(min(workers, len(plan.units)))
         folded, body_sha256, synthetic = _fold_body_models(parts_dir, plan, support_dir, joints, regressor_path)
         workshop = Workshop(amass_dir.absolute(), parts_dir, folded, device, batch_size)
-        _convert_units(workshop, plan, workers, executor, report_progress)
+        _convert_units(workshop, plan, executor, report_progress)
         header = StoreHeader(
             software_version=__version__,
             frame_rate=float("nan") if rate is None else float(rate),
@@ -165,6 +170,8 @@ def build(
         with contextlib.suppress(OSError):  # some file systems cannot sync a folder; the store is in place all the same
             _sync(store.absolute().parent)
     finally:
+        if own_executor is not None:
+            own_executor.shutdown(cancel_futures=True)
         temporary.unlink(missing_ok=True)
         _remove_parts(parts_dir)
         forget_skinners()
@@ -248,31 +255,26 @@ def _fold_body_models(
     return names, digests, synthetic
 
 
-def _convert_units(workshop: Workshop, plan: Plan, workers: int, executor: Executor | None, progress: Progress) -> None:
+def _convert_units(workshop: Workshop, plan: Plan, executor: Executor, progress: Progress) -> None:
     total, done = sum(unit.source_frames for unit in plan.units), 0
     progress("convert", done, total)
-    with contextlib.ExitStack() as stack:
-        # A few units ahead of the workers, so that a long plan is not held in queues.
-        ahead = 2 * workers + 2 if executor is None else 256
-        if executor is None:
-            executor = stack.enter_context(_local_executor(min(workers, len(plan.units))))
-        waiting = iter(plan.units)
-        running: dict[Future[int], Unit] = {}
-        try:
-            while True:
-                while len(running) < ahead and (unit := next(waiting, None)) is not None:
-                    with interrupts.held():
-                        running[executor.submit(convert_unit, workshop, unit)] = unit
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    done += running.pop(future).source_frames
-                    progress("convert", done, total)
-        except BrokenProcessPool as error:
-            raise BuildError("a worker process died, perhaps for want of memory; use fewer --workers") from error
-        finally:
-            wait([future for future in running if not future.cancel()])
+    waiting = iter(plan.units)
+    running: dict[Future[int], Unit] = {}
+    try:
+        while True:
+            while len(running) < MAX_UNITS_AHEAD and (unit := next(waiting, None)) is not None:
+                with interrupts.held():
+                    running[executor.submit(convert_unit, workshop, unit)] = unit
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                done += running.pop(future).source_frames
+                progress("convert", done, total)
+    except BrokenProcessPool as error:
+        raise BuildError("a worker process died, perhaps for want of memory; use fewer --workers") from error
+    finally:
+        wait([future for future in running if not future.cancel()])
 
 
 def _local_executor(workers: int) -> Executor:
@@ -280,7 +282,7 @@ def _local_executor(workers: int) -> Executor:
         return ThreadPoolExecutor(1)
     # Spawned, not forked: torch's threads and CUDA do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
-    processes = ProcessPoolExecutor(workers, spawn, initializer=interrupts.die_with_parent)
+    processes = ProcessPoolExecutor(workers, spawn, initializer=start_worker)
     with interrupts.ignored():
         for _ in range(workers):  # each submission starts a process, until all are there
             processes.submit(os.getpid)

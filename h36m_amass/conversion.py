@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -19,15 +19,17 @@ import h5py
 import numpy as np
 from jaxtyping import Float32
 
-from h36m_amass import amass, folding
+from h36m_amass import amass, folding, interrupts
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, relative_joints, reproducible
 from h36m_amass.planning import PlannedSequence, Unit
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
+from h36m_amass.sparsity import runs
 from h36m_amass.store_format import SequenceRecord
 
 READ_FRAMES = 8192
+MAX_ROWS_IN_MEMORY = 131072
 
 _one_at_a_time = Lock()
 
@@ -111,22 +113,26 @@ def _write_part(workshop: Workshop, unit: Unit) -> None:
     for planned, row in zip(unit.sequences, rows, strict=False):
         by_gender.setdefault(planned.header.gender, []).append((planned, row))
     with h5py.File(temporary, "w") as part, reproducible():
-        positions: h5py.Dataset | None = None
+        positions: np.ndarray | h5py.Dataset | None = None
         for gender, work in sorted(by_gender.items()):
             skinner = _skinner(workshop, gender)
             if positions is None:
                 shape = (rows[-1], skinner.folded.num_joints, 3)
-                positions = part.create_dataset("positions_3d", shape=shape, dtype="<f4")
+                # A write for every short sequence would take longer than computing it.
+                in_memory = rows[-1] <= MAX_ROWS_IN_MEMORY
+                positions = np.zeros(shape, "<f4") if in_memory else part.create_dataset("positions_3d", shape, "<f4")
             for segment, relative in relative_joints(skinner, _segments(workshop, skinner.folded, work, reasons)):
                 joints = segment.finish(relative, skinner.folded.row_sums)
                 positions[segment.row : segment.row + len(joints)] = joints
                 name = segment.planned.file.path
                 checksums[name] = zlib.crc32(np.ascontiguousarray(joints, "<f4").data, checksums.get(name, 0))
+        if isinstance(positions, np.ndarray):
+            part.create_dataset("positions_3d", data=positions)
         entries = [
             PartEntry(_record(planned, checksums.get(planned.file.path, 0)), row, reasons.get(planned.file.path))
             for planned, row in zip(unit.sequences, rows, strict=False)
         ]
-        written = json.dumps([asdict(entry) for entry in entries]).encode()
+        written = json.dumps([{**vars(entry), "record": vars(entry.record)} for entry in entries]).encode()
         part.create_dataset("entries", data=np.frombuffer(written, np.uint8))
     temporary.replace(path)
 
@@ -142,11 +148,13 @@ def part_entries(path: Path) -> list[PartEntry]:
 
 def part_positions(path: Path) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
     """Positions of the sequences that were not left out, one after another, at most `READ_FRAMES` at a time."""
-    entries = [entry for entry in part_entries(path) if entry.left_out is None]
+    entries = part_entries(path)
+    kept = np.zeros(sum(entry.record.length for entry in entries), dtype=bool)
+    for entry in entries:
+        kept[entry.start : entry.start + entry.record.length] = entry.left_out is None
     with h5py.File(path, "r") as part:
-        for entry in entries:
-            stop = entry.start + entry.record.length
-            for first in range(entry.start, stop, READ_FRAMES):
+        for start, stop in runs(np.flatnonzero(kept)):
+            for first in range(start, stop, READ_FRAMES):
                 yield part["positions_3d"][first : min(first + READ_FRAMES, stop)]
 
 
@@ -190,6 +198,11 @@ def _skinner(workshop: Workshop, gender: str) -> Skinner:
 def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
     """One skinner a gender is kept for all units of a worker; the path holds a digest of what is in the file."""
     return Skinner(folding.read(path), batch_size, device)
+
+
+def start_worker() -> None:
+    """Run first in each worker process; that it is in this module makes the worker import torch at once."""
+    interrupts.die_with_parent()
 
 
 def forget_skinners() -> None:

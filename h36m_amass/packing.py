@@ -15,7 +15,6 @@ from torch import Tensor
 
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.skinning import BoneClass, Skinner, add_translation
-from h36m_amass.sparsity import runs
 
 _T = TypeVar("_T")
 
@@ -59,7 +58,7 @@ class _Piece:
 class _Staging:
     """Host memory of one batch in flight: page-locked where the device is not the CPU, so that copies run aside."""
 
-    rotvecs: Float[Tensor, "rotated 3 frames"]
+    poses: Float[Tensor, "3*bones frames"]
     dmpls: Float[Tensor, "dmpls frames"]
     joints: Float[Tensor, "frames joints 3"]
 
@@ -67,7 +66,7 @@ class _Staging:
     def allocate(skinner: Skinner) -> _Staging:
         pinned = skinner.device.type != "cpu"
         size, folded = skinner.batch_size, skinner.folded
-        shapes = (len(skinner.rotated), 3, size), (folded.num_dmpls, size), (size, folded.num_joints, 3)
+        shapes = (3 * folded.num_body_bones, size), (folded.num_dmpls, size), (size, folded.num_joints, 3)
         return _Staging(*(torch.zeros(shape, dtype=skinner.dtype, pin_memory=pinned) for shape in shapes))
 
 
@@ -84,13 +83,12 @@ def relative_joints(
     blocks
         Each with whatever the caller wants to have back with its joints.
     """
-    columns = (3 * skinner.rotated[:, None] + np.arange(3)).reshape(-1)
     slots = [_Staging.allocate(skinner) for _ in range(2)]
     waiting = _Waiting[_T]()
     in_flight: tuple[_Staging, int, torch.cuda.Event | None] | None = None
     for number, pieces in enumerate(_batches(skinner, waiting.watch(blocks))):
         staging = slots[number % 2]
-        launched = (staging, sum(map(len, pieces)), _launch(skinner, staging, pieces, columns))
+        launched = (staging, sum(map(len, pieces)), _launch(skinner, staging, pieces))
         if in_flight is not None:
             yield from waiting.complete(_collect(*in_flight))
         in_flight = launched
@@ -199,7 +197,7 @@ def _batches(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[list[_Pi
     pieces: list[_Piece] = []
     free = skinner.batch_size
     for block in blocks:
-        moving = frozenset(i for i, c in enumerate(skinner.classes) if _moves(skinner, block, c))
+        moving = frozenset(i for i, c in enumerate(skinner.classes) if _moves(block, c))
         start = 0
         while start < len(block):
             stop = min(len(block), start + free)
@@ -213,49 +211,46 @@ def _batches(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[list[_Pi
         yield pieces
 
 
-def _moves(skinner: Skinner, block: PoseBlock, bone_class: BoneClass) -> bool:
-    bones = skinner.rotated[bone_class.bones]
-    poses = block.poses.reshape(len(block), -1, 3)
-    return any(bool((poses[:, bone] != poses[:1, bone]).any()) for bone in bones.tolist())
+def _moves(block: PoseBlock, bone_class: BoneClass) -> bool:
+    first, last = block.poses[0, bone_class.span], block.poses[-1, bone_class.span]
+    # Most bones that move at all are elsewhere at the end, which spares a look at every frame.
+    return bool((first != last).any()) or bool((block.poses[:, bone_class.span] != first).any())
 
 
-def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece], columns: np.ndarray) -> torch.cuda.Event | None:
+def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.cuda.Event | None:
     """Fill `staging` and start the batch; on CUDA returns before it is done, with an event to wait for."""
     moving = frozenset[int]().union(*(piece.moving for piece in pieces))
-    classes = [skinner.classes[i] for i in sorted(moving)]
     still = [c for i, c in enumerate(skinner.classes) if i not in moving]
-    chain = np.arange(len(skinner.folded.bones))
-    staged = runs(np.unique(np.concatenate([chain, *(c.bones for c in classes)])))
     has_dmpls = any(piece.block.dmpls is not None for piece in pieces)
-
-    rotvecs = staging.rotvecs.numpy().reshape(len(columns), -1)
-    dmpls = staging.dmpls.numpy()
-    run_of_frame = np.zeros((len(pieces), skinner.batch_size), dtype=dmpls.dtype)
-    terms = np.empty((skinner.num_shape_rows, len(pieces)), dtype=dmpls.dtype)
+    run_of_frame = np.zeros((len(pieces), skinner.batch_size))
+    dtype = staging.dmpls.numpy().dtype
     end = 0
     for run, piece in enumerate(pieces):
         start, end = end, end + len(piece)
-        poses = piece.block.poses[piece.start : piece.stop]
-        for first, last in staged:
-            rotvecs[3 * first : 3 * last, start:end] = poses[:, columns[3 * first : 3 * last]].T
-        constant = [(c, poses[0].reshape(-1, 3)[skinner.rotated[c.bones]]) for c in still]
-        terms[:, run] = skinner.shape_terms(piece.block.betas, constant)
+        poses = piece.block.poses[piece.start : piece.stop].astype(dtype)
+        staging.poses.narrow(1, start, len(piece)).copy_(torch.from_numpy(poses).t())
         run_of_frame[run, start:end] = 1.0
         if has_dmpls:
-            dmpls[:, start:end] = 0.0 if piece.block.dmpls is None else piece.block.dmpls[piece.start : piece.stop].T
-    rotvecs[:, end:] = 0.0
-    dmpls[:, end:] = 0.0
+            dmpls = staging.dmpls.numpy()[:, start:end]
+            dmpls[:] = 0.0 if piece.block.dmpls is None else piece.block.dmpls[piece.start : piece.stop].T
+    staging.poses.narrow(1, end, skinner.batch_size - end).zero_()
+    staging.dmpls.narrow(1, end, skinner.batch_size - end).zero_()
+    terms = skinner.shape_terms(
+        np.stack([piece.block.betas for piece in pieces]),
+        np.stack([piece.block.poses[piece.start] for piece in pieces]),
+        still,
+    )
 
     def upload(host: Tensor) -> Tensor:
         return host.to(skinner.device, non_blocking=True)
 
     staging.joints.copy_(
         skinner.skin(
-            upload(staging.rotvecs),
-            upload(torch.from_numpy(terms)),
-            upload(torch.from_numpy(run_of_frame)),
+            upload(staging.poses),
+            upload(torch.from_numpy(terms.astype(dtype))),
+            upload(torch.from_numpy(run_of_frame.astype(dtype))),
             upload(staging.dmpls) if has_dmpls else None,
-            classes,
+            [skinner.classes[i] for i in sorted(moving)],
         ),
         non_blocking=True,
     )

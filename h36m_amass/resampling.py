@@ -101,8 +101,13 @@ def outputs_within(num_read: int, num_frames: int, source_rate: Fraction, target
 
 def needed_frames(resampling: Resampling) -> Int[np.ndarray, "needed"]:
     """The source frames that `resampling` touches, ascending, each once."""
-    needed: np.ndarray = np.union1d(resampling.frame, resampling.frame[resampling.weight > 0] + 1)
-    return needed
+    if len(resampling) == 0:
+        return resampling.frame
+    first = int(resampling.frame[0])
+    needed = np.zeros(int(resampling.frame[-1]) - first + 2, dtype=bool)
+    needed[resampling.frame - first] = True
+    needed[resampling.frame[resampling.weight > 0] - first + 1] = True
+    return np.flatnonzero(needed) + first
 
 
 def interpolate(

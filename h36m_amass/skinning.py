@@ -80,6 +80,10 @@ class BoneClass:
     ----------
     bones
         Rows of the rotations.
+    columns
+        Columns in ``poses`` of these bones, three a bone.
+    span
+        The same columns, as a slice where they are consecutive.
     rows
         Rows of the pairs' vectors, three a pair.
     correctives
@@ -89,6 +93,8 @@ class BoneClass:
     """
 
     bones: Int[np.ndarray, "bones"]
+    columns: Int[np.ndarray, "3*bones"]
+    span: slice | Int[np.ndarray, "3*bones"]
     rows: Int[np.ndarray, "rows"]
     correctives: Float[np.ndarray, "rows 9*bones"]
     blocks: tuple[DenseBlock, ...]
@@ -136,6 +142,8 @@ class Skinner:
         self.rotated = self._rotated_bones(parts)
         self.classes = tuple(self._bone_class(parts, i) for i in range(len(parts.classes)))
         self.num_shape_rows = 3 * (pairs + bones)
+        pose_columns = (3 * self.rotated[:, None] + np.arange(3)).reshape(-1)
+        self._pose_columns = torch.as_tensor(pose_columns, dtype=torch.int64).to(self.device)
         sums = np.zeros((folded.num_joints, pairs + bones))
         sums[folded.pair_joint[self._pair_order], np.arange(pairs)] = 1.0
         sums[folded.pair_joint, pairs + folded.pair_bone] += folded.pair_weight
@@ -145,6 +153,7 @@ class Skinner:
         self._dmpl_terms = self._upload(self._shape[:, 1 + folded.num_betas :])
 
         size = batch_size
+        self._rotvecs = self._empty(len(self.rotated), 3, size)
         self._scratch = self._empty(6, len(self.rotated), size)
         self._rot = self._empty(len(self.rotated), 9, size)
         self._terms = self._empty(self.num_shape_rows, size)
@@ -159,29 +168,34 @@ class Skinner:
 
     def shape_terms(
         self,
-        betas: Float[np.ndarray, "betas"],
-        still: Sequence[tuple[BoneClass, Float[np.ndarray, "bones 3"]]] = (),
-    ) -> Float[np.ndarray, "shape_rows"]:
-        """Everything about a run of frames that does not change within it, float64.
+        betas: Float[np.ndarray, "runs betas"],
+        first_poses: Float[np.ndarray, "runs 3*body_bones"],
+        still: Sequence[BoneClass] = (),
+    ) -> Float[np.ndarray, "shape_rows runs"]:
+        """Everything about runs of frames that does not change within them, float64.
 
         Parameters
         ----------
         betas
-            Shape coefficients, as many as the folded model has.
+            Shape coefficients of each run, as many as the folded model has.
+        first_poses
+            Rotation vectors of the first frame of each run, in radians.
         still
-            Classes whose bones do not move in this run, each with its bones' rotation vectors in radians.
+            Classes whose bones do not move in any run.
         """
-        terms: np.ndarray = self._shape[:, 0] + self._shape[:, 1 : 1 + self.folded.num_betas] @ betas
-        for bone_class, rotvecs in still:
-            rotations = torch.from_numpy(np.ascontiguousarray(rotvecs, dtype=np.float64))[:, :, None]
-            out = torch.empty(len(rotvecs), 9, 1, dtype=torch.float64)
-            rotation_minus_identity(rotations, out, torch.empty(6, len(rotvecs), 1, dtype=torch.float64))
-            terms[bone_class.rows] += bone_class.correctives @ out.numpy().reshape(-1)
+        terms: np.ndarray = self._shape[:, :1] + self._shape[:, 1 : 1 + self.folded.num_betas] @ betas.T
+        for bone_class in still:
+            rotvecs = first_poses[:, bone_class.columns].T.reshape(len(bone_class.bones), 3, -1)
+            rotations = np.empty((len(rotvecs), 9, rotvecs.shape[2]))
+            scratch = torch.empty(6, len(rotvecs), rotvecs.shape[2], dtype=torch.float64)
+            contiguous = np.ascontiguousarray(rotvecs, dtype=np.float64)
+            rotation_minus_identity(torch.from_numpy(contiguous), torch.from_numpy(rotations), scratch)
+            terms[bone_class.rows] += bone_class.correctives @ rotations.reshape(9 * len(rotvecs), -1)
         return terms
 
     def skin(
         self,
-        rotvecs: Float[Tensor, "rotated 3 frames"],
+        poses: Float[Tensor, "3*body_bones frames"],
         shape_terms: Float[Tensor, "shape_rows runs"],
         run_of_frame: Float[Tensor, "runs frames"],
         dmpls: Float[Tensor, "dmpls frames"] | None,
@@ -191,8 +205,8 @@ class Skinner:
 
         Parameters
         ----------
-        rotvecs
-            Rotation vectors of `rotated`, in radians. Bones outside the kinematic chain whose class is not
+        poses
+            Rotation vectors of all bones, in radians. Bones outside the kinematic chain whose class is not
             in `moving` are not looked at.
         shape_terms
             A column a run of frames, from `shape_terms`.
@@ -206,9 +220,10 @@ class Skinner:
         chain = len(self.folded.bones)
         for start, stop in runs(np.unique([*range(chain), *(bone for c in moving for bone in c.bones)])):
             bones = (start, stop - start)
-            rotation_minus_identity(
-                rotvecs.narrow(0, *bones), self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones)
-            )
+            rotvecs = self._rotvecs.narrow(0, *bones)
+            columns = self._pose_columns.narrow(0, 3 * start, 3 * (stop - start))
+            torch.index_select(poses, 0, columns, out=rotvecs.view(-1, self.batch_size))
+            rotation_minus_identity(rotvecs, self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones))
         torch.mm(shape_terms, run_of_frame, out=self._terms)
         if dmpls is not None and len(dmpls):
             self._terms.addmm_(self._dmpl_terms, dmpls)
@@ -300,7 +315,10 @@ class Skinner:
                 extents = (3 * row, 3 * (end_row - row)), (bone, end_bone - bone)
                 blocks.append(DenseBlock(*extents, self._upload(block)))
         rows_of_class = (3 * reached[:, None] + np.arange(3)).reshape(-1)
-        return BoneClass(bones, rows_of_class, correctives, tuple(blocks))
+        pose_columns = (3 * self.rotated[bones][:, None] + np.arange(3)).reshape(-1)
+        spans = runs(np.sort(pose_columns))
+        span = slice(*spans[0]) if len(spans) == 1 else pose_columns
+        return BoneClass(bones, pose_columns, span, rows_of_class, correctives, tuple(blocks))
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype).to(self.device)

@@ -46,6 +46,7 @@ class StoreWriter:
             shuffle=compression != "none",
         )
         self._written = 0
+        self._subjects: dict[str, h5py.Group] = {}
 
     def append(self, positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
         """Write the next frames."""
@@ -97,8 +98,17 @@ class StoreWriter:
         # The high-level call would stamp the time of creation on every view, and no two builds would be alike.
         properties.set_obj_track_times(False)
         properties.set_virtual(view_space, b".", b"positions_3d", rows)
-        group = self._file.require_group(f"sequences/{record.key}")
-        dtype = h5py.h5t.py_create(self._positions.dtype)
-        view = h5py.Dataset(h5py.h5d.create(group.id, b"positions_3d", dtype, view_space, dcpl=properties))
-        view.attrs["frame_rate"] = record.frame_rate
-        view.attrs["gender"] = record.gender
+        parent = f"sequences/{record.dataset}/{record.subject}"
+        if parent not in self._subjects:
+            self._subjects[parent] = self._file.require_group(parent)
+        group = h5py.h5g.create(self._subjects[parent].id, record.sequence.encode())
+        view = h5py.h5d.create(group, b"positions_3d", self._positions.id.get_type(), view_space, dcpl=properties)
+        _write_attribute(view, b"frame_rate", np.array(record.frame_rate))
+        _write_attribute(view, b"gender", np.array(record.gender, dtype=h5py.string_dtype()))
+
+
+def _write_attribute(dataset: h5py.h5d.DatasetID, name: bytes, value: np.ndarray) -> None:
+    """A scalar: h5py's high-level way takes several times as long, for each of thousands of sequences."""
+    dtype = h5py.h5t.py_create(value.dtype, logical=True)
+    attribute = h5py.h5a.create(dataset, name, dtype, h5py.h5s.create(h5py.h5s.SCALAR))
+    attribute.write(value)

@@ -238,10 +238,10 @@ def test_fingers_are_a_class_that_reaches_few_pairs(
 def skin_once(folded: folding.FoldedRegressor, device: str) -> torch.Tensor:
     """One whole pass through the engine, with every class moving."""
     skinner = Skinner(folded, 8, device)
-    size, terms = 8, skinner.shape_terms(np.zeros(folded.num_betas))
+    size, terms = 8, skinner.shape_terms(np.zeros((1, folded.num_betas)), np.zeros((1, 156)))
     return skinner.skin(
-        torch.zeros(len(skinner.rotated), 3, size, device=device),
-        torch.as_tensor(terms[:, None], dtype=torch.float32).to(device),
+        torch.zeros(156, size, device=device),
+        torch.as_tensor(terms, dtype=torch.float32).to(device),
         torch.ones(1, size, device=device),
         torch.zeros(folded.num_dmpls, size, device=device),
         skinner.classes,
@@ -264,9 +264,9 @@ def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
         skinner = Skinner(folded, 8, "cuda:0")
         skinner._sums = skinner._sums.cpu()
         terms = torch.zeros(skinner.num_shape_rows, 1, device="cuda:0")
-        rotvecs = torch.zeros(len(skinner.rotated), 3, 8, device="cuda:0")
+        poses = torch.zeros(156, 8, device="cuda:0")
         with pytest.raises(RuntimeError, match="cpu"):
-            skinner.skin(rotvecs, terms, torch.ones(1, 8, device="cuda:0"), None, skinner.classes)
+            skinner.skin(poses, terms, torch.ones(1, 8, device="cuda:0"), None, skinner.classes)
 
 
 @pytest.mark.gpu
