@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,12 +19,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import h36m_amass
 from h36m_amass import amass, body_model, builder, conversion, planning, regressor, synthetic
 from h36m_amass.builder import BuildError, build
 from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
+from h36m_amass.skinning import Skinner
 from h36m_amass.store import Sequence, Store
 
 
@@ -129,6 +133,7 @@ def test_reading_in_short_runs_changes_nothing(
     build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, batch_size=16)
     (sequence,) = Store(tmp_path / "s.h5").sequences
     assert error(sequence, recording, support_dir) < 2e-6
+    assert zlib.crc32(sequence.positions_3d[:].tobytes()) == sequence.record.checksum
 
 
 @pytest.mark.parametrize("batch_size", [1, 100, 10000])
@@ -151,6 +156,11 @@ def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(
     with ThreadPoolExecutor(4) as executor:
         build(amass_dir, own, support_dir=support_dir, executor=executor)
     assert one.read_bytes() == two.read_bytes() == own.read_bytes()
+    whole = Store(built)
+    for sequence in Store(one).sequences:
+        # Every sequence has its own frames, wherever its unit came in the plan.
+        assert zlib.crc32(sequence.positions_3d[:].tobytes()) == sequence.record.checksum
+        np.testing.assert_allclose(sequence.positions_3d[:], whole[sequence.key].positions_3d[:], atol=1e-6)
     monkeypatch.undo()
     again = tmp_path / "again.h5"
     build(amass_dir, again, support_dir=support_dir)
@@ -421,7 +431,8 @@ def start_build(tmp_path: Path, support_dir: Path) -> subprocess.Popen[bytes]:
         first.with_name(f"{number}.npz").hardlink_to(first)
     command = [sys.executable, "-c", "from h36m_amass.cli import app; app()", "build", str(tmp_path / "amass")]
     command += [str(tmp_path / "s.h5"), "--support-dir", str(support_dir), "--workers", "2"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    with (tmp_path / "amass" / "errors.txt").open("wb") as errors:
+        return subprocess.Popen(command, stderr=errors, start_new_session=True)
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
@@ -431,8 +442,15 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     return [pid for pid, group in pairs if group == process.pid and pid != process.pid]
 
 
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing of it running, whatever the test found."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
-@pytest.mark.parametrize("delay", [0.1, 0.6, 2.0])
+@pytest.mark.parametrize("delay", [0.3, 0.8, 2.0])
 def test_an_interrupt_ends_a_build_with_workers_and_leaves_nothing(
     support_dir: Path, tmp_path: Path, delay: float
 ) -> None:
@@ -443,13 +461,11 @@ def test_an_interrupt_ends_a_build_with_workers_and_leaves_nothing(
             time.sleep(0.02)
         time.sleep(delay)  # while the workers start, and when they work
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 130
-        assert b"Traceback" not in errors
+        assert process.wait(timeout=30) == 130
+        assert b"Traceback" not in (tmp_path / "amass" / "errors.txt").read_bytes()
         assert [path.name for path in tmp_path.iterdir()] == ["amass"]
     finally:
-        process.kill()
-        process.communicate()
+        end_group(process)
 
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
@@ -460,7 +476,50 @@ def test_workers_do_not_outlive_a_killed_build(support_dir: Path, tmp_path: Path
         time.sleep(0.02)
     time.sleep(3.0)
     process.kill()
-    process.communicate()
-    while workers_of(process) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert workers_of(process) == []
+    process.wait()
+    try:
+        while workers_of(process) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert workers_of(process) == []
+    finally:
+        end_group(process)
+
+
+@pytest.mark.parametrize("marked", ["regressor", "recording", "smplh", "dmpls", "nothing"])
+def test_one_thing_made_up_marks_the_store(support_dir: Path, tmp_path: Path, marked: str) -> None:
+    recording = one_recording(tmp_path / "amass", **({} if marked == "recording" else {"synthetic": None}))
+    support = tmp_path / "support"
+    for kind in ("smplh", "dmpls"):
+        source = support_dir / "body_models" / kind / "male" / "model.npz"
+        target = support / "body_models" / kind / "male" / "model.npz"
+        target.parent.mkdir(parents=True)
+        if kind == marked:
+            target.symlink_to(source)
+            continue
+        with np.load(source) as npz:
+            np.savez(target, **{name: npz[name] for name in npz.files if name != "synthetic"})
+    rows = np.load(support_dir / "J_regressor_h36m.npy")
+    if marked == "regressor":
+        shutil.copy(support_dir / "J_regressor_h36m.npy", support)
+    else:
+        np.save(support / "J_regressor_h36m.npy", rows)
+    assert recording.exists()
+    report = build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support)
+    assert report.synthetic == Store(tmp_path / "s.h5").header.synthetic == (marked != "nothing")
+
+
+def test_units_run_on_one_thread_in_full_precision(
+    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, str, str]] = []
+    skin = Skinner.skin
+
+    def recording_skin(self: Skinner, *args: Any) -> torch.Tensor:
+        products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+        seen.append((torch.get_num_threads(), *(product.fp32_precision for product in products)))
+        return skin(self, *args)
+
+    one_recording(tmp_path / "amass")
+    monkeypatch.setattr(Skinner, "skin", recording_skin)
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    assert set(seen) == {(1, "ieee", "ieee")}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from h36m_amass import amass, body_model, folding, regressor, skinning, synthetic
+from h36m_amass import amass, body_model, folding, regressor, skeleton, skinning, synthetic
 from h36m_amass.packing import PoseBlock, pose_joints, relative_joints, reproducible
 from h36m_amass.reference import mesh_joints
 from h36m_amass.skinning import Skinner, rotation_minus_identity
@@ -87,6 +87,9 @@ def test_blocks_may_be_cut_anywhere_and_mixed_with_others(case: Case, cuts: list
     given_back = list(relative_joints(skinner, enumerate(blocks)))
     assert [(i, len(block)) for i, block in enumerate(blocks)] == [(i, len(joints)) for i, joints in given_back]
     ((_, whole),) = relative_joints(skinner, [(None, PoseBlock(case.betas, case.poses, case.dmpls))])
+    for number in range(1, len(blocks), 2):
+        ((_, alone),) = relative_joints(skinner, [(None, blocks[number])])
+        np.testing.assert_allclose(given_back[number][1], alone, atol=1e-11 * max(1.0, np.abs(alone).max()))
     ours = np.concatenate([joints for _, joints in given_back[::2]])
     np.testing.assert_allclose(ours, whole, atol=1e-11 * max(1.0, np.abs(whole).max()))
 
@@ -130,23 +133,54 @@ def test_a_folded_regressor_survives_being_written(tmp_path_factory: pytest.Temp
         np.testing.assert_array_equal(getattr(again, name), getattr(folded, name))
 
 
-def test_a_mesh_without_any_weight_leaves_only_the_translation() -> None:
+def tiny_body(weights: np.ndarray) -> body_model.BodyModel:
     rng = np.random.default_rng(0)
-    body = body_model.BodyModel(
+    return body_model.BodyModel(
         v_template=rng.normal(size=(4, 3)),
         shapedirs=rng.normal(size=(4, 3, 2)),
         dmpldirs=np.zeros((4, 3, 0)),
         posedirs=rng.normal(size=(4, 3, 18)),
-        weights=np.zeros((4, 3)),
+        weights=weights,
         J_regressor=rng.normal(size=(3, 4)),
         parents=np.array([-1, 0, 1]),
         sha256="",
         synthetic=True,
     )
-    joints = regressor.JointRegressor(scipy.sparse.csr_array([[1.0, 1.0, 0, 0]]), None, "", True)  # type: ignore[arg-type]
-    trans = rng.normal(size=(5, 3))
-    ours = pose_joints(folding.fold(body, joints), np.zeros(2), rng.normal(size=(5, 9)), trans)
-    np.testing.assert_allclose(ours[:, 0], 2 * trans, rtol=1e-6)
+
+
+def tiny_case(weights: np.ndarray, row: list[float], frames: int = 5) -> Case:
+    rng = np.random.default_rng(1)
+    joints = regressor.JointRegressor(scipy.sparse.csr_array([row]), skeleton.custom(("x",)), "", True)
+    poses = rng.normal(size=(frames, 9))
+    return Case(tiny_body(weights), joints, np.ones(2), poses, rng.normal(size=(frames, 3)), None)
+
+
+def test_a_pair_whose_weights_cancel_is_kept() -> None:
+    # c_kj is zero and A_kj is not: two vertices of one bone, one taken from the other.
+    case = tiny_case(np.eye(4, 3)[[1, 1, 2, 2]], [1.0, -1.0, 0.0, 0.0])
+    assert folding.fold(case.body, case.regressor).num_pairs == 1
+    np.testing.assert_allclose(engine_float64(case), mesh(case), atol=1e-12)
+    assert np.abs(mesh(case)).max() > 0.1
+
+
+def test_bones_that_come_back_to_where_they_began_have_moved() -> None:
+    case = tiny_case(np.eye(4, 3)[[0, 1, 2, 2]], [0.3, 0.3, 0.2, 0.2])
+    case.poses[-1] = case.poses[0]
+    np.testing.assert_allclose(engine_float64(case), mesh(case), atol=1e-12)
+
+
+def test_translation_is_added_in_float64_and_rounded_once() -> None:
+    rng = np.random.default_rng(2)
+    relative, trans = rng.normal(size=(50, 4, 3)).astype(np.float32), 1000 * rng.normal(size=(50, 3))
+    row_sums = rng.normal(size=4)
+    exact = relative.astype(np.float64) + row_sums[:, None] * trans[:, None]
+    np.testing.assert_array_equal(skinning.add_translation(relative, trans, row_sums), exact.astype(np.float32))
+
+
+def test_a_mesh_without_any_weight_leaves_only_the_translation() -> None:
+    case = tiny_case(np.zeros((4, 3)), [1.0, 1.0, 0.0, 0.0])
+    ours = pose_joints(folding.fold(case.body, case.regressor), case.betas, case.poses, case.trans)
+    np.testing.assert_allclose(ours[:, 0], 2 * case.trans, rtol=1e-6)
 
 
 @given(st.lists(st.floats(-8, 8), min_size=3, max_size=3), st.sampled_from([1.0, 1e-4, 1e-9, 1e-200]))

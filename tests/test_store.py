@@ -158,6 +158,14 @@ def test_a_store_can_be_pickled_and_closed(path: Path) -> None:
     np.testing.assert_array_equal(store["A/1/y"].positions_3d[5:9], before)
 
 
+def test_another_process_opens_the_file_anew(path: Path) -> None:
+    store = Store(path)
+    before = store["A/1/y"].positions_3d[5:9]
+    opened, store._process = store._file, -1  # what a fork leaves behind
+    np.testing.assert_array_equal(store["A/1/y"].positions_3d[5:9], before)
+    assert store._file is not opened
+
+
 def test_a_store_that_cannot_be_read_is_refused_by_name(path: Path, tmp_path: Path) -> None:
     cases = {}
     (tmp_path / "text.h5").write_text("no HDF5")
