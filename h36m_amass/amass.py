@@ -14,10 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Float64
 
 from h36m_amass.body_model import GENDERS
-from h36m_amass.npz import NpzError, NpzReader
+from h36m_amass.npz import Layout, NpzError, NpzReader
 from h36m_amass.resampling import FrameRateError, exact_rate
 
 POSE_COLUMNS = 156
@@ -86,6 +86,8 @@ class Header:
         Whether the file has soft-tissue coefficients.
     synthetic
         True if the file says that it was made up (see `h36m_amass.synthetic`).
+    layout
+        Where the frames lie in the file.
     """
 
     num_frames: int
@@ -94,15 +96,19 @@ class Header:
     betas: Float[np.ndarray, "betas"]
     has_dmpls: bool
     synthetic: bool
+    layout: Layout
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Consecutive frames of a recording: rotation vectors (radians), root translation (metres), soft tissue."""
+    """Consecutive frames of a recording: rotation vectors (radians), root translation (metres), soft tissue.
 
-    poses: Float[np.ndarray, "frames 156"]
-    trans: Float[np.ndarray, "frames 3"]
-    dmpls: Float[np.ndarray, "frames dmpls"] | None
+    Only the translation is in double precision: far from the origin float32 is too coarse.
+    """
+
+    poses: Float32[np.ndarray, "frames 156"]
+    trans: Float64[np.ndarray, "frames 3"]
+    dmpls: Float32[np.ndarray, "frames dmpls"] | None
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -149,7 +155,7 @@ def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
     )
 
 
-def read_header(path: Path, use_dmpls: bool = True) -> Header:
+def read_header(path: Path | str, use_dmpls: bool = True) -> Header:
     """Read and validate everything of a recording but its frames.
 
     Parameters
@@ -163,7 +169,6 @@ def read_header(path: Path, use_dmpls: bool = True) -> Header:
         The file is damaged, incomplete, or not an SMPL+H recording. The message does not name the file: it is
         the reason in a list of files.
     """
-    path = Path(path)
     try:
         with NpzReader(path) as npz:
             return _header(npz, use_dmpls)
@@ -171,7 +176,7 @@ def read_header(path: Path, use_dmpls: bool = True) -> Header:
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
 
-def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
+def read_frames(path: Path | str, header: Header, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
     """Read a recording's frames in runs of at most `num_frames` new ones.
 
     Each run but the first begins with the last frame of the one before, because an output frame may lie between.
@@ -189,9 +194,8 @@ def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> 
         The file is damaged or holds values that are no numbers below `MAX_VALUE`, where float32 could overflow and
         spoil other sequences of the batch. Frames that came before have been given out.
     """
-    path = Path(path)
     try:
-        with NpzReader(path) as npz, ExitStack() as stack:
+        with NpzReader(path, layout=header.layout) as npz, ExitStack() as stack:
             if _check_frames(npz, header.has_dmpls) != header.num_frames:
                 raise AmassError("has changed since the build began; build again")
             names = ["poses", "trans"] + (["dmpls"] if header.has_dmpls and num_dmpls > 0 else [])
@@ -200,13 +204,9 @@ def read_frames(path: Path, header: Header, num_frames: int, num_dmpls: int) -> 
             start = 0
             for arrays in zip(*readers, strict=True):
                 arrays = (*arrays[:2], *(soft_tissue[:, :num_dmpls] for soft_tissue in arrays[2:]))
-                for name, values in zip(names, arrays, strict=True):
-                    # Comparisons with NaN are false, so that this refuses it too.
-                    if not (float(values.max()) <= MAX_VALUE and float(values.min()) >= -MAX_VALUE):
-                        frame = start + int(np.argmin((np.abs(values.astype(float)) <= MAX_VALUE).all(axis=1)))
-                        raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
-                yield Frames(arrays[0], arrays[1], arrays[2] if len(arrays) == 3 else None)
-                start += len(arrays[0]) - 1
+                poses, trans, *dmpls = (_checked(*named, start) for named in zip(names, arrays, strict=True))
+                yield Frames(poses, trans, dmpls[0] if dmpls else None)
+                start += len(poses) - 1
     except NpzError as error:
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
@@ -271,7 +271,8 @@ class _Finder:
         return kind is None
 
     def _relative(self, path: str) -> str:
-        return Path(path).relative_to(self.amass_dir).as_posix()
+        # pathlib's way takes as long as reading a header, for each of thousands of files.
+        return path.removeprefix(str(self.amass_dir)).lstrip(os.sep).replace(os.sep, "/")
 
 
 def _kind_of_other(name: str) -> str | None:
@@ -327,13 +328,17 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
     except FrameRateError as error:
         raise AmassError(f"{rate_keys[0]} is {rate.reshape(-1)[0]}, not a positive number of hertz") from error
     gender = _gender(npz.read("gender"))
-    return Header(num_frames, frame_rate, gender, betas, has_dmpls, "synthetic" in npz)
+    layout = npz.layout(_frame_arrays(has_dmpls))
+    return Header(num_frames, frame_rate, gender, betas, has_dmpls, "synthetic" in npz, layout)
+
+
+def _frame_arrays(has_dmpls: bool) -> tuple[str, ...]:
+    return ("poses", "trans", "dmpls") if has_dmpls else ("poses", "trans")
 
 
 def _check_frames(npz: NpzReader, has_dmpls: bool) -> int:
     """Number of frames, once poses, trans and dmpls agree about it."""
-    names = ("poses", "trans", "dmpls") if has_dmpls else ("poses", "trans")
-    headers = {name: npz.header(name) for name in names}
+    headers = {name: npz.header(name) for name in _frame_arrays(has_dmpls)}
     for name, header in headers.items():
         if header.dtype.kind not in "fiu" or len(header.shape) != 2:
             raise AmassError(f"{name} are {header.dtype} of shape {header.shape}, not rows of numbers")
@@ -355,6 +360,17 @@ def _check_frames(npz: NpzReader, has_dmpls: bool) -> int:
     if frames["poses"] == 0:
         raise AmassError("has no frames")
     return frames["poses"]
+
+
+def _checked(name: str, values: np.ndarray, first_frame: int) -> Float[np.ndarray, "frames columns"]:
+    """Values in the precision of `Frames`, once it is sure that they can be computed with."""
+    with np.errstate(over="ignore"):  # what does not fit is refused in a moment
+        values = values.astype(np.float64 if name == "trans" else np.float32, copy=False)
+    # Comparisons with NaN are false, so that this refuses it too.
+    if not (float(values.max()) <= MAX_VALUE and float(values.min()) >= -MAX_VALUE):
+        frame = first_frame + int(np.argmin((np.abs(values) <= MAX_VALUE).all(axis=1)))
+        raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
+    return values
 
 
 def _gender(array: np.ndarray) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -91,6 +93,9 @@ class _Segment:
         return add_translation(joints, trans, row_sums)
 
 
+_Segments = Generator[tuple[_Segment, PoseBlock], None, None]
+
+
 def convert_unit(workshop: Workshop, unit: Unit) -> int:
     """Convert `unit` into its part, and return its number.
 
@@ -121,11 +126,13 @@ def _write_part(workshop: Workshop, unit: Unit) -> None:
                 # A write for every short sequence would take longer than computing it.
                 in_memory = rows[-1] <= MAX_ROWS_IN_MEMORY
                 positions = np.zeros(shape, "<f4") if in_memory else part.create_dataset("positions_3d", shape, "<f4")
-            for segment, relative in relative_joints(skinner, _segments(workshop, skinner.folded, work, reasons)):
-                joints = segment.finish(relative, skinner.folded.row_sums)
-                positions[segment.row : segment.row + len(joints)] = joints
-                name = segment.planned.file.path
-                checksums[name] = zlib.crc32(np.ascontiguousarray(joints, "<f4").data, checksums.get(name, 0))
+            segments = _segments(workshop, skinner.folded, work, reasons)
+            with closing(_read_ahead(segments, workshop.batch_size)) as read_ahead:
+                for segment, relative in relative_joints(skinner, read_ahead):
+                    joints = segment.finish(relative, skinner.folded.row_sums)
+                    positions[segment.row : segment.row + len(joints)] = joints
+                    name = segment.planned.file.path
+                    checksums[name] = zlib.crc32(np.ascontiguousarray(joints, "<f4").data, checksums.get(name, 0))
         if isinstance(positions, np.ndarray):
             part.create_dataset("positions_3d", data=positions)
         entries = [
@@ -158,9 +165,28 @@ def part_positions(path: Path) -> Iterator[Float32[np.ndarray, "frames joints 3"
                 yield part["positions_3d"][first : min(first + READ_FRAMES, stop)]
 
 
+def _read_ahead(segments: _Segments, num_frames: int) -> _Segments:
+    """The same segments, of which a thread reads the next `num_frames` while these are worked on."""
+
+    def read_some() -> list[tuple[_Segment, PoseBlock]]:
+        some, missing = [], num_frames
+        for segment, block in segments:
+            some.append((segment, block))
+            missing -= len(block)
+            if missing <= 0:
+                break
+        return some
+
+    with closing(segments), ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read_some)
+        while some := coming.result():
+            coming = reader.submit(read_some)
+            yield from some
+
+
 def _segments(
     workshop: Workshop, folded: FoldedRegressor, work: list[tuple[PlannedSequence, int]], reasons: dict[str, str]
-) -> Iterator[tuple[_Segment, PoseBlock]]:
+) -> _Segments:
     """Segments of sequences of one gender; a damaged one ends where the damage is, with its reason in `reasons`."""
     for planned, row in work:
         try:
@@ -169,9 +195,7 @@ def _segments(
             reasons[planned.file.path] = str(error)
 
 
-def _sequence_segments(
-    workshop: Workshop, folded: FoldedRegressor, planned: PlannedSequence, row: int
-) -> Iterator[tuple[_Segment, PoseBlock]]:
+def _sequence_segments(workshop: Workshop, folded: FoldedRegressor, planned: PlannedSequence, row: int) -> _Segments:
     """Cut a recording into runs of source frames, each with the outputs that become possible with it."""
     header = planned.header
     rates = header.frame_rate, planned.frame_rate

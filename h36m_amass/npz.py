@@ -12,13 +12,14 @@ from __future__ import annotations
 import ast
 import io
 import math
+import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -34,6 +35,8 @@ MAX_DEFLATION = 1032
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED, _UTF8 = 1, 0x800
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_BUFFER = 512
+"""Bytes: headers come at one go, and values past the buffer."""
 
 
 class NpzError(ValueError):
@@ -81,6 +84,36 @@ def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, byte
         return _as_array(payload[: header.num_bytes], header), payload[header.num_bytes :]
 
 
+@dataclass(frozen=True)
+class ArrayPlace:
+    """Where the values of an uncompressed array lie in its file.
+
+    Attributes
+    ----------
+    member
+        Name in the archive.
+    start
+        Their first byte.
+    crc_before, crc
+        CRC of the member up to the values, and as it must be behind them.
+    """
+
+    member: str
+    header: ArrayHeader
+    start: int
+    crc_before: int
+    crc: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Places of arrays in a file of this size and modification time (nanoseconds)."""
+
+    size: int
+    modified: int
+    places: Mapping[str, ArrayPlace]
+
+
 class NpzReader:
     """Random access to the members of an ``.npz`` file; a context manager.
 
@@ -90,27 +123,32 @@ class NpzReader:
         The file.
     content
         Its content, if that is in memory already.
+    layout
+        From an earlier reader of the file, which spares looking through the archive again. It is not used if the
+        file has changed.
 
     Raises
     ------
     NpzError
-        On opening, if the file is missing or not a zip archive; on reading, if a member is damaged or holds
-        Python objects (a pickle).
+        If the file is missing or not a zip archive, or if a member that is read is damaged or holds Python objects
+        (a pickle).
     """
 
-    def __init__(self, path: Path, content: bytes | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, content: bytes | None = None, layout: Layout | None = None) -> None:
+        self.path = path
+        self._places: dict[str, ArrayPlace] = {}
         with _explained(self.path):
-            self._file = self.path.open("rb", buffering=0) if content is None else io.BytesIO(content)
+            # Path.open would first take the path apart.
+            self._file = open(path, "rb", _BUFFER) if content is None else io.BytesIO(content)  # noqa: PTH123, SIM115
             try:
-                self._zip = zipfile.ZipFile(self._file)
-                self._size = self._file.seek(0, io.SEEK_END)
+                self._size, self._modified = _size_and_time(self._file)
+                if layout is not None and (layout.size, layout.modified) == (self._size, self._modified):
+                    self._places.update(layout.places)
+                else:
+                    _ = self._archive
             except BaseException:
                 self._file.close()
                 raise
-        self._members = {
-            info.filename.removesuffix(".npy"): info for info in self._zip.infolist() if info.filename.endswith(".npy")
-        }
 
     def __enter__(self) -> NpzReader:
         return self
@@ -118,7 +156,6 @@ class NpzReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._zip.close()
         self._file.close()
 
     def __contains__(self, name: str) -> bool:
@@ -128,25 +165,36 @@ class NpzReader:
         """Names of the arrays, without the ``.npy`` that they carry inside the archive."""
         return tuple(self._members)
 
+    def layout(self, names: Iterable[str]) -> Layout:
+        """Where those of the arrays `names` lie that are not compressed."""
+        places = {}
+        with _explained(self.path):
+            for name in names:
+                if name in self._places or self._is_stored(self._member(name)):
+                    places[name] = self._place(name)
+        return Layout(self._size, self._modified, places)
+
     def header(self, name: str) -> ArrayHeader:
         """Shape and type of the array `name`."""
+        if name in self._places:
+            return self._places[name].header
         with self._open(name) as (_, header):
             return header
 
     def read(self, name: str) -> np.ndarray:
         """The array `name`, whole."""
-        with self._open(name) as (file, header):
-            return _read_array(file, header)
+        with self._open(name) as (values, header):
+            return _read_array(values, header)
 
     def rows(self, name: str, num_rows: int, overlap: int = 0) -> Generator[np.ndarray, None, None]:
         """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
         An array in Fortran order has no contiguous rows: it is read whole, and cut.
         """
-        with self._open(name) as (file, header):
+        with self._open(name) as (values, header):
             length = header.shape[0]
             if header.fortran_order and len(header.shape) > 1:
-                array = _read_array(file, header)
+                array = _read_array(values, header)
                 for start in range(0, length, num_rows):
                     yield array[max(0, start - overlap) : start + num_rows]
                 return
@@ -156,75 +204,102 @@ class NpzReader:
                 stop = min(start + num_rows, length)
                 before, run = run, np.empty((kept + stop - start, *header.shape[1:]), header.dtype)
                 run[:kept] = before[len(before) - kept :]
-                _read_into(file, run[kept:])
+                _read_into(values, run[kept:])
                 if stop == length:
-                    _check_end(file)
+                    _check_end(values)
                 yield run
 
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self._file)
+
+    @cached_property
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        infos = self._archive.infolist()
+        return {info.filename.removesuffix(".npy"): info for info in infos if info.filename.endswith(".npy")}
+
     @contextmanager
-    def _open(self, name: str) -> Iterator[tuple[IO[bytes] | _StoredMember, ArrayHeader]]:
+    def _open(self, name: str) -> Iterator[tuple[IO[bytes] | _StoredValues, ArrayHeader]]:
+        with _explained(self.path):
+            if name in self._places or self._is_stored(self._member(name)):
+                place = self._place(name)
+                yield _StoredValues(self._file, place), place.header
+                return
+            info = self._member(name)
+            with self._archive.open(info) as file:
+                header = _read_header(file, f"{self.path}: '{name}'")
+                self._check_size(name, header, info.file_size - file.tell())
+                yield file, header
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
         if name not in self._members:
             raise NpzError(f"{self.path}: has no array '{name}'")
-        info = self._members[name]
+        return self._members[name]
+
+    def _is_stored(self, info: zipfile.ZipInfo) -> bool:
+        """Whether a member is not compressed, once it is clear that it can be read at all."""
         if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+            name = info.filename.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' is compressed in a way that npz files are not; save it again")
         stored = info.compress_type == zipfile.ZIP_STORED
         if info.file_size > self._size * (1 if stored else MAX_DEFLATION):
+            name = info.filename.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' claims more than the file can hold; copy or download it again")
-        with _explained(self.path), _StoredMember(self._file, info) if stored else self._zip.open(info) as file:
-            header = _read_header(file, f"{self.path}: '{name}'")
-            if header.num_bytes != info.file_size - file.tell():
-                raise NpzError(
-                    f"{self.path}: '{name}' claims {header.num_bytes} bytes and holds "
-                    f"{info.file_size - file.tell()}; copy or download the file again"
-                )
-            yield file, header
+        return stored
+
+    def _place(self, name: str) -> ArrayPlace:
+        """Find the values of an uncompressed array."""
+        if name in self._places:
+            return self._places[name]
+        info = self._members[name]
+        self._file.seek(info.header_offset)
+        local = self._file.read(_LOCAL_HEADER.size)
+        if len(local) != _LOCAL_HEADER.size or local[:4] != b"PK\3\4":
+            raise zipfile.BadZipFile("a member is not where the archive says")
+        name_length, extra_length = _LOCAL_HEADER.unpack(local)[-2:]
+        if self._file.read(name_length) != info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437"):
+            raise zipfile.BadZipFile("a member's name is not what the archive says")
+        begin = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        self._file.seek(begin)
+        header = _read_header(self._file, f"{self.path}: '{name}'")
+        start = self._file.tell()
+        self._check_size(name, header, info.file_size - (start - begin))
+        self._file.seek(begin)
+        crc_before = crc32(self._file.read(start - begin))
+        self._places[name] = ArrayPlace(info.filename, header, start, crc_before, info.CRC)
+        return self._places[name]
+
+    def _check_size(self, name: str, header: ArrayHeader, held: int) -> None:
+        if header.num_bytes != held:
+            claim = f"claims {header.num_bytes} bytes and holds {held}"
+            raise NpzError(f"{self.path}: '{name}' {claim}; copy or download the file again")
 
 
-class _StoredMember:
-    """A member that is not compressed, read straight into where it is wanted; its CRC is compared at the end.
+class _StoredValues:
+    """Values that are not compressed, read straight into where they are wanted; the CRC is compared at the end.
 
     zipfile's own reader copies twice, and zlib's CRC is ten times as slow as ISA-L's: together they took longer
     than computing the joints.
     """
 
-    def __init__(self, file: IO[bytes] | io.RawIOBase, info: zipfile.ZipInfo) -> None:
-        self._file, self._info = file, info
-        file.seek(info.header_offset)
-        local = file.read(_LOCAL_HEADER.size) or b""
-        if len(local) != _LOCAL_HEADER.size or local[:4] != b"PK\3\4":
-            raise zipfile.BadZipFile("a member is not where the archive says")
-        name_length, extra_length = _LOCAL_HEADER.unpack(local)[-2:]
-        if file.read(name_length) != info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437"):
-            raise zipfile.BadZipFile("a member's name is not what the archive says")
-        self._start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        self._position = self._crc = 0
-
-    def __enter__(self) -> _StoredMember:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close: the file is the reader's."""
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int) -> bytes:
-        buffer = bytearray(size)
-        return bytes(buffer[: self.readinto(memoryview(buffer))])
+    def __init__(self, file: IO[bytes], place: ArrayPlace) -> None:
+        self._file, self._place = file, place
+        self._position, self._crc = 0, place.crc_before
 
     def readinto(self, target: memoryview) -> int:
-        target = target[: self._info.file_size - self._position]
-        self._file.seek(self._start + self._position)
-        count: int = self._file.readinto(target) or 0  # type: ignore[union-attr]  # IO does not say so
+        """Fill `target` as far as there are values; an empty one asks whether this is the end."""
+        num_bytes = self._place.header.num_bytes
+        target = target[: num_bytes - self._position]
+        self._file.seek(self._place.start + self._position)
+        count: int = self._file.readinto(target)  # type: ignore[attr-defined]  # every binary file has it
         self._crc = crc32(target[:count], self._crc)
         self._position += count
-        if self._position == self._info.file_size and self._crc != self._info.CRC:
-            raise zipfile.BadZipFile(f"the CRC of {self._info.filename!r} does not fit")
+        if self._position == num_bytes and self._crc != self._place.crc:
+            raise zipfile.BadZipFile(f"the CRC of {self._place.member!r} does not fit")
         return count
 
 
-def _read_header(file: IO[bytes] | _StoredMember, what: str) -> ArrayHeader:
+def _read_header(file: IO[bytes], what: str) -> ArrayHeader:
     try:
         magic = _read_exactly(file, 8)
         if magic[:6] != b"\x93NUMPY":
@@ -259,7 +334,7 @@ def _parse_header(text: bytes) -> tuple[Any, bool, np.dtype[np.generic]]:
     return header["shape"], bool(header["fortran_order"]), np.lib.format.descr_to_dtype(header["descr"])
 
 
-def _read_array(file: IO[bytes] | _StoredMember, header: ArrayHeader) -> np.ndarray:
+def _read_array(file: IO[bytes] | _StoredValues, header: ArrayHeader) -> np.ndarray:
     flat = np.empty(math.prod(header.shape), header.dtype)
     _read_into(file, flat)
     _check_end(file)
@@ -271,14 +346,14 @@ def _as_array(payload: bytes, header: ArrayHeader) -> np.ndarray:
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
 
-def _read_exactly(file: IO[bytes] | _StoredMember, num_bytes: int) -> bytes:
+def _read_exactly(file: IO[bytes], num_bytes: int) -> bytes:
     payload = file.read(num_bytes)
     if len(payload) != num_bytes:
         raise EOFError("the data end too early")
     return payload
 
 
-def _read_into(file: IO[bytes] | _StoredMember, array: np.ndarray) -> None:
+def _read_into(file: IO[bytes] | _StoredValues, array: np.ndarray) -> None:
     """Fill `array`, whose rows are contiguous."""
     target = array.reshape(-1).view(np.uint8).data
     while len(target):
@@ -288,14 +363,22 @@ def _read_into(file: IO[bytes] | _StoredMember, array: np.ndarray) -> None:
         target = target[count:]
 
 
-def _check_end(file: IO[bytes] | _StoredMember) -> None:
-    """Read past the end, which makes zipfile compare the member's CRC."""
-    if file.read(1):
+def _check_end(file: IO[bytes] | _StoredValues) -> None:
+    """Read past the end, which makes zipfile, too, compare the member's CRC."""
+    if file.readinto(memoryview(bytearray(1))):  # type: ignore[union-attr]  # see above
         raise EOFError("data follow the array")
 
 
+def _size_and_time(file: IO[bytes]) -> tuple[int, int]:
+    """Bytes of a file, and when it was last changed, in nanoseconds; 0 for one in memory."""
+    if isinstance(file, io.BytesIO):
+        return file.getbuffer().nbytes, 0
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path | str) -> Iterator[None]:
     """Turn what zipfile, zlib and the file system raise about `path` into one clear line."""
     try:
         yield

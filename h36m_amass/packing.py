@@ -59,15 +59,13 @@ class _Staging:
     """Host memory of one batch in flight: page-locked where the device is not the CPU, so that copies run aside."""
 
     poses: Float[Tensor, "3*bones frames"]
-    dmpls: Float[Tensor, "dmpls frames"]
     joints: Float[Tensor, "frames joints 3"]
 
     @staticmethod
     def allocate(skinner: Skinner) -> _Staging:
-        pinned = skinner.device.type != "cpu"
         size, folded = skinner.batch_size, skinner.folded
-        shapes = (3 * folded.num_body_bones, size), (folded.num_dmpls, size), (size, folded.num_joints, 3)
-        return _Staging(*(torch.zeros(shape, dtype=skinner.dtype, pin_memory=pinned) for shape in shapes))
+        shapes = (3 * folded.num_body_bones, size), (size, folded.num_joints, 3)
+        return _Staging(*(_host_zeros(skinner, *shape) for shape in shapes))
 
 
 def relative_joints(
@@ -222,24 +220,24 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.
     moving = frozenset[int]().union(*(piece.moving for piece in pieces))
     still = [c for i, c in enumerate(skinner.classes) if i not in moving]
     has_dmpls = any(piece.block.dmpls is not None for piece in pieces)
-    run_of_frame = np.zeros((len(pieces), skinner.batch_size))
-    dtype = staging.dmpls.numpy().dtype
-    end = 0
-    for run, piece in enumerate(pieces):
-        start, end = end, end + len(piece)
-        poses = piece.block.poses[piece.start : piece.stop].astype(dtype)
-        staging.poses.narrow(1, start, len(piece)).copy_(torch.from_numpy(poses).t())
-        run_of_frame[run, start:end] = 1.0
-        if has_dmpls:
-            dmpls = staging.dmpls.numpy()[:, start:end]
-            dmpls[:] = 0.0 if piece.block.dmpls is None else piece.block.dmpls[piece.start : piece.stop].T
-    staging.poses.narrow(1, end, skinner.batch_size - end).zero_()
-    staging.dmpls.narrow(1, end, skinner.batch_size - end).zero_()
-    terms = skinner.shape_terms(
+    slow_terms = skinner.slow_terms(
         np.stack([piece.block.betas for piece in pieces]),
         np.stack([piece.block.poses[piece.start] for piece in pieces]),
         still,
+        has_dmpls,
     )
+    terms = _host_zeros(skinner, *slow_terms.shape)
+    terms.numpy()[:] = slow_terms
+    slow_features = _host_zeros(skinner, slow_terms.shape[1], skinner.batch_size)
+    poses, features = staging.poses.numpy(), slow_features.numpy()
+    end = 0
+    for run, piece in enumerate(pieces):
+        start, end = end, end + len(piece)
+        poses[:, start:end] = piece.block.poses[piece.start : piece.stop].T
+        features[run, start:end] = 1.0
+        if piece.block.dmpls is not None:
+            features[len(pieces) :, start:end] = piece.block.dmpls[piece.start : piece.stop].T
+    poses[:, end:] = 0.0
 
     def upload(host: Tensor) -> Tensor:
         return host.to(skinner.device, non_blocking=True)
@@ -247,9 +245,8 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.
     staging.joints.copy_(
         skinner.skin(
             upload(staging.poses),
-            upload(torch.from_numpy(terms.astype(dtype))),
-            upload(torch.from_numpy(run_of_frame.astype(dtype))),
-            upload(staging.dmpls) if has_dmpls else None,
+            upload(terms),
+            upload(slow_features),
             [skinner.classes[i] for i in sorted(moving)],
         ),
         non_blocking=True,
@@ -259,6 +256,11 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch does not type it
     event.record(torch.cuda.current_stream(skinner.device))
     return event
+
+
+def _host_zeros(skinner: Skinner, *shape: int) -> Tensor:
+    """Host memory in the skinner's type, page-locked where its device is not the CPU."""
+    return torch.zeros(shape, dtype=skinner.dtype, pin_memory=skinner.device.type != "cpu")
 
 
 def _collect(staging: _Staging, num_frames: int, event: torch.cuda.Event | None) -> np.ndarray:

@@ -106,7 +106,7 @@ def make_plan(
         if progress is not None:
             progress("plan", done, len(listing.sequences))
         try:
-            header = amass.read_header(amass_dir / file.path, use_dmpls)
+            header = amass.read_header(f"{amass_dir}/{file.path}", use_dmpls)
             planned.append(_planned(file, header, frame_rate, upsample))
         except amass.AmassError as error:
             left_out.append(LeftOut(file.dataset, file.path, str(error)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -34,6 +35,7 @@ class Resampling:
         return len(self.frame)
 
 
+@lru_cache(maxsize=256)
 def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
     """Frame rate in hertz as the decimal that it prints as: 59.94 is 2997/50.
 
@@ -55,7 +57,8 @@ def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
 
 def resampled_length(num_frames: int, source_rate: Fraction, target_rate: Fraction) -> int:
     """``floor(num_frames * target / source)``, exactly."""
-    return math.floor(num_frames * target_rate / source_rate)
+    source, target = source_rate.as_integer_ratio(), target_rate.as_integer_ratio()
+    return num_frames * target[0] * source[1] // (target[1] * source[0])
 
 
 def resample(

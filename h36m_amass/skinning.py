@@ -150,7 +150,6 @@ class Skinner:
         self._sums = self._upload(sums)
         shape = np.concatenate([folded.pair_shape[self._pair_order], folded.rest_offsets])
         self._shape = shape.reshape(self.num_shape_rows, -1)
-        self._dmpl_terms = self._upload(self._shape[:, 1 + folded.num_betas :])
 
         size = batch_size
         self._rotvecs = self._empty(len(self.rotated), 3, size)
@@ -166,13 +165,16 @@ class Skinner:
         self._levels = self._make_levels()
         self._pair_runs = self._make_pair_runs(vectors)
 
-    def shape_terms(
+    def slow_terms(
         self,
         betas: Float[np.ndarray, "runs betas"],
         first_poses: Float[np.ndarray, "runs 3*body_bones"],
         still: Sequence[BoneClass] = (),
-    ) -> Float[np.ndarray, "shape_rows runs"]:
-        """Everything about runs of frames that does not change within them, float64.
+        has_dmpls: bool = False,
+    ) -> Float[np.ndarray, "shape_rows slow"]:
+        """What the slow features of `skin` bring about, float64: a column a run of frames, then one a DMPL.
+
+        Everything about a run that does not change within it goes into its one column.
 
         Parameters
         ----------
@@ -182,23 +184,28 @@ class Skinner:
             Rotation vectors of the first frame of each run, in radians.
         still
             Classes whose bones do not move in any run.
+        has_dmpls
+            Whether there are columns for soft tissue.
         """
-        terms: np.ndarray = self._shape[:, :1] + self._shape[:, 1 : 1 + self.folded.num_betas] @ betas.T
+        num_shape, num_dmpls = 1 + self.folded.num_betas, self.folded.num_dmpls if has_dmpls else 0
+        terms = np.empty((self.num_shape_rows, len(betas) + num_dmpls))
+        terms[:, len(betas) :] = self._shape[:, num_shape : num_shape + num_dmpls]
+        run_terms = terms[:, : len(betas)]
+        run_terms[:] = self._shape[:, :1] + self._shape[:, 1:num_shape] @ betas.T
         for bone_class in still:
             rotvecs = first_poses[:, bone_class.columns].T.reshape(len(bone_class.bones), 3, -1)
             rotations = np.empty((len(rotvecs), 9, rotvecs.shape[2]))
             scratch = torch.empty(6, len(rotvecs), rotvecs.shape[2], dtype=torch.float64)
             contiguous = np.ascontiguousarray(rotvecs, dtype=np.float64)
             rotation_minus_identity(torch.from_numpy(contiguous), torch.from_numpy(rotations), scratch)
-            terms[bone_class.rows] += bone_class.correctives @ rotations.reshape(9 * len(rotvecs), -1)
+            run_terms[bone_class.rows] += bone_class.correctives @ rotations.reshape(9 * len(rotvecs), -1)
         return terms
 
     def skin(
         self,
         poses: Float[Tensor, "3*body_bones frames"],
-        shape_terms: Float[Tensor, "shape_rows runs"],
-        run_of_frame: Float[Tensor, "runs frames"],
-        dmpls: Float[Tensor, "dmpls frames"] | None,
+        slow_terms: Float[Tensor, "shape_rows slow"],
+        slow_features: Float[Tensor, "slow frames"],
         moving: Sequence[BoneClass],
     ) -> Float[Tensor, "frames joints 3"]:
         """Joints of one batch, in metres, without the root translation.
@@ -208,25 +215,21 @@ class Skinner:
         poses
             Rotation vectors of all bones, in radians. Bones outside the kinematic chain whose class is not
             in `moving` are not looked at.
-        shape_terms
-            A column a run of frames, from `shape_terms`.
-        run_of_frame
-            One where a frame belongs to a run, zero elsewhere.
-        dmpls
-            Soft-tissue coefficients, or None where no frame has any.
+        slow_terms
+            From the method of this name.
+        slow_features
+            A row a run of frames, one where a frame belongs to it and zero elsewhere; then a row a DMPL, the
+            soft-tissue coefficients, if `slow_terms` has columns for them.
         moving
             The classes of bones that move in some run of the batch.
         """
-        chain = len(self.folded.bones)
-        for start, stop in runs(np.unique([*range(chain), *(bone for c in moving for bone in c.bones)])):
+        for start, stop in self._rows_to_rotate(moving):
             bones = (start, stop - start)
             rotvecs = self._rotvecs.narrow(0, *bones)
             columns = self._pose_columns.narrow(0, 3 * start, 3 * (stop - start))
             torch.index_select(poses, 0, columns, out=rotvecs.view(-1, self.batch_size))
             rotation_minus_identity(rotvecs, self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones))
-        torch.mm(shape_terms, run_of_frame, out=self._terms)
-        if dmpls is not None and len(dmpls):
-            self._terms.addmm_(self._dmpl_terms, dmpls)
+        torch.mm(slow_terms, slow_features, out=self._terms)
         for bone_class in moving:
             for block in bone_class.blocks:
                 features = self._rot.narrow(0, *block.bones).view(-1, self.batch_size)
@@ -238,6 +241,14 @@ class Skinner:
             run.turned.addcmul_(run.world_columns[2], run.vector_rows[2])
         torch.mm(self._sums, self._summands.view(len(self._summands), -1), out=self._joints)
         return torch.permute_copy(self._joints.view(-1, 3, self.batch_size), (2, 0, 1))
+
+    def _rows_to_rotate(self, moving: Sequence[BoneClass]) -> list[tuple[int, int]]:
+        """Rows of the rotations that a batch needs, as runs: the chain's, and those of moving bones."""
+        needed = np.zeros(len(self.rotated), dtype=bool)
+        needed[: len(self.folded.bones)] = True
+        for bone_class in moving:
+            needed[bone_class.bones] = True
+        return runs(np.flatnonzero(needed))
 
     def _forward_kinematics(self) -> None:
         """World rotations and positions of the chain.

@@ -422,11 +422,11 @@ def test_frames_put_together_are_the_file_for_any_run_length(
     assert len(runs) == len(starts)
     for frames, start in zip(runs, starts, strict=True):
         rows = slice(max(0, start - 1), start + run)
-        np.testing.assert_array_equal(frames.poses, recording_arrays()["poses"][rows])
+        np.testing.assert_array_equal(frames.poses, recording_arrays()["poses"][rows].astype(np.float32))
         np.testing.assert_array_equal(frames.trans, recording_arrays()["trans"][rows])
         if with_dmpls:
             assert frames.dmpls is not None
-            np.testing.assert_array_equal(frames.dmpls, recording_arrays()["dmpls"][rows, :5])
+            np.testing.assert_array_equal(frames.dmpls, recording_arrays()["dmpls"][rows, :5].astype(np.float32))
         else:
             assert frames.dmpls is None
 
@@ -505,7 +505,38 @@ def test_the_real_recording_is_found_and_read(real_amass: Path) -> None:
     with np.load(path) as npz:
         runs = [frames.poses for frames in read_frames(path, header, 100, 8)]
         poses = np.concatenate([runs[0], *(run[1:] for run in runs[1:])])
-        np.testing.assert_array_equal(poses, npz["poses"])
+        np.testing.assert_array_equal(poses, npz["poses"].astype(np.float32))
+
+
+def test_frames_are_read_without_looking_through_the_archive_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_recording(tmp_path)
+    header = read_header(path)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("the archive was opened"))
+    (frames,) = read_frames(path, header, FRAMES, num_dmpls=8)
+    np.testing.assert_array_equal(frames.trans, recording_arrays()["trans"])
+
+
+def test_a_file_that_was_written_anew_is_looked_through_again(tmp_path: Path) -> None:
+    path = write_recording(tmp_path)
+    header = read_header(path)
+    trans = recording_arrays()["trans"] + 1.0
+    write_recording(tmp_path, gender=np.array("a longer word moves all that follows"), trans=trans)
+    (frames,) = read_frames(path, header, FRAMES, num_dmpls=8)
+    np.testing.assert_array_equal(frames.trans, trans)
+
+
+def test_a_file_whose_dmpls_alone_are_compressed_reads_like_any_other(tmp_path: Path) -> None:
+    path = write_recording(tmp_path)
+    mixed = tmp_path / "mixed.npz"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(mixed, "w") as target:
+        for info in source.infolist():
+            deflated = info.filename == "dmpls.npy"
+            method = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
+            target.writestr(info.filename, source.read(info), method)
+    (frames,) = read_frames(mixed, read_header(mixed), FRAMES, num_dmpls=8)
+    np.testing.assert_array_equal(frames.dmpls, recording_arrays()["dmpls"].astype(np.float32))
 
 
 def test_links_that_lead_nowhere_are_told_of(tmp_path: Path) -> None:
