@@ -43,7 +43,7 @@ def build(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Frames computed at a time.")] = 2048,
     workers: Annotated[
-        int | None, typer.Option(help="Processes. Default: one a core, or a single one on CUDA.")
+        int | None, typer.Option(help="Processes. Default: one a core, fewer for little data, one on CUDA.")
     ] = None,
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", help="Convert this dataset only; repeat for more.")
@@ -61,7 +61,6 @@ def build(
 ) -> None:
     """Convert AMASS recordings into one HDF5 store of 3D joints."""
     from h36m_amass.builder import build as run
-    from h36m_amass.builder import default_workers
 
     from .console import print_report, progress_bar
 
@@ -78,7 +77,7 @@ def build(
                 frame_rate=None if native_rate else 50.0 if frame_rate is None else frame_rate,
                 device=device,
                 batch_size=batch_size,
-                workers=default_workers(device) if workers is None else workers,
+                workers=workers,
                 datasets=dataset or (),
                 use_dmpls=not no_dmpls,
                 upsample=upsample,

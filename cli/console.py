@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from h36m_amass.report import BuildReport
 
 SECONDS_BETWEEN_LINES = 10.0
-_WORDS = {"plan": "reading headers", "convert": "converting", "assemble": "assembling", "export": "exporting"}
+_WORDS = {
+    "plan": "reading headers",
+    "convert": "converting",
+    "assemble": "finishing the store of",
+    "export": "exporting",
+}
 _UNITS = {"plan": "recordings"}
 
 

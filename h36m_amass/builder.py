@@ -13,34 +13,29 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from pathlib import Path
 
 from h36m_amass import body_model, folding, interrupts, regressor
-from h36m_amass.conversion import (
-    PartEntry,
-    Workshop,
-    convert_unit,
-    forget_skinners,
-    part_entries,
-    part_positions,
-    start_worker,
-)
+from h36m_amass.amass import Listing, find_sequences
+from h36m_amass.assembly import Assembly, sync
+from h36m_amass.conversion import PartEntry, Workshop, convert_unit, forget_skinners, start_worker
 from h36m_amass.planning import Plan, Progress, Unit, make_plan
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
 from h36m_amass.skinning import resolve_device
 from h36m_amass.store_format import COMPRESSIONS, SequenceRecord, StoreHeader
-from h36m_amass.store_writer import StoreWriter
 from h36m_amass.version import __version__
 
 NUM_BETAS = 16
 NUM_DMPLS = 8
 MAX_BATCH_SIZE = 65536
 MAX_UNITS_AHEAD = 64
+BYTES_WORTH_A_WORKER = 2**26
+"""A process takes about as long to start as to convert these."""
 
 
 class BuildError(ValueError):
@@ -57,7 +52,7 @@ def build(
     frame_rate: float | Fraction | None = 50.0,
     device: str = "auto",
     batch_size: int = 2048,
-    workers: int = 1,
+    workers: int | None = 1,
     executor: Executor | None = None,
     datasets: Sequence[str] = (),
     use_dmpls: bool = True,
@@ -89,7 +84,8 @@ def build(
     batch_size
         Frames that are computed at a time.
     workers
-        Processes. More than one needs the usual ``if __name__ == "__main__":`` in a script.
+        Processes; None for one a core, or fewer where the recordings are small enough to be done before more have
+        started. More than one needs the usual ``if __name__ == "__main__":`` in a script.
     executor
         Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
         of one process take turns.
@@ -128,20 +124,22 @@ def build(
     regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
     joints = regressor.load(regressor_path, None if joint_names is None else Path(joint_names))
 
-    plan = make_plan(amass_dir, tuple(datasets), rate, use_dmpls, upsample, report_progress)
-    if not plan.sequences:
-        raise BuildError(f"{amass_dir}: no sequence can be converted; {_first_reason(plan.left_out)}")
-    _check_strict(strict, plan.left_out)
-
+    listing = find_sequences(amass_dir, tuple(datasets))
     parts_dir, temporary = Path(f"{store}.parts").absolute(), Path(f"{store}.tmp")
     own_executor: Executor | None = None
+    units_ahead = MAX_UNITS_AHEAD
     try:
+        if executor is None:  # before the plan, so that the workers import torch meanwhile
+            executor = own_executor = _local_executor(processes := _useful_workers(workers, listing, device))
+            # One process does one thing at a time: its threads would only fight for the interpreter.
+            units_ahead = 1 if processes == 1 else MAX_UNITS_AHEAD
+        plan = make_plan(amass_dir, listing, rate, use_dmpls, upsample, report_progress)
+        if not plan.sequences:
+            raise BuildError(f"{amass_dir}: no sequence can be converted; {_first_reason(plan.left_out)}")
+        _check_strict(strict, plan.left_out)
         parts_dir.mkdir(exist_ok=True)
-        if executor is None:  # before the folding, so that the workers import torch meanwhile
-            executor = own_executor = _local_executor(min(workers, len(plan.units)))
         folded, body_sha256, synthetic = _fold_body_models(parts_dir, plan, support_dir, joints, regressor_path)
         workshop = Workshop(amass_dir.absolute(), parts_dir, folded, device, batch_size)
-        _convert_units(workshop, plan, executor, report_progress)
         header = StoreHeader(
             software_version=__version__,
             frame_rate=float("nan") if rate is None else float(rate),
@@ -160,22 +158,29 @@ def build(
             synthetic=synthetic,
             skeleton=joints.skeleton,
         )
-        entries = [e for unit in plan.units for e in part_entries(workshop.part_path(unit.number))]
-        left_out = _all_left_out(plan, entries)
-        if not any(map(_converted, entries)):
-            raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
-        _check_strict(strict, left_out)
-        _assemble(workshop, plan, temporary, header, entries, compression, report_progress)
+        units_done = _convert_units(workshop, plan, executor, units_ahead, report_progress)
+        with Assembly(workshop, temporary, header, compression) as assembly, contextlib.closing(units_done):
+            for number in units_done:
+                assembly.add(number)
+            if own_executor is not None:
+                own_executor.shutdown(wait=False)  # processes take a while to end
+            left_out = _all_left_out(plan, assembly.entries)
+            if not any(map(_converted, assembly.entries)):
+                raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
+            _check_strict(strict, left_out)
+            report_progress("assemble", 0, assembly.num_frames)
+            assembly.finish()
+            report_progress("assemble", assembly.num_frames, assembly.num_frames)
         temporary.replace(store)
         with contextlib.suppress(OSError):  # some file systems cannot sync a folder; the store is in place all the same
-            _sync(store.absolute().parent)
+            sync(store.absolute().parent)
     finally:
         if own_executor is not None:
             own_executor.shutdown(cancel_futures=True)
         temporary.unlink(missing_ok=True)
         _remove_parts(parts_dir)
         forget_skinners()
-    converted = [entry.record for entry in entries if _converted(entry)]
+    converted = [entry.record for entry in assembly.entries if _converted(entry)]
     report = BuildReport(
         store=str(store),
         datasets=_dataset_rows(converted, left_out),
@@ -192,19 +197,12 @@ def build(
     return report
 
 
-def default_workers(device: str) -> int:
-    """As many processes as there are cores to use, each with one torch thread; one on CUDA."""
-    if resolve_device(device) != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _check_options(
-    store: Path, batch_size: int, workers: int, compression: str, overwrite: bool, report_file: Path | str | None
+    store: Path, batch_size: int, workers: int | None, compression: str, overwrite: bool, report_file: Path | str | None
 ) -> None:
     if not 1 <= batch_size <= MAX_BATCH_SIZE:
         raise BuildError(f"batch size {batch_size} is not from 1 to {MAX_BATCH_SIZE}; 2048 is a good one")
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise BuildError(f"{workers} workers cannot work; give at least one")
     if compression not in COMPRESSIONS:
         raise BuildError(f"compression {compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
@@ -255,26 +253,39 @@ def _fold_body_models(
     return names, digests, synthetic
 
 
-def _convert_units(workshop: Workshop, plan: Plan, executor: Executor, progress: Progress) -> None:
+def _convert_units(
+    workshop: Workshop, plan: Plan, executor: Executor, units_ahead: int, progress: Progress
+) -> Generator[int, None, None]:
+    """Convert all units, and give the number of each that is done, in whatever order they are."""
     total, done = sum(unit.source_frames for unit in plan.units), 0
     progress("convert", done, total)
     waiting = iter(plan.units)
     running: dict[Future[int], Unit] = {}
     try:
         while True:
-            while len(running) < MAX_UNITS_AHEAD and (unit := next(waiting, None)) is not None:
+            while len(running) < units_ahead and (unit := next(waiting, None)) is not None:
                 with interrupts.held():
                     running[executor.submit(convert_unit, workshop, unit)] = unit
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                future.result()
+                yield future.result()
                 done += running.pop(future).source_frames
                 progress("convert", done, total)
     except BrokenProcessPool as error:
         raise BuildError("a worker process died, perhaps for want of memory; use fewer --workers") from error
     finally:
         wait([future for future in running if not future.cancel()])
+
+
+def _useful_workers(workers: int | None, listing: Listing, device: str) -> int:
+    """How many processes to start; each computes on one thread, so that they do not exceed the cores."""
+    if workers is not None:
+        return min(workers, len(listing.sequences))
+    if device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, sum(file.size for file in listing.sequences) // BYTES_WORTH_A_WORKER))
 
 
 def _local_executor(workers: int) -> Executor:
@@ -287,31 +298,6 @@ def _local_executor(workers: int) -> Executor:
         for _ in range(workers):  # each submission starts a process, until all are there
             processes.submit(os.getpid)
     return processes
-
-
-def _assemble(
-    workshop: Workshop,
-    plan: Plan,
-    temporary: Path,
-    header: StoreHeader,
-    entries: list[PartEntry],
-    compression: str,
-    progress: Progress,
-) -> None:
-    """Copy the parts in plan order into `temporary`, whole and on the disk when this returns."""
-    records = [entry.record for entry in entries if _converted(entry)]
-    total, done = sum(record.length for record in records), 0
-    writer = StoreWriter(temporary, header, total, compression)
-    try:
-        for unit in plan.units:
-            for positions in part_positions(workshop.part_path(unit.number)):
-                writer.append(positions)
-                done += len(positions)
-                progress("assemble", done, total)
-        writer.finish(records)
-    finally:
-        writer.close()
-    _sync(temporary)
 
 
 def _all_left_out(plan: Plan, entries: list[PartEntry]) -> tuple[LeftOut, ...]:
@@ -352,12 +338,3 @@ def _remove_parts(parts_dir: Path) -> None:
             path.unlink()
     with contextlib.suppress(OSError):
         parts_dir.rmdir()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

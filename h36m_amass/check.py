@@ -77,7 +77,7 @@ def _check_recordings(amass_dir: Path | None, use_dmpls: bool) -> tuple[list[Fin
     if amass_dir is None:
         return [], everything
     try:
-        plan = make_plan(Path(amass_dir), frame_rate=None, use_dmpls=use_dmpls)
+        plan = make_plan(Path(amass_dir), amass.find_sequences(Path(amass_dir)), frame_rate=None, use_dmpls=use_dmpls)
     except amass.AmassError as error:
         return [Finding(False, str(error))], everything
     sequences = plan.sequences

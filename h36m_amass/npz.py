@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -306,32 +306,32 @@ def _read_header(file: IO[bytes], what: str) -> ArrayHeader:
             raise ValueError("it does not begin like one")
         version = (magic[6], magic[7])
         if version not in _HEADER_LENGTHS:
-            raise NpzError(f"{what}: is in npy format {version[0]}.{version[1]}; save it with numpy.save")
+            raise NpzError(f"is in npy format {version[0]}.{version[1]}; save it with numpy.save")
         (length,) = struct.unpack(_HEADER_LENGTHS[version], _read_exactly(file, 2 * version[0]))
         if length > MAX_HEADER:
             raise ValueError(f"a header of {length} bytes")
-        shape, fortran_order, dtype = _parse_header(_read_exactly(file, length))
-    except NpzError:
-        raise
+        return _parse_header(_read_exactly(file, length))
+    except NpzError as error:
+        raise NpzError(f"{what}: {error}") from error
     # Whatever a parser of hostile text can raise; numpy's own one tries Python 2 syntax, and raises more.
     except (ValueError, SyntaxError, TypeError, LookupError, EOFError, MemoryError, RecursionError) as error:
         raise NpzError(f"{what}: is not a NumPy array ({error}); copy or download the file again") from error
+
+
+@lru_cache(maxsize=4096)
+def _parse_header(text: bytes) -> ArrayHeader:
+    """Shape, order and type out of a header's Python literal; the same few come again and again."""
+    literal = ast.literal_eval(text.decode("latin1"))
+    shape, dtype = literal["shape"], np.lib.format.descr_to_dtype(literal["descr"])
     if dtype.hasobject:
         raise NpzError(
-            f"{what}: holds Python objects, which only pickle can read, and a pickle can run any code; "
+            "holds Python objects, which only pickle can read, and a pickle can run any code; "
             "save it again as a plain numeric array"
         )
     plain = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
     if not plain or math.prod(max(n, 1) for n in shape) >= 2**48 or dtype.itemsize == 0 or dtype.subdtype is not None:
-        raise NpzError(f"{what}: has the impossible shape {shape} of {dtype}; copy or download the file again")
-    return ArrayHeader(shape, dtype, fortran_order)
-
-
-@lru_cache(maxsize=4096)
-def _parse_header(text: bytes) -> tuple[Any, bool, np.dtype[np.generic]]:
-    """Shape, order and type out of a header's Python literal; the same few come again and again."""
-    header = ast.literal_eval(text.decode("latin1"))
-    return header["shape"], bool(header["fortran_order"]), np.lib.format.descr_to_dtype(header["descr"])
+        raise NpzError(f"has the impossible shape {shape} of {dtype}; copy or download the file again")
+    return ArrayHeader(shape, dtype, bool(literal["fortran_order"]))
 
 
 def _read_array(file: IO[bytes] | _StoredValues, header: ArrayHeader) -> np.ndarray:

@@ -84,22 +84,16 @@ class Plan:
 
 def make_plan(
     amass_dir: Path,
-    datasets: tuple[str, ...] = (),
+    listing: amass.Listing,
     frame_rate: Fraction | None = Fraction(50),
     use_dmpls: bool = True,
     upsample: bool = False,
     progress: Progress | None = None,
 ) -> Plan:
-    """List the recordings, read their headers, and cut them into work units.
+    """Read the headers of the recordings in `listing`, and cut them into work units.
 
     A unit is a run of sequences of about `UNIT_SOURCE_FRAMES` source frames.
-
-    Raises
-    ------
-    h36m_amass.amass.AmassError
-        There is no recording at all.
     """
-    listing = amass.find_sequences(amass_dir, datasets)
     left_out = [LeftOut(path.split("/")[0], path, reason) for path, reason in listing.misplaced]
     planned: list[PlannedSequence] = []
     for done, file in enumerate(listing.sequences):

@@ -20,7 +20,7 @@ from h36m_amass.store_format import (
 
 
 class StoreWriter:
-    """Writes a store front to back: the positions of each sequence in index order, then `finish`.
+    """Writes a store front to back: frames with `append`, the sequences that they make up with `add`, then `finish`.
 
     Parameters
     ----------
@@ -32,42 +32,50 @@ class StoreWriter:
         ``"none"``, ``"lzf"`` or ``"gzip"``.
     """
 
-    def __init__(self, path: Path, header: StoreHeader, num_frames: int, compression: str = "none") -> None:
+    def __init__(self, path: Path, header: StoreHeader, compression: str = "none") -> None:
         self._file = h5py.File(path, "w")
         self._write_header(header)
         num_joints = len(header.skeleton)
         self._positions = self._file.create_dataset(
             "positions_3d",
-            shape=(num_frames, num_joints, 3),
+            shape=(0, num_joints, 3),
             maxshape=(None, num_joints, 3),
             chunks=(CHUNK_FRAMES, num_joints, 3),
             dtype="<f4",
             compression=None if compression == "none" else compression,
             shuffle=compression != "none",
         )
-        self._written = 0
+        self._records: list[SequenceRecord] = []
+        self._starts: list[int] = []
+        self._num_entered = 0
         self._subjects: dict[str, h5py.Group] = {}
+        self._scalar = h5py.h5s.create(h5py.h5s.SCALAR)
+        self._string_type = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
 
     def append(self, positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
         """Write the next frames."""
-        self._positions[self._written : self._written + len(positions_3d)] = positions_3d
-        self._written += len(positions_3d)
+        written = len(self._positions)
+        self._positions.resize(written + len(positions_3d), axis=0)
+        self._positions[written:] = positions_3d
 
-    def finish(self, records: list[SequenceRecord]) -> None:
-        """Write the index of the sequences that were appended, and flush everything to the disk."""
-        starts = np.cumsum([0, *(record.length for record in records)])[:-1]
+    def add(self, record: SequenceRecord) -> None:
+        """Enter the next sequence, whose frames have been appended."""
+        self._write_view(record, self._num_entered)
+        self._records.append(record)
+        self._starts.append(self._num_entered)
+        self._num_entered += record.length
+
+    def finish(self) -> None:
+        """Write the index, and close the file."""
         index = self._file.create_group("index")
         for column, kind in INDEX_COLUMNS.items():
-            values = starts if column == "start" else [getattr(record, column) for record in records]
+            values = self._starts if column == "start" else [getattr(record, column) for record in self._records]
             if kind is str:
                 encoded = np.array([str(value).encode("utf-8") for value in values])
                 dtype = h5py.string_dtype("utf-8", length=max(1, encoded.dtype.itemsize))
                 index.create_dataset(column, data=encoded.astype(dtype), dtype=dtype)
             else:
                 index.create_dataset(column, data=np.asarray(values, dtype=kind))
-        for record, start in zip(records, starts.tolist(), strict=True):
-            self._write_view(record, start)
-        self._file.flush()
         self._file.close()
 
     def close(self) -> None:
@@ -103,12 +111,8 @@ class StoreWriter:
             self._subjects[parent] = self._file.require_group(parent)
         group = h5py.h5g.create(self._subjects[parent].id, record.sequence.encode())
         view = h5py.h5d.create(group, b"positions_3d", self._positions.id.get_type(), view_space, dcpl=properties)
-        _write_attribute(view, b"frame_rate", np.array(record.frame_rate))
-        _write_attribute(view, b"gender", np.array(record.gender, dtype=h5py.string_dtype()))
-
-
-def _write_attribute(dataset: h5py.h5d.DatasetID, name: bytes, value: np.ndarray) -> None:
-    """A scalar: h5py's high-level way takes several times as long, for each of thousands of sequences."""
-    dtype = h5py.h5t.py_create(value.dtype, logical=True)
-    attribute = h5py.h5a.create(dataset, name, dtype, h5py.h5s.create(h5py.h5s.SCALAR))
-    attribute.write(value)
+        # h5py's high-level way of writing an attribute takes several times as long, for each of thousands of sequences.
+        frame_rate = h5py.h5a.create(view, b"frame_rate", h5py.h5t.IEEE_F64LE, self._scalar)
+        frame_rate.write(np.array(record.frame_rate))
+        gender = h5py.h5a.create(view, b"gender", self._string_type, self._scalar)
+        gender.write(np.array(record.gender, dtype=h5py.string_dtype()))

@@ -22,7 +22,7 @@ import pytest
 import torch
 
 import h36m_amass
-from h36m_amass import amass, body_model, builder, conversion, planning, regressor, synthetic
+from h36m_amass import amass, assembly, body_model, builder, conversion, planning, regressor, synthetic
 from h36m_amass.builder import BuildError, build
 from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
@@ -184,7 +184,7 @@ def test_units_that_finish_in_any_order_give_the_same_bytes(
 
     held: list[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = []
     monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 400)
-    plan = planning.make_plan(amass_dir)
+    plan = planning.make_plan(amass_dir, amass.find_sequences(amass_dir))
     assert len(plan.units) % 4 == 0
     build(amass_dir, tmp_path / "straight.h5", support_dir=support_dir)
     build(amass_dir, tmp_path / "backwards.h5", support_dir=support_dir, executor=Backwards(1))
@@ -274,7 +274,7 @@ def test_a_failed_build_leaves_the_old_store_as_it_was(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device", str(store))
 
-    for target, name in ((builder, "convert_unit"), (builder.StoreWriter, "append"), (builder.StoreWriter, "finish")):
+    for target, name in ((builder, "convert_unit"), (assembly.StoreWriter, "append"), (assembly.StoreWriter, "finish")):
         with monkeypatch.context() as patch:
             patch.setattr(target, name, fail)
             with pytest.raises(OSError, match="No space"):
@@ -352,7 +352,7 @@ def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Pa
 
 
 def test_the_plan_does_not_depend_on_how_it_is_carried_out(amass_dir: Path) -> None:
-    plan = planning.make_plan(amass_dir)
+    plan = planning.make_plan(amass_dir, amass.find_sequences(amass_dir))
     keys = [(p.file.dataset, p.file.subject, p.file.sequence) for p in plan.sequences]
     assert keys == sorted(keys)
     assert [unit.number for unit in plan.units] == list(range(len(plan.units)))

@@ -31,10 +31,12 @@ def record(key: str, length: int) -> SequenceRecord:
 def write(path: Path, lengths: dict[str, int], header: StoreHeader = HEADER, compression: str = "none") -> np.ndarray:
     positions = np.random.default_rng(0).normal(size=(sum(lengths.values()), len(header.skeleton), 3))
     positions = positions.astype(np.float32)
-    writer = StoreWriter(path, header, len(positions), compression)
+    writer = StoreWriter(path, header, compression)
     writer.append(positions[:5])
     writer.append(positions[5:])
-    writer.finish([record(key, length) for key, length in lengths.items()])
+    for key, length in lengths.items():
+        writer.add(record(key, length))
+    writer.finish()
     return positions
 
 
