@@ -219,7 +219,7 @@ def _dmpldirs(
 def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
     if array.dtype.kind not in "fiu":
         raise BodyModelError(f"{path}: {name} holds {array.dtype}, not numbers; download the model again")
-    floats: np.ndarray = np.array(array, dtype=np.float64, order="C")
+    floats: np.ndarray = np.ascontiguousarray(array, dtype=np.float64)
     if not np.isfinite(floats).all():
         raise BodyModelError(f"{path}: {name} holds values that are not finite; download the model again")
     return floats

@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
+from multiprocessing import forkserver
 from pathlib import Path
 
 from h36m_amass import body_model, folding, interrupts, regressor
@@ -36,6 +37,8 @@ MAX_BATCH_SIZE = 65536
 MAX_UNITS_AHEAD = 64
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert these."""
+# Workers are never forks of this process: torch's threads and CUDA do not survive that.
+_START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 class BuildError(ValueError):
@@ -129,10 +132,9 @@ def build(
     own_executor: Executor | None = None
     units_ahead = MAX_UNITS_AHEAD
     try:
-        if executor is None:  # before the plan, so that the workers import torch meanwhile
-            executor = own_executor = _local_executor(processes := _useful_workers(workers, listing, device))
-            # One process does one thing at a time: its threads would only fight for the interpreter.
-            units_ahead = 1 if processes == 1 else MAX_UNITS_AHEAD
+        processes = 0 if executor is not None else _useful_workers(workers, listing, device)
+        if processes > 1:
+            _prepare_processes()  # before the plan, so that torch is imported meanwhile
         plan = make_plan(amass_dir, listing, rate, use_dmpls, upsample, report_progress)
         if not plan.sequences:
             raise BuildError(f"{amass_dir}: no sequence can be converted; {_first_reason(plan.left_out)}")
@@ -158,6 +160,11 @@ def build(
             synthetic=synthetic,
             skeleton=joints.skeleton,
         )
+        if executor is None:
+            processes = min(processes, len(plan.units))
+            executor = own_executor = _local_executor(processes)
+            # One process does one thing at a time: its threads would only fight for the interpreter.
+            units_ahead = 1 if processes == 1 else MAX_UNITS_AHEAD
         units_done = _convert_units(workshop, plan, executor, units_ahead, report_progress)
         with Assembly(workshop, temporary, header, compression) as assembly, contextlib.closing(units_done):
             for number in units_done:
@@ -288,12 +295,19 @@ def _useful_workers(workers: int | None, listing: Listing, device: str) -> int:
     return max(1, min(cores, sum(file.size for file in listing.sequences) // BYTES_WORTH_A_WORKER))
 
 
+def _prepare_processes() -> None:
+    """Start the server process that imports torch once, and whose forks the workers will be, where there is one."""
+    if _START_METHOD == "forkserver":
+        forkserver.set_forkserver_preload([start_worker.__module__])
+        with interrupts.ignored():
+            forkserver.ensure_running()
+
+
 def _local_executor(workers: int) -> Executor:
     if workers == 1:
         return ThreadPoolExecutor(1)
-    # Spawned, not forked: torch's threads and CUDA do not survive a fork.
-    spawn = multiprocessing.get_context("spawn")
-    processes = ProcessPoolExecutor(workers, spawn, initializer=start_worker)
+    context = multiprocessing.get_context(_START_METHOD)
+    processes = ProcessPoolExecutor(workers, context, initializer=start_worker)
     with interrupts.ignored():
         for _ in range(workers):  # each submission starts a process, until all are there
             processes.submit(os.getpid)

@@ -30,7 +30,7 @@ from h36m_amass.skinning import Skinner, add_translation
 from h36m_amass.sparsity import runs
 from h36m_amass.store_format import SequenceRecord
 
-READ_FRAMES = 8192
+READ_FRAMES = 2048
 MAX_ROWS_IN_MEMORY = 131072
 READ_AHEAD_BYTES = 2**20
 """Linux takes longer advice for a request of its own size."""
@@ -223,7 +223,7 @@ def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
 
 def start_worker() -> None:
     """Run first in each worker process; that it is in this module makes the worker import torch at once."""
-    interrupts.die_with_parent()
+    interrupts.leave_to_parent()
 
 
 def forget_skinners() -> None:

@@ -36,8 +36,9 @@ def held() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def die_with_parent() -> None:
-    """Run in a worker process: end it when its parent is gone, however that went."""
+def leave_to_parent() -> None:
+    """Run in a worker process: ignore Ctrl-C, and end when the parent is gone, however that went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()

@@ -141,7 +141,7 @@ class NpzReader:
             # Path.open would first take the path apart.
             self._file = open(path, "rb", _BUFFER) if content is None else io.BytesIO(content)  # noqa: PTH123, SIM115
             try:
-                self._size, self._modified = _size_and_time(self._file)
+                self._size, self._modified = _size_and_time(self._file, content)
                 if layout is not None and (layout.size, layout.modified) == (self._size, self._modified):
                     self._places.update(layout.places)
                 else:
@@ -369,10 +369,10 @@ def _check_end(file: IO[bytes] | _StoredValues) -> None:
         raise EOFError("data follow the array")
 
 
-def _size_and_time(file: IO[bytes]) -> tuple[int, int]:
+def _size_and_time(file: IO[bytes], content: bytes | None) -> tuple[int, int]:
     """Bytes of a file, and when it was last changed, in nanoseconds; 0 for one in memory."""
-    if isinstance(file, io.BytesIO):
-        return file.getbuffer().nbytes, 0
+    if content is not None:
+        return len(content), 0
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
 

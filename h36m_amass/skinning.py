@@ -368,9 +368,8 @@ def rotation_minus_identity(
         torch.mul(component, scale, out=part)
     for first, second, third, minus, plus in ((x, y, z, 1, 3), (z, x, y, 6, 2), (y, z, x, 5, 7)):
         torch.mul(first, second, out=angle)
-        torch.mul(third, w, out=other)
-        torch.sub(angle, other, out=entries[minus])
-        torch.add(angle, other, out=entries[plus])
+        torch.addcmul(angle, third, w, value=-1.0, out=entries[minus])
+        torch.addcmul(angle, third, w, out=entries[plus])
     for square in (x, y, z):
         square.mul_(square)
     for entry, first, second in ((0, y, z), (4, x, z), (8, x, y)):

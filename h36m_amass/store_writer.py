@@ -35,12 +35,12 @@ class StoreWriter:
     def __init__(self, path: Path, header: StoreHeader, compression: str = "none") -> None:
         self._file = h5py.File(path, "w")
         self._write_header(header)
-        num_joints = len(header.skeleton)
+        self._joint_shape = (len(header.skeleton), 3)
         self._positions = self._file.create_dataset(
             "positions_3d",
-            shape=(0, num_joints, 3),
-            maxshape=(None, num_joints, 3),
-            chunks=(CHUNK_FRAMES, num_joints, 3),
+            shape=(0, *self._joint_shape),
+            maxshape=(None, *self._joint_shape),
+            chunks=(CHUNK_FRAMES, *self._joint_shape),
             dtype="<f4",
             compression=None if compression == "none" else compression,
             shuffle=compression != "none",
@@ -99,7 +99,7 @@ class StoreWriter:
 
     def _write_view(self, record: SequenceRecord, start: int) -> None:
         """The sequence by its name, for readers that know HDF5 and not this library."""
-        shape = (record.length, *self._positions.shape[1:])
+        shape = (record.length, *self._joint_shape)
         rows, view_space = self._positions.id.get_space(), h5py.h5s.create_simple(shape)
         rows.select_hyperslab((start, 0, 0), shape)
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
