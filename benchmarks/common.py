@@ -1,4 +1,4 @@
-"""What the benchmarks share: a made-up model, fair timing, and where results go."""
+"""What the benchmarks share: fair timing, targets, tables, and where results go."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+MIB = 2**20
+PACKAGES = ("torch", "numpy", "scipy", "h5py", "smplx", "body-models")
+
+_T = TypeVar("_T")
+_BEGAN = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -29,55 +35,87 @@ class Timing:
         return median(self.seconds)
 
 
-def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, Timing]:
-    """Time `calls` in turn, round after round, after one round that does not count.
+@dataclass(frozen=True)
+class Target:
+    """What a measured value should be: at most `bound`, or at least that."""
+
+    what: str
+    value: float
+    bound: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+def in_turns(calls: Mapping[str, Callable[[], _T]], rounds: int) -> dict[str, list[_T]]:
+    """What `calls` return, each called once a round.
 
     Machines are shared and their speed drifts: what is measured in the same rounds can be compared by ratio.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for counted in range(rounds + 1):
+    results: dict[str, list[_T]] = {name: [] for name in calls}
+    for _ in range(rounds):
         for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            if counted:
-                seconds[name].append(time.perf_counter() - began)
-    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+            results[name].append(call())
+    return results
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, Timing]:
+    """Time `calls` in turns, after one round that does not count."""
+    timed = {name: partial(seconds_of, call) for name, call in calls.items()}
+    in_turns(timed, 1)
+    return {name: Timing(tuple(seconds)) for name, seconds in in_turns(timed, rounds).items()}
 
 
 def machine() -> dict[str, Any]:
-    """The machine, the versions and the commit that results belong to."""
+    """The machine and the versions that results belong to."""
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = names[0] if names else cpu
-    git = ["git", "-C", str(HERE.parent)]
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", "--", "h36m_amass", "cli", "benchmarks/*.py"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     return {
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "h5py", "smplx", "body-models")},
-        "commit": commit + (" with changes" if changed else ""),
+        "versions": {name: version(name) for name in PACKAGES},
     }
 
 
-def write_results(name: str, results: Mapping[str, Any]) -> Path:
-    """Write `results` with the machine they belong to as ``results/NAME.json``."""
+def commit() -> str:
+    """The commit that is checked out, and whether what is measured differs from it."""
+    git = partial(subprocess.run, capture_output=True, text=True, check=False, cwd=HERE.parent)
+    head = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+    changed = git(["git", "status", "--porcelain", "--", "h36m_amass", "cli", "benchmarks/*.py"]).stdout.strip()
+    return head + (" with changes" if changed else "")
+
+
+def write_results(name: str, results: Mapping[str, Any], table: str, targets: Sequence[Target] = ()) -> None:
+    """Print `table`, and write it with all `results` and where they come from as ``results/NAME.json``."""
+    content = {
+        "machine": machine(),
+        "commit": commit(),
+        "seconds": time.monotonic() - _BEGAN,
+        **results,
+        "targets": [{**asdict(target), "met": target.met} for target in targets],
+        "table": table,
+    }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **results}, indent=2) + "\n", encoding="utf-8")
-    return path
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(table)
 
 
-def table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,4 +1,7 @@
-"""The folded engine beside the full mesh and beside body-models: same model, same poses, same process.
+"""The folded engine beside the full mesh and beside body-models: same model, same poses, same cores.
+
+On one core all three run in this process. On more, the others use torch's threads and the engine uses processes, as
+`h36m_amass.build` does.
 
 ``python benchmarks/engine.py`` prints a table and writes ``results/engine.json``.
 """
@@ -7,65 +10,73 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import smplx.lbs
 import torch
 from body_models.smplh.torch import SMPLH
-from common import table, take_turns, write_results
+from common import Target, table, take_turns, write_results
+from flops import PRODUCT_FLOPS, multiply_adds, on_threads, product
+from mesh_script import lbs_tensors
+from processes import Work, pool
 
 from h36m_amass import body_model, folding, regressor, synthetic
-from h36m_amass.packing import PoseBlock, relative_joints, reproducible
-from h36m_amass.skinning import Skinner, add_translation
 
 FRAMES = 16384
-MESH_FRAMES = 1024
+MESH_FRAMES = 512
 MESH_BATCHES = (32, 64, 128, 256, 512)
 POINT_BATCHES = (256, 1024, 4096, 16384)
 BATCHES = (512, 1024, 2048, 4096)
+ROUNDS = 4
+ENGINE, POINTS, MESH = WAYS = ("engine", "forward_points", "full mesh")
+STILL, MOVING, DENSE = "realistic, still fingers", "realistic, moving fingers", "dense"
+LEAST_TIMES = (
+    *((POINTS, STILL, 8), (POINTS, MOVING, 8), (POINTS, DENSE, 2)),
+    *((MESH, STILL, 150), (MESH, MOVING, 150)),
+)
 
 
 class Case:
-    """One body model and one motion, prepared for each of the three ways."""
+    """One body model and one motion, prepared for each of the three ways; a context manager that ends processes."""
 
-    def __init__(self, path: Path, body: body_model.BodyModel, joints: regressor.JointRegressor, fingers: str) -> None:
+    def __init__(
+        self, folder: Path, path: Path, body: body_model.BodyModel, joints: regressor.JointRegressor, fingers: str
+    ) -> None:
         self.body, self.joints = body, joints
         self.motion = synthetic.motion("walk", FRAMES / 120, 120, gender="male", fingers=fingers, dmpls=False)
         self.folded = folding.fold(body, joints)
+        self._work = Work(folder / "folded.npz", folder / "motion.npz", folder / "joints")
+        self._work.folded.write_bytes(folding.to_bytes(self.folded))
+        np.savez(self._work.motion, **{name: self.motion[name] for name in ("betas", "poses", "trans")})
+        self._processes = ExitStack()
         self.points = SMPLH(model_path=path, flat_hand_mean=True)
         dense = torch.as_tensor(joints.matrix.toarray(), dtype=torch.float32)
         self.point_regressor = self.points.prepare_point_regressor(dense)
-        self.lbs = {
-            "v_template": torch.as_tensor(body.v_template, dtype=torch.float32)[None],
-            "shapedirs": torch.as_tensor(body.shapedirs, dtype=torch.float32),
-            "posedirs": torch.as_tensor(body.posedirs.reshape(3 * body.num_vertices, -1).T.copy(), dtype=torch.float32),
-            "J_regressor": torch.as_tensor(body.J_regressor, dtype=torch.float32),
-            "lbs_weights": torch.as_tensor(body.weights, dtype=torch.float32),
-            "parents": torch.as_tensor(body.parents),
-        }
+        self.lbs = lbs_tensors(body)
 
-    def engine(self, batch_size: int, threads: int = 1) -> Callable[[], np.ndarray]:
-        """The engine as `build` runs it, from float64 recordings to joints: one skinner a core."""
-        skinners = [Skinner(self.folded, batch_size) for _ in range(threads)]
-        cuts = np.linspace(0, FRAMES, threads + 1).astype(int)
+    def __enter__(self) -> Case:
+        return self
 
-        def share(number: int) -> np.ndarray:
-            frames = slice(cuts[number], cuts[number + 1])
-            block = PoseBlock(self.motion["betas"], self.motion["poses"][frames], None)
-            with reproducible():
-                ((_, relative),) = relative_joints(skinners[number], [(None, block)])
-            return add_translation(relative, self.motion["trans"][frames], self.folded.row_sums)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._processes.close()
 
-        def run() -> np.ndarray:
-            return np.concatenate(list(pool.map(share, range(threads))))
-
-        pool = ThreadPoolExecutor(threads)
+    def engine(self, batch_size: int, cores: int) -> Callable[[], np.ndarray]:
+        """The engine as `build` runs it, from float64 recordings to joints: a process a core."""
+        if cores == 1:
+            return partial(self._work.engine(batch_size).pose, 0, FRAMES)
+        workers, run = pool(self._work, batch_size, cores)
+        self._processes.enter_context(workers)
         return run
 
-    def forward_points(self, batch_size: int) -> Callable[[], np.ndarray]:
+    def forward_points(self, batch_size: int, cores: int) -> Callable[[], np.ndarray]:
         """body-models' regressed points, without the mesh, with an identity prepared once."""
         poses = torch.as_tensor(self.motion["poses"], dtype=torch.float32).view(-1, 52, 3)
         trans = torch.as_tensor(self.motion["trans"], dtype=torch.float32)
@@ -88,49 +99,32 @@ class Case:
                     )
             return torch.cat(parts).numpy()
 
-        return run
+        return on_threads(cores, run)
 
-    def full_mesh(self, batch_size: int, frames: int = MESH_FRAMES) -> Callable[[], np.ndarray]:
+    def full_mesh(self, batch_size: int, cores: int) -> Callable[[], np.ndarray]:
         """What the known script does: every vertex of every frame, then the regressor."""
-        poses = torch.as_tensor(self.motion["poses"][:frames], dtype=torch.float32)
-        trans = torch.as_tensor(self.motion["trans"][:frames], dtype=torch.float32)
+        poses = torch.as_tensor(self.motion["poses"][:MESH_FRAMES], dtype=torch.float32)
+        trans = torch.as_tensor(self.motion["trans"][:MESH_FRAMES], dtype=torch.float32)
         betas = torch.as_tensor(self.motion["betas"], dtype=torch.float32)[None]
         matrix = torch.as_tensor(self.joints.matrix.toarray(), dtype=torch.float32)
 
         def run() -> np.ndarray:
             parts = []
             with torch.no_grad():
-                for start in range(0, frames, batch_size):
+                for start in range(0, MESH_FRAMES, batch_size):
                     pose = poses[start : start + batch_size]
                     vertices, _ = smplx.lbs.lbs(betas.expand(len(pose), -1), pose, **self.lbs)
                     vertices = vertices + trans[start : start + batch_size, None]
                     parts.append(torch.einsum("bik,ji->bjk", vertices, matrix))
             return torch.cat(parts).numpy()
 
-        return run
+        return on_threads(cores, run)
 
 
-def best(make: Callable[[int], Callable[[], object]], sizes: tuple[int, ...]) -> int:
+def best(make: Callable[[int, int], Callable[[], object]], sizes: tuple[int, ...], cores: int) -> int:
     """The batch size that is fastest, by one timed round after a warm-up."""
-    timings = take_turns({str(size): make(size) for size in sizes}, rounds=1)
+    timings = take_turns({str(size): make(size, cores) for size in sizes}, rounds=1)
     return int(min(timings, key=lambda name: timings[name].median))
-
-
-def multiply_adds(folded: folding.FoldedRegressor, fingers_move: bool) -> int:
-    """Multiplications of the products that every frame needs; elementwise work is not counted."""
-    skinner = Skinner(folded, 1)
-    classes = skinner.classes if fingers_move else skinner.classes[:1]
-    correctives = sum(block.matrix.numel() for c in classes for block in c.blocks)
-    chain = 36 * (len(folded.bones) - 1)
-    return correctives + chain + 9 * folded.num_pairs + 3 * skinner._sums.numel()
-
-
-def sgemm_peak() -> float:
-    """Floating-point operations a second of one thread in a large float32 product."""
-    matrix = torch.randn(2048, 2048)
-    with reproducible():
-        timing = take_turns({"mm": lambda: torch.mm(matrix, matrix)}, rounds=5)["mm"]
-    return 2 * 2048**3 / timing.median
 
 
 def dense(body: body_model.BodyModel) -> body_model.BodyModel:
@@ -151,73 +145,97 @@ def write_model(path: Path, body: body_model.BodyModel, source: Path) -> None:
     np.savez(path, **{**arrays, "weights": body.weights, "posedirs": body.posedirs})
 
 
-def measure(case: Case, fingers: str, rounds: int) -> dict[str, object]:
-    sizes = {
-        "engine": best(case.engine, BATCHES),
-        "forward_points": best(case.forward_points, POINT_BATCHES),
-        "full mesh": best(case.full_mesh, MESH_BATCHES),
-    }
-    cores = torch.get_num_threads()
-    engine, points = case.engine(sizes["engine"], cores), case.forward_points(sizes["forward_points"])
-    mesh = case.full_mesh(sizes["full mesh"])
-    calls = {"engine": engine, "engine, one core": case.engine(sizes["engine"]), "forward_points": points}
-    timings = take_turns({**calls, "full mesh": mesh}, rounds)
-    frames = {**dict.fromkeys(calls, FRAMES), "full mesh": MESH_FRAMES}
+def measure(case: Case, fingers: str, sizes: dict[int, dict[str, int]]) -> dict[str, Any]:
+    """Frames a second of each way on each number of cores, and how far the ways are apart.
+
+    Parameters
+    ----------
+    sizes
+        For each number of cores the batch size of each way.
+    """
+    calls: dict[str, Callable[[], Any]] = {"product": product(1)}
+    frames = {"product": PRODUCT_FLOPS}
+    for cores, size in sizes.items():
+        ways = {ENGINE: case.engine, POINTS: case.forward_points, MESH: case.full_mesh}
+        calls |= {f"{way}, {cores}": make(size[way], cores) for way, make in ways.items()}
+        frames |= {f"{way}, {cores}": MESH_FRAMES if way == MESH else FRAMES for way in ways}
+    timings = take_turns(calls, ROUNDS)
     rates = {name: frames[name] / timing.median for name, timing in timings.items()}
-    ours = engine()
+    joints = {way: calls[f"{way}, 1"]() for way in WAYS}
+    apart = {way: joints[ENGINE][: len(joints[way])] - joints[way] for way in (POINTS, MESH)}
+    flops = 2 * multiply_adds(case.folded, fingers == "moving")
     return {
-        "fingers": fingers,
         "pairs": case.folded.num_pairs,
         "bones": len(case.folded.bones),
         "batch_size": sizes,
-        "frames_per_second": rates,
+        "frames_per_second": {cores: {way: rates[f"{way}, {cores}"] for way in WAYS} for cores in sizes},
         "seconds": {name: timing.seconds for name, timing in timings.items()},
-        "times_forward_points": rates["engine"] / rates["forward_points"],
-        "times_full_mesh": rates["engine"] / rates["full mesh"],
-        "difference_forward_points_m": float(np.abs(ours - points()).max()),
-        "difference_full_mesh_m": float(np.abs(ours[:MESH_FRAMES] - mesh()).max()),
-        "flops_per_frame": 2 * multiply_adds(case.folded, fingers == "moving"),
+        "difference_m": {way: float(np.abs(difference).max()) for way, difference in apart.items()},
+        "flops_per_frame": flops,
+        "sgemm_peak_flops_one_core": rates["product"],
+        "share_of_sgemm_peak": flops * rates[f"{ENGINE}, 1"] / rates["product"],
     }
 
 
+def rates_table(results: dict[str, dict[str, Any]]) -> str:
+    rows = []
+    for name, result in results.items():
+        for cores, rates in result["frames_per_second"].items():
+            ratios = (f"{rates[ENGINE] / rates[POINTS]:.1f}", f"{rates[ENGINE] / rates[MESH]:.0f}")
+            rows.append((name, cores, *(f"{rates[way]:,.0f}" for way in WAYS), *ratios))
+    rates_header = (f"{way} (frames/s)" for way in WAYS)
+    return table(("model", "cores", *rates_header, f"engine ÷ {POINTS}", f"engine ÷ {MESH}"), rows)
+
+
+def work_table(results: dict[str, dict[str, Any]]) -> str:
+    rows = [
+        (
+            name,
+            result["pairs"],
+            f"{result['flops_per_frame']:,}",
+            f"{result['share_of_sgemm_peak']:.0%}",
+            *(f"{difference:.1e}" for difference in result["difference_m"].values()),
+        )
+        for name, result in results.items()
+    ]
+    differences = (f"engine − {way} (m, at most)" for way in (POINTS, MESH))
+    return table(("model", "pairs", "flops a frame", "share of one core's sgemm peak", *differences), rows)
+
+
+def targets(results: dict[str, dict[str, Any]]) -> list[Target]:
+    return [
+        Target(f"engine ÷ {way}, {name}, cores: {cores}", rates[ENGINE] / rates[way], bound, at_least=True)
+        for way, name, bound in LEAST_TIMES
+        for cores, rates in results[name]["frames_per_second"].items()
+    ]
+
+
 def main() -> None:
-    results: dict[str, dict[str, object]] = {}
+    results: dict[str, dict[str, Any]] = {}
+    core_counts = sorted({1, torch.get_num_threads()})
     with tempfile.TemporaryDirectory() as folder:
         support_dir = Path(folder)
         synthetic.write_support_data(support_dir, genders=("male",))
-        path = body_model.smplh_path(support_dir, "male")
+        path, dense_path = body_model.smplh_path(support_dir, "male"), support_dir / "dense.npz"
         body = body_model.load(support_dir, "male", num_dmpls=0)
+        write_model(dense_path, dense(body), path)
         joints = regressor.load(support_dir / "J_regressor_h36m.npy")
-        for fingers in ("still", "moving"):
-            results[f"realistic, {fingers} fingers"] = measure(Case(path, body, joints, fingers), fingers, rounds=5)
-        write_model(support_dir / "dense.npz", dense(body), path)
-        results["dense"] = measure(Case(support_dir / "dense.npz", dense(body), joints, "moving"), "moving", rounds=3)
-    peak = sgemm_peak()
-    rows = []
-    for name, result in results.items():
-        rates: dict[str, float] = result["frames_per_second"]  # type: ignore[assignment]
-        result["share_of_sgemm_peak"] = result["flops_per_frame"] * rates["engine, one core"] / peak  # type: ignore[operator]
-        rows.append(
-            (
-                name,
-                result["pairs"],
-                *(f"{rates[way]:,.0f}" for way in ("engine", "engine, one core", "forward_points", "full mesh")),
-                f"{result['times_forward_points']:.1f}",
-                f"{result['times_full_mesh']:.0f}",
-                f"{result['difference_forward_points_m']:.1e}",
-                f"{result['difference_full_mesh_m']:.1e}",
-                f"{result['flops_per_frame']:,}",
-                f"{result['share_of_sgemm_peak']:.0%}",
-            )
-        )
-    header = (
-        *("model", "pairs", "engine (frames/s)", "on one core", "forward_points (frames/s)", "full mesh (frames/s)"),
-        *("× forward_points", "× full mesh", "difference to forward_points (m)", "to full mesh (m)"),
-        *("flops a frame", "share of one core's sgemm peak"),
-    )
-    text = table(header, rows)
-    write_results("engine", {"sgemm_peak_flops_one_thread": peak, "results": results, "table": text})
-    print(text)
+        sizes: dict[int, dict[str, int]] = {}
+        for name, model_path, model, fingers in (
+            (STILL, path, body, "still"),
+            (MOVING, path, body, "moving"),
+            (DENSE, dense_path, dense(body), "moving"),
+        ):
+            with Case(support_dir, model_path, model, joints, fingers) as case:
+                engine_size = best(case.engine, BATCHES, 1)
+                for cores in core_counts:
+                    # The other ways cost the same whatever is zero in the model, so that one look is enough.
+                    if cores not in sizes:
+                        points, mesh = (case.forward_points, POINT_BATCHES), (case.full_mesh, MESH_BATCHES)
+                        sizes[cores] = {POINTS: best(*points, cores), MESH: best(*mesh, cores)}
+                    sizes[cores] = {**sizes[cores], ENGINE: engine_size}
+                results[name] = measure(case, fingers, dict(sizes))
+    write_results("engine", {"results": results}, f"{rates_table(results)}\n\n{work_table(results)}", targets(results))
 
 
 if __name__ == "__main__":

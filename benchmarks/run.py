@@ -1,37 +1,131 @@
-"""Run every benchmark and write ``RESULTS.md``: what ``make bench`` does."""
+"""Run every benchmark and write ``RESULTS.md``: what ``make bench`` does.
+
+``python benchmarks/run.py NAME ...`` runs those alone and takes the others' results as they lie in ``results/``.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from common import HERE, RESULTS
+import plots
+from common import HERE, RESULTS, table
 
-BENCHMARKS = {"engine": "The engine beside the full mesh and beside body-models"}
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A script of this folder, and how its results are presented.
+
+    Attributes
+    ----------
+    about
+        What is measured, and against what.
+    draw
+        Draws the results into a folder and returns the pictures.
+    """
+
+    title: str
+    about: str
+    draw: Callable[[dict[str, Any], Path], list[Path]]
 
 
-def main() -> None:
-    for name in BENCHMARKS:
+BENCHMARKS = {
+    "engine": Benchmark(
+        "The engine beside the full mesh and beside body-models",
+        "Frames in memory to joints, with one body model and one motion, in one process: the folded engine, "
+        "`forward_points` of body-models with a regressor prepared once, and the full mesh of smplx with a dense "
+        "regressor; each with its best batch size, on one core and on all. The dense model has no zero in it, which "
+        "is the worst for folding.",
+        plots.engine,
+    ),
+    "build": Benchmark(
+        "Whole builds",
+        "The command line from start to exit, on a tree in AMASS's mix of lengths, rates and genders that lies in the "
+        "page cache. Its floor is the time to read the same bytes, plus the products of the folded matrices at the "
+        "machine's sgemm peak, on as many cores as there are workers. Beside it the known script's method on every "
+        "n-th recording of the tree: full mesh by smplx on all cores, in batches of its default size and in small "
+        "ones, linear resampling, compressed npz.",
+        plots.build,
+    ),
+    "breakdown": Benchmark(
+        "Where the time of converting goes",
+        "Work units of a tree in AMASS's mix, and of one of short recordings, converted in one process under cProfile, "
+        "which makes many small calls look dearer than they are. What torch, NumPy and the system take is charged to "
+        "the function that called them; matrix products stand apart.",
+        plots.breakdown,
+    ),
+    "scaling": Benchmark(
+        "How builds scale",
+        "The command line from start to exit, on trees of many sizes that lie in the page cache. The full line in the "
+        "first picture is the time of the smallest build, which has next to no frames, plus the same for every frame; "
+        "the dashed one leaves that fixed cost out.",
+        plots.scaling,
+    ),
+}
+
+
+def main(names: list[str]) -> None:
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}")
+    for name in names or BENCHMARKS:
         subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True)
     (HERE / "RESULTS.md").write_text(report(), encoding="utf-8")
 
 
 def report() -> str:
-    """The tables of all benchmarks, with the machine they ran on."""
+    """Tables, pictures and targets of all benchmarks, with the machine they ran on.
+
+    Raises
+    ------
+    SystemExit
+        The results are of different machines or versions.
+    """
     results = {name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in BENCHMARKS}
     machine = next(iter(results.values()))["machine"]
+    if any(result["machine"] != machine for result in results.values()):
+        sys.exit("the results are of different machines or versions; run all benchmarks again")
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
         "# Benchmark results",
         "",
-        f"Written by `make bench` at commit {machine['commit']}, on {machine['cpu']} with {machine['cores']} cores,",
-        f"{machine['system']}, Python {machine['python']}, {versions}. Medians of runs taken in turn.",
+        f"Written by `make bench`, on {machine['cpu']} with {machine['cores']} cores and {machine['memory_gib']} GiB,",
+        f"{machine['system']}, Python {machine['python']}, {versions}.",
+        "Medians of runs taken in turn. All body models and recordings are made up.",
+        "",
+        "## Targets",
+        "",
+        targets_table([target for result in results.values() for target in result["targets"]]),
     ]
-    for name, title in BENCHMARKS.items():
-        lines += ["", f"## {title}", "", f"`python benchmarks/{name}.py`", "", results[name]["table"]]
+    for name, benchmark in BENCHMARKS.items():
+        lines += section(name, benchmark, results[name])
     return "\n".join(lines) + "\n"
 
 
+def section(name: str, benchmark: Benchmark, results: dict[str, Any]) -> list[str]:
+    pictures = benchmark.draw(results, RESULTS)
+    took = f"`python benchmarks/{name}.py`, at commit {results['commit']}, in {results['seconds']:.0f} s."
+    links = [f"![{benchmark.title}]({picture.relative_to(HERE).as_posix()})" for picture in pictures]
+    return ["", f"## {benchmark.title}", "", took, "", benchmark.about, "", results["table"], "", "\n\n".join(links)]
+
+
+def targets_table(targets: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            target["what"],
+            f"at {'least' if target['at_least'] else 'most'} {target['bound']:g}",
+            f"{target['value']:.3g}",
+            "yes" if target["met"] else "no",
+        )
+        for target in targets
+    ]
+    return table(("what", "target", "measured", "met"), rows)
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

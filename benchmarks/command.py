@@ -1,0 +1,83 @@
+"""The command line in a process of its own: how long it takes, start of the interpreter included, and its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import HERE
+from peaks import MAXRSS_UNIT
+from trees import Tree
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The most memory that a process and the largest of those it started had, in bytes."""
+
+    parent: int
+    worker: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of ``h36m-amass build``."""
+
+    seconds: float
+    peaks: Peaks
+    frames: int
+
+
+def build(tree: Tree, support_dir: Path, workers: int, store: Path | None = None) -> Run:
+    """Build a store of a tree that is in the page cache; it is removed again unless `store` says where it stays.
+
+    Raises
+    ------
+    RuntimeError
+        The build failed or left a recording out; with what it wrote.
+    """
+    adopt_orphans()
+    with tempfile.TemporaryDirectory() as folder:
+        peaks, report, output = (Path(folder) / name for name in ("peaks.json", "report.json", "output.txt"))
+        arguments = ["build", tree.folder, store or Path(folder) / "store.h5", "--support-dir", support_dir]
+        options = ["--device", "cpu", "--workers", workers, "--overwrite", "--strict", "--report", report]
+        # -P keeps this folder from the command's imports.
+        command = [sys.executable, "-P", HERE / "peaks.py", peaks, *arguments, *options]
+        tree.read()
+        # Into a file, because a pipe ends with the last of the workers, and not with the command.
+        with output.open("wb") as file:
+            began = time.perf_counter()
+            done = subprocess.run([str(word) for word in command], stdout=file, stderr=file, check=False)
+            seconds = time.perf_counter() - began
+        orphans = peak_of_orphans()
+        if done.returncode != 0:
+            text = output.read_text(encoding="utf-8", errors="replace")
+            raise RuntimeError(f"h36m-amass {' '.join(map(str, arguments))} failed:\n{text}")
+        frames = sum(row["frames"] for row in json.loads(report.read_text(encoding="utf-8"))["datasets"])
+        measured = json.loads(peaks.read_text(encoding="utf-8"))
+        return Run(seconds, Peaks(measured["parent"], max(measured["children"], orphans)), frames)
+
+
+def adopt_orphans() -> None:
+    """Have processes that outlive the command become children of this one, where the system can do that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def peak_of_orphans() -> int:
+    """The most memory in bytes that any of the processes had that outlived the command; waits for them."""
+    largest = 0
+    while True:
+        try:
+            _, _, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            return largest
+        largest = max(largest, usage.ru_maxrss * MAXRSS_UNIT)

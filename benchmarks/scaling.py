@@ -1,0 +1,157 @@
+"""Whole builds of many sizes: does time grow as the frames do, and does memory stay where it is?
+
+``python benchmarks/scaling.py`` prints a table and writes ``results/scaling.json``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import command
+import trees
+from common import MIB, Target, in_turns, table, write_results
+from trees import Tree
+
+from h36m_amass import synthetic
+
+MIXED_FRAMES = (10_000, 100_000, 1_000_000, 3_000_000)
+SHORT_LENGTH, SHORT_SEQUENCES = 100, (10, 1_000, 10_000)
+LONG_LENGTH, LONG_SEQUENCES = 10_000, 100
+LONGEST_LENGTH = 400_000
+ROUNDS = 2
+MOST_MEMORY_MIB, LEAST_RATIO_OF_RATES = 1024, 0.5
+MIXED = "AMASS's mix"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tree and the number of workers that build it."""
+
+    name: str
+    tree: Tree
+    workers: int = 1
+
+
+def mixed_cases(folder: Path) -> list[Case]:
+    """Trees of AMASS's mix of lengths: the small ones are links into the largest."""
+    largest = trees.write_mixed(folder / "largest", MIXED_FRAMES[-1])
+    smaller = [trees.link(largest, folder / f"{frames}", frames) for frames in MIXED_FRAMES[:-1]]
+    return [Case(MIXED, tree) for tree in (*smaller, largest)]
+
+
+def equal_cases(folder: Path) -> list[Case]:
+    """Trees of equally long recordings: the small ones are links into the largest."""
+    largest = trees.write_equal(folder / "short", SHORT_SEQUENCES[-1], SHORT_LENGTH)
+    smaller = [trees.link(largest, folder / f"{count}", count * SHORT_LENGTH) for count in SHORT_SEQUENCES[:-1]]
+    long = trees.write_equal(folder / "long", LONG_SEQUENCES, LONG_LENGTH)
+    cases = [Case(short_name(len(tree.recordings)), tree) for tree in (*smaller, largest)]
+    both = [Case(short_name(SHORT_SEQUENCES[-1]), largest, 2), Case(long_name(), long), Case(long_name(), long, 2)]
+    return [*cases, *both]
+
+
+def longest_case(folder: Path) -> list[Case]:
+    return [Case(f"1 × {LONGEST_LENGTH:,}", trees.write_equal(folder, 1, LONGEST_LENGTH))]
+
+
+def short_name(sequences: int) -> str:
+    return f"{sequences:,} × {SHORT_LENGTH}"
+
+
+def long_name() -> str:
+    return f"{LONG_SEQUENCES} × {LONG_LENGTH:,}"
+
+
+def measure(cases: Sequence[Case], support_dir: Path) -> list[dict[str, Any]]:
+    """Build the trees of `cases` in the same rounds."""
+    calls = {
+        str(number): partial(command.build, case.tree, support_dir, case.workers) for number, case in enumerate(cases)
+    }
+    return [result(case, runs) for case, runs in zip(cases, in_turns(calls, ROUNDS).values(), strict=True)]
+
+
+def result(case: Case, runs: Sequence[command.Run]) -> dict[str, Any]:
+    seconds = median(run.seconds for run in runs)
+    return {
+        "name": case.name,
+        "workers": case.workers,
+        "sequences": len(case.tree.recordings),
+        "source_frames": case.tree.num_frames,
+        "bytes": case.tree.size,
+        "runs_seconds": [run.seconds for run in runs],
+        "seconds": seconds,
+        "source_frames_per_second": case.tree.num_frames / seconds,
+        "frames": runs[0].frames,
+        "peak_parent_bytes": max(run.peaks.parent for run in runs),
+        "peak_worker_bytes": max(run.peaks.worker for run in runs) if case.workers > 1 else None,
+    }
+
+
+def ratio_of_rates(results: Sequence[dict[str, Any]], workers: int) -> float:
+    """Frames a second of the shortest sequences by those of long ones, with as many frames in all."""
+    rates = {r["name"]: r["source_frames_per_second"] for r in results if r["workers"] == workers}
+    return rates[short_name(SHORT_SEQUENCES[-1])] / rates[long_name()]
+
+
+def cost(results: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Seconds of a build of nearly nothing, and of each frame beyond that in the mixed tree before the largest."""
+    fixed = min(r["seconds"] for r in results)
+    reference = [r for r in results if r["name"] == MIXED][-2]
+    per_frame = (reference["seconds"] - fixed) / reference["source_frames"]
+    return {"fixed_seconds": fixed, "seconds_per_frame": per_frame, "reference_frames": reference["source_frames"]}
+
+
+def results_table(results: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        (
+            r["name"],
+            r["workers"],
+            f"{r['sequences']:,}",
+            f"{r['source_frames']:,}",
+            f"{r['bytes'] / MIB:,.0f}",
+            f"{r['seconds']:.2f}",
+            f"{r['source_frames_per_second']:,.0f}",
+            f"{r['peak_parent_bytes'] / MIB:,.0f}",
+            "" if r["peak_worker_bytes"] is None else f"{r['peak_worker_bytes'] / MIB:,.0f}",
+        )
+        for r in results
+    ]
+    header = (
+        *("sequences × frames", "workers", "sequences", "source frames", "input (MiB)", "seconds", "source frames/s"),
+        *("peak memory of the parent (MiB)", "of the largest worker (MiB)"),
+    )
+    return table(header, rows)
+
+
+def targets(results: Sequence[dict[str, Any]]) -> list[Target]:
+    ratios = [
+        Target(
+            f"frames/s of {short_name(SHORT_SEQUENCES[-1])} ÷ of {long_name()}, workers: {workers}",
+            ratio_of_rates(results, workers),
+            LEAST_RATIO_OF_RATES,
+            at_least=True,
+        )
+        for workers in (1, 2)
+    ]
+    memory = max(max(r["peak_parent_bytes"], r["peak_worker_bytes"] or 0) for r in results) / MIB
+    return [*ratios, Target("peak memory of any process (MiB)", memory, MOST_MEMORY_MIB)]
+
+
+def main() -> None:
+    results: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as support:
+        synthetic.write_support_data(support)
+        for make in (mixed_cases, equal_cases, longest_case):
+            # One group of trees after the other, so that each fits into the page cache.
+            with tempfile.TemporaryDirectory() as folder:
+                results += measure(make(Path(folder)), Path(support))
+    write_results("scaling", {"results": results, "cost": cost(results)}, results_table(results), targets(results))
+
+
+if __name__ == "__main__":
+    main()
