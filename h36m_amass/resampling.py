@@ -79,8 +79,7 @@ def resample(
     """
     if stop is None:
         stop = resampled_length(num_frames, source_rate, target_rate)
-    step = source_rate / target_rate
-    numerator, denominator = step.numerator, step.denominator
+    numerator, denominator = _step(source_rate, target_rate)
     if stop * numerator < 2**63 and denominator < 2**63:
         position = np.arange(start, stop, dtype=np.int64) * numerator
         frame, remainder = np.divmod(position, denominator)
@@ -92,6 +91,12 @@ def resample(
     past_the_end = frame >= num_frames - 1
     frame = np.where(past_the_end, num_frames - 1, frame)
     return Resampling(frame, np.where(past_the_end, 0.0, weight))
+
+
+@lru_cache(maxsize=256)
+def _step(source_rate: Fraction, target_rate: Fraction) -> tuple[int, int]:
+    """Source frames an output frame, as numerator and denominator."""
+    return (source_rate / target_rate).as_integer_ratio()
 
 
 def outputs_within(num_read: int, num_frames: int, source_rate: Fraction, target_rate: Fraction) -> int:

@@ -42,13 +42,10 @@ class Level:
 
     parents: Int[Tensor, "bones"]
     worlds_above: Float[Tensor, "bones_above 3 3 frames"]
-    positions_above: Float[Tensor, "bones_above 3 frames"]
     parent: Float[Tensor, "bones 3 3 frames"]
-    parent_columns: tuple[Float[Tensor, "bones 3 frames"], ...]
+    parent_columns: tuple[Float[Tensor, "bones 3 1 frames"], ...]
     rotation_rows: tuple[Float[Tensor, "bones 1 3 frames"], ...]
-    offset_rows: tuple[Float[Tensor, "bones 1 frames"], ...]
     world: Float[Tensor, "bones 3 3 frames"]
-    position: Float[Tensor, "bones 3 frames"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,9 @@ class Skinner:
         self._pose_columns = torch.as_tensor(pose_columns, dtype=torch.int64).to(self.device)
         sums = np.zeros((folded.num_joints, pairs + bones))
         sums[folded.pair_joint[self._pair_order], np.arange(pairs)] = 1.0
-        sums[folded.pair_joint, pairs + folded.pair_bone] += folded.pair_weight
+        bone_weights = np.zeros((folded.num_joints, bones))
+        bone_weights[folded.pair_joint, folded.pair_bone] = folded.pair_weight
+        sums[:, pairs:] = bone_weights @ _paths(folded.parents)
         self._sums = self._upload(sums)
         shape = np.concatenate([folded.pair_shape[self._pair_order], folded.rest_offsets])
         self._shape = shape.reshape(self.num_shape_rows, -1)
@@ -157,11 +156,13 @@ class Skinner:
         self._rot = self._empty(len(self.rotated), 9, size)
         self._terms = self._empty(self.num_shape_rows, size)
         self._world = self._empty(bones, 3, 3, size)
+        self._parent_world = self._empty(bones - 1, 3, 3, size)
         self._summands = self._empty(pairs + bones, 3, size)
         self._joints = self._empty(folded.num_joints, 3 * size)
         self._identity = torch.eye(3, dtype=dtype, device=self.device).view(3, 3, 1)
         vectors = self._terms.view(-1, 3, size)
-        self._rest_offsets, self._positions = vectors.narrow(0, pairs, bones), self._summands.narrow(0, pairs, bones)
+        self._rest_offsets, self._steps = vectors.narrow(0, pairs, bones), self._summands.narrow(0, pairs, bones)
+        self._offset_rows = tuple(row.unsqueeze(1) for row in self._rest_offsets.narrow(0, 1, bones - 1).unbind(1))
         self._levels = self._make_levels()
         self._pair_runs = self._make_pair_runs(vectors)
 
@@ -251,43 +252,38 @@ class Skinner:
         return runs(np.flatnonzero(needed))
 
     def _forward_kinematics(self) -> None:
-        """World rotations and positions of the chain.
+        """World rotations of the chain, and the way from each bone's parent to it.
 
-        ``G_c = G_p Rot_c = G_p + G_p (Rot_c - I)`` and ``t_c = t_p + G_p offset_c`` for a child c of p.
+        ``G_c = G_p Rot_c = G_p + G_p (Rot_c - I)`` for a child c of p. A position is the sum of the ways
+        ``G_p offset_c`` from the root on, and is only ever needed in the sum over bones: that product sums the ways.
         """
         root = self._rot.select(0, 0).view(3, 3, self.batch_size)
         torch.add(root, self._identity, out=self._world.select(0, 0))
-        torch.mul(self._rest_offsets.select(0, 0), 1.0, out=self._positions.select(0, 0))
         for level in self._levels:
             torch.index_select(level.worlds_above, 0, level.parents, out=level.parent)
-            torch.index_select(level.positions_above, 0, level.parents, out=level.position)
-            first, second, third = (column.unsqueeze(2) for column in level.parent_columns)
-            torch.addcmul(level.parent, first, level.rotation_rows[0], out=level.world)
-            level.world.addcmul_(second, level.rotation_rows[1]).addcmul_(third, level.rotation_rows[2])
-            for column, offset in zip(level.parent_columns, level.offset_rows, strict=True):
-                level.position.addcmul_(column, offset)
+            torch.addcmul(level.parent, level.parent_columns[0], level.rotation_rows[0], out=level.world)
+            level.world.addcmul_(level.parent_columns[1], level.rotation_rows[1])
+            level.world.addcmul_(level.parent_columns[2], level.rotation_rows[2])
+        torch.mul(self._rest_offsets.select(0, 0), 1.0, out=self._steps.select(0, 0))
+        steps, columns = self._steps.narrow(0, 1, len(self._parent_world)), self._parent_world.unbind(2)
+        torch.mul(columns[0], self._offset_rows[0], out=steps)
+        steps.addcmul_(columns[1], self._offset_rows[1]).addcmul_(columns[2], self._offset_rows[2])
 
     def _make_levels(self) -> tuple[Level, ...]:
-        depth_runs = _equal_runs(self.folded.depth[1:], offset=1)
-        widest = max((stop - start for start, stop in depth_runs), default=0)
-        parent_buffer = self._empty(widest, 3, 3, self.batch_size)
         rotations = self._rot.view(-1, 3, 3, self.batch_size)
         levels = []
-        for start, stop in depth_runs:
+        for start, stop in _equal_runs(self.folded.depth[1:], offset=1):
             bones = (start, stop - start)
-            parent = parent_buffer.narrow(0, 0, stop - start)
+            parent = self._parent_world.narrow(0, start - 1, stop - start)
             parents = torch.as_tensor(self.folded.parents[start:stop], dtype=torch.int64)
             levels.append(
                 Level(
                     parents=parents.to(self.device),
                     worlds_above=self._world.narrow(0, 0, start),
-                    positions_above=self._positions.narrow(0, 0, start),
                     parent=parent,
-                    parent_columns=parent.unbind(2),
+                    parent_columns=tuple(column.unsqueeze(2) for column in parent.unbind(2)),
                     rotation_rows=tuple(row.unsqueeze(1) for row in rotations.narrow(0, *bones).unbind(1)),
-                    offset_rows=tuple(row.unsqueeze(1) for row in self._rest_offsets.narrow(0, *bones).unbind(1)),
                     world=self._world.narrow(0, *bones),
-                    position=self._positions.narrow(0, *bones),
                 )
             )
         return tuple(levels)
@@ -411,6 +407,15 @@ def resolve_device(device: str) -> str:
             "CUDA build of torch and its driver"
         )
     return f"cuda:{torch.cuda.current_device() if wanted.index is None else wanted.index}"
+
+
+def _paths(parents: Int[np.ndarray, "bones"]) -> Float[np.ndarray, "bones bones"]:
+    """One where the second bone lies on the way from the root to the first, that itself included."""
+    paths = np.eye(len(parents))
+    for bone, parent in enumerate(parents.tolist()):
+        if parent >= 0:
+            paths[bone] += paths[parent]
+    return paths
 
 
 def _equal_runs(values: Int[np.ndarray, "n"], offset: int) -> list[tuple[int, int]]:
