@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from h36m_amass import interrupts
 from h36m_amass.conversion import PartEntry, Workshop, part_entries, part_positions
 from h36m_amass.store_format import StoreHeader
 from h36m_amass.store_writer import StoreWriter
@@ -55,20 +56,25 @@ class Assembly:
         self._waiting.add(number)
         while self._next in self._waiting:
             self._waiting.remove(self._next)
-            path = self._workshop.part_path(self._next)
-            for positions in part_positions(path):
-                self._writer.append(positions)
-            entries = part_entries(path)
-            for entry in entries:
-                if entry.left_out is None:
-                    self._writer.add(entry.record)
-            self.entries += entries
+            # h5py cleans up in callbacks that an exception cannot leave: Ctrl-C would be lost in them.
+            with interrupts.held():
+                self._copy(self._workshop.part_path(self._next))
             self._next += 1
 
     def finish(self) -> None:
         """Write the index; the file is whole and on the disk when this returns."""
-        self._writer.finish()
+        with interrupts.held():
+            self._writer.finish()
         sync(self._temporary)
+
+    def _copy(self, path: Path) -> None:
+        for positions in part_positions(path):
+            self._writer.append(positions)
+        entries = part_entries(path)
+        for entry in entries:
+            if entry.left_out is None:
+                self._writer.add(entry.record)
+        self.entries += entries
 
 
 def sync(path: Path) -> None:

@@ -308,9 +308,14 @@ def _local_executor(workers: int) -> Executor:
         return ThreadPoolExecutor(1)
     context = multiprocessing.get_context(_START_METHOD)
     processes = ProcessPoolExecutor(workers, context, initializer=start_worker)
-    with interrupts.ignored():
-        for _ in range(workers):  # each submission starts a process, until all are there
-            processes.submit(os.getpid)
+    try:
+        # A spawned process inherits from here that Ctrl-C is ignored, a fork of the server process has it from there.
+        with interrupts.ignored() if _START_METHOD == "spawn" else interrupts.held():
+            for _ in range(workers):  # each submission starts a process, until all are there
+                processes.submit(os.getpid)
+    except BaseException:
+        processes.shutdown(cancel_futures=True)
+        raise
     return processes
 
 
