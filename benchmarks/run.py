@@ -37,10 +37,11 @@ class Benchmark:
 BENCHMARKS = {
     "engine": Benchmark(
         "The engine beside the full mesh and beside body-models",
-        "Frames in memory to joints, with one body model and one motion, in one process: the folded engine, "
+        "Frames in memory to joints, with one body model and one motion: the folded engine, "
         "`forward_points` of body-models with a regressor prepared once, and the full mesh of smplx with a dense "
-        "regressor; each with its best batch size, on one core and on all. The dense model has no zero in it, which "
-        "is the worst for folding.",
+        "regressor; each with its best batch size. On one core all run in one process; on more, the engine runs in a "
+        "process a core, as builds do, and the others on torch's threads. The dense model has no zero in it, which is the "
+        "worst for folding.",
         plots.engine,
     ),
     "build": Benchmark(
