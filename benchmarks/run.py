@@ -40,8 +40,8 @@ BENCHMARKS = {
         "Frames in memory to joints, with one body model and one motion: the folded engine, "
         "`forward_points` of body-models with a regressor prepared once, and the full mesh of smplx with a dense "
         "regressor; each with its best batch size. On one core all run in one process; on more, the engine runs in a "
-        "process a core, as builds do, and the others on torch's threads. The dense model has no zero in it, which is the "
-        "worst for folding.",
+        "process a core, as builds do, and the others on torch's threads. The dense model has no zero in it, which "
+        "is the worst for folding.",
         plots.engine,
     ),
     "build": Benchmark(
