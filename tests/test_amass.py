@@ -508,6 +508,13 @@ def test_the_real_recording_is_found_and_read(real_amass: Path) -> None:
         np.testing.assert_array_equal(poses, npz["poses"].astype(np.float32))
 
 
+@pytest.mark.parametrize("name", ["poses", "trans", "dmpls"])
+def test_values_that_are_all_near_the_bound_are_read(tmp_path: Path, name: str) -> None:
+    path = write_recording(tmp_path, **{name: np.full(recording_arrays()[name].shape, -0.999e6)})
+    (frames,) = read_frames(path, read_header(path), FRAMES, num_dmpls=8)
+    np.testing.assert_array_equal(getattr(frames, name), getattr(frames, name)[:1].repeat(FRAMES, axis=0))
+
+
 def test_frames_are_read_without_looking_through_the_archive_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

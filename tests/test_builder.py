@@ -167,6 +167,25 @@ def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(
     assert again.read_bytes() == built.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("workers", "sizes", "device", "processes"),
+    [
+        (None, [1] * 9, "cpu", 1),
+        (None, [2 * builder.BYTES_WORTH_A_WORKER], "cpu", 2),
+        (None, [100 * builder.BYTES_WORTH_A_WORKER] * 9, "cpu", 4),
+        (None, [100 * builder.BYTES_WORTH_A_WORKER] * 9, "cuda:0", 1),
+        (3, [1] * 9, "cpu", 3),
+        (3, [1] * 2, "cpu", 2),
+    ],
+)
+def test_as_many_processes_start_as_are_worth_it(
+    monkeypatch: pytest.MonkeyPatch, workers: int | None, sizes: list[int], device: str, processes: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    files = tuple(amass.SequenceFile("D", "S", str(i), f"D/S/{i}.npz", size) for i, size in enumerate(sizes))
+    assert builder._useful_workers(workers, amass.Listing(files, (), {}), device) == processes
+
+
 def test_units_that_finish_in_any_order_give_the_same_bytes(
     built: Path, amass_dir: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
