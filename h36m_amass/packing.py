@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -17,6 +18,8 @@ from h36m_amass.folding import FoldedRegressor
 from h36m_amass.skinning import BoneClass, Skinner, add_translation
 
 _T = TypeVar("_T")
+
+_settings = RLock()
 
 
 @dataclass(frozen=True)
@@ -144,19 +147,20 @@ def reproducible() -> Iterator[None]:
     """Matrix products in true float32 and on one CPU thread, whatever the caller's process has set.
 
     TF32 and bfloat16 are too coarse, and the number of threads changes the order of sums: the same input would
-    not give the same bytes with another number of workers.
+    not give the same bytes with another number of workers. The settings are the process's, so threads take turns.
     """
     products: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before, threads = [product.fp32_precision for product in products], torch.get_num_threads()
-    for product in products:
-        product.fp32_precision = "ieee"
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for product, precision in zip(products, before, strict=True):
-            product.fp32_precision = precision
-        torch.set_num_threads(threads)
+    with _settings:
+        before, threads = [product.fp32_precision for product in products], torch.get_num_threads()
+        for product in products:
+            product.fp32_precision = "ieee"
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            for product, precision in zip(products, before, strict=True):
+                product.fp32_precision = precision
+            torch.set_num_threads(threads)
 
 
 class _Waiting(Generic[_T]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -324,6 +326,24 @@ def test_precision_and_threads_are_put_aside_and_back() -> None:
     finally:
         products[0].fp32_precision, products[1].fp32_precision = before
         torch.set_num_threads(threads)
+
+
+def test_threads_that_compute_at_once_leave_the_precision_as_it_was() -> None:
+    def compute(delay: float) -> None:
+        time.sleep(delay)
+        with reproducible():
+            time.sleep(0.2)
+            assert product.fp32_precision == "ieee"
+
+    product = torch.backends.mkldnn.matmul
+    before = product.fp32_precision
+    try:
+        product.fp32_precision = "bf16"
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(compute, (0.0, 0.1)))  # the second begins while the first is at it, and ends later
+        assert product.fp32_precision == "bf16"
+    finally:
+        product.fp32_precision = before
 
 
 def test_pose_joints_refuses_what_does_not_fit(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
