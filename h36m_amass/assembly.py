@@ -41,7 +41,7 @@ class Assembly:
     @property
     def num_frames(self) -> int:
         """Frames of the store so far."""
-        return sum(entry.record.length for entry in self.entries if entry.left_out is None)
+        return sum(entry.record.length for entry in self.entries if entry.converted)
 
     def __enter__(self) -> Assembly:
         return self
@@ -72,7 +72,7 @@ class Assembly:
             self._writer.append(positions)
         entries = part_entries(path)
         for entry in entries:
-            if entry.left_out is None:
+            if entry.converted:
                 self._writer.add(entry.record)
         self.entries += entries
 

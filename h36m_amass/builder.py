@@ -172,7 +172,7 @@ def build(
             if own_executor is not None:
                 own_executor.shutdown(wait=False)  # processes take a while to end
             left_out = _all_left_out(plan, assembly.entries)
-            if not any(map(_converted, assembly.entries)):
+            if not any(entry.converted for entry in assembly.entries):
                 raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
             _check_strict(strict, left_out)
             report_progress("assemble", 0, assembly.num_frames)
@@ -187,7 +187,7 @@ def build(
         temporary.unlink(missing_ok=True)
         _remove_parts(parts_dir)
         forget_skinners()
-    converted = [entry.record for entry in assembly.entries if _converted(entry)]
+    converted = [entry.record for entry in assembly.entries if entry.converted]
     report = BuildReport(
         store=str(store),
         datasets=_dataset_rows(converted, left_out),
@@ -326,10 +326,6 @@ def _all_left_out(plan: Plan, entries: list[PartEntry]) -> tuple[LeftOut, ...]:
         if entry.left_out is not None
     ]
     return tuple(sorted((*plan.left_out, *late), key=lambda left: left.path))
-
-
-def _converted(entry: PartEntry) -> bool:
-    return entry.left_out is None
 
 
 def _dataset_rows(records: list[SequenceRecord], left_out: tuple[LeftOut, ...]) -> tuple[DatasetRow, ...]:

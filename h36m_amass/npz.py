@@ -238,12 +238,11 @@ class NpzReader:
 
     def _is_stored(self, info: zipfile.ZipInfo) -> bool:
         """Whether a member is not compressed, once it is clear that it can be read at all."""
+        name = info.filename.removesuffix(".npy")
         if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
-            name = info.filename.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' is compressed in a way that npz files are not; save it again")
         stored = info.compress_type == zipfile.ZIP_STORED
         if info.file_size > self._size * (1 if stored else MAX_DEFLATION):
-            name = info.filename.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' claims more than the file can hold; copy or download it again")
         return stored
 
@@ -278,7 +277,7 @@ class NpzReader:
 class _StoredValues:
     """Values that are not compressed, read straight into where they are wanted; the CRC is compared at the end.
 
-    zipfile's own reader copies twice, and zlib's CRC is ten times as slow as ISA-L's: together they took longer
+    zipfile's own reader copies twice, and zlib's CRC is much slower than ISA-L's: together they took longer
     than computing the joints.
     """
 
