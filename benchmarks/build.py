@@ -32,7 +32,7 @@ import h36m_amass
 from h36m_amass import amass, body_model, conversion, folding, planning, regressor, resampling, synthetic
 from h36m_amass.builder import NUM_DMPLS
 
-SOURCE_FRAMES = 2_000_000
+SOURCE_FRAMES = 4_000_000
 WORKERS = (1, 2)
 ROUNDS = 3
 SUBSET = 12

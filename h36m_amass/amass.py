@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -198,15 +199,15 @@ def read_frames(path: Path | str, header: Header, num_frames: int, num_dmpls: in
         with NpzReader(path, layout=header.layout) as npz, ExitStack() as stack:
             if _check_frames(npz, header.has_dmpls) != header.num_frames:
                 raise AmassError("has changed since the build began; build again")
-            names = ["poses", "trans"] + (["dmpls"] if header.has_dmpls and num_dmpls > 0 else [])
+            types: dict[str, np.dtype[Any]] = {"poses": np.dtype(np.float32), "trans": np.dtype(np.float64)}
+            if header.has_dmpls and num_dmpls > 0:
+                types["dmpls"] = np.dtype(np.float32)
             # Closed one by one, because a generator that is left waiting keeps the file open.
-            readers = [stack.enter_context(closing(npz.rows(name, num_frames, overlap=1))) for name in names]
+            readers = [stack.enter_context(closing(npz.rows(name, num_frames, 1, types[name]))) for name in types]
             start = 0
-            for arrays in zip(*readers, strict=True):
-                with np.errstate(over="ignore"):  # what does not fit is refused in a moment
-                    poses, trans = arrays[0].astype(np.float32), arrays[1].astype(np.float64, copy=False)
-                    dmpls = [soft_tissue[:, :num_dmpls].astype(np.float32) for soft_tissue in arrays[2:]]
-                for name, values in zip(names, (poses, trans, *dmpls), strict=True):
+            for poses, trans, *soft_tissue in zip(*readers, strict=True):
+                dmpls = [coefficients[:, :num_dmpls] for coefficients in soft_tissue]
+                for name, values in zip(types, (poses, trans, *dmpls), strict=True):
                     _check_values(name, values, start)
                 yield Frames(poses, trans, dmpls[0] if dmpls else None)
                 start += len(poses) - 1

@@ -208,9 +208,9 @@ def _sequence_segments(
             resampling = resample(header.num_frames, *rates, start, stop)
             needed = needed_frames(resampling)
             rows = needed - first
-            dmpls = None if frames.dmpls is None else frames.dmpls[rows]
-            segment = _Segment(planned, row + start, resampling, needed, frames.trans[rows])
-            yield segment, PoseBlock(betas, frames.poses[rows], dmpls)
+            dmpls = None if frames.dmpls is None else frames.dmpls.take(rows, axis=0)
+            segment = _Segment(planned, row + start, resampling, needed, frames.trans.take(rows, axis=0))
+            yield segment, PoseBlock(betas, frames.poses.take(rows, axis=0), dmpls)
         first, start = first + len(frames) - 1, stop
 
 

@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from isal.isal_zlib import crc32
 
+_MAGIC = 8
 MAX_HEADER = 10_000
 MAX_DIMENSIONS = 32
 _HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
@@ -37,6 +38,8 @@ _ENCRYPTED, _UTF8 = 1, 0x800
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _BUFFER = 512
 """Bytes: headers come at one go, and values past the buffer."""
+_BLOCK = 2**18
+"""Bytes that stay in a core's cache while they are checked and converted."""
 
 
 class NpzError(ValueError):
@@ -64,7 +67,7 @@ def read_content(path: Path) -> bytes:
     NpzError
         The file cannot be read.
     """
-    with _explained(path):
+    with _Explained(path):
         return Path(path).read_bytes()
 
 
@@ -76,8 +79,8 @@ def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, byte
     NpzError
         The file is missing, damaged or holds Python objects (a pickle).
     """
-    with _explained(path), io.BytesIO(read_content(path) if content is None else content) as file:
-        header = _read_header(file, str(path))
+    with _Explained(path), io.BytesIO(read_content(path) if content is None else content) as file:
+        header, _ = _read_header(file, str(path))
         payload = file.read()
         if len(payload) < header.num_bytes:
             raise NpzError(f"{path}: is cut short; copy or download it again")
@@ -137,7 +140,7 @@ class NpzReader:
     def __init__(self, path: Path | str, content: bytes | None = None, layout: Layout | None = None) -> None:
         self.path = path
         self._places: dict[str, ArrayPlace] = {}
-        with _explained(self.path):
+        with _Explained(self.path):
             # Path.open would first take the path apart.
             self._file = open(path, "rb", _BUFFER) if content is None else io.BytesIO(content)  # noqa: PTH123, SIM115
             try:
@@ -168,7 +171,7 @@ class NpzReader:
     def layout(self, names: Iterable[str]) -> Layout:
         """Where those of the arrays `names` lie that are not compressed."""
         places = {}
-        with _explained(self.path):
+        with _Explained(self.path):
             for name in names:
                 if name in self._places or self._is_stored(self._member(name)):
                     places[name] = self._place(name)
@@ -176,35 +179,38 @@ class NpzReader:
 
     def header(self, name: str) -> ArrayHeader:
         """Shape and type of the array `name`."""
-        if name in self._places:
-            return self._places[name].header
-        with self._open(name) as (_, header):
-            return header
+        if name not in self._places:
+            with self._open(name) as (_, header):
+                return header
+        return self._places[name].header
 
     def read(self, name: str) -> np.ndarray:
         """The array `name`, whole."""
         with self._open(name) as (values, header):
             return _read_array(values, header)
 
-    def rows(self, name: str, num_rows: int, overlap: int = 0) -> Generator[np.ndarray, None, None]:
+    def rows(
+        self, name: str, num_rows: int, overlap: int = 0, dtype: np.dtype[Any] | None = None
+    ) -> Generator[np.ndarray, None, None]:
         """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
-        An array in Fortran order has no contiguous rows: it is read whole, and cut.
+        Values are converted to `dtype`, if one is given, while what was read is still in the processor's cache. An
+        array in Fortran order has no contiguous rows: it is read whole, and cut.
         """
         with self._open(name) as (values, header):
             length = header.shape[0]
             if header.fortran_order and len(header.shape) > 1:
-                array = _read_array(values, header)
+                array = _read_array(values, header).astype(dtype or header.dtype, copy=False)
                 for start in range(0, length, num_rows):
                     yield array[max(0, start - overlap) : start + num_rows]
                 return
-            run = np.empty((0, *header.shape[1:]), header.dtype)
+            run = np.empty((0, *header.shape[1:]), dtype or header.dtype)
             for start in range(0, length, num_rows):
                 kept = min(overlap, start)
                 stop = min(start + num_rows, length)
-                before, run = run, np.empty((kept + stop - start, *header.shape[1:]), header.dtype)
+                before, run = run, np.empty((kept + stop - start, *header.shape[1:]), run.dtype)
                 run[:kept] = before[len(before) - kept :]
-                _read_into(values, run[kept:])
+                _read_converted(values, header.dtype, run[kept:])
                 if stop == length:
                     _check_end(values)
                 yield run
@@ -220,15 +226,15 @@ class NpzReader:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes] | _StoredValues, ArrayHeader]]:
-        with _explained(self.path):
+        with _Explained(self.path):
             if name in self._places or self._is_stored(self._member(name)):
                 place = self._place(name)
                 yield _StoredValues(self._file, place), place.header
                 return
             info = self._member(name)
             with self._archive.open(info) as file:
-                header = _read_header(file, f"{self.path}: '{name}'")
-                self._check_size(name, header, info.file_size - file.tell())
+                header, text = _read_header(file, f"{self.path}: '{name}'")
+                self._check_size(name, header, info.file_size - len(text))
                 yield file, header
 
     def _member(self, name: str) -> zipfile.ZipInfo:
@@ -252,20 +258,18 @@ class NpzReader:
             return self._places[name]
         info = self._members[name]
         self._file.seek(info.header_offset)
-        local = self._file.read(_LOCAL_HEADER.size)
-        if len(local) != _LOCAL_HEADER.size or local[:4] != b"PK\3\4":
+        local_name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+        local = self._file.read(_LOCAL_HEADER.size + len(local_name))
+        if len(local) < _LOCAL_HEADER.size or local[:4] != b"PK\3\4":
             raise zipfile.BadZipFile("a member is not where the archive says")
-        name_length, extra_length = _LOCAL_HEADER.unpack(local)[-2:]
-        if self._file.read(name_length) != info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437"):
+        name_length, extra_length = _LOCAL_HEADER.unpack_from(local)[-2:]
+        if name_length != len(local_name) or local[_LOCAL_HEADER.size :] != local_name:
             raise zipfile.BadZipFile("a member's name is not what the archive says")
         begin = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
         self._file.seek(begin)
-        header = _read_header(self._file, f"{self.path}: '{name}'")
-        start = self._file.tell()
-        self._check_size(name, header, info.file_size - (start - begin))
-        self._file.seek(begin)
-        crc_before = crc32(self._file.read(start - begin))
-        self._places[name] = ArrayPlace(info.filename, header, start, crc_before, info.CRC)
+        header, text = _read_header(self._file, f"{self.path}: '{name}'")
+        self._check_size(name, header, info.file_size - len(text))
+        self._places[name] = ArrayPlace(info.filename, header, begin + len(text), crc32(text), info.CRC)
         return self._places[name]
 
     def _check_size(self, name: str, header: ArrayHeader, held: int) -> None:
@@ -283,33 +287,44 @@ class _StoredValues:
 
     def __init__(self, file: IO[bytes], place: ArrayPlace) -> None:
         self._file, self._place = file, place
+        # One call of the system a run, and none that only finds that the end is reached.
+        self._descriptor = file.fileno() if hasattr(os, "preadv") and not isinstance(file, io.BytesIO) else None
         self._position, self._crc = 0, place.crc_before
 
     def readinto(self, target: memoryview) -> int:
         """Fill `target` as far as there are values; an empty one asks whether this is the end."""
         num_bytes = self._place.header.num_bytes
         target = target[: num_bytes - self._position]
-        self._file.seek(self._place.start + self._position)
-        count: int = self._file.readinto(target)  # type: ignore[attr-defined]  # every binary file has it
+        count = self._read(target, self._place.start + self._position) if len(target) else 0
         self._crc = crc32(target[:count], self._crc)
         self._position += count
         if self._position == num_bytes and self._crc != self._place.crc:
             raise zipfile.BadZipFile(f"the CRC of {self._place.member!r} does not fit")
         return count
 
+    def _read(self, target: memoryview, start: int) -> int:
+        if self._descriptor is not None:
+            return os.preadv(self._descriptor, [target], start)
+        self._file.seek(start)
+        count: int = self._file.readinto(target)  # type: ignore[attr-defined]  # every binary file has it
+        return count
 
-def _read_header(file: IO[bytes], what: str) -> ArrayHeader:
+
+def _read_header(file: IO[bytes], what: str) -> tuple[ArrayHeader, bytes]:
+    """Header of an array, and all bytes up to the values."""
     try:
-        magic = _read_exactly(file, 8)
-        if magic[:6] != b"\x93NUMPY":
+        begin = _read_exactly(file, _MAGIC)
+        if begin[:6] != b"\x93NUMPY":
             raise ValueError("it does not begin like one")
-        version = (magic[6], magic[7])
+        version = (begin[6], begin[7])
         if version not in _HEADER_LENGTHS:
             raise NpzError(f"is in npy format {version[0]}.{version[1]}; save it with numpy.save")
-        (length,) = struct.unpack(_HEADER_LENGTHS[version], _read_exactly(file, 2 * version[0]))
+        begin += _read_exactly(file, 2 * version[0])
+        (length,) = struct.unpack(_HEADER_LENGTHS[version], begin[_MAGIC:])
         if length > MAX_HEADER:
             raise ValueError(f"a header of {length} bytes")
-        return _parse_header(_read_exactly(file, length))
+        text = _read_exactly(file, length)
+        return _parse_header(text), begin + text
     except NpzError as error:
         raise NpzError(f"{what}: {error}") from error
     # Whatever a parser of hostile text can raise; numpy's own one tries Python 2 syntax, and raises more.
@@ -362,6 +377,20 @@ def _read_into(file: IO[bytes] | _StoredValues, array: np.ndarray) -> None:
         target = target[count:]
 
 
+def _read_converted(file: IO[bytes] | _StoredValues, dtype: np.dtype[np.generic], array: np.ndarray) -> None:
+    """Fill `array`, whose rows are contiguous, with values that are of `dtype` in the file."""
+    if array.dtype == dtype:
+        _read_into(file, array)
+        return
+    flat = array.reshape(-1)
+    block = np.empty(min(flat.size, max(1, _BLOCK // dtype.itemsize)), dtype)
+    for start in range(0, flat.size, block.size):
+        part = block[: flat.size - start]
+        _read_into(file, part)
+        with np.errstate(over="ignore"):  # a number that does not fit becomes infinite
+            flat[start : start + part.size] = part
+
+
 def _check_end(file: IO[bytes] | _StoredValues) -> None:
     """Read past the end, which makes zipfile, too, compare the member's CRC."""
     if file.readinto(memoryview(bytearray(1))):  # type: ignore[union-attr]  # see above
@@ -376,14 +405,27 @@ def _size_and_time(file: IO[bytes], content: bytes | None) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-@contextmanager
-def _explained(path: Path | str) -> Iterator[None]:
-    """Turn what zipfile, zlib and the file system raise about `path` into one clear line."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise NpzError(f"{path}: there is no such file") from error
-    except OSError as error:
-        raise NpzError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise NpzError(f"{path}: is damaged or not a plain npz file ({error}); copy or download it again") from error
+class _Explained:
+    """Turns what zipfile, zlib and the file system raise about `path` into one clear line; a context manager.
+
+    A generator's would take several times as long, and there are a dozen a recording.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise NpzError(f"{self.path}: there is no such file") from error
+        if isinstance(error, OSError):
+            raise NpzError(f"{self.path}: cannot be read ({error.strerror or error})") from error
+        if isinstance(error, (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)):
+            message = f"is damaged or not a plain npz file ({error}); copy or download it again"
+            raise NpzError(f"{self.path}: {message}") from error

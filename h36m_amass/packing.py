@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from h36m_amass.folding import FoldedRegressor
@@ -147,10 +149,11 @@ def reproducible() -> Iterator[None]:
     """Matrix products in true float32 and on one CPU thread, whatever the caller's process has set.
 
     TF32 and bfloat16 are too coarse, and the number of threads changes the order of sums: the same input would
-    not give the same bytes with another number of workers. The settings are the process's, so threads take turns.
+    not give the same bytes with another number of workers. NumPy's threads, too, would wait for work on the cores
+    of other workers. The settings are the process's, so threads take turns.
     """
     products: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    with _settings:
+    with _settings, _numpy_blas().limit(limits=1):
         before, threads = [product.fp32_precision for product in products], torch.get_num_threads()
         for product in products:
             product.fp32_precision = "ieee"
@@ -161,6 +164,12 @@ def reproducible() -> Iterator[None]:
             for product, precision in zip(products, before, strict=True):
                 product.fp32_precision = precision
             torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=1)
+def _numpy_blas() -> ThreadpoolController:
+    """The threads of NumPy's matrix products; looking for them takes some milliseconds."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 class _Waiting(Generic[_T]):

@@ -88,9 +88,10 @@ def resample(
         exact = [divmod(i * numerator, denominator) for i in range(start, stop)]
         frame = np.array([quotient for quotient, _ in exact], dtype=np.int64)
         weight = np.array([float(Fraction(rest, denominator)) for _, rest in exact], dtype=np.float64)
-    past_the_end = frame >= num_frames - 1
-    frame = np.where(past_the_end, num_frames - 1, frame)
-    return Resampling(frame, np.where(past_the_end, 0.0, weight))
+    if len(frame) and frame[-1] >= num_frames - 1:
+        weight[frame >= num_frames - 1] = 0.0
+        np.minimum(frame, num_frames - 1, out=frame)
+    return Resampling(frame, weight)
 
 
 @lru_cache(maxsize=256)
@@ -123,6 +124,8 @@ def interpolate(
 ) -> Float[np.ndarray, "outputs *rest"]:
     """Output values from the `values` of source frames `frames`, which are ascending and hold all that are needed."""
     first = np.searchsorted(frames, resampling.frame)
+    if not resampling.weight.any():
+        return values if len(first) == len(values) else values[first]
     second = np.minimum(first + 1, len(frames) - 1)
     weight = resampling.weight.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
     before, after = values[first], values[second]

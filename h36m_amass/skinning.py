@@ -5,7 +5,7 @@ five steps, each a handful of torch calls (``docs/folding.md`` counts their cost
 
 1. ``Rot - I`` of every bone that matters, by Rodrigues' formula in its quaternion form;
 2. the shape terms and the pose correctives of all pairs, as dense matrix products;
-3. forward kinematics, all bones of a depth at once;
+3. forward kinematics, many bones of a depth at once;
 4. each pair's vector turned by its bone;
 5. the sum over pairs and bones, as one matrix product.
 
@@ -33,28 +33,35 @@ class DeviceError(ValueError):
 
 
 @dataclass(frozen=True)
-class Level:
-    """The bones of one depth, as views of the skinner's buffers.
+class Turn:
+    """Vectors to turn by their bones' world rotations, as views of the skinner's buffers.
 
     Views are made once: making them for every batch costs as much as the arithmetic. They are made with `narrow`,
     `select` and `unbind`, because indexing with brackets wants a real device, even of fake tensors.
     """
 
-    parents: Int[Tensor, "bones"]
-    worlds_above: Float[Tensor, "bones_above 3 3 frames"]
+    world_columns: tuple[Float[Tensor, "#vectors 3 frames"], ...]
+    vector_rows: tuple[Float[Tensor, "vectors 1 frames"], ...]
+    turned: Float[Tensor, "vectors 3 frames"]
+
+    def run(self) -> None:
+        torch.mul(self.world_columns[0], self.vector_rows[0], out=self.turned)
+        self.turned.addcmul_(self.world_columns[1], self.vector_rows[1])
+        self.turned.addcmul_(self.world_columns[2], self.vector_rows[2])
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Consecutive bones of one depth, whose parents are consecutive too or one and the same, as views.
+
+    So nothing needs to be gathered: the parents of a body's bones nearly always lie so.
+    """
+
     parent: Float[Tensor, "bones 3 3 frames"]
     parent_columns: tuple[Float[Tensor, "bones 3 1 frames"], ...]
     rotation_rows: tuple[Float[Tensor, "bones 1 3 frames"], ...]
     world: Float[Tensor, "bones 3 3 frames"]
-
-
-@dataclass(frozen=True)
-class PairRun:
-    """Consecutive pairs of one bone, as views of the skinner's buffers."""
-
-    world_columns: tuple[Float[Tensor, "1 3 frames"], ...]
-    vector_rows: tuple[Float[Tensor, "pairs 1 frames"], ...]
-    turned: Float[Tensor, "pairs 3 frames"]
+    steps: Turn
 
 
 @dataclass(frozen=True)
@@ -156,15 +163,13 @@ class Skinner:
         self._rot = self._empty(len(self.rotated), 9, size)
         self._terms = self._empty(self.num_shape_rows, size)
         self._world = self._empty(bones, 3, 3, size)
-        self._parent_world = self._empty(bones - 1, 3, 3, size)
         self._summands = self._empty(pairs + bones, 3, size)
         self._joints = self._empty(folded.num_joints, 3 * size)
         self._identity = torch.eye(3, dtype=dtype, device=self.device).view(3, 3, 1)
         vectors = self._terms.view(-1, 3, size)
         self._rest_offsets, self._steps = vectors.narrow(0, pairs, bones), self._summands.narrow(0, pairs, bones)
-        self._offset_rows = tuple(row.unsqueeze(1) for row in self._rest_offsets.narrow(0, 1, bones - 1).unbind(1))
-        self._levels = self._make_levels()
-        self._pair_runs = self._make_pair_runs(vectors)
+        self._branches = self._make_branches()
+        self._pair_turns = self._make_pair_turns(vectors)
 
     def slow_terms(
         self,
@@ -236,10 +241,8 @@ class Skinner:
                 features = self._rot.narrow(0, *block.bones).view(-1, self.batch_size)
                 self._terms.narrow(0, *block.rows).addmm_(block.matrix, features)
         self._forward_kinematics()
-        for run in self._pair_runs:
-            torch.mul(run.world_columns[0], run.vector_rows[0], out=run.turned)
-            run.turned.addcmul_(run.world_columns[1], run.vector_rows[1])
-            run.turned.addcmul_(run.world_columns[2], run.vector_rows[2])
+        for turn in self._pair_turns:
+            turn.run()
         torch.mm(self._sums, self._summands.view(len(self._summands), -1), out=self._joints)
         return torch.permute_copy(self._joints.view(-1, 3, self.batch_size), (2, 0, 1))
 
@@ -259,44 +262,46 @@ class Skinner:
         """
         root = self._rot.select(0, 0).view(3, 3, self.batch_size)
         torch.add(root, self._identity, out=self._world.select(0, 0))
-        for level in self._levels:
-            torch.index_select(level.worlds_above, 0, level.parents, out=level.parent)
-            torch.addcmul(level.parent, level.parent_columns[0], level.rotation_rows[0], out=level.world)
-            level.world.addcmul_(level.parent_columns[1], level.rotation_rows[1])
-            level.world.addcmul_(level.parent_columns[2], level.rotation_rows[2])
         torch.mul(self._rest_offsets.select(0, 0), 1.0, out=self._steps.select(0, 0))
-        steps, columns = self._steps.narrow(0, 1, len(self._parent_world)), self._parent_world.unbind(2)
-        torch.mul(columns[0], self._offset_rows[0], out=steps)
-        steps.addcmul_(columns[1], self._offset_rows[1]).addcmul_(columns[2], self._offset_rows[2])
+        for branch in self._branches:
+            torch.addcmul(branch.parent, branch.parent_columns[0], branch.rotation_rows[0], out=branch.world)
+            branch.world.addcmul_(branch.parent_columns[1], branch.rotation_rows[1])
+            branch.world.addcmul_(branch.parent_columns[2], branch.rotation_rows[2])
+            branch.steps.run()
 
-    def _make_levels(self) -> tuple[Level, ...]:
+    def _make_branches(self) -> tuple[Branch, ...]:
         rotations = self._rot.view(-1, 3, 3, self.batch_size)
-        levels = []
-        for start, stop in _equal_runs(self.folded.depth[1:], offset=1):
-            bones = (start, stop - start)
-            parent = self._parent_world.narrow(0, start - 1, stop - start)
-            parents = torch.as_tensor(self.folded.parents[start:stop], dtype=torch.int64)
-            levels.append(
-                Level(
-                    parents=parents.to(self.device),
-                    worlds_above=self._world.narrow(0, 0, start),
+        branches = []
+        for start, stop in _branches(self.folded.parents, self.folded.depth):
+            bones, first = (start, stop - start), int(self.folded.parents[start])
+            shared = first == self.folded.parents[stop - 1]
+            parent = self._world.narrow(0, first, 1 if shared else stop - start)
+            parent = parent.expand(stop - start, 3, 3, self.batch_size)
+            steps = Turn(
+                world_columns=parent.unbind(2),
+                vector_rows=_rows(self._rest_offsets.narrow(0, *bones)),
+                turned=self._steps.narrow(0, *bones),
+            )
+            branches.append(
+                Branch(
                     parent=parent,
-                    parent_columns=tuple(column.unsqueeze(2) for column in parent.unbind(2)),
-                    rotation_rows=tuple(row.unsqueeze(1) for row in rotations.narrow(0, *bones).unbind(1)),
+                    parent_columns=tuple(column.unsqueeze(2) for column in steps.world_columns),
+                    rotation_rows=_rows(rotations.narrow(0, *bones)),
                     world=self._world.narrow(0, *bones),
+                    steps=steps,
                 )
             )
-        return tuple(levels)
+        return tuple(branches)
 
-    def _make_pair_runs(self, vectors: Float[Tensor, "pairs+bones 3 frames"]) -> tuple[PairRun, ...]:
+    def _make_pair_turns(self, vectors: Float[Tensor, "pairs+bones 3 frames"]) -> tuple[Turn, ...]:
         bone_of_pair = self.folded.pair_bone[self._pair_order]
         return tuple(
-            PairRun(
-                world_columns=tuple(c.unsqueeze(0) for c in self._world.select(0, bone_of_pair[start]).unbind(1)),
-                vector_rows=tuple(row.unsqueeze(1) for row in vectors.narrow(0, start, stop - start).unbind(1)),
+            Turn(
+                world_columns=self._world.narrow(0, int(bone_of_pair[start]), 1).unbind(2),
+                vector_rows=_rows(vectors.narrow(0, start, stop - start)),
                 turned=self._summands.narrow(0, start, stop - start),
             )
-            for start, stop in _equal_runs(bone_of_pair, offset=0)
+            for start, stop in _equal_runs(bone_of_pair)
         )
 
     def _rotated_bones(self, parts: Partition) -> Int[np.ndarray, "rotated"]:
@@ -418,9 +423,24 @@ def _paths(parents: Int[np.ndarray, "bones"]) -> Float[np.ndarray, "bones bones"
     return paths
 
 
-def _equal_runs(values: Int[np.ndarray, "n"], offset: int) -> list[tuple[int, int]]:
-    """Ranges of equal consecutive values, each moved by `offset`."""
+def _branches(parents: Int[np.ndarray, "bones"], depth: Int[np.ndarray, "bones"]) -> list[tuple[int, int]]:
+    """Ranges of bones of one depth, whose parents are all the same, or each the next one."""
+    ranges, start, steps = [], 1, np.diff(parents)
+    for stop in range(2, len(parents) + 1):
+        goes_on = stop < len(parents) and depth[stop] == depth[start] and steps[stop - 1] == steps[start] in (0, 1)
+        if not goes_on:
+            ranges.append((start, stop))
+            start = stop
+    return ranges
+
+
+def _rows(vectors: Float[Tensor, "n 3 *rest"]) -> tuple[Float[Tensor, "n 1 *rest"], ...]:
+    """The three rows of each, to be multiplied by columns."""
+    return tuple(row.unsqueeze(1) for row in vectors.unbind(1))
+
+
+def _equal_runs(values: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
+    """Ranges of equal consecutive values."""
     if len(values) == 0:
         return []
-    cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [(start + offset, stop + offset) for start, stop in pairwise(cuts)]
+    return list(pairwise([0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]))

@@ -51,6 +51,7 @@ class StoreWriter:
         self._subjects: dict[str, h5py.Group] = {}
         self._scalar = h5py.h5s.create(h5py.h5s.SCALAR)
         self._string_type = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
+        self._string_in_memory = h5py.h5t.py_create(h5py.string_dtype())
 
     def append(self, positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
         """Write the next frames."""
@@ -113,6 +114,6 @@ class StoreWriter:
         view = h5py.h5d.create(group, b"positions_3d", self._positions.id.get_type(), view_space, dcpl=properties)
         # h5py's high-level way of writing an attribute takes several times as long, for each of thousands of sequences.
         frame_rate = h5py.h5a.create(view, b"frame_rate", h5py.h5t.IEEE_F64LE, self._scalar)
-        frame_rate.write(np.array(record.frame_rate))
+        frame_rate.write(np.array(record.frame_rate), mtype=h5py.h5t.NATIVE_DOUBLE)
         gender = h5py.h5a.create(view, b"gender", self._string_type, self._scalar)
-        gender.write(np.array(record.gender, dtype=h5py.string_dtype()))
+        gender.write(np.array(record.gender, dtype=h5py.string_dtype()), mtype=self._string_in_memory)

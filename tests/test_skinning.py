@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from h36m_amass import amass, body_model, folding, regressor, skeleton, skinning, synthetic
@@ -326,6 +327,16 @@ def test_precision_and_threads_are_put_aside_and_back() -> None:
     finally:
         products[0].fp32_precision, products[1].fp32_precision = before
         torch.set_num_threads(threads)
+
+
+def test_numpys_products_too_have_one_thread_and_then_as_many_as_before() -> None:
+    def num_threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(limits=3, user_api="blas"):
+        with reproducible():
+            assert num_threads() == {1}
+        assert num_threads() == {3}
 
 
 def test_threads_that_compute_at_once_leave_the_precision_as_it_was() -> None:
