@@ -18,8 +18,9 @@ def info(
     ] = None,
 ) -> None:
     """Show what is inside a store, or inside one of its datasets, subjects or sequences."""
+    from h36m_amass.describe import describe
     from h36m_amass.store import Store
 
     with reported(), Store(store) as opened:
-        for line in opened.describe(key):
+        for line in describe(opened, key):
             typer.echo(line)

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from h36m_amass.regressor import load as load_regressor
     from h36m_amass.store import Store
     from h36m_amass.version import __version__
+    from h36m_amass.windows import WindowDataset, collate
 
 _HOMES = {
     "Store": ("store", "Store"),
+    "WindowDataset": ("windows", "WindowDataset"),
     "__version__": ("version", "__version__"),
     "build": ("builder", "build"),
+    "collate": ("windows", "collate"),
     "export_npz": ("export", "export_npz"),
     "fold": ("folding", "fold"),
     "load_body_model": ("body_model", "load"),
@@ -29,8 +32,10 @@ _HOMES = {
 
 __all__ = [
     "Store",
+    "WindowDataset",
     "__version__",
     "build",
+    "collate",
     "export_npz",
     "fold",
     "load_body_model",

@@ -1,26 +1,29 @@
-"""Reading a store: by dataset, subject and sequence."""
+"""Reading a store: by dataset, subject and sequence, by row, by pattern and by split."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sized
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import h5py
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
-from h36m_amass.skeleton import Skeleton
-from h36m_amass.store_format import FORMAT, FORMAT_VERSION, INDEX_COLUMNS, SequenceRecord, StoreHeader
+from h36m_amass import store_index
+from h36m_amass.skeleton import Skeleton, joint_order, reorder
+from h36m_amass.splits import datasets_of
+from h36m_amass.store_format import FORMAT, FORMAT_VERSION, SequenceRecord, StoreHeader
+from h36m_amass.store_frames import FileIdentity, StoreError, frame_reader
+from h36m_amass.store_index import DamagedIndexError, Index
 
 _V = TypeVar("_V")
-
-
-class StoreError(ValueError):
-    """A store cannot be opened or does not hold what was asked for."""
+Pattern = str | re.Pattern[str]
+"""A regular expression that a name must match from its first to its last character."""
 
 
 class UnknownKeyError(StoreError, KeyError):
@@ -34,16 +37,25 @@ class Sequence:
 
     Attributes
     ----------
-    record
-        Its row of the index.
-    start
-        Its first row in the store's positions.
+    store
+        The store that it is in.
+    row
+        Its row in the store's index.
     """
 
-    def __init__(self, store: Store, record: SequenceRecord, start: int) -> None:
-        self._store = store
-        self.record = record
-        self.start = start
+    def __init__(self, store: Store, row: int) -> None:
+        self.store = store
+        self.row = row
+
+    @property
+    def record(self) -> SequenceRecord:
+        """Its row of the index."""
+        return self.store.index.record(self.row)
+
+    @property
+    def start(self) -> int:
+        """Its first row in the store's positions."""
+        return int(self.store.index.starts[self.row])
 
     @property
     def key(self) -> str:
@@ -66,14 +78,20 @@ class Sequence:
 
     @property
     def positions_3d(self) -> Positions:
-        """Joint positions in metres, read when sliced: ``sequence.positions_3d[10:20]``."""
-        return Positions(self._store, self.start, len(self))
+        """Joint positions in metres, read when they are indexed: ``sequence.positions_3d[10:20]``."""
+        return Positions(self.store, self.start, len(self))
 
     def __len__(self) -> int:
-        return self.record.length
+        return int(self.store.index.lengths[self.row])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and other.store is self.store and other.row == self.row
+
+    def __hash__(self) -> int:
+        return hash((id(self.store), self.row))
 
     def __repr__(self) -> str:
-        return f"<Sequence {self.key}: {len(self)} frames at {self.frame_rate:g} Hz>"
+        return f"<Sequence {self.key}: {len(self):,} frames at {self.frame_rate:g} Hz>"
 
 
 class Positions:
@@ -82,7 +100,7 @@ class Positions:
     def __init__(self, store: Store, start: int, length: int) -> None:
         self._store = store
         self._start = start
-        self.shape = (length, len(store.header.skeleton), 3)
+        self.shape = (length, len(store.skeleton), 3)
         self.dtype = np.dtype(np.float32)
 
     def __len__(self) -> int:
@@ -112,19 +130,107 @@ class Positions:
         return self._store.read(self._start + start, self._start + stop)
 
 
+class Selection(Collection[Sequence]):
+    """Some sequences of a store, by number; ``selection[2:5]`` is a selection again.
+
+    Attributes
+    ----------
+    store
+        The store that they are in.
+    rows
+        Their rows in the store's index.
+    """
+
+    def __init__(self, store: Store, rows: Int[np.ndarray, "sequences"]) -> None:
+        self.store = store
+        self.rows = rows
+
+    @property
+    def index(self) -> Index:
+        """The index of these sequences, in columns."""
+        return self.store.index.take(self.rows)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all of them together."""
+        return int(self.store.index.lengths[self.rows].sum())
+
+    def select(
+        self,
+        triples: Iterable[tuple[Pattern, Pattern, Pattern]] | None = None,
+        *,
+        dataset: Pattern = ".*",
+        subject: Pattern = ".*",
+        sequence: Pattern = ".*",
+    ) -> Selection:
+        """Those whose names match, in the order they have here.
+
+        Parameters
+        ----------
+        triples
+            Patterns for dataset, subject and sequence; a sequence is taken if it matches any of the triples.
+        dataset, subject, sequence
+            Patterns that every sequence must match, too.
+
+        Raises
+        ------
+        UnknownKeyError
+            The keywords match nothing, or one of the triples does not.
+        """
+        wanted = _Wanted(dataset, subject, sequence)
+        rows = [row for row in self.rows.tolist() if wanted.matches(self.store.names(row))]
+        if not rows:
+            raise UnknownKeyError(f"{self.store.path}: nothing matches {wanted}")
+        if triples is not None:
+            taken: set[int] = set()
+            for triple in triples:
+                one = _Wanted(*triple)
+                matching = [row for row in rows if one.matches(self.store.names(row))]
+                if not matching:
+                    raise UnknownKeyError(f"{self.store.path}: nothing matches {one}")
+                taken.update(matching)
+            rows = [row for row in rows if row in taken]
+        return Selection(self.store, np.array(rows, dtype=np.int64))
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Selection: ...
+
+    def __getitem__(self, index: int | slice) -> Sequence | Selection:
+        if isinstance(index, slice):
+            return Selection(self.store, self.rows[index])
+        return Sequence(self.store, int(self.rows[index]))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return (Sequence(self.store, row) for row in self.rows.tolist())
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, Sequence) and item.store is self.store and item.row in self.rows
+
+    def __repr__(self) -> str:
+        return f"<{count(self, 'sequence')} of {self.store.path}>"
+
+
 class _Level(Mapping[str, _V]):
     """Named things of one level of a store; a key with slashes goes through the levels below."""
 
-    def __init__(self, kind: str, name: str, items: Mapping[str, _V]) -> None:
-        self._kind = kind
+    kind: str
+
+    def __init__(self, store: Store, name: str, items: Mapping[str, Any]) -> None:
+        self._store = store
         self.name = name
         self._items = items
 
     def __getitem__(self, key: str) -> Any:
         head, _, rest = key.partition("/") if isinstance(key, str) else (key, "", "")
         if head not in self._items:
-            raise UnknownKeyError(f"{self.name} has no {self._kind} {head!r}; it has {_some(self._items)}")
-        item = self._items[head]
+            raise UnknownKeyError(f"{self.name} has no {self.kind} {head!r}; it has {_some(self._items)}")
+        item = self._item(head)
         if not rest:
             return item
         if not isinstance(item, _Level):
@@ -150,22 +256,53 @@ class _Level(Mapping[str, _V]):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        return f"<{self.name}: {_count(self, self._kind)}>"
+        return f"<{self.name}: {count(self, self.kind)} ({_some(self)})>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    @property
+    def sequences(self) -> Selection:
+        """All sequences at or below this level, in index order."""
+        return Selection(self._store, np.array(sorted(self._rows()), dtype=np.int64))
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all of them together."""
+        return self.sequences.num_frames
+
+    def _item(self, name: str) -> Any:
+        return self._items[name]
+
+    def _rows(self) -> Iterator[int]:
+        for item in self._items.values():
+            yield from item._rows()
 
 
 class SubjectView(_Level[Sequence]):
     """The sequences of one subject, by name."""
 
+    kind = "sequence"
+
+    def _item(self, name: str) -> Sequence:
+        return Sequence(self._store, self._items[name])
+
+    def _rows(self) -> Iterator[int]:
+        yield from self._items.values()
+
 
 class DatasetView(_Level[SubjectView]):
     """The subjects of one dataset, by name."""
+
+    kind = "subject"
 
 
 class Store(_Level[DatasetView]):
     """A store, opened for reading.
 
-    ``store["CMU"]["01"]["01_01_poses"]`` and ``store["CMU/01/01_01_poses"]`` are the same sequence. The file is
-    opened when the first positions are read, once a process, so that a store can be pickled, forked and spawned.
+    ``store["CMU"]["01"]["01_01_poses"]`` and ``store["CMU/01/01_01_poses"]`` are the same sequence, ``store[0]`` is
+    the first one. A store can be pickled, forked and spawned, and read by many threads at once. A `build` that
+    replaces the file does not change what an open store reads; one that is unpickled after that says so.
 
     Parameters
     ----------
@@ -176,36 +313,47 @@ class Store(_Level[DatasetView]):
     ----------
     path, header
         Where it is and what it says of itself.
-    sequences
-        All sequences in index order.
+    index
+        One row a sequence, in columns.
 
     Raises
     ------
     StoreError
-        The file is missing, no store, or of a format version that this library does not know.
+        The file is missing, no store, damaged, or of a format version that this library does not know.
     """
+
+    kind = "dataset"
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._file: h5py.File | None = None
-        self._process = 0
-        with _open(self.path) as file:
+        with _open(self.path) as (file, identity):
             self.header = _read_header(file, self.path)
-            rows = _read_index(file, self.path)
-        self.sequences = tuple(Sequence(self, record, start) for record, start in rows)
-        tree: dict[str, dict[str, dict[str, Sequence]]] = {}
-        for sequence in self.sequences:
-            record = sequence.record
-            tree.setdefault(record.dataset, {}).setdefault(record.subject, {})[record.sequence] = sequence
-        datasets = {
+            try:
+                positions = file["positions_3d"]
+                if positions.shape[1:] != (len(self.skeleton), 3):
+                    shape = positions.shape
+                    raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
+                self._num_frames = len(positions)
+                self.index = store_index.read(file, self._num_frames)
+                self._frames = frame_reader(file, self.path, identity)
+            except DamagedIndexError as error:
+                raise StoreError(f"{self.path}: its index is damaged ({error}); build it again") from error
+            except (KeyError, OSError, AttributeError) as error:
+                raise StoreError(f"{self.path}: is damaged ({error}); build it again") from error
+        self._names = list(zip(*(self.index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
+        tree: dict[str, dict[str, dict[str, int]]] = {}
+        for row, (dataset, subject, sequence) in enumerate(self._names):
+            tree.setdefault(dataset, {}).setdefault(subject, {})[sequence] = row
+        views = {
             dataset: DatasetView(
-                "subject",
-                dataset,
-                {name: SubjectView("sequence", f"{dataset}/{name}", items) for name, items in subjects.items()},
+                self, dataset, {name: SubjectView(self, f"{dataset}/{name}", rows) for name, rows in subjects.items()}
             )
             for dataset, subjects in tree.items()
         }
-        super().__init__("dataset", str(path), datasets)
+        super().__init__(self, str(path), views)
+
+    def __getitem__(self, key: str | int) -> Any:
+        return super().__getitem__(key) if isinstance(key, str) else self.sequences[key]
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -213,52 +361,101 @@ class Store(_Level[DatasetView]):
         return tuple(self)
 
     @property
-    def joint_names(self) -> tuple[str, ...]:
-        return self.header.skeleton.joint_names
+    def sequences(self) -> Selection:
+        """All sequences in index order."""
+        return Selection(self, self.index.rows)
 
     @property
     def num_frames(self) -> int:
         """Frames of all sequences together."""
-        return sum(len(sequence) for sequence in self.sequences)
+        return self._num_frames
 
-    def read(self, start: int, stop: int) -> Float32[np.ndarray, "frames joints 3"]:
-        """Rows ``start .. stop`` of all positions, in metres."""
-        if self._file is None or self._process != os.getpid():
-            self._file, self._process = _open(self.path), os.getpid()
-        try:
-            positions: np.ndarray = self._file["positions_3d"][start:stop]
-        except (OSError, KeyError) as error:
-            raise StoreError(f"{self.path}: is damaged ({error}); build it again") from error
-        return positions
+    @property
+    def skeleton(self) -> Skeleton:
+        """What the joints are, in the order of the regressor's rows."""
+        return self.header.skeleton
 
-    def describe(self, key: str | None = None) -> list[str]:
-        """Lines that tell a person what is in the store, or at `key`.
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.skeleton.joint_names
+
+    def skeleton_in(self, order: str) -> Skeleton:
+        """What the joints are in one of the orders of `h36m_amass.skeleton.JOINT_ORDERS`.
 
         Raises
         ------
-        UnknownKeyError
-            Nothing is at `key`.
+        h36m_amass.skeleton.SkeletonError
+            The order does not fit the store's joints.
         """
-        if key is not None:
-            return _describe(self[key.strip("/")])
-        header, rate = self.header, self.header.frame_rate
-        lines = [
-            f"{self.path}: {_count(self, 'dataset')}, {_count(self.sequences, 'sequence')}, {self.num_frames:,} frames",
-            "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
-            f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
-            f"joints        {len(header.skeleton)}: {', '.join(self.joint_names)}",
-            f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
-            f"options       {json.dumps(dict(header.options))}",
-            f"regressor     sha256 {header.regressor_sha256}",
-            *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
-        ]
-        return [line for line in lines if line] + [_summary(view) for view in self.values()]
+        return reorder(self.skeleton, joint_order(order, self.skeleton))
+
+    def select(
+        self,
+        triples: Iterable[tuple[Pattern, Pattern, Pattern]] | None = None,
+        *,
+        dataset: Pattern = ".*",
+        subject: Pattern = ".*",
+        sequence: Pattern = ".*",
+    ) -> Selection:
+        """The sequences whose names match: see `Selection.select`."""
+        return self.sequences.select(triples, dataset=dataset, subject=subject, sequence=sequence)
+
+    def split(self, name: str, part: str) -> Selection:
+        """The sequences of one part of a named split that are in the store: see `h36m_amass.splits.SPLITS`.
+
+        Raises
+        ------
+        h36m_amass.splits.SplitError
+            The split or the part is unknown.
+        UnknownKeyError
+            The store has none of its datasets.
+        """
+        datasets = set(datasets_of(name, part, self.datasets))
+        if not datasets:
+            raise UnknownKeyError(f"{self.path}: has no dataset of {part!r} of {name!r}; it has {_some(self)}")
+        rows = [row for row, names in enumerate(self._names) if names[0] in datasets]
+        return Selection(self, np.array(rows, dtype=np.int64))
+
+    def names(self, row: int) -> tuple[str, str, str]:
+        """Dataset, subject and sequence of a row of the index."""
+        return self._names[row]
+
+    def read(self, start: int, stop: int) -> Float32[np.ndarray, "frames joints 3"]:
+        """Rows ``start .. stop`` of all positions, in metres.
+
+        Raises
+        ------
+        StoreError
+            The file is damaged or has been replaced.
+        """
+        frames = np.empty((stop - start, len(self.skeleton), 3), np.float32)
+        self.read_into(start, frames)
+        return frames
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        """Fill the contiguous array `frames` with the rows from `start` on; raises as `read` does."""
+        if start < 0 or start + len(frames) > self._num_frames:
+            raise StoreError(f"{self.path}: has no rows {start} to {start + len(frames)}")
+        self._frames.read_into(start, frames)
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        """Fill ``frames[begin:end]`` of each run with the rows from its start on; raises as `read` does.
+
+        `frames` is contiguous. It is fastest when the starts ascend.
+        """
+        if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
+            raise StoreError(f"{self.path}: has only {self._num_frames} rows")
+        self._frames.read_runs(starts, frames, begins, ends)
 
     def close(self) -> None:
         """Close the file; it opens again when positions are read."""
-        if self._file is not None and self._process == os.getpid():
-            self._file.close()
-        self._file = None
+        self._frames.close()
 
     def __enter__(self) -> Store:
         return self
@@ -268,19 +465,37 @@ class Store(_Level[DatasetView]):
     ) -> None:
         self.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_process": 0}
+
+class _Wanted:
+    """Patterns for the three names of a sequence."""
+
+    def __init__(self, dataset: Pattern, subject: Pattern, sequence: Pattern) -> None:
+        try:
+            self._patterns = tuple(re.compile(pattern) for pattern in (dataset, subject, sequence))
+        except re.error as error:
+            raise StoreError(f"{error.pattern!r} is no regular expression: {error}") from error
+
+    def matches(self, names: tuple[str, str, str]) -> bool:
+        return all(pattern.fullmatch(name) for pattern, name in zip(self._patterns, names, strict=True))
+
+    def __str__(self) -> str:
+        kinds = ("dataset", "subject", "sequence")
+        return ", ".join(f"{kind} {p.pattern!r}" for kind, p in zip(kinds, self._patterns, strict=True))
 
 
-def _open(path: Path) -> h5py.File:
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
     if not path.is_file():
         raise StoreError(f"{path}: there is no such store; make one with h36m-amass build")
     try:
-        return h5py.File(path, "r")
+        identity = FileIdentity.of(path.stat())
+        file = h5py.File(path, "r")
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be opened as a store ({error}); build it again if it was cut short or damaged"
         ) from error
+    with file:
+        yield file, identity
 
 
 def _read_header(file: h5py.File, path: Path) -> StoreHeader:
@@ -313,66 +528,12 @@ def _read_header(file: h5py.File, path: Path) -> StoreHeader:
         raise StoreError(f"{path}: is damaged ({error}); build it again") from error
 
 
-def _read_index(file: h5py.File, path: Path) -> list[tuple[SequenceRecord, int]]:
-    try:
-        index = file["index"]
-        columns = {
-            name: [value.decode("utf-8") for value in index[name][:].tolist()]
-            if kind is str
-            else index[name][:].tolist()
-            for name, kind in INDEX_COLUMNS.items()
-        }
-    except (KeyError, OSError, ValueError, AttributeError) as error:
-        raise StoreError(f"{path}: its index is damaged ({error}); build it again") from error
-    starts = columns.pop("start")
-    names = tuple(columns)
-    rows = zip(*columns.values(), strict=True)
-    return [
-        (SequenceRecord(**dict(zip(names, row, strict=True))), start) for row, start in zip(rows, starts, strict=True)
-    ]
-
-
-def _sequences(item: DatasetView | SubjectView | Sequence) -> list[Sequence]:
-    """All sequences at or below `item`."""
-    if isinstance(item, Sequence):
-        return [item]
-    return [sequence for below in item.values() for sequence in _sequences(below)]
-
-
-def _summary(item: DatasetView | SubjectView | Sequence) -> str:
-    sequences = _sequences(item)
-    frames, seconds = sum(map(len, sequences)), sum(s.duration for s in sequences)
-    name = item.key if isinstance(item, Sequence) else item.name
-    return f"{name}: {_count(sequences, 'sequence')}, {frames:,} frames, {_duration(seconds)}"
-
-
-def _describe(item: DatasetView | SubjectView | Sequence) -> list[str]:
-    if not isinstance(item, Sequence):
-        return [_summary(item), *(f"  {_summary(below)}" for below in item.values())]
-    record = item.record
-    return [
-        f"{item.key}: {len(item):,} frames at {item.frame_rate:g} Hz, {item.duration:.2f} s",
-        f"rows          {item.start} to {item.start + len(item)}",
-        f"gender        {item.gender}",
-        f"soft tissue   {'yes' if record.has_dmpls else 'no'}",
-        f"source        {record.source_path}, {record.source_size:,} bytes",
-        f"source frames {record.source_frames:,} at {record.source_frame_rate:g} Hz",
-        f"checksum      {record.checksum:08x}",
-    ]
-
-
-def _count(things: Sized, kind: str) -> str:
+def count(things: Sized, kind: str) -> str:
+    """How many there are, with the word in the singular or plural."""
     return f"{len(things):,} {kind}{'' if len(things) == 1 else 's'}"
 
 
-def _duration(seconds: float) -> str:
-    """In the unit a person would choose."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _some(names: Mapping[str, object], limit: int = 5) -> str:
-    listed = list(names)[:limit]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(listed) + more
+def _some(names: Iterable[str], limit: int = 5) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

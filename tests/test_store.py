@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 import zlib
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from h36m_amass import skeleton
 from h36m_amass.demo import Demo
+from h36m_amass.splits import SPLITS, SplitError
 from h36m_amass.store import Store, StoreError, UnknownKeyError
-from h36m_amass.store_format import SequenceRecord, StoreHeader
+from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord, StoreHeader
 from h36m_amass.store_writer import StoreWriter
 
 HEADER = StoreHeader("0", 50.0, "r", {"male": "m"}, {"batch_size": 1}, True, skeleton.H36M)
@@ -67,11 +69,14 @@ def test_keys_work_level_by_level_and_as_paths(path: Path) -> None:
     assert list(store) == ["A", "B"] == list(store.datasets)
     assert list(store["A"]) == ["1", "2"]
     assert list(store["A/1"]) == ["x", "y"]
-    assert store["A"]["1"]["y"] is store["A/1/y"] is store["A"]["1/y"]
+    assert store["A"]["1"]["y"] == store["A/1/y"] == store["A"]["1/y"] == store[1]
     assert "A/1/y" in store
     assert "A/1/z" not in store
     assert "A/1/y/deeper" not in store
     assert 3 not in store
+    assert store[-1] == store.sequences[3] == store["B/ü ñ/走る"] != store[0]
+    with pytest.raises(IndexError):
+        store[4]
     assert len(store["A"]) == 2
     assert store.get("C") is None
     for key, message in (("C", "no dataset 'C'"), ("A/9", "no subject '9'"), ("A/1/q", "no sequence 'q'")):
@@ -160,14 +165,6 @@ def test_a_store_can_be_pickled_and_closed(path: Path) -> None:
     np.testing.assert_array_equal(store["A/1/y"].positions_3d[5:9], before)
 
 
-def test_another_process_opens_the_file_anew(path: Path) -> None:
-    store = Store(path)
-    before = store["A/1/y"].positions_3d[5:9]
-    opened, store._process = store._file, -1  # what a fork leaves behind
-    np.testing.assert_array_equal(store["A/1/y"].positions_3d[5:9], before)
-    assert store._file is not opened
-
-
 def test_a_store_that_cannot_be_read_is_refused_by_name(path: Path, tmp_path: Path) -> None:
     cases = {}
     (tmp_path / "text.h5").write_text("no HDF5")
@@ -195,6 +192,170 @@ def test_a_store_that_cannot_be_read_is_refused_by_name(path: Path, tmp_path: Pa
         assert "\n" not in str(caught.value)
 
 
+def test_an_index_that_does_not_fit_its_frames_is_refused(path: Path) -> None:
+    content = path.read_bytes()
+
+    def double(values: np.ndarray) -> np.ndarray:
+        values[1] = values[0]
+        return values
+
+    changes = {
+        "start": (lambda values: values[::-1], "do not make up the frames"),
+        "length": (lambda values: values + 1, "do not make up the frames"),
+        "gender": (lambda values: values[:2], "differ in length"),
+        "checksum": (lambda values: values.astype("S9"), "checksum holds"),
+        "sequence": (double, "a key comes twice"),
+        "subject": (lambda values: np.array([b"\xff"] * len(values)), "can't decode byte"),
+    }
+    for column, (change, message) in changes.items():
+        path.write_bytes(content)
+        with h5py.File(path, "r+") as file:
+            values = change(file["index"][column][:])
+            del file["index"][column]
+            file["index"][column] = values
+        with pytest.raises(StoreError, match=f"its index is damaged .*{message}"):
+            Store(path)
+
+
+def test_positions_that_do_not_fit_the_skeleton_are_refused(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["positions_3d"]
+        file["positions_3d"] = np.zeros((344, 16, 3), np.float32)
+    with pytest.raises(StoreError, match=r"damaged \(positions_3d has shape \(344, 16, 3\)\)"):
+        Store(path)
+
+
+@pytest.mark.parametrize("how", ["as written", "contiguous", "big-endian", "other chunks", "user block"])
+def test_a_store_that_another_program_has_repacked_reads_the_same(path: Path, tmp_path: Path, how: str) -> None:
+    repacked = tmp_path / "repacked.h5"
+    with h5py.File(path) as old, h5py.File(repacked, "w", userblock_size=512 if how == "user block" else 0) as new:
+        new.attrs.update(old.attrs)
+        for name in ("index", "skeleton"):
+            old.copy(name, new)
+        values = old["positions_3d"][:]
+        kinds = {"other chunks": {"chunks": (100, 4, 3)}, "contiguous": {}, "big-endian": {"dtype": ">f4"}}
+        new.create_dataset("positions_3d", data=values, **kinds.get(how, {"chunks": (256, 17, 3)}))
+    with Store(path) as expected, Store(repacked) as found:
+        for sequence in expected.sequences:
+            np.testing.assert_array_equal(found[sequence.key].positions_3d[:], sequence.positions_3d[:])
+        np.testing.assert_array_equal(found.read(250, 260), expected.read(250, 260))
+
+
+def test_rows_are_read_wherever_their_chunks_lie(tmp_path: Path) -> None:
+    positions = write(tmp_path / "s.h5", {"A/1/a": 1793})
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del file["positions_3d"]
+        rows = file.create_dataset("positions_3d", positions.shape, "<f4", chunks=(256, 17, 3))
+        for chunk in (5, 3, 4, 7, 0, 1, 2, 6):
+            rows[256 * chunk : 256 * chunk + 256] = positions[256 * chunk : 256 * chunk + 256]
+            file.flush()
+        places: list[int] = []
+        rows.id.chunk_iter(lambda chunk: places.append(chunk.byte_offset))
+    assert len(set(np.diff(places))) > 2
+    with Store(tmp_path / "s.h5") as store:
+        for start, stop in ((0, 1793), (255, 257), (1023, 1793), (100, 100), (1792, 1793)):
+            np.testing.assert_array_equal(store.read(start, stop), positions[start:stop])
+        starts, lengths = np.array([0, 250, 700, 1000, 1500]), np.array([256, 700, 3, 793, 12])
+        ends = np.cumsum(lengths)
+        frames = np.empty((ends[-1], 17, 3), np.float32)
+        store.read_runs(starts, frames, ends - lengths, ends)
+        expected = [positions[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+        np.testing.assert_array_equal(frames, np.concatenate(expected))
+        for start, stop in ((-1, 5), (5, 1794)):
+            with pytest.raises(StoreError, match="has no rows"):
+                store.read(start, stop)
+        with pytest.raises(StoreError, match="has only 1793 rows"):
+            store.read_runs(starts + 900, frames, ends - lengths, ends)
+
+
+def test_a_file_that_is_cut_short_while_it_is_open_is_an_error(path: Path) -> None:
+    with Store(path) as store:
+        store.read(0, 1)
+        os.truncate(path, 60000)
+        with pytest.raises(StoreError, match=r"s\.h5: was cut short while it was open"):
+            store.read(0, store.num_frames)
+
+
+def test_selections_match_whole_names(path: Path) -> None:
+    store = Store(path)
+
+    def keys(**patterns: str) -> list[str]:
+        return [sequence.key for sequence in store.select(**patterns)]
+
+    assert keys() == list(LENGTHS)
+    assert keys(dataset="A", sequence="x|q") == ["A/1/x", "A/2/x"]
+    assert keys(subject="[12]", sequence="y") == ["A/1/y"]
+    selection = store.select([("B", ".*", ".*"), ("A", "2", ".")])
+    assert [sequence.key for sequence in selection] == ["A/2/x", "B/ü ñ/走る"]
+    assert (len(selection), selection.num_frames) == (2, 41)
+    assert store["A/2/x"] in selection
+    assert store["A/1/x"] not in selection
+    assert selection[-1] == store["B/ü ñ/走る"]
+    assert [sequence.key for sequence in selection[::-1].select(dataset="A")] == ["A/2/x"]
+    assert [sequence.key for sequence in store["A/1"].sequences] == ["A/1/x", "A/1/y"]
+    for patterns, message in (
+        ({"dataset": "AA"}, "nothing matches dataset 'AA', subject"),
+        ({"sequence": "x.+"}, "nothing matches"),
+        ({"triples": [("A", "1", "x"), ("A", "9", "x")]}, "nothing matches dataset 'A', subject '9', sequence 'x'"),
+        ({"dataset": "("}, "is no regular expression"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            store.select(**patterns)  # type: ignore[arg-type]
+
+
+def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:
+    names = (
+        "ACCAD",
+        "CMU",
+        "Eyes_Japan_Dataset",
+        "HumanEva",
+        "MPI_HDM05",
+        "MPIMosh",
+        "Mine",
+        "SSM",
+        "Transitions_mocap",
+    )
+    write(tmp_path / "s.h5", {f"{name}/1/a": 3 for name in names})
+    store = Store(tmp_path / "s.h5")
+    found = {
+        (split, part): [sequence.record.dataset for sequence in store.split(split, part)]
+        for split, parts in SPLITS.items()
+        for part in parts
+    }
+    assert found == {
+        ("uplift-upsample", "train"): ["ACCAD", "CMU", "Eyes_Japan_Dataset", "Transitions_mocap"],
+        ("uplift-upsample", "val"): ["MPI_HDM05", "MPIMosh"],
+        ("amass", "train"): ["ACCAD", "CMU", "Eyes_Japan_Dataset", "Mine"],
+        ("amass", "val"): ["HumanEva", "MPI_HDM05", "MPIMosh"],
+        ("amass", "test"): ["SSM", "Transitions_mocap"],
+    }
+    for split, part, message in (("vibe", "train", "split 'vibe' is unknown"), ("amass", "dev", "has no part 'dev'")):
+        with pytest.raises(SplitError, match=message):
+            store.split(split, part)
+    write(tmp_path / "t.h5", {"Mine/1/a": 3})
+    with pytest.raises(UnknownKeyError, match="has no dataset of 'val' of 'amass'; it has Mine"):
+        Store(tmp_path / "t.h5").split("amass", "val")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_the_index_is_a_frame_on_request(path: Path, library: str) -> None:
+    pytest.importorskip(library)
+    store = Store(path)
+    part = store.index.take(np.array([3, 1]))
+    whole, frame = (getattr(index, f"to_{library}")() for index in (store.index, part))
+    assert set(INDEX_COLUMNS) <= set(frame.columns)
+    assert (len(whole), len(frame)) == (4, 2)
+    assert list(frame["sequence"]) == ["走る", "y"]
+    assert list(frame["length"]) == [40, 300]
+    assert list(frame.index if library == "pandas" else frame["row"]) == [3, 1]
+
+
+def test_keys_complete_in_a_notebook(path: Path) -> None:
+    store = Store(path)
+    assert store._ipython_key_completions_() == ["A", "B"]
+    assert store["A/1"]._ipython_key_completions_() == ["x", "y"]
+
+
 def test_native_rate_is_nan(tmp_path: Path) -> None:
     write(tmp_path / "s.h5", LENGTHS, replace(HEADER, frame_rate=float("nan")))
     assert np.isnan(Store(tmp_path / "s.h5").header.frame_rate)
@@ -203,6 +364,6 @@ def test_native_rate_is_nan(tmp_path: Path) -> None:
 def test_reprs_say_what_a_thing_is(path: Path) -> None:
     store = Store(path)
     assert "2 datasets" in repr(store)
-    assert repr(store["A"]) == "<A: 2 subjects>"
+    assert repr(store["A"]) == "<A: 2 subjects (1, 2)>"
     assert "300 frames at 50 Hz" in repr(store["A/1/y"])
     assert store["A/1/y"].duration == 6.0

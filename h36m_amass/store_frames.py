@@ -1,0 +1,272 @@
+"""Rows of a store's positions, read from any process and thread.
+
+Chunks that are not compressed are read straight from the file, at the places that HDF5 gives: one call of the
+system a window, without HDF5's locks and caches, and straight into the caller's memory. Everything else goes
+through HDF5. Nothing is mapped into memory: a file that is cut short is an error then, and not a signal, and what
+was read does not count as the process's memory.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from jaxtyping import Float32, Int
+
+CACHED_BYTES = 2**25
+"""Of decoded chunks, a process."""
+_NEVER = 2**40
+"""A row that no store has."""
+
+
+class StoreError(ValueError):
+    """A store cannot be opened or does not hold what was asked for."""
+
+
+class FrameReader(Protocol):
+    """Reads rows of positions. Survives being pickled and forked, and may be used by many threads at once."""
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        """Fill the contiguous array `frames` with the rows from `start` on.
+
+        Raises
+        ------
+        StoreError
+            The file is damaged, or is another one than it was.
+        """
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        """Fill ``frames[begin:end]`` of each run with the rows from its start on; raises as `read_into` does."""
+
+    def close(self) -> None:
+        """Close the file; it opens again when rows are read."""
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What tells a file from one that has taken its place since."""
+
+    size: int
+    modified: int
+
+    @staticmethod
+    def of(status: os.stat_result) -> FileIdentity:
+        return FileIdentity(status.st_size, status.st_mtime_ns)
+
+
+def frame_reader(file: h5py.File, path: Path, identity: FileIdentity) -> FrameReader:
+    """The fastest reader there is for the positions of an open store.
+
+    Parameters
+    ----------
+    file, path
+        The store.
+    identity
+        Of the file before it was opened.
+
+    Raises
+    ------
+    StoreError
+        The positions are damaged.
+    """
+    positions = file["positions_3d"]
+    stretches = _stretches(positions, identity.size, path) if file.userblock_size == 0 else None
+    if stretches is not None and hasattr(os, "preadv"):
+        return RawFrameReader(path, identity, positions.shape[1:], *stretches)
+    return Hdf5FrameReader(path, identity)
+
+
+class RawFrameReader:
+    """Reads rows from the places in the file where they lie.
+
+    Parameters
+    ----------
+    path, identity
+        The file.
+    frame_shape
+        Joints and 3.
+    first_rows, places
+        First row, and its first byte in the file, of each stretch of rows that lie one after another.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: FileIdentity,
+        frame_shape: tuple[int, ...],
+        first_rows: Int[np.ndarray, "stretches"],
+        places: Int[np.ndarray, "stretches"],
+    ) -> None:
+        self._path, self._identity = path, identity
+        self._row_bytes = int(np.prod(frame_shape)) * 4
+        self._first_rows, self._places = first_rows, places
+        self._next_rows = np.append(first_rows[1:], _NEVER)
+        # For single windows: to look one number up in an array takes several times as long.
+        self._lists = [*first_rows.tolist(), _NEVER], places.tolist()
+        self._descriptor: int | None = None
+        self._opening = Lock()
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        descriptor = self._open() if self._descriptor is None else self._descriptor
+        first_rows, places = self._lists
+        buffer, stretch = frames.reshape(-1).view(np.uint8).data, bisect_right(first_rows, start) - 1
+        try:
+            while len(buffer):
+                wanted = buffer[: (first_rows[stretch + 1] - start) * self._row_bytes]
+                place = places[stretch] + (start - first_rows[stretch]) * self._row_bytes
+                count = os.preadv(descriptor, [wanted], place)
+                if count != len(wanted):
+                    self._read_rest(descriptor, wanted[count:], place + count)
+                buffer, start, stretch = buffer[len(wanted) :], first_rows[stretch + 1], stretch + 1
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        descriptor = self._open() if self._descriptor is None else self._descriptor
+        buffer, preadv = frames.reshape(-1).view(np.uint8).data, os.preadv
+        while len(starts):
+            stretch = np.searchsorted(self._first_rows, starts, side="right") - 1
+            places = self._places[stretch] + (starts - self._first_rows[stretch]) * self._row_bytes
+            stops = np.minimum(ends, begins + self._next_rows[stretch] - starts)
+            firsts, lasts = begins * self._row_bytes, stops * self._row_bytes
+            try:
+                for place, first, last in zip(places.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
+                    count = preadv(descriptor, [buffer[first:last]], place)
+                    if count != last - first:
+                        self._read_rest(descriptor, buffer[first + count : last], place + count)
+            except OSError as error:
+                raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
+            # What goes on in the next stretch of the file; few runs do.
+            more = stops < ends
+            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
+
+    def close(self) -> None:
+        with self._opening:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_descriptor", "_opening")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _descriptor=None, _opening=Lock())
+
+    def _read_rest(self, descriptor: int, buffer: memoryview, place: int) -> None:
+        """Go on where the system has given less than was asked for."""
+        while len(buffer):
+            count = os.preadv(descriptor, [buffer], place)
+            if not count:
+                raise StoreError(f"{self._path}: was cut short while it was open; build it again")
+            buffer, place = buffer[count:], place + count
+
+    def _open(self) -> int:
+        with self._opening:
+            if self._descriptor is None:
+                # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
+                self._descriptor = _opened(self._path, self._identity)
+            return self._descriptor
+
+
+class Hdf5FrameReader:
+    """Reads rows through HDF5, which decodes compressed chunks and keeps some of them, `CACHED_BYTES` a process."""
+
+    def __init__(self, path: Path, identity: FileIdentity) -> None:
+        self._path, self._identity = path, identity
+        self._file: h5py.File | None = None
+        self._process = 0
+        self._opening = Lock()
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        try:
+            positions = self._positions()
+            rows, memory = positions.get_space(), h5py.h5s.create_simple(frames.shape)
+            rows.select_hyperslab((start, 0, 0), frames.shape)
+            positions.read(memory, rows, frames)
+        except (OSError, KeyError) as error:
+            raise StoreError(f"{self._path}: is damaged ({error}); build it again") from error
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
+            self.read_into(start, frames[begin:end])
+
+    def close(self) -> None:
+        with self._opening:
+            if self._file is not None and self._process == os.getpid():
+                self._file.close()
+            self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_path": self._path, "_identity": self._identity}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _file=None, _process=0, _opening=Lock())
+
+    def _positions(self) -> h5py.h5d.DatasetID:
+        with self._opening:
+            if self._file is None or self._process != os.getpid():
+                os.close(_opened(self._path, self._identity))
+                self._file, self._process = h5py.File(self._path, "r", rdcc_nbytes=CACHED_BYTES), os.getpid()
+            return self._file["positions_3d"].id
+
+
+def _opened(path: Path, identity: FileIdentity) -> int:
+    """A descriptor of the file, if it is still the same."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened ({error.strerror})") from error
+    if FileIdentity.of(os.fstat(descriptor)) != identity:
+        os.close(descriptor)
+        raise StoreError(f"{path}: is another file than when it was opened; open it again")
+    return descriptor
+
+
+def _stretches(
+    positions: h5py.Dataset, file_size: int, path: Path
+) -> tuple[Int[np.ndarray, "stretches"], Int[np.ndarray, "stretches"]] | None:
+    """First rows and places of what lies in one piece, or None where the file does not hold the rows as they are."""
+    chunks, dtype = positions.chunks, np.dtype(np.float32)
+    plain = positions.dtype == dtype and positions.id.get_create_plist().get_nfilters() == 0
+    if not plain or chunks is None or chunks[1:] != positions.shape[1:]:
+        return None
+    places = np.full(-(-len(positions) // chunks[0]), -1)
+
+    def note(chunk: h5py.h5d.StoreInfo) -> None:
+        if chunk.chunk_offset[0] < len(positions):
+            places[chunk.chunk_offset[0] // chunks[0]] = chunk.byte_offset
+
+    positions.id.chunk_iter(note)
+    chunk_bytes = int(np.prod(chunks)) * dtype.itemsize
+    if (places < 0).any() or (places > file_size - chunk_bytes).any():
+        raise StoreError(f"{path}: is damaged (some of its frames are not there); build it again")
+    begins = np.flatnonzero(np.diff(places, prepend=-chunk_bytes) != chunk_bytes)
+    return begins * chunks[0], places[begins]

@@ -1,0 +1,124 @@
+"""The index of a store in columns: one row a sequence.
+
+A row becomes a `SequenceRecord` only when it is asked for: to make tens of thousands of them would take longer
+than to open the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+
+class DamagedIndexError(ValueError):
+    """An index does not hold what an index holds; the message does not name the file."""
+
+
+class Index(Mapping[str, np.ndarray]):
+    """Columns of an index by name, each an array with one entry a sequence.
+
+    Parameters
+    ----------
+    columns
+        Those of `INDEX_COLUMNS`; strings as UTF-8 bytes of a fixed length.
+    rows
+        The store's row of each of this index's.
+    """
+
+    def __init__(self, columns: Mapping[str, Shaped[np.ndarray, "sequences"]], rows: Int[np.ndarray, "sequences"]):
+        self._columns = columns
+        self.rows = rows
+
+    def __getitem__(self, column: str) -> Shaped[np.ndarray, "sequences"]:
+        values = self._columns[column]
+        return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"<Index of {len(self.rows):,} sequences: {', '.join(self)}>"
+
+    @property
+    def starts(self) -> Int[np.ndarray, "sequences"]:
+        """First row of each sequence in the store's positions."""
+        return self._columns["start"]
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "sequences"]:
+        """Frames of each sequence."""
+        return self._columns["length"]
+
+    def texts(self, column: str) -> list[str]:
+        """A column of strings."""
+        return [value.decode("utf-8") for value in self._columns[column].tolist()]
+
+    def record(self, place: int) -> SequenceRecord:
+        """One row as a record."""
+        values: dict[str, Any] = {}
+        for name in INDEX_COLUMNS.keys() - {"start"}:
+            value = self._columns[name][place].item()
+            values[name] = value.decode("utf-8") if isinstance(value, bytes) else value
+        return SequenceRecord(**values)
+
+    def take(self, places: Int[np.ndarray, "taken"]) -> Index:
+        """The index of some of the sequences, in the order given."""
+        return Index({name: values[places] for name, values in self._columns.items()}, self.rows[places])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """As a pandas frame, labelled with the store's rows; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(dict(self), index=pandas.Index(self.rows, name="row"))
+
+    def to_polars(self) -> polars.DataFrame:
+        """As a polars frame, with the store's rows in the column ``row``; needs polars."""
+        import polars
+
+        return polars.DataFrame({"row": self.rows, **self})
+
+
+def read(file: h5py.File, num_frames: int) -> Index:
+    """The index of a store of `num_frames` frames.
+
+    Raises
+    ------
+    DamagedIndexError
+        A column is missing or of another type or length, a key comes twice, or the sequences do not lie one after
+        another and make up all frames.
+    """
+    try:
+        columns = {name: file["index"][name][:] for name in INDEX_COLUMNS}
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise DamagedIndexError(str(error)) from error
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) != 1 or any(values.ndim != 1 for values in columns.values()):
+        raise DamagedIndexError("its columns differ in length")
+    for name, kind in INDEX_COLUMNS.items():
+        if columns[name].dtype.kind != ("S" if kind is str else np.dtype(kind).kind):
+            raise DamagedIndexError(f"its column {name} holds {columns[name].dtype}")
+    index = Index(columns, np.arange(lengths.pop()))
+    ends = np.cumsum(index.lengths)
+    fits = (index.lengths >= 1).all() and np.array_equal(index.starts, ends - index.lengths)
+    if not fits or (int(ends[-1]) if len(ends) else 0) != num_frames:
+        raise DamagedIndexError("its sequences do not make up the frames")
+    try:
+        keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
+    except UnicodeDecodeError as error:
+        raise DamagedIndexError(str(error)) from error
+    if len(set(keys)) != len(keys):
+        raise DamagedIndexError("a key comes twice")
+    return index
