@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 MIB = 2**20
-PACKAGES = ("torch", "numpy", "scipy", "h5py", "smplx", "body-models")
+PACKAGES = ("torch", "numpy", "scipy", "h5py", "smplx", "body-models", "zarr")
 
 _T = TypeVar("_T")
 _BEGAN = time.monotonic()

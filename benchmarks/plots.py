@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#8c8c8c"
+BLUE, ORANGE, GREY, GREEN, PURPLE = "#2f6db3", "#d9822b", "#8c8c8c", "#5b9a5b", "#8a6bb0"
 DPI = 120
 MOST_BARS = 15
 
@@ -94,6 +94,25 @@ def scaling(results: dict[str, Any], folder: Path) -> list[Path]:
         _scaling_time(mixed, others, results["cost"], folder / "scaling_time.png"),
         _scaling_memory(mixed, others, folder / "scaling_memory.png"),
     ]
+
+
+def reading(results: dict[str, Any], folder: Path) -> list[Path]:
+    """Bars of milliseconds a batch of each way, for each length of windows."""
+    lengths = results["windows"]
+    figure, axes = plt.subplots(figsize=(10, 4.2))
+    ways = list(next(iter(lengths.values()))["batch"])
+    for place, (way, colour) in enumerate(zip(ways, (BLUE, ORANGE, GREY, GREEN, PURPLE), strict=True)):
+        at = np.arange(len(lengths)) + 0.17 * (place - 2)
+        milliseconds = [1e3 * one["batch"][way] for one in lengths.values()]
+        bars = axes.bar(at, milliseconds, width=0.15, color=colour, label=way)
+        axes.bar_label(bars, [f"{value:.3g}" for value in milliseconds], fontsize=8, padding=1)
+    axes.set_xticks(range(len(lengths)), [f"windows of {length} frames" for length in lengths])
+    axes.set_yscale("log")
+    axes.set_ylim(top=4 * axes.get_ylim()[1])
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.set_ylabel("ms a batch of 256")
+    axes.legend(ncols=len(ways), loc="upper right", frameon=False)
+    return [_saved(figure, axes, folder / "reading.png")]
 
 
 def _scaling_time(

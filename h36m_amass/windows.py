@@ -127,7 +127,8 @@ class WindowDataset(Dataset[Batch]):
         # The frame of a window that lies at a multiple of the step.
         self._anchor = 0 if padding == "none" else (length - 1) // 2
         self._ends = np.cumsum(windows)
-        self._ends_list, self._rows_list = self._ends.tolist(), self.sequences.rows.tolist()
+        rows = self.sequences.rows
+        self._lists = tuple(a.tolist() for a in (self._ends, rows, frames, store.index.starts[rows]))
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -153,22 +154,22 @@ class WindowDataset(Dataset[Batch]):
 
     def _fetch_one(self, number: int) -> Batch:
         """What `_fetch` gives, in plain numbers: arrays of one number would take several times as long."""
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"there are {len(self)} windows, and no number {number}")
-        number = number + len(self) if number < 0 else number
-        place = bisect_right(self._ends_list, number)
-        row = self._rows_list[place]
-        start = (number - (self._ends_list[place - 1] if place else 0)) * self.step - self._anchor * self.stride
-        frames = int(self._store.index.lengths[row])
+        ends, rows, lengths, first_rows = self._lists
+        if not -ends[-1] <= number < ends[-1]:
+            raise IndexError(f"there are {ends[-1]} windows, and no number {number}")
+        number = number + ends[-1] if number < 0 else number
+        place = bisect_right(ends, number)
+        start = (number - (ends[place - 1] if place else 0)) * self.step - self._anchor * self.stride
+        frames = lengths[place]
         low = -(min(start, 0) // self.stride)
         high = min((frames - 1 - start) // self.stride + 1, self.length)
         positions = np.empty((1, self.length, len(self.skeleton), 3), np.float32)
-        first_row = int(self._store.index.starts[row]) + start + low * self.stride
+        first_row = first_rows[place] + start + low * self.stride
         if self.stride == 1:
             self._store.read_into(first_row, positions[0, low:high])
         else:
-            rows = self._store.read(first_row, first_row + (high - low - 1) * self.stride + 1)
-            positions[0, low:high] = rows[:: self.stride]
+            span = self._store.read(first_row, first_row + (high - low - 1) * self.stride + 1)
+            positions[0, low:high] = span[:: self.stride]
         mask = torch.ones(self.length, dtype=torch.bool)
         if high - low < self.length:
             mask[:low] = mask[high:] = False
@@ -176,8 +177,8 @@ class WindowDataset(Dataset[Batch]):
         return {
             "positions_3d": self._arranged(torch.from_numpy(positions))[0],
             "mask": mask,
-            "sequence": torch.tensor(row),
-            "start": torch.tensor(start),
+            "sequence": torch.scalar_tensor(rows[place], dtype=torch.int64),
+            "start": torch.scalar_tensor(start, dtype=torch.int64),
         }
 
     def _arranged(
@@ -205,13 +206,14 @@ class WindowDataset(Dataset[Batch]):
         # Frames low .. high of each window are in its sequence.
         low = -(np.minimum(starts, 0) // self.stride)
         high = np.minimum((frames - 1 - starts) // self.stride + 1, self.length)
-        positions = torch.empty(len(numbers), self.length, len(self.skeleton), 3)
+        # NumPy asks for huge pages, and torch does not: without them the system clears page after page as it reads.
+        positions = np.empty((len(numbers), self.length, len(self.skeleton), 3), np.float32)
         first_rows = self._store.index.starts[rows] + starts + low * self.stride
-        self._read(positions.numpy(), first_rows, low, high)
-        self._pad(positions.numpy(), low, high)
+        self._read(positions, first_rows, low, high)
+        self._pad(positions, low, high)
         offsets = np.arange(self.length)
         return {
-            "positions_3d": self._arranged(positions),
+            "positions_3d": self._arranged(torch.from_numpy(positions)),
             "mask": torch.from_numpy((offsets >= low[:, None]) & (offsets < high[:, None])),
             "sequence": torch.from_numpy(rows),
             "start": torch.from_numpy(starts),

@@ -233,7 +233,11 @@ def test_a_store_that_another_program_has_repacked_reads_the_same(path: Path, tm
         for name in ("index", "skeleton"):
             old.copy(name, new)
         values = old["positions_3d"][:]
-        kinds = {"other chunks": {"chunks": (100, 4, 3)}, "contiguous": {}, "big-endian": {"dtype": ">f4"}}
+        kinds = {
+            "other chunks": {"chunks": (100, 4, 3)},
+            "contiguous": {},
+            "big-endian": {"dtype": ">f4", "chunks": (256, 17, 3)},
+        }
         new.create_dataset("positions_3d", data=values, **kinds.get(how, {"chunks": (256, 17, 3)}))
     with Store(path) as expected, Store(repacked) as found:
         for sequence in expected.sequences:
@@ -296,6 +300,7 @@ def test_selections_match_whole_names(path: Path) -> None:
     for patterns, message in (
         ({"dataset": "AA"}, "nothing matches dataset 'AA', subject"),
         ({"sequence": "x.+"}, "nothing matches"),
+        ({"subject": ""}, "nothing matches"),
         ({"triples": [("A", "1", "x"), ("A", "9", "x")]}, "nothing matches dataset 'A', subject '9', sequence 'x'"),
         ({"dataset": "("}, "is no regular expression"),
     ):

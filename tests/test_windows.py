@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from h36m_amass import skeleton
 from h36m_amass.store import Store, StoreError
+from h36m_amass.store_frames import Hdf5FrameReader
 from h36m_amass.windows import Padding, WindowBatch, WindowDataset, WindowError, collate
 from tests.test_store import write
 
@@ -207,6 +208,16 @@ def test_threads_read_what_one_reads(path: Path) -> None:
             found = list(threads.map(fingerprint, [windows] * 32))
     with Store(path) as store:
         assert set(found) == {fingerprint(WindowDataset(store, 27, step=5, padding="edge"))}
+
+
+def test_a_fork_opens_a_compressed_store_anew(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", LENGTHS, compression="gzip")
+    store = Store(tmp_path / "s.h5")
+    before, reader = store.read(5, 9), store._frames
+    assert isinstance(reader, Hdf5FrameReader)
+    opened, reader._process = reader._file, -1  # what a fork leaves behind
+    np.testing.assert_array_equal(store.read(5, 9), before)
+    assert reader._file is not opened
 
 
 def test_a_pickled_dataset_reads_the_same_and_refuses_another_file(tmp_path: Path) -> None:
