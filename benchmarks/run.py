@@ -69,11 +69,11 @@ BENCHMARKS = {
     ),
     "reading": Benchmark(
         "Reading windows at random",
-        "A store of AMASS's size, 8 million frames in 12,000 sequences of noise, beside the ways that people read today, "
-        "all of it in the page cache: one h5py dataset a sequence, opened by name; one zarr v3 array with the store's "
-        "chunks, not compressed; the npz dictionaries, in memory as a whole; and one plain numpy.memmap, which knows no "
-        "sequences. All give torch tensors of the same windows. A batch is stacked in one call, except in the epochs of "
-        "the others, where torch's own collate function stacks it.",
+        "A store of AMASS's size, 8 million frames in 12,000 sequences of noise, beside the ways that people read "
+        "today, all of it in the page cache: one h5py dataset a sequence, opened by name; one zarr v3 array with the "
+        "store's chunks, not compressed; the npz dictionaries, in memory as a whole; and one plain numpy.memmap, which "
+        "knows no sequences. All give torch tensors of the same windows. A batch is stacked in one call, except in the "
+        "epochs of the others, where torch's own collate function stacks it.",
         plots.reading,
     ),
 }
