@@ -31,14 +31,14 @@ def main(path: str, way: str, workers: int, method: str) -> None:
     if way == "nothing":
         dataset = TensorDataset(torch.zeros(1, LENGTH, 17, 3).expand(BATCH_SIZE * BATCHES * 4, LENGTH, 17, 3))
     else:
-        with Store(path) as store:
-            step = 243
-            if way == "store":
-                dataset, function = WindowDataset(store, LENGTH, step=step), collate
-            else:
-                windows = readers.windows_of(WindowDataset(store, LENGTH, step=step))
-                names = [sequence.key for sequence in store.sequences]
-                dataset = readers.Dictionaries(readers.Dictionaries.load(store), names, windows, LENGTH)
+        store = Store(path)
+        ours = WindowDataset(store, LENGTH, step=243)
+        if way == "store":
+            dataset, function = ours, collate
+        else:
+            names = [sequence.key for sequence in store.sequences]
+            dictionaries = readers.Dictionaries.load(store)
+            dataset = readers.Dictionaries(dictionaries, names, readers.windows_of(ours), LENGTH)
     loader = DataLoader(
         dataset,
         BATCH_SIZE,

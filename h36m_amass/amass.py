@@ -203,7 +203,9 @@ def read_frames(path: Path | str, header: Header, num_frames: int, num_dmpls: in
             if header.has_dmpls and num_dmpls > 0:
                 types["dmpls"] = np.dtype(np.float32)
             # Closed one by one, because a generator that is left waiting keeps the file open.
-            readers = [stack.enter_context(closing(npz.rows(name, num_frames, 1, types[name]))) for name in types]
+            readers = [
+                stack.enter_context(closing(npz.rows(name, num_frames, overlap=1, dtype=types[name]))) for name in types
+            ]
             start = 0
             for poses, trans, *soft_tissue in zip(*readers, strict=True):
                 dmpls = [coefficients[:, :num_dmpls] for coefficients in soft_tissue]

@@ -200,7 +200,8 @@ class NpzReader:
         with self._open(name) as (values, header):
             length = header.shape[0]
             if header.fortran_order and len(header.shape) > 1:
-                array = _read_array(values, header).astype(dtype or header.dtype, copy=False)
+                with np.errstate(over="ignore"):  # a number that does not fit becomes infinite
+                    array = _read_array(values, header).astype(dtype or header.dtype, copy=False)
                 for start in range(0, length, num_rows):
                     yield array[max(0, start - overlap) : start + num_rows]
                 return
@@ -379,7 +380,7 @@ def _read_into(file: IO[bytes] | _StoredValues, array: np.ndarray) -> None:
 
 def _read_converted(file: IO[bytes] | _StoredValues, dtype: np.dtype[np.generic], array: np.ndarray) -> None:
     """Fill `array`, whose rows are contiguous, with values that are of `dtype` in the file."""
-    if array.dtype == dtype:
+    if array.dtype == dtype or array.size == 0:
         _read_into(file, array)
         return
     flat = array.reshape(-1)

@@ -125,7 +125,7 @@ def interpolate(
     """Output values from the `values` of source frames `frames`, which are ascending and hold all that are needed."""
     first = np.searchsorted(frames, resampling.frame)
     if not resampling.weight.any():
-        return values if len(first) == len(values) else values[first]
+        return values[first]
     second = np.minimum(first + 1, len(frames) - 1)
     weight = resampling.weight.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
     before, after = values[first], values[second]

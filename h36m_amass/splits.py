@@ -30,7 +30,7 @@ SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
             ),
             "val": ("MPIHDM05", "SFU", "MPImosh"),
         },
-        # Recommended by AMASS itself: https://github.com/nghorbani/amass.
+        # Validation and test as AMASS recommends, https://github.com/nghorbani/amass; the rest to train on.
         "amass": {
             "train": REST,
             "val": ("HumanEva", "MPIHDM05", "SFU", "MPImosh"),
@@ -40,6 +40,21 @@ SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 
 
+ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "BMLrub": ("BioMotionLab_NTroje",),
+        "DFaust": ("DFaust_67",),
+        "MPIHDM05": ("HDM05",),
+        "MPILimits": ("PosePrior",),
+        "MPImosh": ("MoSh",),
+        "SSM": ("SSM_synced",),
+        "TCDhandMocap": ("TCDHands",),
+        "Transitionsmocap": ("Transitions",),
+    }
+)
+"""Other names that releases of AMASS have given to datasets and to their folders."""
+
+
 class SplitError(ValueError):
     """There is no split, or no part of it, of that name."""
 
@@ -47,8 +62,8 @@ class SplitError(ValueError):
 def datasets_of(split: str, part: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the datasets `names` that belong to a part of a split, in the order of `names`.
 
-    Names match whatever their case, and with or without underscores: releases of AMASS write both ``MPI_HDM05``
-    and ``MPIHDM05``.
+    Names match whatever their case, with or without underscores, and under any of their `ALIASES`: releases of AMASS
+    write ``MPI_HDM05``, ``MPIHDM05`` and ``HDM05``.
 
     Raises
     ------
@@ -68,4 +83,13 @@ def datasets_of(split: str, part: str, names: tuple[str, ...]) -> tuple[str, ...
 
 
 def _plain(name: str) -> str:
+    """One spelling for all names of a dataset."""
+    spelled = _spelled(name)
+    return _CANONICAL.get(spelled, spelled)
+
+
+def _spelled(name: str) -> str:
     return name.replace("_", "").casefold()
+
+
+_CANONICAL = {_spelled(alias): _spelled(name) for name, aliases in ALIASES.items() for alias in aliases}

@@ -29,7 +29,7 @@ Pattern = str | re.Pattern[str]
 class UnknownKeyError(StoreError, KeyError):
     """A store has no dataset, subject or sequence of that name."""
 
-    __str__ = ValueError.__str__
+    __str__ = ValueError.__str__  # a KeyError shows its message in quotes
 
 
 class Sequence:
@@ -65,7 +65,7 @@ class Sequence:
     @property
     def frame_rate(self) -> float:
         """In hertz."""
-        return self.record.frame_rate
+        return float(self.store.index["frame_rate"][self.row])
 
     @property
     def gender(self) -> str:
@@ -108,7 +108,7 @@ class Positions:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         frames, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
-        if frames is Ellipsis or index == ():
+        if frames is Ellipsis or (isinstance(index, tuple) and not index):
             return self._read(0, len(self))[index]
         if isinstance(frames, slice):
             wanted = range(len(self))[frames]
@@ -131,7 +131,7 @@ class Positions:
 
 
 class Selection(Collection[Sequence]):
-    """Some sequences of a store, by number; ``selection[2:5]`` is a selection again.
+    """Some sequences of a store, by number; slices, lists of numbers and boolean masks give a selection again.
 
     Attributes
     ----------
@@ -184,6 +184,8 @@ class Selection(Collection[Sequence]):
         if triples is not None:
             taken: set[int] = set()
             for triple in triples:
+                if isinstance(triple, str) or len(triple) != 3:
+                    raise StoreError(f"{triple!r} is no triple of patterns for dataset, subject and sequence")
                 one = _Wanted(*triple)
                 matching = [row for row in rows if one.matches(self.store.names(row))]
                 if not matching:
@@ -196,11 +198,14 @@ class Selection(Collection[Sequence]):
     def __getitem__(self, index: int) -> Sequence: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Selection: ...
+    def __getitem__(self, index: slice | Iterable[int] | Iterable[bool]) -> Selection: ...
 
-    def __getitem__(self, index: int | slice) -> Sequence | Selection:
+    def __getitem__(self, index: int | slice | Iterable[int] | Iterable[bool]) -> Sequence | Selection:
         if isinstance(index, slice):
             return Selection(self.store, self.rows[index])
+        if isinstance(index, Iterable):
+            chosen = np.asarray(list(index))
+            return Selection(self.store, self.rows[chosen if len(chosen) else slice(0, 0)])
         return Sequence(self.store, int(self.rows[index]))
 
     def __len__(self) -> int:
@@ -252,6 +257,7 @@ class _Level(Mapping[str, _V]):
     def __len__(self) -> int:
         return len(self._items)
 
+    # A mapping would be compared by its contents.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -301,8 +307,8 @@ class Store(_Level[DatasetView]):
     """A store, opened for reading.
 
     ``store["CMU"]["01"]["01_01_poses"]`` and ``store["CMU/01/01_01_poses"]`` are the same sequence, ``store[0]`` is
-    the first one. A store can be pickled, forked and spawned, and read by many threads at once. A `build` that
-    replaces the file does not change what an open store reads; one that is unpickled after that says so.
+    the first one. A store can be pickled, forked and spawned, and read by many threads at once. When a `build`
+    replaces the file, a store that has begun to read goes on with the old one, and any other says that it is gone.
 
     Parameters
     ----------
@@ -330,15 +336,15 @@ class Store(_Level[DatasetView]):
             self.header = _read_header(file, self.path)
             try:
                 positions = file["positions_3d"]
-                if positions.shape[1:] != (len(self.skeleton), 3):
-                    shape = positions.shape
+                shape = positions.shape if isinstance(positions, h5py.Dataset) else ()
+                if shape[1:] != (len(self.skeleton), 3):
                     raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
                 self._num_frames = len(positions)
                 self.index = store_index.read(file, self._num_frames)
-                self._frames = frame_reader(file, self.path, identity)
+                self._frames = frame_reader(file, self.path.absolute(), identity)
             except DamagedIndexError as error:
                 raise StoreError(f"{self.path}: its index is damaged ({error}); build it again") from error
-            except (KeyError, OSError, AttributeError) as error:
+            except (KeyError, OSError, RuntimeError) as error:  # what HDF5 raises on damage
                 raise StoreError(f"{self.path}: is damaged ({error}); build it again") from error
         self._names = list(zip(*(self.index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
         tree: dict[str, dict[str, dict[str, int]]] = {}
@@ -353,7 +359,12 @@ class Store(_Level[DatasetView]):
         super().__init__(self, str(path), views)
 
     def __getitem__(self, key: str | int) -> Any:
-        return super().__getitem__(key) if isinstance(key, str) else self.sequences[key]
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        try:
+            return self.sequences[key]
+        except IndexError as error:
+            raise UnknownKeyError(f"{self.path}: has no row {key}; it has {len(self.sequences)}") from error
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -515,6 +526,11 @@ def _read_header(file: h5py.File, path: Path) -> StoreHeader:
             tuple(group["joint_names"].asstr()[:].tolist()),
             *(tuple(group[name][:].tolist()) for name in ("parents", "left", "right")),
         )
+        joints = range(len(skeleton))
+        if len(skeleton.parents) != len(joints) or len(skeleton.left) != len(skeleton.right):
+            raise ValueError("its joints, bones and sides differ in number")
+        if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
+            raise ValueError("its skeleton names joints that it does not have")
         return StoreHeader(
             software_version=str(file.attrs["software_version"]),
             frame_rate=float(file.attrs["frame_rate"]),
@@ -524,7 +540,7 @@ def _read_header(file: h5py.File, path: Path) -> StoreHeader:
             synthetic=bool(file.attrs["synthetic"]),
             skeleton=skeleton,
         )
-    except (KeyError, OSError, ValueError, TypeError) as error:
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         raise StoreError(f"{path}: is damaged ({error}); build it again") from error
 
 

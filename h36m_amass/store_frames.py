@@ -19,8 +19,8 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Int
 
-CACHED_BYTES = 2**25
-"""Of decoded chunks, a process."""
+CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
+"""Of decoded chunks, a process; HDF5 wants a prime number of slots, well above that of the chunks."""
 _NEVER = 2**40
 """A row that no store has."""
 
@@ -88,6 +88,29 @@ def frame_reader(file: h5py.File, path: Path, identity: FileIdentity) -> FrameRe
     return Hdf5FrameReader(path, identity)
 
 
+class _OpenFile:
+    """A descriptor, closed when nobody holds it any more: to close one that another thread reads from is a race.
+
+    Raises
+    ------
+    StoreError
+        The file cannot be opened, or is another one than it was.
+    """
+
+    def __init__(self, path: Path, identity: FileIdentity) -> None:
+        self.descriptor = -1
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be opened ({error.strerror})") from error
+        if FileIdentity.of(os.fstat(self.descriptor)) != identity:
+            raise StoreError(f"{path}: is another file than when it was opened; open it again")
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
 class RawFrameReader:
     """Reads rows from the places in the file where they lie.
 
@@ -115,20 +138,20 @@ class RawFrameReader:
         self._next_rows = np.append(first_rows[1:], _NEVER)
         # For single windows: to look one number up in an array takes several times as long.
         self._lists = [*first_rows.tolist(), _NEVER], places.tolist()
-        self._descriptor: int | None = None
+        self._file: _OpenFile | None = None
         self._opening = Lock()
 
     def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
-        descriptor = self._open() if self._descriptor is None else self._descriptor
+        file = self._file or self._open()
         first_rows, places = self._lists
-        buffer, stretch = frames.reshape(-1).view(np.uint8).data, bisect_right(first_rows, start) - 1
+        buffer, stretch = _bytes(frames), bisect_right(first_rows, start) - 1
         try:
             while len(buffer):
                 wanted = buffer[: (first_rows[stretch + 1] - start) * self._row_bytes]
                 place = places[stretch] + (start - first_rows[stretch]) * self._row_bytes
-                count = os.preadv(descriptor, [wanted], place)
+                count = os.preadv(file.descriptor, [wanted], place)
                 if count != len(wanted):
-                    self._read_rest(descriptor, wanted[count:], place + count)
+                    self._read_rest(file, wanted[count:], place + count)
                 buffer, start, stretch = buffer[len(wanted) :], first_rows[stretch + 1], stretch + 1
         except OSError as error:
             raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
@@ -140,8 +163,9 @@ class RawFrameReader:
         begins: Int[np.ndarray, "runs"],
         ends: Int[np.ndarray, "runs"],
     ) -> None:
-        descriptor = self._open() if self._descriptor is None else self._descriptor
-        buffer, preadv = frames.reshape(-1).view(np.uint8).data, os.preadv
+        file = self._file or self._open()
+        descriptor = file.descriptor
+        buffer, preadv = _bytes(frames), os.preadv
         while len(starts):
             stretch = np.searchsorted(self._first_rows, starts, side="right") - 1
             places = self._places[stretch] + (starts - self._first_rows[stretch]) * self._row_bytes
@@ -151,7 +175,7 @@ class RawFrameReader:
                 for place, first, last in zip(places.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
                     count = preadv(descriptor, [buffer[first:last]], place)
                     if count != last - first:
-                        self._read_rest(descriptor, buffer[first + count : last], place + count)
+                        self._read_rest(file, buffer[first + count : last], place + count)
             except OSError as error:
                 raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
             # What goes on in the next stretch of the file; few runs do.
@@ -159,35 +183,29 @@ class RawFrameReader:
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
     def close(self) -> None:
-        with self._opening:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-            self._descriptor = None
-
-    def __del__(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        self._file = None  # whoever is reading still holds it
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_descriptor", "_opening")}
+        return {name: value for name, value in vars(self).items() if name not in ("_file", "_opening")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _descriptor=None, _opening=Lock())
+        self.__dict__.update(state, _file=None, _opening=Lock())
 
-    def _read_rest(self, descriptor: int, buffer: memoryview, place: int) -> None:
+    def _read_rest(self, file: _OpenFile, buffer: memoryview, place: int) -> None:
         """Go on where the system has given less than was asked for."""
         while len(buffer):
-            count = os.preadv(descriptor, [buffer], place)
+            count = os.preadv(file.descriptor, [buffer], place)
             if not count:
                 raise StoreError(f"{self._path}: was cut short while it was open; build it again")
             buffer, place = buffer[count:], place + count
 
-    def _open(self) -> int:
+    def _open(self) -> _OpenFile:
         with self._opening:
-            if self._descriptor is None:
+            file = self._file
+            if file is None:
                 # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
-                self._descriptor = _opened(self._path, self._identity)
-            return self._descriptor
+                self._file = file = _OpenFile(self._path, self._identity)
+            return file
 
 
 class Hdf5FrameReader:
@@ -205,7 +223,7 @@ class Hdf5FrameReader:
             rows, memory = positions.get_space(), h5py.h5s.create_simple(frames.shape)
             rows.select_hyperslab((start, 0, 0), frames.shape)
             positions.read(memory, rows, frames)
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise StoreError(f"{self._path}: is damaged ({error}); build it again") from error
 
     def read_runs(
@@ -219,10 +237,7 @@ class Hdf5FrameReader:
             self.read_into(start, frames[begin:end])
 
     def close(self) -> None:
-        with self._opening:
-            if self._file is not None and self._process == os.getpid():
-                self._file.close()
-            self._file = None
+        self._file = None  # h5py closes it when nobody reads from it any more
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_path": self._path, "_identity": self._identity}
@@ -231,23 +246,20 @@ class Hdf5FrameReader:
         self.__dict__.update(state, _file=None, _process=0, _opening=Lock())
 
     def _positions(self) -> h5py.h5d.DatasetID:
-        with self._opening:
-            if self._file is None or self._process != os.getpid():
-                os.close(_opened(self._path, self._identity))
-                self._file, self._process = h5py.File(self._path, "r", rdcc_nbytes=CACHED_BYTES), os.getpid()
-            return self._file["positions_3d"].id
+        file = self._file
+        if file is None or self._process != os.getpid():
+            with self._opening:
+                file = self._file
+                if file is None or self._process != os.getpid():
+                    _OpenFile(self._path, self._identity)  # is it still the same?
+                    file = h5py.File(self._path, "r", rdcc_nbytes=CACHED_BYTES, rdcc_nslots=CACHE_SLOTS)
+                    self._file, self._process = file, os.getpid()
+        return file["positions_3d"].id
 
 
-def _opened(path: Path, identity: FileIdentity) -> int:
-    """A descriptor of the file, if it is still the same."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be opened ({error.strerror})") from error
-    if FileIdentity.of(os.fstat(descriptor)) != identity:
-        os.close(descriptor)
-        raise StoreError(f"{path}: is another file than when it was opened; open it again")
-    return descriptor
+def _bytes(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
+    """The bytes of a contiguous array; of any other it would be a copy, and this raises `TypeError`."""
+    return frames.data.cast("B") if frames.size else memoryview(b"")
 
 
 def _stretches(
@@ -256,7 +268,7 @@ def _stretches(
     """First rows and places of what lies in one piece, or None where the file does not hold the rows as they are."""
     chunks, dtype = positions.chunks, np.dtype(np.float32)
     plain = positions.dtype == dtype and positions.id.get_create_plist().get_nfilters() == 0
-    if not plain or chunks is None or chunks[1:] != positions.shape[1:]:
+    if not plain or not hasattr(positions.id, "chunk_iter") or chunks is None or chunks[1:] != positions.shape[1:]:
         return None
     places = np.full(-(-len(positions) // chunks[0]), -1)
 

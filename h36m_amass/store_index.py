@@ -102,7 +102,7 @@ def read(file: h5py.File, num_frames: int) -> Index:
     """
     try:
         columns = {name: file["index"][name][:] for name in INDEX_COLUMNS}
-    except (KeyError, OSError, ValueError, TypeError) as error:
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         raise DamagedIndexError(str(error)) from error
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1 or any(values.ndim != 1 for values in columns.values()):
@@ -112,11 +112,15 @@ def read(file: h5py.File, num_frames: int) -> Index:
             raise DamagedIndexError(f"its column {name} holds {columns[name].dtype}")
     index = Index(columns, np.arange(lengths.pop()))
     ends = np.cumsum(index.lengths)
-    fits = (index.lengths >= 1).all() and np.array_equal(index.starts, ends - index.lengths)
+    sizes_fit = (index.lengths >= 1).all() and (index.lengths <= num_frames).all()
+    fits = sizes_fit and np.array_equal(index.starts, ends - index.lengths)
     if not fits or (int(ends[-1]) if len(ends) else 0) != num_frames:
         raise DamagedIndexError("its sequences do not make up the frames")
+    if not (index["frame_rate"] > 0).all():
+        raise DamagedIndexError("a frame rate is not positive")
     try:
         keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
+        _ = index["gender"], index["source_path"]
     except UnicodeDecodeError as error:
         raise DamagedIndexError(str(error)) from error
     if len(set(keys)) != len(keys):

@@ -41,17 +41,23 @@ class Mirror:
     probability
         Of each window to be mirrored.
     axis
-        Normal of the mirror, which goes through the origin: 0 or 1; 2 is the vertical in AMASS's world frame.
+        Normal of the mirror, which goes through the origin: 0, 1 or 2. It is 2 only where that is not the vertical,
+        as it is in AMASS's world frame.
 
     Raises
     ------
     h36m_amass.skeleton.SkeletonError
         The skeleton does not say which joints are left and right.
+    ValueError
+        The probability or the axis is none.
     """
 
     def __init__(self, skeleton: Skeleton, probability: float = 0.5, axis: int = 0) -> None:
         if not skeleton.left:
             raise SkeletonError("a skeleton without left and right joints has no mirror image")
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability {probability} is not between 0 and 1")
+        _check_axis(axis)
         self.probability, self.axis = probability, axis
         self.partners = list(range(len(skeleton)))
         for left, right in zip(skeleton.left, skeleton.right, strict=True):
@@ -80,15 +86,24 @@ class RotateVertical:
         In radians; angles are uniform from minus this to this.
     axis
         The vertical: 2 in AMASS's world frame.
+
+    Raises
+    ------
+    ValueError
+        The axis is none.
     """
 
     def __init__(self, largest_angle: float = math.pi, axis: int = 2) -> None:
+        _check_axis(axis)
         self.largest_angle, self.axis = largest_angle, axis
 
     def __call__(self, batch: Batch) -> Batch:
         positions = batch["positions_3d"]
-        uniform = torch.rand(len(positions), dtype=positions.dtype, device=positions.device)
-        return {**batch, "positions_3d": self.rotated(positions, (2 * uniform - 1) * self.largest_angle)}
+        # Half precision is too coarse for angles, and for their products with positions.
+        precise = positions.to(torch.promote_types(positions.dtype, torch.float32))
+        uniform = torch.rand(len(positions), dtype=precise.dtype, device=positions.device)
+        rotated = self.rotated(precise, (2 * uniform - 1) * self.largest_angle)
+        return {**batch, "positions_3d": rotated.to(positions.dtype)}
 
     def rotated(
         self, positions_3d: Float[Tensor, "windows frames joints 3"], angles: Float[Tensor, "windows"]
@@ -100,3 +115,8 @@ class RotateVertical:
         rotated[..., first] = cos * positions_3d[..., first] - sin * positions_3d[..., second]
         rotated[..., second] = sin * positions_3d[..., first] + cos * positions_3d[..., second]
         return rotated
+
+
+def _check_axis(axis: int) -> None:
+    if axis not in (0, 1, 2):
+        raise ValueError(f"axis {axis} is none; choose 0, 1 or 2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from operator import index
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from h36m_amass.skeleton import joint_order as resolve_joint_order
-from h36m_amass.store import Selection, Store
+from h36m_amass.store import DatasetView, Selection, Store, SubjectView
 
 Padding = Literal["none", "edge", "zero"]
 Batch = dict[str, Tensor]
@@ -39,7 +40,8 @@ class WindowDataset(Dataset[Batch]):
 
         DataLoader(WindowDataset(store, 81), batch_size=256, shuffle=True, collate_fn=collate, num_workers=2)
 
-    It may be pickled, forked and spawned, and read by many threads at once.
+    It may be pickled, forked and spawned, and read by many threads at once. What changes windows belongs into
+    `transform`: a dataloader calls `__getitems__`, and never the `__getitem__` of a subclass.
 
     Without padding, windows start at frames ``0, step, 2 step, ...`` and end within their sequence; a sequence that is
     shorter than a window has none. With padding there is a window around each of the frames ``0, step, 2 step, ...``,
@@ -55,7 +57,7 @@ class WindowDataset(Dataset[Batch]):
     Parameters
     ----------
     sequences
-        A store, or those sequences of it that `Store.select` and `Store.split` give.
+        A store, one of its datasets or subjects, or what `Store.select` and `Store.split` give.
     length
         Frames of a window.
     stride
@@ -67,7 +69,7 @@ class WindowDataset(Dataset[Batch]):
     joint_order
         One of `h36m_amass.skeleton.JOINT_ORDERS`.
     dtype
-        Of the positions.
+        Of the positions; transforms get them in it.
     transform
         Called with each batch, a dictionary as above with an axis for windows in front; an item is a batch of one.
 
@@ -90,7 +92,7 @@ class WindowDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        sequences: Store | Selection,
+        sequences: Store | DatasetView | SubjectView | Selection,
         length: int,
         *,
         stride: int = 1,
@@ -100,12 +102,14 @@ class WindowDataset(Dataset[Batch]):
         dtype: torch.dtype = torch.float32,
         transform: Callable[[Batch], Batch] | None = None,
     ) -> None:
-        for name, value in (("length", length), ("stride", stride), ("step", step)):
-            if value < 1:
-                raise WindowError(f"{name} {value} is not positive; give a number of frames")
+        length, stride, step = (
+            _number_of_frames(name, value) for name, value in (("length", length), ("stride", stride), ("step", step))
+        )
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise WindowError(f"dtype {dtype} cannot hold positions; choose a floating one of torch's")
         if padding not in get_args(Padding):
             raise WindowError(f"padding {padding!r} is unknown; choose from {', '.join(get_args(Padding))}")
-        self.sequences = sequences.sequences if isinstance(sequences, Store) else sequences
+        self.sequences = sequences if isinstance(sequences, Selection) else sequences.sequences
         self._store = store = self.sequences.store
         self.length, self.stride, self.step, self.padding, self.dtype = length, stride, step, padding, dtype
         self.transform = transform
@@ -118,8 +122,10 @@ class WindowDataset(Dataset[Batch]):
         room = np.maximum(frames - extent + 1, 0) if padding == "none" else frames
         windows = -(-room // step)
         self.too_short = Selection(store, self.sequences.rows[windows == 0])
+        if not len(frames):
+            raise WindowError(f"{store.path}: no sequences are selected; select some")
         if not windows.any():
-            longest = int(frames.max()) if len(frames) else 0
+            longest = int(frames.max())
             raise WindowError(
                 f"{store.path}: no window of {extent} frames fits into any of {len(frames):,} sequences, "
                 f"the longest of which has {longest}; use shorter windows or padding='edge'"
@@ -154,6 +160,7 @@ class WindowDataset(Dataset[Batch]):
 
     def _fetch_one(self, number: int) -> Batch:
         """What `_fetch` gives, in plain numbers: arrays of one number would take several times as long."""
+        number = index(number)  # NumPy's short integers would overflow
         ends, rows, lengths, first_rows = self._lists
         if not -ends[-1] <= number < ends[-1]:
             raise IndexError(f"there are {ends[-1]} windows, and no number {number}")
@@ -161,8 +168,7 @@ class WindowDataset(Dataset[Batch]):
         place = bisect_right(ends, number)
         start = (number - (ends[place - 1] if place else 0)) * self.step - self._anchor * self.stride
         frames = lengths[place]
-        low = -(min(start, 0) // self.stride)
-        high = min((frames - 1 - start) // self.stride + 1, self.length)
+        low, high = -(min(start, 0) // self.stride), min((frames - 1 - start) // self.stride + 1, self.length)
         positions = np.empty((1, self.length, len(self.skeleton), 3), np.float32)
         first_row = first_rows[place] + start + low * self.stride
         if self.stride == 1:
@@ -192,9 +198,10 @@ class WindowDataset(Dataset[Batch]):
         return positions.to(self.dtype)
 
     def _checked(self, numbers: Iterable[int]) -> Int[np.ndarray, "windows"]:
-        wanted = np.array(list(numbers), dtype=np.int64)
-        if ((wanted < -len(self)) | (wanted >= len(self))).any():
-            raise IndexError(f"there are {len(self)} windows, and no number {wanted.tolist()}")
+        wanted = np.array([index(number) for number in numbers], dtype=np.int64)
+        outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
+        if len(outside):
+            raise IndexError(f"there are {len(self)} windows, and no number {outside[0]}")
         return np.where(wanted < 0, wanted + len(self), wanted)
 
     def _fetch(self, numbers: Int[np.ndarray, "windows"]) -> Batch:
@@ -260,6 +267,16 @@ class WindowDataset(Dataset[Batch]):
             frames[stop:] = frames[stop - 1] if self.padding == "edge" else 0.0
 
 
+def _number_of_frames(name: str, value: int) -> int:
+    try:
+        number = index(value)
+    except TypeError as error:
+        raise WindowError(f"{name} {value!r} is no whole number; give a number of frames") from error
+    if number < 1:
+        raise WindowError(f"{name} {value} is not positive; give a number of frames")
+    return number
+
+
 class WindowBatch(collections.abc.Sequence[Batch]):
     """Windows that were fetched at once: a list of items to whoever takes it for one, `collate` takes it whole.
 
@@ -272,10 +289,10 @@ class WindowBatch(collections.abc.Sequence[Batch]):
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return WindowBatch({name: values[index] for name, values in self.batch.items()})
-        return {name: values[index] for name, values in self.batch.items()}
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return WindowBatch({name: values[place] for name, values in self.batch.items()})
+        return {name: values[place] for name, values in self.batch.items()}
 
     def __len__(self) -> int:
         return len(next(iter(self.batch.values())))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from h36m_amass import skeleton
 from h36m_amass.demo import Demo
-from h36m_amass.splits import SPLITS, SplitError
+from h36m_amass.splits import ALIASES, SPLITS, SplitError, datasets_of
 from h36m_amass.store import Store, StoreError, UnknownKeyError
 from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord, StoreHeader
 from h36m_amass.store_writer import StoreWriter
@@ -75,8 +75,9 @@ def test_keys_work_level_by_level_and_as_paths(path: Path) -> None:
     assert "A/1/y/deeper" not in store
     assert 3 not in store
     assert store[-1] == store.sequences[3] == store["B/ü ñ/走る"] != store[0]
-    with pytest.raises(IndexError):
+    with pytest.raises(UnknownKeyError, match="has no row 4; it has 4"):
         store[4]
+    assert store.get(99) is None  # type: ignore[call-overload]
     assert len(store["A"]) == 2
     assert store.get("C") is None
     for key, message in (("C", "no dataset 'C'"), ("A/9", "no subject '9'"), ("A/1/q", "no sequence 'q'")):
@@ -104,6 +105,9 @@ def test_positions_are_indexed_like_an_array(tmp_path_factory: pytest.TempPathFa
                 st.just(()),
                 st.tuples(st.just(Ellipsis), st.just(0)),
                 st.lists(st.integers(0, len(array) - 1), min_size=1),
+                st.lists(st.integers(0, len(array) - 1), min_size=1).map(np.array),
+                st.integers(0, len(array) - 1).map(np.int64),
+                st.just(np.arange(len(array)) % 3 == 0),
             )
         )
         np.testing.assert_array_equal(lazy[index], array[index])
@@ -206,6 +210,8 @@ def test_an_index_that_does_not_fit_its_frames_is_refused(path: Path) -> None:
         "checksum": (lambda values: values.astype("S9"), "checksum holds"),
         "sequence": (double, "a key comes twice"),
         "subject": (lambda values: np.array([b"\xff"] * len(values)), "can't decode byte"),
+        "source_path": (lambda values: np.array([b"\xff"] * len(values)), "can't decode byte"),
+        "frame_rate": (lambda values: values * np.nan, "a frame rate is not positive"),
     }
     for column, (change, message) in changes.items():
         path.write_bytes(content)
@@ -215,6 +221,14 @@ def test_an_index_that_does_not_fit_its_frames_is_refused(path: Path) -> None:
             file["index"][column] = values
         with pytest.raises(StoreError, match=f"its index is damaged .*{message}"):
             Store(path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("left", 99), ("parents", -2), ("parents", 17)])
+def test_a_skeleton_of_other_joints_is_refused(path: Path, name: str, value: int) -> None:
+    with h5py.File(path, "r+") as file:
+        file["skeleton"][name][0] = value
+    with pytest.raises(StoreError, match="names joints that it does not have"):
+        Store(path)
 
 
 def test_positions_that_do_not_fit_the_skeleton_are_refused(path: Path) -> None:
@@ -280,6 +294,19 @@ def test_a_file_that_is_cut_short_while_it_is_open_is_an_error(path: Path) -> No
             store.read(0, store.num_frames)
 
 
+def test_only_contiguous_memory_is_filled(path: Path) -> None:
+    with Store(path) as store, pytest.raises(TypeError):
+        store.read_into(0, np.empty((2, 17, 6), np.float32)[:, :, ::2])
+
+
+def test_a_store_is_found_from_another_folder(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    store = Store(path.name)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(store.read(0, 3)) == 3
+
+
 def test_selections_match_whole_names(path: Path) -> None:
     store = Store(path)
 
@@ -297,15 +324,27 @@ def test_selections_match_whole_names(path: Path) -> None:
     assert selection[-1] == store["B/ü ñ/走る"]
     assert [sequence.key for sequence in selection[::-1].select(dataset="A")] == ["A/2/x"]
     assert [sequence.key for sequence in store["A/1"].sequences] == ["A/1/x", "A/1/y"]
+    assert [sequence.row for sequence in store.sequences[[2, 0]]] == [2, 0]
+    assert [sequence.row for sequence in store.sequences[store.index["length"] > 39]] == [1, 3]
+    assert len(store.sequences[[]]) == 0
     for patterns, message in (
         ({"dataset": "AA"}, "nothing matches dataset 'AA', subject"),
         ({"sequence": "x.+"}, "nothing matches"),
         ({"subject": ""}, "nothing matches"),
         ({"triples": [("A", "1", "x"), ("A", "9", "x")]}, "nothing matches dataset 'A', subject '9', sequence 'x'"),
         ({"dataset": "("}, "is no regular expression"),
+        ({"triples": ("A", "1", "x")}, "'A' is no triple"),
     ):
         with pytest.raises(StoreError, match=message):
             store.select(**patterns)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_other_name_of_a_dataset_puts_it_into_another_part(split: str) -> None:
+    for name, aliases in ALIASES.items():
+        parts = [part for part in SPLITS[split] if datasets_of(split, part, (name,))]
+        for alias in aliases:
+            assert [part for part in SPLITS[split] if datasets_of(split, part, (alias,))] == parts
 
 
 def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:

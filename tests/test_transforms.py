@@ -87,6 +87,16 @@ def test_a_skeleton_without_sides_has_no_mirror_image() -> None:
         Mirror(skeleton.custom(("a", "b")))
 
 
+def test_impossible_chances_and_axes_are_refused() -> None:
+    for make in (
+        lambda: Mirror(skeleton.H36M, 50),
+        lambda: Mirror(skeleton.H36M, axis=3),
+        lambda: RotateVertical(axis=-1),
+    ):
+        with pytest.raises(ValueError, match=r"is not between 0 and 1|is none; choose 0, 1 or 2"):
+            make()
+
+
 def test_bodies_of_augmented_windows_keep_their_bones(demo: Demo) -> None:
     with Store(demo.store) as store:
         transform = Compose([Mirror(store.skeleton_in("h36m")), RotateVertical()])

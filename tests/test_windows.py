@@ -125,11 +125,9 @@ def test_a_dataloader_gives_each_window_once_with_and_without_our_collate(store:
         assert all(isinstance(batch, dict) for batch in batches)
         seen = sorted((s, f) for b in batches for s, f in zip(b["sequence"].tolist(), b["start"].tolist(), strict=True))
         assert seen == sorted((int(w["sequence"]), int(w["start"])) for w in (windows[i] for i in range(len(windows))))
-        for batch in batches:
-            again = collate([windows[i] for i in range(2)])
-            assert {name: values.shape[1:] for name, values in batch.items()} == {
-                name: values.shape[1:] for name, values in again.items()
-            }
+    items = [windows[i] for i in range(5)]
+    for name, values in collate(windows.__getitems__(range(5))).items():
+        torch.testing.assert_close(collate(items)[name], values, rtol=0, atol=0)
 
 
 def test_a_batch_is_a_list_of_its_windows(store: Store) -> None:
@@ -140,6 +138,15 @@ def test_a_batch_is_a_list_of_its_windows(store: Store) -> None:
     assert len(batch[1:]) == 2
     with pytest.raises(IndexError):
         batch[3]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64, torch.tensor])
+def test_numbers_of_any_integer_type_are_the_same_window(store: Store, kind: Any) -> None:
+    windows = WindowDataset(store, 27, padding="edge", step=3)
+    for number in (0, 1, 120):
+        expected = {name: values.numpy() for name, values in windows[number].items()}
+        assert_same(windows[kind(number)], expected)
+        assert_same(windows.__getitems__([kind(number)])[0], expected)
 
 
 def test_the_transform_sees_batches_and_what_it_gives_is_given(store: Store) -> None:
@@ -156,15 +163,24 @@ def test_what_cannot_be_had_is_refused(store: Store) -> None:
     for arguments, message in (
         ({"length": 0}, "length 0 is not positive"),
         ({"length": 5, "stride": 0}, "stride 0"),
+        ({"length": 5.0}, "length 5.0 is no whole number"),
+        ({"length": 5, "dtype": torch.int32}, "cannot hold positions"),
+        ({"length": 5, "dtype": "float32"}, "cannot hold positions"),
         ({"length": 5, "step": -1}, "step -1"),
         ({"length": 5, "padding": "reflect"}, "padding 'reflect' is unknown; choose from none, edge, zero"),
         ({"length": 531}, "no window of 531 frames .* longest of which has 530"),
         ({"length": 54, "stride": 10}, "no window of 531 frames"),
+        ({"length": 5, "sequences": store.sequences[:0]}, "no sequences are selected"),
     ):
         with pytest.raises(WindowError, match=message):
-            WindowDataset(store, **arguments)  # type: ignore[arg-type]
-    windows = WindowDataset(store, 530)
+            WindowDataset(**{"sequences": store, **arguments})  # type: ignore[arg-type]
+    windows = WindowDataset(store["C"], 530)
     assert len(windows) == 1
+    for number in (0.0, slice(0, 1), [0]):
+        with pytest.raises(TypeError):
+            windows[number]  # type: ignore[index]
+    with pytest.raises(TypeError):
+        windows.__getitems__([0.5])  # type: ignore[list-item]
     for number in (1, -2):
         with pytest.raises(IndexError):
             windows[number]
@@ -208,6 +224,17 @@ def test_threads_read_what_one_reads(path: Path) -> None:
             found = list(threads.map(fingerprint, [windows] * 32))
     with Store(path) as store:
         assert set(found) == {fingerprint(WindowDataset(store, 27, step=5, padding="edge"))}
+
+
+def test_closing_a_store_does_not_disturb_those_who_read(path: Path) -> None:
+    with Store(path) as store:
+        windows = WindowDataset(store, 27, step=5, padding="edge")
+        expected = fingerprint(windows)
+        with ThreadPoolExecutor(4) as threads:
+            running = [threads.submit(fingerprint, windows) for _ in range(40)]
+            while not all(future.done() for future in running):
+                store.close()
+        assert {future.result() for future in running} == {expected}
 
 
 def test_a_fork_opens_a_compressed_store_anew(tmp_path: Path) -> None:
