@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, overload
@@ -17,8 +15,9 @@ from jaxtyping import Float32, Int
 from h36m_amass import store_index
 from h36m_amass.skeleton import Skeleton, joint_order, reorder
 from h36m_amass.splits import datasets_of
-from h36m_amass.store_format import FORMAT, FORMAT_VERSION, SequenceRecord, StoreHeader
-from h36m_amass.store_frames import FileIdentity, StoreError, frame_reader
+from h36m_amass.store_format import SequenceRecord
+from h36m_amass.store_frames import StoreError, frame_reader
+from h36m_amass.store_header import opened, read_header
 from h36m_amass.store_index import DamagedIndexError, Index
 
 _V = TypeVar("_V")
@@ -332,8 +331,8 @@ class Store(_Level[DatasetView]):
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        with _open(self.path) as (file, identity):
-            self.header = _read_header(file, self.path)
+        with opened(self.path) as (file, identity):
+            self.header = read_header(file, self.path)
             try:
                 positions = file["positions_3d"]
                 shape = positions.shape if isinstance(positions, h5py.Dataset) else ()
@@ -492,56 +491,6 @@ class _Wanted:
     def __str__(self) -> str:
         kinds = ("dataset", "subject", "sequence")
         return ", ".join(f"{kind} {p.pattern!r}" for kind, p in zip(kinds, self._patterns, strict=True))
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no such store; make one with h36m-amass build")
-    try:
-        identity = FileIdentity.of(path.stat())
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be opened as a store ({error}); build it again if it was cut short or damaged"
-        ) from error
-    with file:
-        yield file, identity
-
-
-def _read_header(file: h5py.File, path: Path) -> StoreHeader:
-    format_name = file.attrs.get("format")
-    if not isinstance(format_name, str) or format_name != FORMAT:
-        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
-    version = file.attrs.get("format_version")
-    if not isinstance(version, np.integer) or version < 1:
-        raise StoreError(f"{path}: is damaged (its format version is {version}); build it again")
-    if version > FORMAT_VERSION:
-        raise StoreError(
-            f"{path}: is of format version {version}, and this h36m-amass reads up to {FORMAT_VERSION}; upgrade it"
-        )
-    try:
-        group = file["skeleton"]
-        skeleton = Skeleton(
-            tuple(group["joint_names"].asstr()[:].tolist()),
-            *(tuple(group[name][:].tolist()) for name in ("parents", "left", "right")),
-        )
-        joints = range(len(skeleton))
-        if len(skeleton.parents) != len(joints) or len(skeleton.left) != len(skeleton.right):
-            raise ValueError("its joints, bones and sides differ in number")
-        if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
-            raise ValueError("its skeleton names joints that it does not have")
-        return StoreHeader(
-            software_version=str(file.attrs["software_version"]),
-            frame_rate=float(file.attrs["frame_rate"]),
-            regressor_sha256=str(file.attrs["regressor_sha256"]),
-            body_model_sha256=json.loads(file.attrs["body_model_sha256"]),
-            options=json.loads(file.attrs["options"]),
-            synthetic=bool(file.attrs["synthetic"]),
-            skeleton=skeleton,
-        )
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
-        raise StoreError(f"{path}: is damaged ({error}); build it again") from error
 
 
 def count(things: Sized, kind: str) -> str:
