@@ -91,13 +91,23 @@ class PerSequence(Windows):
         return read
 
 
-class Zarr(Windows):
-    """One zarr v3 array of all frames, with the store's chunks, not compressed."""
+class OneArray(Windows):
+    """All frames in one array, which knows no sequences."""
+
+    def __init__(self, array: Any, starts: np.ndarray, windows: Sequence[Window], length: int) -> None:
+        super().__init__(windows, length)
+        self.array, self.starts = array, starts
+
+    def frames(self, row: int, start: int) -> np.ndarray:
+        first = int(self.starts[row]) + start
+        return np.asarray(self.array[first : first + self.length])
+
+
+class Zarr(OneArray):
+    """A zarr v3 array with the store's chunks, not compressed."""
 
     def __init__(self, path: Path, starts: np.ndarray, windows: Sequence[Window], length: int) -> None:
-        super().__init__(windows, length)
-        self.array = zarr.open_array(path, mode="r")
-        self.starts = starts
+        super().__init__(zarr.open_array(path, mode="r"), starts, windows, length)
 
     @staticmethod
     def write(store: Store, path: Path) -> None:
@@ -110,10 +120,6 @@ class Zarr(Windows):
             frames[: stop - start] = store.read(start, stop)
             (path / "c" / str(number) / "0").mkdir(parents=True)
             frames.tofile(path / "c" / str(number) / "0" / "0")
-
-    def frames(self, row: int, start: int) -> np.ndarray:
-        first = int(self.starts[row]) + start
-        return np.asarray(self.array[first : first + self.length])
 
 
 class Dictionaries(Windows):
@@ -139,13 +145,11 @@ class Dictionaries(Windows):
         return self.dictionaries[dataset][subject][sequence]["positions_3d"][start : start + self.length]
 
 
-class Mapped(Windows):
-    """One plain `numpy.memmap` of all frames."""
+class Mapped(OneArray):
+    """A plain `numpy.memmap`."""
 
     def __init__(self, path: Path, starts: np.ndarray, windows: Sequence[Window], length: int) -> None:
-        super().__init__(windows, length)
-        self.array = np.load(path, mmap_mode="r")
-        self.starts = starts
+        super().__init__(np.load(path, mmap_mode="r"), starts, windows, length)
 
     @staticmethod
     def write(store: Store, path: Path) -> None:
@@ -154,10 +158,6 @@ class Mapped(Windows):
         for start in range(0, store.num_frames, 2**18):
             stop = min(start + 2**18, store.num_frames)
             array[start:stop] = store.read(start, stop)
-
-    def frames(self, row: int, start: int) -> np.ndarray:
-        first = int(self.starts[row]) + start
-        return self.array[first : first + self.length]
 
 
 def windows_of(dataset: WindowDataset) -> list[Window]:

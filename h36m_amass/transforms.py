@@ -15,8 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from h36m_amass.skeleton import Skeleton, SkeletonError
-
-Batch = dict[str, Tensor]
+from h36m_amass.windows import Batch
 
 
 class Compose:
