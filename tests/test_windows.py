@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from h36m_amass import skeleton
 from h36m_amass.store import Store, StoreError
-from h36m_amass.store_frames import Hdf5FrameReader
+from h36m_amass.store_frames import CACHE_SLOTS, CACHED_BYTES, Hdf5FrameReader
 from h36m_amass.windows import Padding, WindowBatch, WindowDataset, WindowError, collate
 from tests.test_store import write
 
@@ -245,6 +245,18 @@ def test_a_fork_opens_a_compressed_store_anew(tmp_path: Path) -> None:
     opened, reader._process = reader._file, -1  # what a fork leaves behind
     np.testing.assert_array_equal(store.read(5, 9), before)
     assert reader._file is not opened
+
+
+@pytest.mark.parametrize("compression", ["lzf", "gzip"])
+def test_decoded_chunks_are_kept_up_to_a_bound(tmp_path: Path, compression: str) -> None:
+    write(tmp_path / "s.h5", LENGTHS, compression=compression)
+    store = Store(tmp_path / "s.h5")
+    store.read(0, 1)
+    reader = store._frames
+    assert isinstance(reader, Hdf5FrameReader)
+    assert reader._file is not None
+    _, slots, num_bytes, _ = reader._file.id.get_access_plist().get_cache()
+    assert (slots, num_bytes) == (CACHE_SLOTS, CACHED_BYTES)
 
 
 def test_a_pickled_dataset_reads_the_same_and_refuses_another_file(tmp_path: Path) -> None:
