@@ -53,20 +53,32 @@ def build(
         bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
     ] = False,
     compression: Annotated[Compression, typer.Option(help="Compression of the store.")] = Compression.none,
+    max_frames: Annotated[
+        int, typer.Option(help="Leave recordings of more frames out: they are damaged or hostile.")
+    ] = 10_000_000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace STORE if it is there.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Replace STORE, but convert only what has changed since it was built.")
+    ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Read all recordings to see which have changed, not only their headers."),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if any recording would be left out.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write what was converted and left out to this JSON file.")
     ] = None,
 ) -> None:
     """Convert AMASS recordings into one HDF5 store of 3D joints."""
-    from h36m_amass.builder import build as run
-
-    from .console import print_report, progress_bar
-
     if native_rate and frame_rate is not None:
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
+    if overwrite and update:
+        raise typer.BadParameter("--overwrite and --update exclude each other")
     with reported():
+        from h36m_amass.builder import build as run
+
+        from .console import print_report, progress_bar
+
         with progress_bar() as progress:
             done = run(
                 amass_dir,
@@ -82,7 +94,10 @@ def build(
                 use_dmpls=not no_dmpls,
                 upsample=upsample,
                 compression=compression.value,
+                max_frames=max_frames,
                 overwrite=overwrite,
+                update=update,
+                rehash=rehash,
                 strict=strict,
                 report_file=report,
                 progress=progress,

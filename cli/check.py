@@ -25,10 +25,9 @@ def check(
     ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Do not ask for the DMPL models.")] = False,
 ) -> None:
-    """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
-    from h36m_amass.check import check_inputs
+    """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""    with reported():
+        from h36m_amass.check import check_inputs
 
-    with reported():
         findings = check_inputs(support_dir, joint_regressor, amass_dir, use_dmpls=not no_dmpls)
     for finding in findings:
         typer.echo(f"{'ok' if finding.ok else 'problem'}: {finding.message}")

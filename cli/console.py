@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .failures import printable
+
 if TYPE_CHECKING:
     from h36m_amass.planning import Progress
     from h36m_amass.report import BuildReport
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10.0
 _WORDS = {
     "plan": "reading headers",
+    "reuse": "checking what is converted already:",
     "convert": "converting",
     "assemble": "finishing the store of",
     "export": "exporting",
@@ -102,19 +105,21 @@ def print_report(report: BuildReport) -> None:
             row.without_dmpls,
             row.left_out,
         )
-        table.add_row(Text(row.dataset), *(f"{number:,}" for number in numbers))
+        table.add_row(Text(printable(row.dataset)), *(f"{number:,}" for number in numbers))
     out.print(table)
     for left in report.left_out:
-        out.print(Text(f"left out: {left.path}: {left.reason}"))
+        out.print(Text(printable(f"left out: {left.path}: {left.reason}")))
     if not report.use_dmpls:
         out.print(Text("soft tissue was left out of all recordings, as asked"))
     if report.without_dmpls:
         out.print(
             Text(
                 f"without soft tissue, because the recording has no dmpls: {len(report.without_dmpls)}, "
-                f"the first is {report.without_dmpls[0]}"
+                f"the first is {printable(report.without_dmpls[0])}"
             )
         )
+    if report.reused:
+        out.print(Text(f"converted before, and taken over: {report.reused:,} sequences"))
     if report.ignored:
         out.print(Text("no recordings: " + ", ".join(f"{n} {kind}" for kind, n in report.ignored.items())))
     if report.synthetic:
@@ -126,3 +131,7 @@ def print_report(report: BuildReport) -> None:
             f"in {report.seconds:.1f} s ({rate:,.0f} source frames/s) on {report.device}"
         )
     )
+    if report.left_out:
+        number = len(report.left_out)
+        were = "recording was" if number == 1 else "recordings were"
+        console(stderr=True).print(Text(f"warning: {number:,} {were} left out, see above for the reasons"))

@@ -27,12 +27,11 @@ def export_npz(
         JointOrder, typer.Option(help="As stored, right leg first, or that of uplift-upsample-3dhpe.")
     ] = JointOrder.regressor,
 ) -> None:
-    """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""
-    from h36m_amass.export import export_npz as run
+    """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""    with reported():
+        from h36m_amass.export import export_npz as run
 
-    from .console import progress_bar
+        from .console import progress_bar
 
-    with reported():
         with progress_bar() as progress:
             paths = run(
                 store,

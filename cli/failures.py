@@ -7,29 +7,40 @@ from contextlib import contextmanager
 
 import typer
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn the library's errors into one line on standard error and exit status 1; Ctrl-C into 130.
+    """Turn the library's errors into one line on standard error and exit status 1; Ctrl-C into 130, SIGTERM into 143.
 
-    The library's own errors are `ValueError`s whose message names the file, what is wrong and what to do.
+    The library's own errors are `ValueError`s whose message names the file, what is wrong and what to do. Their
+    notes, which say what is kept, go onto the same line.
     """
+    from h36m_amass.interrupts import TerminatedError, terminable
+
     try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        with terminable():
+            yield
+    except TerminatedError as stop:
+        _end("terminated", stop, TERMINATED)
+    except KeyboardInterrupt as stop:
+        _end("interrupted", stop, INTERRUPTED)
     except ValueError as error:
         if not type(error).__module__.startswith("h36m_amass."):
             raise
-        _fail(str(error))
+        _end(f"error: {error}", error, FAILED)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _end(f"error: {text}", error, FAILED)
 
 
-def _fail(message: str) -> None:
-    one_line = " ".join(message.split())
-    typer.echo(f"error: {one_line}", err=True)
-    raise typer.Exit(FAILED) from None
+def printable(text: str) -> str:
+    """`text` on one line, without what a terminal would obey: names of files are anybody's."""
+    one_line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in one_line)
+
+
+def _end(message: str, error: BaseException, status: int) -> None:
+    typer.echo(printable("; ".join([message, *getattr(error, "__notes__", [])])), err=True)
+    raise typer.Exit(status) from None

@@ -17,10 +17,10 @@ def info(
         typer.Argument(help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="[KEY]"),
     ] = None,
 ) -> None:
-    """Show what is inside a store, or inside one of its datasets, subjects or sequences."""
-    from h36m_amass.describe import describe
-    from h36m_amass.store import Store
+    """Show what is inside a store, or inside one of its datasets, subjects or sequences."""    with reported():
+        from h36m_amass.describe import describe
+        from h36m_amass.store import Store
 
-    with reported(), Store(store) as opened:
-        for line in describe(opened, key):
-            typer.echo(line)
+        with Store(store) as opened:
+            for line in describe(opened, key):
+                typer.echo(line)

@@ -5,6 +5,7 @@ AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,10 @@ from h36m_amass.resampling import FrameRateError, exact_rate
 POSE_COLUMNS = 156
 MAX_VALUE = 1e6
 """No rotation in radians, position in metres or coefficient is beyond this."""
+CHECKED_FRAMES = 2048
 FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
+MAX_SMALL_BYTES = 2**16
+"""Of an array that is not one of frames."""
 OTHER_MODELS = {165: "an SMPL-X", 72: "an SMPL"}
 
 
@@ -89,6 +93,8 @@ class Header:
         True if the file says that it was made up (see `h36m_amass.synthetic`).
     layout
         Where the frames lie in the file.
+    digest
+        SHA-256 of what makes up the joints: values that are small, checksums of those that are not.
     """
 
     num_frames: int
@@ -98,6 +104,7 @@ class Header:
     has_dmpls: bool
     synthetic: bool
     layout: Layout
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -133,15 +140,17 @@ def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
     amass_dir = Path(amass_dir)
     if not amass_dir.is_dir():
         raise AmassError(f"{amass_dir}: is no folder; give the folder that holds your AMASS datasets")
-    names = _folders(amass_dir)
+    finder = _Finder(amass_dir)
+    names = finder.datasets()
+    if finder.misplaced:
+        raise AmassError(f"{amass_dir}: {finder.misplaced[0][1]}; check its permissions")
     if not any(amass_dir.iterdir()):
         raise AmassError(f"{amass_dir}: is empty; unpack AMASS datasets (SMPL+H G) into it, one folder each")
     unknown = sorted(set(datasets) - set(names))
     if unknown:
         raise AmassError(f"{amass_dir}: has no dataset {', '.join(unknown)}; it has {', '.join(names) or 'none'}")
-    finder = _Finder(amass_dir)
     if not datasets:
-        finder.add_strays(amass_dir, "lies outside a dataset's folder")
+        finder.add_strays(str(amass_dir), "lies outside a dataset's folder")
     for dataset in sorted(set(datasets)) if datasets else names:
         finder.add_dataset(dataset)
     if not finder.sequences:
@@ -217,6 +226,18 @@ def read_frames(path: Path | str, header: Header, num_frames: int, num_dmpls: in
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
 
+def check_content(path: Path | str, header: Header) -> None:
+    """Read a recording to its end, and compare it with the checksums that it carries.
+
+    Raises
+    ------
+    AmassError
+        The file is damaged, or has changed since its `header` was read.
+    """
+    for _ in read_frames(path, header, CHECKED_FRAMES, num_dmpls=1):
+        pass
+
+
 def fit_betas(betas: Float[np.ndarray, "given"], num_betas: int) -> Float[np.ndarray, "betas"]:
     """`betas` cut or padded with zeros to the body model's number."""
     fitted = np.zeros(num_betas)
@@ -232,28 +253,34 @@ class _Finder:
         self.sequences: list[SequenceFile] = []
         self.misplaced: list[tuple[str, str]] = []
         self.ignored: Counter[str] = Counter()
+        self._scanned: dict[str, tuple[list[str], list[os.DirEntry[str]]]] = {}
+
+    def datasets(self) -> list[str]:
+        """Names of the folders that may be datasets."""
+        return self._scan(str(self.amass_dir))[0]
 
     def add_dataset(self, dataset: str) -> None:
-        folder = self.amass_dir / dataset
+        folder = f"{self.amass_dir}{os.sep}{dataset}"
         self.add_strays(folder, "lies outside a subject's folder")
-        subjects = _folders(folder)
+        subjects = self._folders(folder)
         # One folder in between is looked through, where no folder beside it holds recordings.
-        inner = [name for name in subjects if any(_has_recordings(folder / name / s) for s in _folders(folder / name))]
-        if len(inner) == 1 and not any(_has_recordings(folder / name) for name in subjects):
-            for name in subjects:
-                self.add_strays(folder / name, "lies outside a subject's folder")
-            folder, subjects = folder / inner[0], _folders(folder / inner[0])
-        for subject in subjects:
-            self._add_subject(dataset, folder / subject)
+        inner = [path for path in subjects if any(self._has_recordings(s) for s in self._folders(path))]
+        if len(inner) == 1 and not any(self._has_recordings(path) for path in subjects):
+            for path in subjects:
+                self.add_strays(path, "lies outside a subject's folder")
+            subjects = self._folders(inner[0])
+        for path in subjects:
+            self._add_subject(dataset, path)
 
-    def add_strays(self, folder: Path, reason: str) -> None:
+    def add_strays(self, folder: str, reason: str) -> None:
         """Count the files of a folder that is not a subject's; its recordings are out of place."""
-        for entry in _files(folder):
+        for entry in self._scan(folder)[1]:
             if self._is_recording(entry):
                 self.misplaced.append((_printable(self._relative(entry.path)), reason))
 
-    def _add_subject(self, dataset: str, folder: Path) -> None:
-        for entry in _files(folder):
+    def _add_subject(self, dataset: str, folder: str) -> None:
+        subject = os.path.basename(folder)  # noqa: PTH119  # pathlib takes as long as reading a header
+        for entry in self._scan(folder)[1]:
             if not self._is_recording(entry):
                 continue
             path = self._relative(entry.path)
@@ -261,14 +288,22 @@ class _Finder:
                 self.misplaced.append((_printable(path), "its name is not valid UTF-8; rename it"))
                 continue
             sequence = entry.name.removesuffix(".npz")
-            self.sequences.append(SequenceFile(dataset, folder.name, sequence, path, entry.stat().st_size))
-        for name in _folders(folder):
-            for deeper, _, _ in os.walk(folder / name):
-                self.add_strays(Path(deeper), "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/")
+            try:
+                size = entry.stat().st_size
+            except OSError as error:
+                self.misplaced.append((path, f"cannot be read ({error.strerror})"))
+                continue
+            self.sequences.append(SequenceFile(dataset, subject, sequence, path, size))
+        waiting = self._folders(folder)
+        while waiting:
+            deeper = waiting.pop()
+            self.add_strays(deeper, "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/")
+            # A link could lead back up.
+            waiting += [path for path in self._folders(deeper) if not os.path.islink(path)]  # noqa: PTH114
 
     def _is_recording(self, entry: os.DirEntry[str]) -> bool:
         """Whether a file is a recording by its name; if not, it is counted under its kind."""
-        if not entry.is_file() and not entry.name.startswith("."):
+        if not _is_file(entry) and not entry.name.startswith("."):
             self.misplaced.append((_printable(self._relative(entry.path)), "is a link that leads nowhere, or no file"))
             return False
         kind = _kind_of_other(entry.name)
@@ -276,9 +311,47 @@ class _Finder:
             self.ignored[kind] += 1
         return kind is None
 
+    def _has_recordings(self, folder: str) -> bool:
+        return any(_kind_of_other(entry.name) is None for entry in self._scan(folder)[1])
+
+    def _folders(self, folder: str) -> list[str]:
+        return [f"{folder}{os.sep}{name}" for name in self._scan(folder)[0]]
+
+    def _scan(self, folder: str) -> tuple[list[str], list[os.DirEntry[str]]]:
+        """Names of the folders in a folder, and its files with links that lead nowhere: those must be told of."""
+        if folder not in self._scanned:
+            try:
+                with os.scandir(folder) as entries:
+                    found = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self.misplaced.append((_printable(self._relative(folder)), f"cannot be read ({error.strerror})"))
+                found = []
+            folders, files = list[str](), list[os.DirEntry[str]]()
+            for entry in found:
+                if not _is_folder(entry):
+                    files.append(entry)
+                elif not entry.name.startswith((".", "__MACOSX")):
+                    folders.append(entry.name)
+            self._scanned[folder] = folders, files
+        return self._scanned[folder]
+
     def _relative(self, path: str) -> str:
         # pathlib's way takes as long as reading a header, for each of thousands of files.
         return path.removeprefix(str(self.amass_dir)).lstrip(os.sep).replace(os.sep, "/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _kind_of_other(name: str) -> str | None:
@@ -292,24 +365,9 @@ def _kind_of_other(name: str) -> str | None:
     return "*_stagei.npz" if name.endswith("_stagei.npz") else None
 
 
-def _has_recordings(folder: Path) -> bool:
-    return any(_kind_of_other(entry.name) is None for entry in _files(folder))
-
-
 def _printable(path: str) -> str:
     """`path` with bytes that are no UTF-8 written out."""
     return path.encode("utf-8", "backslashreplace").decode()
-
-
-def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX")))
-
-
-def _files(folder: Path) -> list[os.DirEntry[str]]:
-    """Files of a folder, with links that lead nowhere: those must be told of, not passed over."""
-    with os.scandir(folder) as entries:
-        return sorted((e for e in entries if not e.is_dir()), key=lambda e: e.name)
 
 
 def _header(npz: NpzReader, use_dmpls: bool) -> Header:
@@ -320,22 +378,24 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
         raise AmassError(f"has no {', '.join(missing)}; download the dataset as 'SMPL+H G'")
     has_dmpls = use_dmpls and "dmpls" in npz
     num_frames = _check_frames(npz, has_dmpls)
-    betas = npz.read("betas")
+    betas = npz.read("betas", MAX_SMALL_BYTES)
     if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.shape[-1:] != (betas.size,):
         raise AmassError(f"betas are {betas.dtype} of shape {betas.shape}, not a row of numbers")
     betas = betas.reshape(-1).astype(np.float64)
     if not (np.abs(betas) <= MAX_VALUE).all():
         raise AmassError("betas are no numbers below 1e6; download the file again")
-    rate = npz.read(rate_keys[0])
+    rate = npz.read(rate_keys[0], MAX_SMALL_BYTES)
     if rate.dtype.kind not in "fiu" or rate.size != 1:
         raise AmassError(f"{rate_keys[0]} is {rate.dtype} of shape {rate.shape}, not one number")
     try:
         frame_rate = exact_rate(rate.reshape(-1)[0])
     except FrameRateError as error:
         raise AmassError(f"{rate_keys[0]} is {rate.reshape(-1)[0]}, not a positive number of hertz") from error
-    gender = _gender(npz.read("gender"))
-    layout = npz.layout(_frame_arrays(has_dmpls))
-    return Header(num_frames, frame_rate, gender, betas, has_dmpls, "synthetic" in npz, layout)
+    gender = _gender(npz.read("gender", MAX_SMALL_BYTES))
+    arrays, synthetic = _frame_arrays(has_dmpls), "synthetic" in npz
+    content = (npz.checksums(arrays), num_frames, str(frame_rate), gender, betas.tobytes(), has_dmpls, synthetic)
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    return Header(num_frames, frame_rate, gender, betas, has_dmpls, synthetic, npz.layout(arrays), digest)
 
 
 def _frame_arrays(has_dmpls: bool) -> tuple[str, ...]:

@@ -1,15 +1,19 @@
-"""Put a store together from parts, in plan order, while later parts are still being made."""
+"""Put a store together from converted units, in plan order, while later ones are still being made."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from h36m_amass import interrupts
-from h36m_amass.conversion import PartEntry, Workshop, part_entries, part_positions
-from h36m_amass.store_format import StoreHeader
+from h36m_amass.parts import ConvertedUnit
+from h36m_amass.report import LeftOut
+from h36m_amass.store_format import SequenceRecord, StoreHeader, UnitRecord
 from h36m_amass.store_writer import StoreWriter
+
+SYNC_BYTES = 2**26
+"""Written between two waits for the disk: to wait for all of it at the end could take long, and cannot be stopped."""
 
 
 class Assembly:
@@ -17,31 +21,47 @@ class Assembly:
 
     Parameters
     ----------
-    workshop
-        Where the parts are.
     temporary
-        File to write; an existing one is overwritten.
+        File to write; an existing one is replaced.
+    fingerprints
+        Of the units, in plan order.
+    converted
+        Gives a unit of a number that was added.
+    there
+        Numbers of units that need not be added: they are converted.
     header, compression
         See `h36m_amass.store_writer.StoreWriter`.
 
     Attributes
     ----------
-    entries
-        What became of each sequence of the parts that were copied so far.
+    records
+        The sequences that were copied so far.
+    left_out
+        The recordings of those units that could not be converted.
     """
 
-    def __init__(self, workshop: Workshop, temporary: Path, header: StoreHeader, compression: str) -> None:
-        self.entries: list[PartEntry] = []
-        self._workshop = workshop
-        self._temporary = temporary
+    def __init__(
+        self,
+        temporary: Path,
+        fingerprints: Sequence[str],
+        converted: Callable[[int], ConvertedUnit],
+        there: Iterable[int],
+        header: StoreHeader,
+        compression: str,
+    ) -> None:
+        self.records: list[SequenceRecord] = []
+        self.left_out: list[LeftOut] = []
+        self._fingerprints = fingerprints
+        self._converted = converted
+        self._row_bytes = 12 * len(header.skeleton)
         self._writer = StoreWriter(temporary, header, compression)
-        self._waiting: set[int] = set()
-        self._next = 0
+        self._waiting = set(there)
+        self._next = self._unsynced = 0
 
     @property
     def num_frames(self) -> int:
         """Frames of the store so far."""
-        return sum(entry.record.length for entry in self.entries if entry.converted)
+        return sum(record.length for record in self.records)
 
     def __enter__(self) -> Assembly:
         return self
@@ -52,35 +72,35 @@ class Assembly:
         self._writer.close()
 
     def add(self, number: int) -> None:
-        """Take the part of unit `number`; it is copied as soon as those before it in the plan have been."""
+        """Take unit `number`, which is converted, and copy what can be."""
         self._waiting.add(number)
+        self.copy()
+
+    def copy(self) -> None:
+        """Copy the units that are converted, as far as none before them in the plan is missing."""
         while self._next in self._waiting:
             self._waiting.remove(self._next)
             # h5py cleans up in callbacks that an exception cannot leave: Ctrl-C would be lost in them.
             with interrupts.held():
-                self._copy(self._workshop.part_path(self._next))
+                self._copy(self._next)
             self._next += 1
 
     def finish(self) -> None:
         """Write the index; the file is whole and on the disk when this returns."""
         with interrupts.held():
             self._writer.finish()
-        sync(self._temporary)
 
-    def _copy(self, path: Path) -> None:
-        for positions in part_positions(path):
+    def _copy(self, number: int) -> None:
+        unit = self._converted(number)
+        for positions in unit.blocks():
             self._writer.append(positions)
-        entries = part_entries(path)
-        for entry in entries:
-            if entry.converted:
-                self._writer.add(entry.record)
-        self.entries += entries
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            self._unsynced += len(positions) * self._row_bytes
+        for placed in unit.sequences:
+            self._writer.add(placed.record)
+            self.records.append(placed.record)
+        fingerprint = "" if unit.left_out else self._fingerprints[number]
+        self._writer.add_unit(UnitRecord(fingerprint, len(unit.sequences)))
+        self.left_out += unit.left_out
+        if self._unsynced >= SYNC_BYTES:
+            self._writer.sync()
+            self._unsynced = 0

@@ -7,7 +7,7 @@ space of Dyna and SMPL that AMASS fits (Mahmood et al., ICCV 2019).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from h36m_amass.npz import NpzError, NpzReader, read_content
 
 GENDERS = ("female", "male", "neutral")
+MAX_MODEL_BYTES = 2**29
 SMPLH_BONES = 52
 SMPLH_PAGE = "https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)"
 DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
@@ -48,6 +49,8 @@ class BodyModel:
         Parent of each bone, -1 for the root, which is bone 0.
     sha256
         Digest of the files' SHA-256 digests, for provenance.
+    smplh_sha256
+        The same without the DMPL file.
     synthetic
         True if a file says that it was made up (see `h36m_amass.synthetic`).
     """
@@ -60,6 +63,7 @@ class BodyModel:
     J_regressor: Float[np.ndarray, "bones vertices"]
     parents: Int[np.ndarray, "bones"]
     sha256: str
+    smplh_sha256: str
     synthetic: bool
 
     @property
@@ -133,8 +137,14 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
         J_regressor=j_regressor,
         parents=parents,
         sha256=hashlib.sha256(digest).hexdigest(),
+        smplh_sha256=hashlib.sha256(file.digest).hexdigest(),
         synthetic=synthetic,
     )
+
+
+def without_dmpls(body: BodyModel) -> BodyModel:
+    """The same body without soft tissue."""
+    return replace(body, dmpldirs=body.dmpldirs[:, :, :0], sha256=body.smplh_sha256)
 
 
 def check_smplh(body: BodyModel, path: Path) -> None:
@@ -196,6 +206,8 @@ def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
             missing = [name for name in names if name not in npz]
             if missing:
                 raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
+            if sum(npz.header(name).num_bytes for name in names) > MAX_MODEL_BYTES:
+                raise BodyModelError(f"{path}: claims more than {MAX_MODEL_BYTES} bytes, no body model; {what_it_is}")
             arrays = {name: npz.read(name) for name in names}
             return _ModelFile(arrays, hashlib.sha256(content).digest(), "synthetic" in npz)
     except NpzError as error:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from h36m_amass import amass, body_model, regressor
-from h36m_amass.builder import NUM_BETAS, NUM_DMPLS
 from h36m_amass.planning import make_plan
+from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS
 
 
 @dataclass(frozen=True)

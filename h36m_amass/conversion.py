@@ -1,13 +1,7 @@
-"""One work unit: read a run of recordings, skin the frames that resampling needs, write one part.
-
-A part is an HDF5 file with the unit's positions, sequence after sequence, and a record of each sequence: where
-it lies, or why it was left out. Parts are written under another name and renamed, so that one that is there
-is whole.
-"""
+"""One work unit: read a run of recordings, skin the frames that resampling needs, write one part."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,26 +10,29 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock, Thread
 
-import h5py
 import numpy as np
 from isal.isal_zlib import crc32
 from jaxtyping import Float32
 
-from h36m_amass import amass, folding, interrupts
+from h36m_amass import amass, folding, interrupts, parts
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, relative_joints, reproducible
-from h36m_amass.planning import PlannedSequence, Unit
+from h36m_amass.parts import PartWriter, PlacedSequence
+from h36m_amass.planning import BodyKind, PlannedSequence, Unit
+from h36m_amass.report import LeftOut
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
-from h36m_amass.sparsity import runs
 from h36m_amass.store_format import SequenceRecord
 
 READ_FRAMES = 2048
-MAX_ROWS_IN_MEMORY = 131072
 READ_AHEAD_BYTES = 2**20
 """Linux takes longer advice for a request of its own size."""
 
 _one_at_a_time = Lock()
+
+
+class StoppedError(Exception):
+    """The build that a unit belongs to has been stopped."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +44,41 @@ class Workshop:
     amass_dir, parts_dir
         Where recordings are read and parts are written.
     folded
-        For each gender the name of its folded regressor's file in `parts_dir`, which holds a digest of its content.
+        For each kind of body the name of its folded regressor's file in `parts_dir`, which holds a digest of its
+        content.
     device
         From `h36m_amass.skinning.resolve_device`.
     batch_size
         Frames a batch.
+    flag
+        Name of a file in `parts_dir` that is there as long as the build goes on.
     """
 
     amass_dir: Path
     parts_dir: Path
-    folded: Mapping[str, str]
+    folded: Mapping[BodyKind, str]
     device: str
     batch_size: int
+    flag: str
 
-    def part_path(self, number: int) -> Path:
-        return self.parts_dir / f"{number:06d}.part"
+    def part_path(self, fingerprint: str) -> Path:
+        return self.parts_dir / f"{fingerprint}{parts.SUFFIX}"
 
-    def folded_path(self, gender: str) -> Path:
-        return self.parts_dir / self.folded[gender]
+    def folded_path(self, body: BodyKind) -> Path:
+        return self.parts_dir / self.folded[body]
 
+    def start(self) -> None:
+        """Let units be converted."""
+        (self.parts_dir / self.flag).touch()
 
-@dataclass(frozen=True)
-class PartEntry:
-    """A sequence of a part: its record and first row, or the reason why it was left out."""
+    def stop(self) -> None:
+        """Have the workers give up the units that they are at."""
+        (self.parts_dir / self.flag).unlink(missing_ok=True)
 
-    record: SequenceRecord
-    start: int
-    left_out: str | None
-
-    @property
-    def converted(self) -> bool:
-        return self.left_out is None
+    def check_goes_on(self) -> None:
+        """Raise `StoppedError` if the build has been stopped, which any worker sees that sees the files."""
+        if not os.path.exists(f"{self.parts_dir}{os.sep}{self.flag}"):  # noqa: PTH110  # asked for every run of frames
+            raise StoppedError
 
 
 @dataclass(frozen=True)
@@ -99,74 +100,54 @@ class _Segment:
         return add_translation(joints, trans, row_sums)
 
 
-def convert_unit(workshop: Workshop, unit: Unit) -> int:
-    """Convert `unit` into its part, and return its number.
+def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> int:
+    """Convert `unit` into the part of this `fingerprint`, and return its number.
 
     Recordings that turn out damaged are left out, with their reason in the part. Sequences are worked through by
-    gender, so that batches fill up; each has its own rows in the part whatever the order. In one process one unit
-    is converted at a time, whatever the executor: the skinners' buffers and torch's settings are shared.
+    body model, so that batches fill up; each has its own rows in the part whatever the order. In one process one
+    unit is converted at a time, whatever the executor: the skinners' buffers and torch's settings are shared.
+
+    Raises
+    ------
+    StoppedError
+        The build has been stopped meanwhile.
+    OSError
+        The part cannot be written.
     """
     with _one_at_a_time:
-        _write_part(workshop, unit)
+        _write_part(workshop, unit, fingerprint)
     return unit.number
 
 
-def _write_part(workshop: Workshop, unit: Unit) -> None:
-    path = workshop.part_path(unit.number)
-    temporary = path.with_suffix(".tmp")
+def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> None:
+    workshop.check_goes_on()
     rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
     reasons: dict[str, str] = {}
     checksums: dict[str, int] = {}
-    by_gender: dict[str, list[tuple[PlannedSequence, int]]] = {}
+    by_body: dict[BodyKind, list[tuple[PlannedSequence, int]]] = {}
     for planned, row in zip(unit.sequences, rows, strict=False):
-        by_gender.setdefault(planned.header.gender, []).append((planned, row))
-    in_order = [planned for _, work in sorted(by_gender.items()) for planned, _ in work]
+        by_body.setdefault(planned.body, []).append((planned, row))
+    in_order = [planned for _, work in sorted(by_body.items()) for planned, _ in work]
     paths = [f"{workshop.amass_dir}/{planned.file.path}" for planned in in_order]
     Thread(target=_read_ahead, args=(paths,), daemon=True).start()
-    with h5py.File(temporary, "w") as part, reproducible():
-        positions: np.ndarray | h5py.Dataset | None = None
-        for gender, work in sorted(by_gender.items()):
-            skinner = _skinner(workshop, gender)
-            if positions is None:
-                shape = (rows[-1], skinner.folded.num_joints, 3)
-                # A write for every short sequence would take longer than computing it.
-                in_memory = rows[-1] <= MAX_ROWS_IN_MEMORY
-                positions = np.zeros(shape, "<f4") if in_memory else part.create_dataset("positions_3d", shape, "<f4")
+    num_joints = _skinner(workshop, in_order[0].body).folded.num_joints
+    with PartWriter(workshop.part_path(fingerprint), num_joints) as part, reproducible():
+        for body, work in sorted(by_body.items()):
+            skinner = _skinner(workshop, body)
             for segment, relative in relative_joints(skinner, _segments(workshop, skinner.folded, work, reasons)):
                 joints = segment.finish(relative, skinner.folded.row_sums)
-                positions[segment.row : segment.row + len(joints)] = joints
+                part.write(segment.row, joints)
                 name = segment.planned.file.path
                 checksums[name] = crc32(np.ascontiguousarray(joints, "<f4").data, checksums.get(name, 0))
-        if isinstance(positions, np.ndarray):
-            part.create_dataset("positions_3d", data=positions)
-        entries = [
-            PartEntry(_record(planned, checksums.get(planned.file.path, 0)), row, reasons.get(planned.file.path))
-            for planned, row in zip(unit.sequences, rows, strict=False)
-        ]
-        written = json.dumps([{**vars(entry), "record": vars(entry.record)} for entry in entries]).encode()
-        part.create_dataset("entries", data=np.frombuffer(written, np.uint8))
-    temporary.replace(path)
-
-
-def part_entries(path: Path) -> list[PartEntry]:
-    """What became of each sequence of a part."""
-    with h5py.File(path, "r") as part:
-        return [
-            PartEntry(SequenceRecord(**values.pop("record")), **values)
-            for values in json.loads(part["entries"][:].tobytes())
-        ]
-
-
-def part_positions(path: Path) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
-    """Positions of the sequences that were not left out, one after another, at most `READ_FRAMES` at a time."""
-    entries = part_entries(path)
-    kept = np.zeros(sum(entry.record.length for entry in entries), dtype=bool)
-    for entry in entries:
-        kept[entry.start : entry.start + entry.record.length] = entry.converted
-    with h5py.File(path, "r") as part:
-        for start, stop in runs(np.flatnonzero(kept)):
-            for first in range(start, stop, READ_FRAMES):
-                yield part["positions_3d"][first : min(first + READ_FRAMES, stop)]
+        placed: list[PlacedSequence] = []
+        left_out: list[LeftOut] = []
+        for planned, row in zip(unit.sequences, rows, strict=False):
+            path = planned.file.path
+            if path in reasons:
+                left_out.append(LeftOut(planned.file.dataset, path, reasons[path]))
+            else:
+                placed.append(PlacedSequence(_record(planned, checksums[path]), row))
+        part.finish(fingerprint, rows[-1], placed, left_out)
 
 
 def _read_ahead(paths: list[str]) -> None:
@@ -185,7 +166,7 @@ def _read_ahead(paths: list[str]) -> None:
 def _segments(
     workshop: Workshop, folded: FoldedRegressor, work: list[tuple[PlannedSequence, int]], reasons: dict[str, str]
 ) -> Iterator[tuple[_Segment, PoseBlock]]:
-    """Segments of sequences of one gender; a damaged one ends where the damage is, with its reason in `reasons`."""
+    """Segments of sequences of one body model; a damaged one ends where the damage is, with its reason in `reasons`."""
     for planned, row in work:
         try:
             yield from _sequence_segments(workshop, folded, planned, row)
@@ -203,6 +184,7 @@ def _sequence_segments(
     path = f"{workshop.amass_dir}/{planned.file.path}"
     first, start = 0, 0
     for frames in amass.read_frames(path, header, READ_FRAMES, folded.num_dmpls):
+        workshop.check_goes_on()
         stop = outputs_within(first + len(frames), header.num_frames, *rates)
         if stop > start:
             resampling = resample(header.num_frames, *rates, start, stop)
@@ -214,13 +196,13 @@ def _sequence_segments(
         first, start = first + len(frames) - 1, stop
 
 
-def _skinner(workshop: Workshop, gender: str) -> Skinner:
-    return _cached_skinner(workshop.folded_path(gender), workshop.batch_size, workshop.device)
+def _skinner(workshop: Workshop, body: BodyKind) -> Skinner:
+    return _cached_skinner(workshop.folded_path(body), workshop.batch_size, workshop.device)
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=6)
 def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
-    """One skinner a gender is kept for all units of a worker; the path holds a digest of what is in the file."""
+    """One skinner a kind of body is kept for all units of a worker; the path holds a digest of what is in the file."""
     return Skinner(folding.read(path), batch_size, device)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while processes work: it is the parent's to answer, and at a point where nothing is half done."""
+"""Ctrl-C and SIGTERM while processes work: they are the parent's to answer, where nothing is half done."""
 
 from __future__ import annotations
 
@@ -7,54 +7,75 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM came, as it does from a scheduler or at a shutdown; it is to be answered like Ctrl-C."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM raise `TerminatedError` in the main thread, where Ctrl-C raises `KeyboardInterrupt`."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise TerminatedError
+
+    with _handlers({signal.SIGTERM: terminate}):
+        yield
 
 
 @contextmanager
 def ignored() -> Iterator[None]:
-    """Let processes be started that ignore Ctrl-C from their first instruction on: they inherit it.
+    """Let processes be started that ignore Ctrl-C and SIGTERM from their first instruction on: they inherit it.
 
-    A terminal sends it to the whole group, and a worker that dies of it while it imports breaks the pool.
+    A terminal or a scheduler sends them to the whole group, and a worker that dies of it breaks the pool.
     """
-    with _handler(signal.SIG_IGN):
+    with _handlers(dict.fromkeys(_STOPPING, signal.SIG_IGN)):
         yield
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Keep Ctrl-C waiting until the end, for calls that must not stop half-way, like handing work to a pool."""
+    """Keep Ctrl-C and SIGTERM waiting until the end, for calls that must not stop half-way.
+
+    SIGTERM is not held where nothing in Python would answer it.
+    """
     came: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    with _handler(remember):
+    answers = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
+    with _handlers(dict.fromkeys(answers, lambda number, frame: came.append(number))):
         yield
-    if came:
-        raise KeyboardInterrupt
+    for number in came:
+        answers[signal.Signals(number)](number, None)
 
 
 def leave_to_parent() -> None:
     """Run in a worker process: ignore Ctrl-C, and end when the parent is gone, however that went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how a pool ends its other processes when one has died
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
 
 
 @contextmanager
-def _handler(handler: signal.Handlers | signal._HANDLER) -> Iterator[None]:
-    """Answer Ctrl-C with `handler`; outside the main thread, where Python does not allow it, as before."""
+def _handlers(
+    wanted: Mapping[signal.Signals, signal.Handlers | Callable[[int, FrameType | None], object]],
+) -> Iterator[None]:
+    """Answer signals so; outside the main thread, where Python does not allow it, as before."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, handler)
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _exit_after(sentinel: int) -> None:

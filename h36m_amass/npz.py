@@ -38,6 +38,15 @@ _ENCRYPTED, _UTF8 = 1, 0x800
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _BUFFER = 512
 """Bytes: headers come at one go, and values past the buffer."""
+MAX_CONTENT = 2**30
+"""Bytes of a file that is read whole; body models have a tenth of it."""
+MAX_WHOLE = 2**28
+"""Bytes of an array that can only be read whole."""
+MAX_DIRECTORY = 2**20
+"""Bytes of an archive's directory; each array takes about a hundred."""
+_END = struct.Struct("<4s4H2LH")
+_END_64_LOCATOR = struct.Struct("<4sLQL")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
 _BLOCK = 2**18
 """Bytes that stay in a core's cache while they are checked and converted."""
 
@@ -65,10 +74,13 @@ def read_content(path: Path) -> bytes:
     Raises
     ------
     NpzError
-        The file cannot be read.
+        The file cannot be read, or is larger than `MAX_CONTENT`.
     """
-    with _Explained(path):
-        return Path(path).read_bytes()
+    with _Explained(path), Path(path).open("rb") as file:
+        content = file.read(MAX_CONTENT + 1)
+    if len(content) > MAX_CONTENT:
+        raise NpzError(f"{path}: is larger than {MAX_CONTENT} bytes, which no such file is; download it again")
+    return content
 
 
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
@@ -148,7 +160,7 @@ class NpzReader:
                 if layout is not None and (layout.size, layout.modified) == (self._size, self._modified):
                     self._places.update(layout.places)
                 else:
-                    _ = self._archive
+                    _ = self._members
             except BaseException:
                 self._file.close()
                 raise
@@ -168,6 +180,14 @@ class NpzReader:
         """Names of the arrays, without the ``.npy`` that they carry inside the archive."""
         return tuple(self._members)
 
+    def checksums(self, names: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
+        """Name, bytes and CRC-32 of those of the arrays `names` that there are, as the archive's directory has them.
+
+        What is read is compared with them; so they tell two contents apart without reading either.
+        """
+        infos = [(name, self._members[name]) for name in names if name in self._members]
+        return tuple((name, info.file_size, info.CRC) for name, info in infos)
+
     def layout(self, names: Iterable[str]) -> Layout:
         """Where those of the arrays `names` lie that are not compressed."""
         places = {}
@@ -184,9 +204,10 @@ class NpzReader:
                 return header
         return self._places[name].header
 
-    def read(self, name: str) -> np.ndarray:
-        """The array `name`, whole."""
+    def read(self, name: str, max_bytes: int = MAX_CONTENT) -> np.ndarray:
+        """The array `name`, whole, unless it has more than `max_bytes`."""
         with self._open(name) as (values, header):
+            self._check_whole(name, header, max_bytes)
             return _read_array(values, header)
 
     def rows(
@@ -195,11 +216,12 @@ class NpzReader:
         """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
         Values are converted to `dtype`, if one is given, while what was read is still in the processor's cache. An
-        array in Fortran order has no contiguous rows: it is read whole, and cut.
+        array in Fortran order has no contiguous rows: it is read whole, and cut, and has `MAX_WHOLE` bytes at most.
         """
         with self._open(name) as (values, header):
             length = header.shape[0]
             if header.fortran_order and len(header.shape) > 1:
+                self._check_whole(name, header, MAX_WHOLE)
                 with np.errstate(over="ignore"):  # a number that does not fit becomes infinite
                     array = _read_array(values, header).astype(dtype or header.dtype, copy=False)
                 for start in range(0, length, num_rows):
@@ -218,12 +240,16 @@ class NpzReader:
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
+        _check_directory(self._file, self._size)
         return zipfile.ZipFile(self._file)
 
     @cached_property
     def _members(self) -> dict[str, zipfile.ZipInfo]:
-        infos = self._archive.infolist()
-        return {info.filename.removesuffix(".npy"): info for info in infos if info.filename.endswith(".npy")}
+        infos = [info for info in self._archive.infolist() if info.filename.endswith(".npy")]
+        members = {info.filename.removesuffix(".npy"): info for info in infos}
+        if len(members) < len(infos):
+            raise NpzError(f"{self.path}: holds two arrays of one name; save it again")
+        return members
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes] | _StoredValues, ArrayHeader]]:
@@ -272,6 +298,14 @@ class NpzReader:
         self._check_size(name, header, info.file_size - len(text))
         self._places[name] = ArrayPlace(info.filename, header, begin + len(text), crc32(text), info.CRC)
         return self._places[name]
+
+    def _check_whole(self, name: str, header: ArrayHeader, max_bytes: int) -> None:
+        if header.num_bytes > max_bytes:
+            order = " in Fortran order" if header.fortran_order else ""
+            raise NpzError(
+                f"{self.path}: '{name}' has {header.num_bytes} bytes{order}, more than the {max_bytes} that can be "
+                "read at once; download or save it again"
+            )
 
     def _check_size(self, name: str, header: ArrayHeader, held: int) -> None:
         if header.num_bytes != held:
@@ -396,6 +430,35 @@ def _check_end(file: IO[bytes] | _StoredValues) -> None:
     """Read past the end, which makes zipfile, too, compare the member's CRC."""
     if file.readinto(memoryview(bytearray(1))):  # type: ignore[union-attr]  # see above
         raise EOFError("data follow the array")
+
+
+def _check_directory(file: IO[bytes], size: int) -> None:
+    """Refuse an archive whose directory would take much memory, before zipfile reads it whole."""
+    place, end = _end_record(file, size)
+    if len(end) < _END.size:
+        return  # zipfile has its own words for that
+    directory = _END.unpack(end)[5]
+    if place >= _END_64_LOCATOR.size + _END_64.size:
+        file.seek(place - _END_64_LOCATOR.size - _END_64.size)
+        end_64, locator = file.read(_END_64.size), file.read(_END_64_LOCATOR.size)
+        if end_64[:4] == b"PK\6\6" and locator[:4] == b"PK\6\7":
+            directory = _END_64.unpack(end_64)[8]
+    if directory > MAX_DIRECTORY:
+        raise zipfile.BadZipFile(f"a directory of {directory} bytes")
+
+
+def _end_record(file: IO[bytes], size: int) -> tuple[int, bytes]:
+    """Place and bytes of the archive's last record: at the end, or before a comment, as zipfile looks for it."""
+    place = max(0, size - _END.size)
+    file.seek(place)
+    end = file.read()
+    if end[:4] == b"PK\5\6" and end[-2:] == b"\0\0":
+        return place, end
+    begin = max(0, place - 2**16)
+    file.seek(begin)
+    tail = file.read()
+    found = max(0, tail.rfind(b"PK\5\6"))
+    return begin + found, tail[found : found + _END.size] if tail[found : found + 4] == b"PK\5\6" else b""
 
 
 def _size_and_time(file: IO[bytes], content: bytes | None) -> tuple[int, int]:

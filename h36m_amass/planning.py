@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
+
+from isal.isal_zlib import crc32
 
 from h36m_amass import amass
 from h36m_amass.report import LeftOut
@@ -13,6 +16,11 @@ from h36m_amass.resampling import resampled_length
 
 UNIT_SOURCE_FRAMES = 65536
 MAX_UPSAMPLING = 100
+MAX_FRAMES = 10_000_000
+"""Of a recording, unless told otherwise: a day at 120 Hz. More is a damaged or hostile file."""
+
+BodyKind = tuple[str, bool]
+"""Gender of a body model, and whether it has soft tissue."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done and how much there is.
@@ -38,6 +46,11 @@ class PlannedSequence:
     frame_rate: Fraction
     length: int
 
+    @property
+    def body(self) -> BodyKind:
+        """Which body model it needs."""
+        return self.header.gender, self.header.has_dmpls
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -57,6 +70,10 @@ class Unit:
     @property
     def source_frames(self) -> int:
         return sum(planned.header.num_frames for planned in self.sequences)
+
+    @property
+    def frames(self) -> int:
+        return sum(planned.length for planned in self.sequences)
 
 
 @dataclass(frozen=True)
@@ -88,11 +105,12 @@ def make_plan(
     frame_rate: Fraction | None = Fraction(50),
     use_dmpls: bool = True,
     upsample: bool = False,
+    max_frames: int = MAX_FRAMES,
     progress: Progress | None = None,
 ) -> Plan:
     """Read the headers of the recordings in `listing`, and cut them into work units.
 
-    A unit is a run of sequences of about `UNIT_SOURCE_FRAMES` source frames.
+    A unit is a run of sequences of one dataset, of about `UNIT_SOURCE_FRAMES` source frames.
     """
     left_out = [LeftOut(path.split("/")[0], path, reason) for path, reason in listing.misplaced]
     planned: list[PlannedSequence] = []
@@ -101,6 +119,10 @@ def make_plan(
             progress("plan", done, len(listing.sequences))
         try:
             header = amass.read_header(f"{amass_dir}/{file.path}", use_dmpls)
+            if header.num_frames > max_frames:
+                raise amass.AmassError(
+                    f"has {header.num_frames} frames, more than {max_frames}; if that is right, raise --max-frames"
+                )
             planned.append(_planned(file, header, frame_rate, upsample))
         except amass.AmassError as error:
             left_out.append(LeftOut(file.dataset, file.path, str(error)))
@@ -133,12 +155,21 @@ def _planned(
 
 
 def _units(planned: list[PlannedSequence]) -> Iterator[Unit]:
+    """Cut a plan where datasets end, and in between where a sequence's name says so.
+
+    Were it cut after so many frames, one recording more or less would move every cut behind it, and nothing of an
+    earlier build could be used again. Cuts that depend on what lies beside them come back in step (content-defined
+    chunking: Muthitacharoen, Chen and Mazieres, A low-bandwidth network file system, SOSP 2001).
+    """
     number, run, frames = 0, list[PlannedSequence](), 0
-    for sequence in planned:
+    least, most = UNIT_SOURCE_FRAMES // 2, 2 * UNIT_SOURCE_FRAMES
+    following: PlannedSequence | None
+    for sequence, following in zip_longest(planned, planned[1:]):
         run.append(sequence)
-        frames += sequence.header.num_frames
-        if frames >= UNIT_SOURCE_FRAMES:
+        own = sequence.header.num_frames
+        frames += own
+        by_name = crc32(sequence.file.path.encode()) * least < own * 2**32
+        dataset_ends = following is None or following.file.dataset != sequence.file.dataset
+        if dataset_ends or frames >= most or (frames >= least and by_name):
             yield Unit(number, tuple(run))
             number, run, frames = number + 1, [], 0
-    if run:
-        yield Unit(number, tuple(run))

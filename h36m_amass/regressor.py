@@ -15,6 +15,8 @@ from h36m_amass.npz import NpzError, NpzReader, read_content, read_npy
 
 SPIN_PAGE = "https://github.com/nkolot/SPIN (fetch_data.sh, data/J_regressor_h36m.npy)"
 H36M_FILE_NAME = "J_regressor_h36m"
+MAX_BYTES = 2**28
+"""Of its arrays; the dense Human3.6M one has less than a megabyte."""
 
 
 class RegressorError(ValueError):
@@ -128,6 +130,8 @@ def _read_dense(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, boo
 
 def _read_sparse(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bool]:
     with NpzReader(path, content) as npz:
+        if sum(npz.header(name).num_bytes for name in npz.names()) > MAX_BYTES:
+            raise RegressorError(f"{path}: claims more than {MAX_BYTES} bytes, no joint regressor; make it again")
         for name in npz.names():
             npz.read(name)  # our reader's checks first: nothing pickled or damaged reaches SciPy
         synthetic = "synthetic" in npz

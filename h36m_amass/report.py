@@ -47,6 +47,8 @@ class BuildReport:
         Whether soft tissue was asked for.
     without_dmpls
         Paths of the recordings that were converted with zero soft tissue, because they have none.
+    reused
+        How many sequences were taken over from an interrupted build, or from the store that was there.
     synthetic
         True if anything that went in was made up.
     device
@@ -61,6 +63,7 @@ class BuildReport:
     ignored: Mapping[str, int]
     use_dmpls: bool
     without_dmpls: tuple[str, ...]
+    reused: int
     synthetic: bool
     device: str
     seconds: float

@@ -9,6 +9,8 @@ from typing import Any
 from h36m_amass.skeleton import Skeleton
 
 FORMAT = "h36m-amass"
+UNFINISHED = "h36m-amass, unfinished"
+"""What a store in the making says of its format."""
 FORMAT_VERSION = 1
 CHUNK_FRAMES = 256
 COMPRESSIONS = ("none", "lzf", "gzip")
@@ -89,6 +91,22 @@ class StoreHeader:
     skeleton: Skeleton
 
 
+@dataclass(frozen=True)
+class UnitRecord:
+    """A work unit that went into a store, so that a later build can take its sequences over.
+
+    Attributes
+    ----------
+    fingerprint
+        See `h36m_amass.fingerprints`. Empty if a recording was left out as damaged: it may be mended by then.
+    sequences
+        How many of the index's rows it is, behind those of the units before.
+    """
+
+    fingerprint: str
+    sequences: int
+
+
 # Column name -> NumPy type; strings become fixed-length UTF-8.
 INDEX_COLUMNS: Mapping[str, type | str] = {
     "dataset": str,
@@ -105,3 +123,4 @@ INDEX_COLUMNS: Mapping[str, type | str] = {
     "source_size": "<i8",
     "checksum": "<u4",
 }
+UNIT_COLUMNS: Mapping[str, type | str] = {"fingerprint": str, "sequences": "<i8"}

@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
+from h36m_amass.npz import MAX_DEFLATION
+from h36m_amass.sealing import SealError, check_head
 from h36m_amass.skeleton import Skeleton
-from h36m_amass.store_format import FORMAT, FORMAT_VERSION, StoreHeader
+from h36m_amass.store_format import FORMAT, FORMAT_VERSION, UNFINISHED, StoreHeader
 from h36m_amass.store_frames import FileIdentity, StoreError
 
 
@@ -28,8 +31,9 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
         raise StoreError(f"{path}: there is no such store; make one with h36m-amass build")
     try:
         identity = FileIdentity.of(path.stat())
+        check_head(path)
         file = h5py.File(path, "r")
-    except OSError as error:
+    except (OSError, SealError) as error:
         raise StoreError(
             f"{path}: cannot be opened as a store ({error}); build it again if it was cut short or damaged"
         ) from error
@@ -45,10 +49,14 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     StoreError
         The file is no store, damaged, or of a format version that this library does not know.
     """
-    format_name = file.attrs.get("format")
-    if not isinstance(format_name, str) or format_name != FORMAT:
+    try:
+        format_name, version = text(file.attrs.get("format", "")), file.attrs.get("format_version")
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise StoreError(f"{path}: is damaged ({error}); build it again") from error
+    if format_name == UNFINISHED:
+        raise StoreError(f"{path}: is a store that was not finished; build it again")
+    if format_name != FORMAT:
         raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
-    version = file.attrs.get("format_version")
     if not isinstance(version, np.integer) or version < 1:
         raise StoreError(f"{path}: is damaged (its format version is {version}); build it again")
     if version > FORMAT_VERSION:
@@ -58,8 +66,8 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     try:
         group = file["skeleton"]
         skeleton = Skeleton(
-            tuple(group["joint_names"].asstr()[:].tolist()),
-            *(tuple(group[name][:].tolist()) for name in ("parents", "left", "right")),
+            tuple(text(name) for name in bounded(group["joint_names"]).tolist()),
+            *(tuple(bounded(group[name]).tolist()) for name in ("parents", "left", "right")),
         )
         joints = range(len(skeleton))
         if len(skeleton.parents) != len(joints) or len(skeleton.left) != len(skeleton.right):
@@ -67,13 +75,53 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
         if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
             raise ValueError("its skeleton names joints that it does not have")
         return StoreHeader(
-            software_version=str(file.attrs["software_version"]),
+            software_version=text(file.attrs["software_version"]),
             frame_rate=float(file.attrs["frame_rate"]),
-            regressor_sha256=str(file.attrs["regressor_sha256"]),
-            body_model_sha256=json.loads(file.attrs["body_model_sha256"]),
-            options=json.loads(file.attrs["options"]),
+            regressor_sha256=text(file.attrs["regressor_sha256"]),
+            body_model_sha256=_object(text(file.attrs["body_model_sha256"])),
+            options=_object(text(file.attrs["options"])),
             synthetic=bool(file.attrs["synthetic"]),
             skeleton=skeleton,
         )
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}: is damaged ({error}); build it again") from error
+
+
+def text(value: object) -> str:
+    """A string of an HDF5 file, of a fixed length (which h5py gives as bytes) or not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no string, or no UTF-8.
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.50} is no string")
+    return value
+
+
+def bounded(dataset: object) -> np.ndarray:
+    """A small dataset, whole, once it is clear that its values are in this file and not more than that can hold.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not, or it is no dataset.
+    """
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+        raise TypeError("a dataset is missing")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{dataset.name} takes its values from another file")
+    if dataset.nbytes > MAX_DEFLATION * dataset.id.get_storage_size():
+        raise ValueError(f"{dataset.name} claims more than the file holds")
+    values: np.ndarray = dataset[()]
+    return values
+
+
+def _object(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise TypeError(f"{text[:50]} is no JSON object")
+    return values

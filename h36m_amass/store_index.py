@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord
+from h36m_amass.store_header import bounded
 
 if TYPE_CHECKING:
     import pandas
@@ -101,10 +102,10 @@ def read(file: h5py.File, num_frames: int) -> Index:
         another and make up all frames.
     """
     try:
-        columns = {name: file["index"][name][:] for name in INDEX_COLUMNS}
+        columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         raise DamagedIndexError(str(error)) from error
-    lengths = {len(values) for values in columns.values()}
+    lengths = {values.size for values in columns.values()}
     if len(lengths) != 1 or any(values.ndim != 1 for values in columns.values()):
         raise DamagedIndexError("its columns differ in length")
     for name, kind in INDEX_COLUMNS.items():

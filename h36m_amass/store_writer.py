@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 from jaxtyping import Float32
 
+from h36m_amass.sealing import seal
 from h36m_amass.store_format import (
     CHUNK_FRAMES,
     FORMAT,
     FORMAT_VERSION,
     INDEX_COLUMNS,
+    UNFINISHED,
+    UNIT_COLUMNS,
     SequenceRecord,
     StoreHeader,
+    UnitRecord,
 )
+from h36m_amass.writable_file import WritableFile
 
 
 class StoreWriter:
     """Writes a store front to back: frames with `append`, the sequences that they make up with `add`, then `finish`.
 
+    A write that fails, because the disk is full say, raises its `OSError` at the end of the call; only `close` is
+    possible then.
+
     Parameters
     ----------
     path
-        File to make; an existing one is overwritten.
+        File to make; an existing one is replaced.
     header
         What the store says of itself.
     compression
@@ -33,7 +42,10 @@ class StoreWriter:
     """
 
     def __init__(self, path: Path, header: StoreHeader, compression: str = "none") -> None:
-        self._file = h5py.File(path, "w")
+        self._path = path
+        path.unlink(missing_ok=True)
+        self._target = WritableFile(path)
+        self._file = h5py.File(self._target, "w")
         self._write_header(header)
         self._joint_shape = (len(header.skeleton), 3)
         self._positions = self._file.create_dataset(
@@ -45,6 +57,7 @@ class StoreWriter:
             compression=None if compression == "none" else compression,
             shuffle=compression != "none",
         )
+        self._units: list[UnitRecord] = []
         self._records: list[SequenceRecord] = []
         self._starts: list[int] = []
         self._num_entered = 0
@@ -58,6 +71,7 @@ class StoreWriter:
         written = len(self._positions)
         self._positions.resize(written + len(positions_3d), axis=0)
         self._positions[written:] = positions_3d
+        self._target.check()
 
     def add(self, record: SequenceRecord) -> None:
         """Enter the next sequence, whose frames have been appended."""
@@ -66,26 +80,36 @@ class StoreWriter:
         self._starts.append(self._num_entered)
         self._num_entered += record.length
 
+    def add_unit(self, unit: UnitRecord) -> None:
+        """Enter the unit that the sequences since the last one were."""
+        self._units.append(unit)
+
     def finish(self) -> None:
-        """Write the index, and close the file."""
-        index = self._file.create_group("index")
-        for column, kind in INDEX_COLUMNS.items():
-            values = self._starts if column == "start" else [getattr(record, column) for record in self._records]
-            if kind is str:
-                encoded = np.array([str(value).encode("utf-8") for value in values])
-                dtype = h5py.string_dtype("utf-8", length=max(1, encoded.dtype.itemsize))
-                index.create_dataset(column, data=encoded.astype(dtype), dtype=dtype)
-            else:
-                index.create_dataset(column, data=np.asarray(values, dtype=kind))
+        """Write the index, seal the file and close it; it is whole and on the disk when this returns."""
+        columns = {name: [getattr(r, name) for r in self._records] for name in INDEX_COLUMNS if name != "start"}
+        columns["start"] = self._starts
+        _write_columns(self._file.create_group("index"), INDEX_COLUMNS, columns)
+        columns = {name: [getattr(unit, name) for unit in self._units] for name in UNIT_COLUMNS}
+        _write_columns(self._file.create_group("units"), UNIT_COLUMNS, columns)
+        self._file.attrs["format"] = FORMAT
         self._file.close()
+        self._target.check()
+        seal(self._path)
+        self.sync()
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        self._target.sync()
+        self._target.check()
 
     def close(self) -> None:
-        """Close the file as it is, unfinished."""
+        """Close the file, as it is if it is not finished."""
         self._file.close()
+        self._target.close()
 
     def _write_header(self, header: StoreHeader) -> None:
         attrs = self._file.attrs
-        attrs["format"] = FORMAT
+        attrs["format"] = UNFINISHED
         attrs["format_version"] = FORMAT_VERSION
         attrs["software_version"] = header.software_version
         attrs["frame_rate"] = header.frame_rate
@@ -117,3 +141,16 @@ class StoreWriter:
         frame_rate.write(np.array(record.frame_rate), mtype=h5py.h5t.NATIVE_DOUBLE)
         gender = h5py.h5a.create(view, b"gender", self._string_type, self._scalar)
         gender.write(np.array(record.gender, dtype=h5py.string_dtype()), mtype=self._string_in_memory)
+
+
+def _write_columns(
+    group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[str | float]]
+) -> None:
+    """One dataset a column, strings of a fixed length."""
+    for name, kind in kinds.items():
+        if kind is str:
+            encoded = np.array([str(value).encode("utf-8") for value in columns[name]], dtype=np.bytes_)
+            dtype = h5py.string_dtype("utf-8", length=max(1, encoded.dtype.itemsize))
+            group.create_dataset(name, data=encoded.astype(dtype), dtype=dtype)
+        else:
+            group.create_dataset(name, data=np.asarray(columns[name], dtype=kind))

@@ -1,0 +1,73 @@
+"""One build at a time on a store: a lock that the kernel releases when its owner ends, however that happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+FILE_NAME = "lock"
+_MAX_OWNER = 1000
+
+
+class LockedError(ValueError):
+    """Another process is at work on the store."""
+
+
+@contextmanager
+def locked(folder: Path, store: Path) -> Iterator[None]:
+    """Hold the lock in `folder`, which is made if it is not there, and removed at the end if nothing else is in it.
+
+    Raises
+    ------
+    LockedError
+        Another process holds it; the message names that process.
+    OSError
+        The folder cannot be made or written to.
+    """
+    descriptor = _acquire(folder, store)
+    try:
+        yield
+    finally:
+        # While it is held: whoever finds it gone, or another file in its place, tries again.
+        (folder / FILE_NAME).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        os.close(descriptor)
+
+
+def _acquire(folder: Path, store: Path) -> int:
+    path = folder / FILE_NAME
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # its last owner has just removed the folder
+            continue
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return descriptor
+            os.close(descriptor)
+        except FileNotFoundError:
+            os.close(descriptor)
+        except BlockingIOError:
+            owner = os.pread(descriptor, _MAX_OWNER, 0).decode("utf-8", "replace") or "another process"
+            os.close(descriptor)
+            raise LockedError(
+                f"{store}: {owner} is building it; wait until that is done, or stop it, or build another store"
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise

@@ -1,0 +1,238 @@
+"""Parts: what a work unit becomes, kept beside the store until the store is in place.
+
+A part holds the unit's positions, row after row; then, as JSON, which rows are which sequence, and why others were
+left out; then a seal of fixed length. It is written under another name, brought to the disk and renamed, so that
+one that is there is whole; what is read of it is compared with checksums all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from isal.isal_zlib import crc32
+from jaxtyping import Float32
+
+from h36m_amass.report import LeftOut
+from h36m_amass.store_format import SequenceRecord
+
+SUFFIX, UNFINISHED_SUFFIX = ".part", ".unfinished"
+BLOCK_ROWS = 8192
+_MAGIC = b"h36m-amass part\n"
+_SEAL = struct.Struct("<16s3Q")
+
+
+class PartError(ValueError):
+    """A part, or what an existing store holds of a unit, is not what was written."""
+
+
+@dataclass(frozen=True)
+class PlacedSequence:
+    """A sequence and its first row among the positions that it is with."""
+
+    record: SequenceRecord
+    start: int
+
+
+class ConvertedUnit(Protocol):
+    """What a work unit became.
+
+    Attributes
+    ----------
+    sequences
+        In index order, each behind the one before.
+    left_out
+        Recordings of the unit that could not be converted.
+    """
+
+    @property
+    def sequences(self) -> Sequence[PlacedSequence]: ...
+
+    @property
+    def left_out(self) -> Sequence[LeftOut]: ...
+
+    def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
+        """Positions of the sequences, one after another.
+
+        Raises
+        ------
+        PartError
+            A sequence's positions do not have its checksum; they have been given out by then.
+        """
+
+
+class PartWriter:
+    """Writes the part at `path`; a context manager that removes what was not finished.
+
+    Parameters
+    ----------
+    path
+        Where the part will be.
+    num_joints
+        Joints of a row.
+    """
+
+    def __init__(self, path: Path, num_joints: int) -> None:
+        self._path = path
+        self._row_bytes = num_joints * 3 * 4
+        # Another process may be at the same part: one that outlived a killed build, say.
+        self._temporary = path.with_name(f"{path.stem[:16]}-{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED_SUFFIX}")
+        self._file = self._temporary.open("xb")
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # a full disk says so twice
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def write(self, row: int, positions_3d: Float32[np.ndarray, "rows joints 3"]) -> None:
+        """Put positions at `row` and behind; rows may come in any order."""
+        self._file.seek(row * self._row_bytes)
+        self._file.write(np.ascontiguousarray(positions_3d, "<f4").data)
+
+    def finish(
+        self, fingerprint: str, num_rows: int, sequences: Sequence[PlacedSequence], left_out: Sequence[LeftOut]
+    ) -> None:
+        """Bring the part to the disk and to its name."""
+        end = num_rows * self._row_bytes
+        content = {
+            "fingerprint": fingerprint,
+            "row_bytes": self._row_bytes,
+            "sequences": [{"start": placed.start, **vars(placed.record)} for placed in sequences],
+            "left_out": [vars(left) for left in left_out],
+        }
+        text = json.dumps(content).encode()
+        self._file.truncate(end)
+        self._file.seek(end)
+        self._file.write(text + _SEAL.pack(_MAGIC, end, len(text), crc32(text)))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._temporary.replace(self._path)
+        sync(self._path.parent)
+
+
+class Part:
+    """A part that is there, opened for reading; a `ConvertedUnit`.
+
+    Parameters
+    ----------
+    path
+        Of the part.
+    fingerprint
+        That it must carry.
+
+    Raises
+    ------
+    PartError
+        It is damaged, or another unit's.
+    OSError
+        It cannot be read.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self._path = path
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _SEAL.size))
+            seal = file.read(_SEAL.size)
+            if len(seal) < _SEAL.size or not seal.startswith(_MAGIC):
+                raise PartError(f"{path}: is no finished part")
+            _, num_bytes, text_bytes, checksum = _SEAL.unpack(seal)
+            if num_bytes + text_bytes + _SEAL.size != size:
+                raise PartError(f"{path}: is cut short")
+            file.seek(num_bytes)
+            text = file.read(text_bytes)
+        if crc32(text) != checksum:
+            raise PartError(f"{path}: is damaged")
+        content = json.loads(text)
+        if content["fingerprint"] != fingerprint:
+            raise PartError(f"{path}: belongs to another unit")
+        self._row_bytes: int = content["row_bytes"]
+        self.sequences = tuple(
+            PlacedSequence(start=values.pop("start"), record=SequenceRecord(**values))
+            for values in content["sequences"]
+        )
+        self.left_out = tuple(LeftOut(**values) for values in content["left_out"])
+
+    def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
+        with self._path.open("rb", buffering=0) as file:
+
+            def read_into(start: int, rows: Float32[np.ndarray, "rows joints 3"]) -> None:
+                file.seek(start * self._row_bytes)
+                wanted = rows.reshape(-1).view(np.uint8).data
+                while len(wanted):
+                    count = file.readinto(wanted)
+                    if not count:
+                        raise PartError(f"{self._path}: is cut short")
+                    wanted = wanted[count:]
+
+            yield from checked_blocks(self.sequences, self._row_bytes // 12, read_into, str(self._path))
+
+
+def checked_blocks(
+    sequences: Sequence[PlacedSequence],
+    num_joints: int,
+    read_into: Callable[[int, Float32[np.ndarray, "rows joints 3"]], None],
+    where: str,
+) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
+    """Positions of `sequences` in blocks of at most `BLOCK_ROWS`, each sequence compared with its checksum.
+
+    Parameters
+    ----------
+    read_into
+        Fills an array with the rows from a given one on.
+    where
+        What is read, for the message.
+
+    Raises
+    ------
+    PartError
+        A sequence is not what was written.
+    """
+    block = np.empty((BLOCK_ROWS, num_joints, 3), "<f4")
+    waiting = iter(sequences)
+    placed, checksum, seen = next(waiting, None), 0, 0
+    while placed is not None:
+        # As many rows as lie one after another, through as many sequences as fit.
+        first, filled = placed.start + seen, 0
+        pieces: list[tuple[PlacedSequence, int, int]] = []
+        while placed is not None and filled < BLOCK_ROWS and placed.start + seen == first + filled:
+            count = min(placed.record.length - seen, BLOCK_ROWS - filled)
+            pieces.append((placed, filled, filled + count))
+            filled, seen = filled + count, seen + count
+            if seen == placed.record.length:
+                placed, seen = next(waiting, None), 0
+        read_into(first, block[:filled])
+        for piece, begin, end in pieces:
+            checksum = crc32(block[begin:end].data, checksum)
+            if first + end == piece.start + piece.record.length:
+                if checksum != piece.record.checksum:
+                    raise PartError(f"{where}: the positions of {piece.record.key} are damaged")
+                checksum = 0
+        yield block[:filled]
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot sync a folder; what is in it has its name all the same
+            raise
+    finally:
+        os.close(descriptor)

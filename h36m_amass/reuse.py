@@ -1,0 +1,99 @@
+"""What earlier builds have left that need not be converted again, and what of it is to be cleared away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from h36m_amass import amass
+from h36m_amass.parts import SUFFIX, UNFINISHED_SUFFIX, ConvertedUnit, Part, PartError
+from h36m_amass.planning import Plan, Progress, Unit
+from h36m_amass.store_frames import StoreError
+from h36m_amass.store_units import StoredUnit
+
+FLAG_PREFIX = "building-"
+
+
+def converted_units(
+    amass_dir: Path,
+    plan: Plan,
+    parts_dir: Path,
+    part_names: Sequence[str],
+    stored: Mapping[str, StoredUnit],
+    fingerprints: Sequence[str],
+    rehash: bool,
+    progress: Progress,
+) -> dict[int, ConvertedUnit]:
+    """Units of the plan that are there already, as parts or in an existing store, by number.
+
+    What is there is read, and compared with its checksums; damaged parts are removed.
+
+    Parameters
+    ----------
+    part_names, fingerprints
+        Fingerprint of each unit's part, and of the unit.
+    stored
+        Units of an existing store by fingerprint.
+    rehash
+        Whether the recordings are read too, to see that none has been damaged in place.
+    """
+    there = {path.stem for path in parts_dir.glob(f"*{SUFFIX}")}
+    candidates = [
+        unit for unit in plan.units if part_names[unit.number] in there or fingerprints[unit.number] in stored
+    ]
+    total, done = sum(unit.frames for unit in candidates), 0
+    found: dict[int, ConvertedUnit] = {}
+    for unit in candidates:
+        progress("reuse", done, total)
+        name, fingerprint = part_names[unit.number], fingerprints[unit.number]
+        converted: ConvertedUnit | None = _whole_part(parts_dir / f"{name}{SUFFIX}", name) if name in there else None
+        if converted is None and fingerprint in stored and _is_whole(stored[fingerprint]):
+            converted = stored[fingerprint]
+        if converted is not None and not (rehash and _damaged(amass_dir, unit)):
+            found[unit.number] = converted
+        done += unit.frames
+    if candidates:
+        progress("reuse", total, total)
+    return found
+
+
+def clear_away(parts_dir: Path, with_parts: bool) -> None:
+    """Remove what this build, or one that was killed, has put into `parts_dir`; finished parts only if asked."""
+    patterns = [f"*{UNFINISHED_SUFFIX}", "folded-*.npz", f"{FLAG_PREFIX}*"] + [f"*{SUFFIX}"] * with_parts
+    for pattern in patterns:
+        for path in parts_dir.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def kept_parts(parts_dir: Path) -> int:
+    """How many finished parts there are."""
+    return sum(1 for _ in parts_dir.glob(f"*{SUFFIX}"))
+
+
+def _whole_part(path: Path, fingerprint: str) -> Part | None:
+    try:
+        part = Part(path, fingerprint)
+        if _is_whole(part):
+            return part
+    except (PartError, OSError):
+        pass
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _is_whole(unit: ConvertedUnit) -> bool:
+    try:
+        for _ in unit.blocks():
+            pass
+    except (PartError, StoreError, OSError):
+        return False
+    return True
+
+
+def _damaged(amass_dir: Path, unit: Unit) -> bool:
+    try:
+        for planned in unit.sequences:
+            amass.check_content(f"{amass_dir}/{planned.file.path}", planned.header)
+    except amass.AmassError:
+        return True
+    return False

@@ -1,0 +1,81 @@
+"""Which work units went into a store, so that a later build can take over what has not changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from h36m_amass.parts import PlacedSequence, checked_blocks
+from h36m_amass.report import LeftOut
+from h36m_amass.store import Store
+from h36m_amass.store_format import UNIT_COLUMNS, UnitRecord
+from h36m_amass.store_frames import StoreError
+from h36m_amass.store_header import bounded, opened
+
+
+class StoredUnit:
+    """A unit whose sequences are rows of a store; a `h36m_amass.parts.ConvertedUnit`.
+
+    Parameters
+    ----------
+    store
+        The store.
+    first
+        The unit's first row in the index.
+    record
+        What the store says of it.
+    """
+
+    def __init__(self, store: Store, first: int, record: UnitRecord) -> None:
+        self._store = store
+        rows = range(first, first + record.sequences)
+        self.sequences = tuple(PlacedSequence(store.index.record(row), int(store.index.starts[row])) for row in rows)
+        self.left_out: tuple[LeftOut, ...] = ()
+
+    def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
+        num_joints = len(self._store.skeleton)
+        yield from checked_blocks(self.sequences, num_joints, self._store.read_into, str(self._store.path))
+
+
+def stored_units(store: Store) -> dict[str, StoredUnit]:
+    """The units of a store by fingerprint; none if it does not say, as an older version's does not.
+
+    Raises
+    ------
+    StoreError
+        What it says of them is damaged.
+    """
+    records = read_units(store.path)
+    if records and sum(record.sequences for record in records) != len(store.sequences):
+        raise StoreError(f"{store.path}: its units do not make up its sequences; build it again with --overwrite")
+    firsts = accumulate((record.sequences for record in records), initial=0)
+    units = {
+        record.fingerprint: StoredUnit(store, first, record) for record, first in zip(records, firsts, strict=False)
+    }
+    units.pop("", None)
+    return units
+
+
+def read_units(path: Path) -> list[UnitRecord]:
+    """What a store says of its units, in order.
+
+    Raises
+    ------
+    StoreError
+        It is damaged.
+    """
+    with opened(path) as (file, _):
+        if "units" not in file:
+            return []
+        try:
+            fingerprints, counts = (bounded(file["units"][name]) for name in UNIT_COLUMNS)
+            if (fingerprints.dtype.kind, counts.dtype.kind) != ("S", "i") or (counts < 0).any():
+                raise ValueError(f"they are {fingerprints.dtype} and {counts.dtype}")
+            texts = [fingerprint.decode() for fingerprint in fingerprints.tolist()]
+            return [UnitRecord(*row) for row in zip(texts, counts.tolist(), strict=True)]
+        except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
+            raise StoreError(f"{path}: what it says of its units is damaged ({error}); use --overwrite") from error

@@ -1,0 +1,113 @@
+"""Where work units run: in this process, in local processes, or wherever an executor takes them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Generator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+
+from h36m_amass import interrupts
+from h36m_amass.amass import Listing
+from h36m_amass.conversion import Workshop, convert_unit, start_worker
+from h36m_amass.planning import Progress, Unit
+
+MAX_UNITS_AHEAD = 64
+BYTES_WORTH_A_WORKER = 2**26
+"""A process takes about as long to start as to convert these."""
+SECONDS_FOR_A_SIGNAL = 0.3
+# Workers are never forks of this process: torch's threads and CUDA do not survive that.
+_START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+class WorkerError(ValueError):
+    """A worker process ended before its work was done."""
+
+
+def useful_workers(workers: int | None, listing: Listing, device: str) -> int:
+    """How many processes to start; each computes on one thread, so that they do not exceed the cores."""
+    if workers is not None:
+        return min(workers, len(listing.sequences))
+    if device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, sum(file.size for file in listing.sequences) // BYTES_WORTH_A_WORKER))
+
+
+def prepare_processes() -> None:
+    """Start the server process that imports torch once, and whose forks the workers will be, where there is one."""
+    if _START_METHOD == "forkserver":
+        forkserver.set_forkserver_preload([start_worker.__module__])
+        with interrupts.ignored():
+            forkserver.ensure_running()
+
+
+def _local_executor(workers: int) -> Executor:
+    """Processes, or one thread of this one."""
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    context = multiprocessing.get_context(_START_METHOD)
+    processes = ProcessPoolExecutor(workers, context, initializer=start_worker)
+    try:
+        # A spawned process inherits from here that Ctrl-C is ignored, a fork of the server process has it from there.
+        with interrupts.ignored() if _START_METHOD == "spawn" else interrupts.held():
+            for _ in range(workers):  # each submission starts a process, until all are there
+                processes.submit(os.getpid)
+    except BaseException:
+        processes.shutdown(cancel_futures=True)
+        raise
+    return processes
+
+
+def convert_units(
+    workshop: Workshop, units: Mapping[str, Unit], executor: Executor | None, processes: int, progress: Progress
+) -> Generator[int, None, None]:
+    """Convert `units`, and give the number of each that is done, in whatever order they are.
+
+    Parameters
+    ----------
+    units
+        By fingerprint of their parts.
+    executor
+        Where they run; None for up to `processes` of this machine.
+
+    Raises
+    ------
+    WorkerError
+        A worker process died.
+    """
+    if not units:
+        return
+    pool = _local_executor(min(processes, len(units))) if executor is None else executor
+    # One process does one thing at a time: its threads would only fight for the interpreter.
+    units_ahead = 1 if executor is None and isinstance(pool, ThreadPoolExecutor) else MAX_UNITS_AHEAD
+    total, done = sum(unit.source_frames for unit in units.values()), 0
+    waiting = iter(units.items())
+    running: dict[Future[int], Unit] = {}
+    workshop.start()
+    try:
+        progress("convert", done, total)
+        while True:
+            while len(running) < units_ahead and (following := next(waiting, None)) is not None:
+                fingerprint, unit = following
+                with interrupts.held():
+                    running[pool.submit(convert_unit, workshop, unit, fingerprint)] = unit
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield future.result()
+                done += running.pop(future).source_frames
+                progress("convert", done, total)
+    except BrokenProcessPool as error:
+        time.sleep(SECONDS_FOR_A_SIGNAL)  # what ended the worker may be about to end this process
+        raise WorkerError("a worker process died, perhaps for want of memory; use fewer --workers") from error
+    finally:
+        workshop.stop()
+        stopped = [future for future in running if not future.cancel()]
+        wait(stopped)
+        if executor is None:
+            # Processes take a while to end, which nobody needs to wait for unless they were stopped.
+            pool.shutdown(wait=bool(running), cancel_futures=True)

@@ -1,0 +1,92 @@
+"""A file that HDF5 can always write to, and that keeps what went wrong for later."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class WritableFile:
+    """The file of a store in the making, in the form in which h5py takes Python files.
+
+    HDF5 does not survive a failed write: closing the file fails too, and the interpreter crashes at its end. So
+    after the first error everything is taken and dropped, HDF5 closes in peace, and `check` raises the error.
+
+    Parameters
+    ----------
+    path
+        File to make; nothing may be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        self._position = self._size = 0
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first `OSError` that there was."""
+        if self._error is not None:
+            raise self._error
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place, which may lie behind the end."""
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = begin + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The place where the next byte is read or written."""
+        return self._position
+
+    def read(self, num_bytes: int) -> bytes:
+        """Bytes from here on."""
+        content = bytearray(num_bytes)
+        return bytes(content[: self.readinto(memoryview(content))])
+
+    def readinto(self, target: memoryview) -> int:
+        """Fill `target` with bytes from here on."""
+        os.lseek(self._descriptor, self._position, os.SEEK_SET)
+        content = os.read(self._descriptor, len(target))
+        target[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+    def write(self, content: memoryview) -> int:
+        """Write bytes here; all of them, or none is ever written again."""
+        remaining = memoryview(content).cast("B")
+        num_bytes = len(remaining)
+        if self._error is None:
+            try:
+                os.lseek(self._descriptor, self._position, os.SEEK_SET)
+                while len(remaining):
+                    remaining = remaining[os.write(self._descriptor, remaining) :]
+            except OSError as error:
+                self._error = error
+        self._position += num_bytes
+        self._size = max(self._size, self._position)
+        return num_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or lengthen the file."""
+        self._size = self._position if size is None else size
+        if self._error is None:
+            try:
+                os.ftruncate(self._descriptor, self._size)
+            except OSError as error:
+                self._error = error
+        return self._size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        if self._error is None:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                self._error = error
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
