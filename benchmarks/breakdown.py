@@ -19,7 +19,7 @@ from typing import Any
 import trees
 from common import table, write_results
 
-from h36m_amass import amass, builder, conversion, planning, regressor, synthetic
+from h36m_amass import amass, conversion, planning, preparation, regressor, synthetic
 from h36m_amass.conversion import Workshop
 
 PACKAGE = Path(conversion.__file__).parent
@@ -35,14 +35,15 @@ def profile(folder: Path, support_dir: Path) -> dict[str, float]:
     parts_dir = folder.with_suffix(".parts")
     parts_dir.mkdir()
     path = support_dir / f"{regressor.H36M_FILE_NAME}.npy"
-    folded, _, _ = builder._fold_body_models(parts_dir, plan, support_dir, regressor.load(path), path)
-    workshop = Workshop(folder, parts_dir, folded, "cpu", BATCH_SIZE)
+    folded = preparation.fold_bodies(plan, support_dir, regressor.load(path), path).write(parts_dir)
+    workshop = Workshop(folder, parts_dir, folded, "cpu", BATCH_SIZE, "profiling")
+    workshop.start()
     profiler = cProfile.Profile()
     for unit in units:
-        conversion.convert_unit(workshop, unit)
+        conversion.convert_unit(workshop, unit, str(unit.number))
     with profiler:
         for unit in units:
-            conversion.convert_unit(workshop, unit)
+            conversion.convert_unit(workshop, unit, str(unit.number))
     frames = sum(unit.source_frames for unit in units)
     return {name: 1e6 * seconds / frames for name, seconds in by_function(pstats.Stats(profiler)).items()}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .failures import FAILED, reported
+from .failures import FAILED, printable, reported
 
 
 def check(
@@ -25,12 +25,13 @@ def check(
     ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Do not ask for the DMPL models.")] = False,
 ) -> None:
-    """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""    with reported():
+    """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
+    with reported():
         from h36m_amass.check import check_inputs
 
         findings = check_inputs(support_dir, joint_regressor, amass_dir, use_dmpls=not no_dmpls)
     for finding in findings:
-        typer.echo(f"{'ok' if finding.ok else 'problem'}: {finding.message}")
+        typer.echo(f"{'ok' if finding.ok else 'problem'}: {printable(finding.message)}")
     problems = sum(not finding.ok for finding in findings)
     if problems:
         typer.echo(f"error: {problems} of {len(findings)} things are not in place, see above", err=True)

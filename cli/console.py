@@ -25,8 +25,10 @@ _WORDS = {
     "convert": "converting",
     "assemble": "finishing the store of",
     "export": "exporting",
+    "verify": "reading",
+    "compare": "computing through the full mesh",
 }
-_UNITS = {"plan": "recordings"}
+_UNITS = {"plan": "recordings", "compare": "sequences"}
 
 
 def console(stderr: bool = False) -> Console:

@@ -13,7 +13,8 @@ from .failures import reported
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to work in.", metavar="[DIR]")] = Path("h36m-amass-demo"),
 ) -> None:
-    """Make up body models and motions, build a store, export it and draw it: no downloads needed."""    with reported():
+    """Make up body models and motions, build a store, export it and draw it: no downloads needed."""
+    with reported():
         from h36m_amass.demo import run_demo
 
         from .console import print_report, progress_bar

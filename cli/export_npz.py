@@ -27,7 +27,8 @@ def export_npz(
         JointOrder, typer.Option(help="As stored, right leg first, or that of uplift-upsample-3dhpe.")
     ] = JointOrder.regressor,
 ) -> None:
-    """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""    with reported():
+    """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""
+    with reported():
         from h36m_amass.export import export_npz as run
 
         from .console import progress_bar

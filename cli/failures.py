@@ -36,11 +36,11 @@ def reported() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without what a terminal would obey: names of files are anybody's."""
-    one_line = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in one_line)
+    """`text` on one line, with what a terminal would obey written out: names of files are anybody's."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _end(message: str, error: BaseException, status: int) -> None:
-    typer.echo(printable("; ".join([message, *getattr(error, "__notes__", [])])), err=True)
+    line = "; ".join([message, *getattr(error, "__notes__", [])])
+    typer.echo(printable(" ".join(line.split())), err=True)
     raise typer.Exit(status) from None

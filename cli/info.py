@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .failures import reported
+from .failures import printable, reported
 
 
 def info(
@@ -17,10 +17,11 @@ def info(
         typer.Argument(help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="[KEY]"),
     ] = None,
 ) -> None:
-    """Show what is inside a store, or inside one of its datasets, subjects or sequences."""    with reported():
+    """Show what is inside a store, or inside one of its datasets, subjects or sequences."""
+    with reported():
         from h36m_amass.describe import describe
         from h36m_amass.store import Store
 
         with Store(store) as opened:
             for line in describe(opened, key):
-                typer.echo(line)
+                typer.echo(printable(line))

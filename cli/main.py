@@ -12,6 +12,7 @@ from .check import check
 from .demo import demo
 from .export_npz import export_npz
 from .info import info
+from .verify import verify
 
 app = typer.Typer(
     name="h36m-amass",
@@ -24,6 +25,7 @@ app.command("build")(build)
 app.command("export-npz")(export_npz)
 app.command("check")(check)
 app.command("info")(info)
+app.command("verify")(verify)
 app.command("demo")(demo)
 
 

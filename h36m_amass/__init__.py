@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from h36m_amass.packing import pose_joints
     from h36m_amass.regressor import load as load_regressor
     from h36m_amass.store import Store
+    from h36m_amass.verification import verify
     from h36m_amass.version import __version__
     from h36m_amass.windows import WindowDataset, collate
 
@@ -28,6 +29,7 @@ _HOMES = {
     "load_body_model": ("body_model", "load"),
     "load_regressor": ("regressor", "load"),
     "pose_joints": ("packing", "pose_joints"),
+    "verify": ("verification", "verify"),
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "load_body_model",
     "load_regressor",
     "pose_joints",
+    "verify",
 ]
 
 

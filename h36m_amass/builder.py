@@ -158,7 +158,7 @@ def build(
         if not plan.sequences:
             raise BuildError(f"{amass_dir}: no sequence can be converted; {_first_reason(plan.left_out)}")
         _check_strict(strict, plan.left_out)
-        bodies = fold_bodies(parts_dir, plan, support_dir, joints, regressor_path)
+        bodies = fold_bodies(plan, support_dir, joints, regressor_path)
         header = StoreHeader(
             software_version=__version__,
             frame_rate=float("nan") if rate is None else float(rate),
@@ -184,34 +184,32 @@ def build(
             amass_dir, plan, parts_dir, part_names, stored, fingerprints, rehash, report_progress
         )
         missing = {part_names[unit.number]: unit for unit in plan.units if unit.number not in there}
-        needed = _needed_bytes(plan, missing, joints.num_joints)
+        needed = bodies.num_bytes + _needed_bytes(plan, missing, joints.num_joints)
         space.require(needed, target.parent, str(store))
-        flag = f"{reuse.FLAG_PREFIX}{os.getpid()}"
-        workshop = Workshop(amass_dir.absolute(), parts_dir.absolute(), bodies.names, device, batch_size, flag)
+        with space.guarded(needed, target.parent, str(store)):
+            names, flag = bodies.write(parts_dir), f"{reuse.FLAG_PREFIX}{os.getpid()}"
+            workshop = Workshop(amass_dir.absolute(), parts_dir.absolute(), names, device, batch_size, flag)
 
-        def converted(number: int) -> ConvertedUnit:
-            name = part_names[number]
-            return there.get(number) or Part(workshop.part_path(name), name)
+            def converted(number: int) -> ConvertedUnit:
+                name = part_names[number]
+                return there.get(number) or Part(workshop.part_path(name), name)
 
-        with (
-            space.guarded(needed, target.parent, str(store)),
-            Assembly(temporary, fingerprints, converted, there, header, compression) as assembly,
-        ):
-            numbers = worker_processes.convert_units(workshop, missing, executor, processes, report_progress)
-            with contextlib.closing(numbers):
-                for number in numbers:
-                    assembly.add(number)
-            assembly.copy()
-            left_out = tuple(sorted((*plan.left_out, *assembly.left_out), key=lambda left: left.path))
-            if not assembly.records:
-                reuse.clear_away(parts_dir, with_parts=True)
-                raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
-            _check_strict(strict, left_out)
-            report_progress("assemble", 0, assembly.num_frames)
-            assembly.finish()
-            report_progress("assemble", assembly.num_frames, assembly.num_frames)
-        temporary.replace(target)
-        sync(target.parent)
+            with Assembly(temporary, fingerprints, converted, there, header, compression) as assembly:
+                numbers = worker_processes.convert_units(workshop, missing, executor, processes, report_progress)
+                with contextlib.closing(numbers):
+                    for number in numbers:
+                        assembly.add(number)
+                assembly.copy()
+                left_out = tuple(sorted((*plan.left_out, *assembly.left_out), key=lambda left: left.path))
+                if not assembly.records:
+                    reuse.clear_away(parts_dir, with_parts=True)
+                    raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
+                _check_strict(strict, left_out)
+                report_progress("assemble", 0, assembly.num_frames)
+                assembly.finish()
+                report_progress("assemble", assembly.num_frames, assembly.num_frames)
+            temporary.replace(target)
+            sync(target.parent)
         reuse.clear_away(parts_dir, with_parts=True)
     report = BuildReport(
         store=str(store),

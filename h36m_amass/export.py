@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from h36m_amass import space
+from h36m_amass.parts import sync
 from h36m_amass.skeleton import joint_order as resolve_joint_order
 from h36m_amass.store import DatasetView, Store, UnknownKeyError
 
@@ -57,6 +59,8 @@ def export_npz(
         The joint order does not fit the store's joints.
     ExportError
         A dataset's name cannot be a file's, or `out_dir` cannot be made.
+    h36m_amass.space.SpaceError
+        The disk has too little room. Files that are whole by then stay.
     """
     if not isinstance(store, Store):
         with Store(store) as opened:
@@ -72,13 +76,16 @@ def export_npz(
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
-    total = sum(_num_frames(dataset) for dataset in wanted)
+    total = sum(dataset.num_frames for dataset in wanted)
+    needed = space.store_bytes(total, len(order), sum(len(dataset.sequences) for dataset in wanted))
+    space.require(needed, out_dir, str(out_dir))
     done = 0
-    for dataset, path in zip(wanted, paths, strict=True):
-        _write(path, _dictionary(dataset, order))
-        done += _num_frames(dataset)
-        if progress is not None:
-            progress(done, total)
+    with space.guarded(needed, out_dir, str(out_dir)):
+        for dataset, path in zip(wanted, paths, strict=True):
+            _write(path, _dictionary(dataset, order))
+            done += dataset.num_frames
+            if progress is not None:
+                progress(done, total)
     return paths
 
 
@@ -97,12 +104,14 @@ def _dictionary(dataset: DatasetView, order: list[int]) -> dict[str, dict[str, d
 
 def _write(path: Path, dictionary: dict[str, Any]) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:  # never through a link that lies there
             np.savez(file, positions_3d=np.array(dictionary, dtype=object))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -112,7 +121,3 @@ def _file_name(dataset: str) -> str:
     if Path(dataset).name != dataset or "\0" in dataset or "\\" in dataset:
         raise ExportError(f"dataset {dataset!r} cannot be the name of a file; export the others with --dataset")
     return f"{dataset}.npz"
-
-
-def _num_frames(dataset: DatasetView) -> int:
-    return sum(len(sequence) for subject in dataset.values() for sequence in subject.values())

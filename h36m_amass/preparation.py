@@ -16,12 +16,12 @@ NUM_DMPLS = 8
 
 @dataclass(frozen=True)
 class FoldedBodies:
-    """Folded regressors, in files for the workers.
+    """Folded regressors, as the files that workers read.
 
     Attributes
     ----------
-    names
-        File of each kind of body; the name holds a digest of the content.
+    contents
+        Of the file of each kind of body.
     sha256
         Of the body model files of each kind.
     by_gender
@@ -30,23 +30,34 @@ class FoldedBodies:
         Whether any of the models is made up.
     """
 
-    names: Mapping[BodyKind, str]
+    contents: Mapping[BodyKind, bytes]
     sha256: Mapping[BodyKind, str]
     by_gender: Mapping[str, str]
     synthetic: bool
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all files together."""
+        return sum(map(len, self.contents.values()))
 
-def fold_bodies(
-    folder: Path, plan: Plan, support_dir: Path, joints: regressor.JointRegressor, regressor_path: Path
-) -> FoldedBodies:
-    """Fold `joints` into every kind of body that occurs in `plan`, and write the results into `folder`.
+    def write(self, folder: Path) -> dict[BodyKind, str]:
+        """Write the files, and give their names, each with a digest of the content in it."""
+        names = {}
+        for kind, content in self.contents.items():
+            names[kind] = f"folded-{hashlib.sha256(content).hexdigest()[:32]}.npz"
+            (folder / names[kind]).write_bytes(content)
+        return names
+
+
+def fold_bodies(plan: Plan, support_dir: Path, joints: regressor.JointRegressor, regressor_path: Path) -> FoldedBodies:
+    """Fold `joints` into every kind of body that occurs in `plan`.
 
     Raises
     ------
     h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
         A body model is missing, damaged, or not what the recordings or the regressor are for.
     """
-    names: dict[BodyKind, str] = {}
+    contents: dict[BodyKind, bytes] = {}
     digests: dict[BodyKind, str] = {}
     by_gender: dict[str, str] = {}
     synthetic = False
@@ -61,8 +72,6 @@ def fold_bodies(
         for has_dmpls in own:
             kind = gender, has_dmpls
             used = body if has_dmpls or not any(own) else body_model.without_dmpls(body)
-            content = folding.to_bytes(folding.fold(used, joints))
-            names[kind] = f"folded-{hashlib.sha256(content).hexdigest()[:32]}.npz"
-            (folder / names[kind]).write_bytes(content)
+            contents[kind] = folding.to_bytes(folding.fold(used, joints))
             digests[kind] = used.sha256
-    return FoldedBodies(names, digests, by_gender, synthetic)
+    return FoldedBodies(contents, digests, by_gender, synthetic)

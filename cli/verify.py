@@ -1,0 +1,58 @@
+"""``h36m-amass verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .failures import FAILED, printable, reported
+
+
+def verify(
+    store: Annotated[Path, typer.Argument(help="Store to look at.", metavar="STORE")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at the index alone: no checksums, values or bone lengths.")
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="AMASS folder that it was built from: compute some frames again through the full mesh."),
+    ] = None,
+    support_dir: Annotated[
+        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
+    ] = Path("support_data"),
+    joint_regressor: Annotated[
+        Path | None, typer.Option(help="The regressor. Default: J_regressor_h36m.npy in --support-dir.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many frames to compute again.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of their drawing; another one draws others.")] = 0,
+) -> None:
+    """Say whether a store is whole, and whether it agrees with the full mesh. Exit status 1 if anything is wrong."""
+    with reported():
+        from h36m_amass.verification import verify as run
+
+        from .console import progress_bar
+
+        with progress_bar() as progress:
+            found = run(
+                store,
+                quick=quick,
+                against=against,
+                support_dir=support_dir,
+                joint_regressor=joint_regressor,
+                sample=sample,
+                seed=seed,
+                progress=progress,
+            )
+        for finding in found.findings:
+            typer.echo(printable(f"problem: {finding}"))
+        if found.compared_frames:
+            typer.echo(
+                f"{found.compared_frames:,} frames through the full mesh: the largest difference is "
+                f"{found.largest:.2g} m, 99.9 percent are below {found.percentile_99_9:.2g} m"
+            )
+        if found.findings:
+            typer.echo(f"error: {len(found.findings)} findings, see above", err=True)
+            raise typer.Exit(FAILED)
+        typer.echo(f"ok: {found.sequences:,} sequences, {found.frames:,} frames")

@@ -1,0 +1,307 @@
+"""Is a store whole, and does it agree with the full mesh?
+
+Everything that a store says is held against something else that it says: its bytes against its seal, its index
+against its frames and views, each sequence against its checksum and against a body, whose bones do not stretch.
+With the recordings at hand, frames drawn at random are computed again through all vertices, in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+from isal.isal_zlib import crc32
+from jaxtyping import Float32, Float64
+
+from h36m_amass import amass, body_model, regressor, sealing
+from h36m_amass.npz import NpzError, NpzReader
+from h36m_amass.planning import Progress
+from h36m_amass.reference import mesh_joints
+from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
+from h36m_amass.store import Sequence, Store
+from h36m_amass.store_frames import StoreError
+from h36m_amass.store_units import read_units
+
+MAX_DIFFERENCE = 1e-5
+"""Metres between a store and the full mesh in double precision: several times what float32 gives."""
+SAMPLED_FRAMES = 500
+FRAMES_A_SEQUENCE = 5
+STRETCH = 2.0
+"""A bone between regressed joints changes with the pose by tens of percent, and in no body to twice its length."""
+SHORTEST_BONE = 0.02
+"""Metres: joints that lie closer are no bone whose length tells anything."""
+BLOCK_FRAMES = 8192
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    findings
+        What is wrong, a line each; none if all is well.
+    sequences, frames
+        How many were looked at.
+    compared_frames
+        How many were computed again through the full mesh.
+    largest, percentile_99_9
+        Distance in metres between those joints and the store's; NaN if there were none.
+    """
+
+    findings: tuple[str, ...]
+    sequences: int
+    frames: int
+    compared_frames: int
+    largest: float
+    percentile_99_9: float
+
+
+def verify(
+    store: Path | str,
+    *,
+    quick: bool = False,
+    against: Path | str | None = None,
+    support_dir: Path | str = "support_data",
+    joint_regressor: Path | str | None = None,
+    sample: int = SAMPLED_FRAMES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Look for anything wrong with a store.
+
+    Parameters
+    ----------
+    store
+        A file that `h36m_amass.build` wrote.
+    quick
+        Whether reading the frames is skipped: then checksums, values and bone lengths are not looked at.
+    against
+        The AMASS folder that it was built from: `sample` frames drawn at random are computed again through the full
+        mesh in double precision.
+    support_dir, joint_regressor
+        As for `h36m_amass.build`; used with `against`.
+    sample
+        How many frames.
+    seed
+        Of the drawing; another one draws others.
+    progress
+        Called with ``"verify"``, the frames done and all of them.
+
+    Raises
+    ------
+    h36m_amass.store_frames.StoreError
+        There is no such file.
+    h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
+        Something that comparing needs is missing.
+    """
+    path, report = Path(store), progress or (lambda stage, done, total: None)
+    findings: list[str] = []
+    sealed = quick
+    if not path.is_file():
+        raise StoreError(f"{path}: there is no such store; make one with h36m-amass build")
+    if not quick:
+        try:
+            sealing.check_all(path)
+            sealed = True
+        except sealing.SealError as error:
+            findings.append(f"{path}: {error}; build it again")
+    try:
+        opened = Store(path)
+        _ = read_units(path)
+    except StoreError as error:
+        return Verification((*findings, str(error)), 0, 0, 0, float("nan"), float("nan"))
+    with opened:
+        findings += _index_findings(opened)
+        if sealed:  # HDF5 does not survive every kind of damage to what the views are made of
+            findings += _view_findings(opened)
+        if not quick:
+            findings += _frame_findings(opened, report)
+        distances = np.empty(0)
+        if against is not None:
+            support_dir = Path(support_dir)
+            regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
+            mesh = _Mesh(opened, Path(against), support_dir, regressor_path, findings)
+            distances = mesh.distances(sample, np.random.default_rng(seed), report)
+        largest, percentile = (
+            (float(distances.max()), float(np.percentile(distances, 99.9))) if distances.size else (float("nan"),) * 2
+        )
+        if distances.size and not largest <= MAX_DIFFERENCE:
+            findings.append(f"{path}: differs from the full mesh by up to {largest:.3g} m; build it again")
+        compared = distances.size // len(opened.skeleton)
+        return Verification(tuple(findings), len(opened.sequences), opened.num_frames, compared, largest, percentile)
+
+
+def _index_findings(store: Store) -> Iterator[str]:
+    """What `Store` does not look at when it opens."""
+    keys = [store.names(row) for row in range(len(store.sequences))]
+    for row, (before, after) in enumerate(pairwise(keys)):
+        if after <= before:
+            yield f"{store.path}: rows {row} and {row + 1} of its index are out of order, at {'/'.join(after)}"
+    for sequence in store.sequences:
+        record = sequence.record
+        if not record.source_path.startswith(f"{record.dataset}/"):
+            yield f"{store.path}: {record.key} says that it comes from {record.source_path}, another dataset"
+
+
+def _view_findings(store: Store) -> Iterator[str]:
+    """Views that are not the rows of the index that bear their names."""
+    with h5py.File(store.path, "r") as file:
+        for sequence in store.sequences:
+            where = f"{store.path}: the view of {sequence.key}"
+            try:
+                view = file[f"sequences/{sequence.key}/positions_3d"]
+                (source,) = view.virtual_sources()
+                begin, end = source.src_space.get_select_bounds()
+                shape, rate, gender = view.shape, view.attrs["frame_rate"], view.attrs["gender"]
+            except (KeyError, ValueError, OSError, RuntimeError, AttributeError) as error:
+                yield f"{where} is missing or damaged ({error})"
+                continue
+            if (source.file_name, source.dset_name.strip("/")) != (".", "positions_3d"):
+                yield f"{where} takes its values from {source.file_name}:{source.dset_name}"
+            elif (begin[0], end[0] + 1, shape[0]) != (sequence.start, sequence.start + len(sequence), len(sequence)):
+                yield f"{where} shows rows {begin[0]} to {end[0] + 1}, and the index says {sequence.start} on"
+            elif (rate, gender) != (sequence.frame_rate, sequence.gender):
+                index_says = f"{sequence.frame_rate:g} Hz and {sequence.gender}"
+                yield f"{where} says {rate:g} Hz and {gender}, and the index {index_says}"
+
+
+def _frame_findings(store: Store, progress: Progress) -> Iterator[str]:
+    """Sequences whose positions are not what was written, or cannot be a body's."""
+    done = 0
+    for sequence in store.sequences:
+        progress("verify", done, store.num_frames)
+        try:
+            yield from _sequence_findings(store, sequence)
+        except StoreError as error:
+            yield f"{sequence.key}: {error}"
+        done += len(sequence)
+    progress("verify", done, store.num_frames)
+
+
+def _sequence_findings(store: Store, sequence: Sequence) -> Iterator[str]:
+    where = f"{store.path}: {sequence.key}"
+    checksum, finite = 0, True
+    shortest = np.full(len(store.skeleton), np.inf)
+    longest = np.zeros(len(store.skeleton))
+    for start in range(0, len(sequence), BLOCK_FRAMES):
+        positions = sequence.positions_3d[start : start + BLOCK_FRAMES]
+        checksum = crc32(positions.data, checksum)
+        bad = ~np.isfinite(positions).all(axis=(1, 2))
+        if finite and bad.any():
+            finite = False
+            yield f"{where}: frame {start + int(np.argmax(bad))} holds values that are no numbers"
+        lengths = _bone_lengths(positions, store.skeleton.parents)
+        shortest, longest = np.minimum(shortest, lengths.min(axis=0)), np.maximum(longest, lengths.max(axis=0))
+    if checksum != sequence.record.checksum:
+        yield f"{where}: its positions do not have the checksum of the index; build it again"
+    stretched = longest > STRETCH * np.maximum(shortest, SHORTEST_BONE)
+    if finite and stretched.any():
+        joint = int(np.argmax(stretched))
+        yield (
+            f"{where}: the bone to {store.joint_names[joint]} is from {shortest[joint]:.3f} to {longest[joint]:.3f} m "
+            "long; bones do not stretch so"
+        )
+
+
+def _bone_lengths(
+    positions: Float32[np.ndarray, "frames joints 3"], parents: tuple[int, ...]
+) -> Float32[np.ndarray, "frames joints"]:
+    """Distance of each joint to its parent, 0 for one without."""
+    of = np.array([joint if parent < 0 else parent for joint, parent in enumerate(parents)])
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths: np.ndarray = np.linalg.norm(positions - positions[:, of], axis=2)
+    return lengths
+
+
+class _Mesh:
+    """Frames of a store, computed again through the full mesh.
+
+    Parameters
+    ----------
+    findings
+        Where what is wrong with recordings and models is put.
+    """
+
+    def __init__(
+        self, store: Store, amass_dir: Path, support_dir: Path, regressor_path: Path, findings: list[str]
+    ) -> None:
+        self._store, self._amass_dir, self._support_dir, self._findings = store, amass_dir, support_dir, findings
+        self._options = store.header.options
+        self._joints = regressor.load(regressor_path)
+        if self._joints.sha256 != store.header.regressor_sha256:
+            findings.append(f"{store.path}: was built with another regressor than {regressor_path}")
+        self._bodies: dict[tuple[str, bool], body_model.BodyModel] = {}
+
+    def distances(self, sample: int, rng: np.random.Generator, progress: Progress) -> Float64[np.ndarray, "distances"]:
+        """Metres between each joint of the store and the mesh's, in frames drawn at random."""
+        if self._joints.num_joints != len(self._store.skeleton):
+            return np.empty(0)
+        lengths = self._store.index.lengths
+        drawn = rng.choice(len(lengths), -(-sample // FRAMES_A_SEQUENCE), p=lengths / lengths.sum())
+        rows, counts = np.unique(drawn, return_counts=True)
+        found = [np.empty(0)]
+        for done, (row, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
+            progress("compare", done, len(rows))
+            sequence = self._store.sequences[row]
+            frames = np.unique(rng.integers(0, len(sequence), count * FRAMES_A_SEQUENCE))
+            try:
+                exact = self._exact(sequence, frames)
+            except (amass.AmassError, NpzError, OSError) as error:
+                self._findings.append(f"{self._amass_dir / sequence.record.source_path}: {error}")
+                continue
+            stored = np.stack([sequence.positions_3d[frame] for frame in frames])
+            found.append(np.linalg.norm(stored - exact, axis=2).ravel())
+        progress("compare", len(rows), len(rows))
+        return np.concatenate(found)
+
+    def _exact(self, sequence: Sequence, frames: np.ndarray) -> Float64[np.ndarray, "frames joints 3"]:
+        record = sequence.record
+        path = self._amass_dir / record.source_path
+        header = amass.read_header(path, bool(self._options.get("use_dmpls", True)))
+        if header.num_frames != record.source_frames or path.stat().st_size != record.source_size:
+            raise amass.AmassError("is not the recording that the store was built from")
+        body = self._body(header.gender, header.has_dmpls)
+        rate = self._options.get("frame_rate")
+        target = header.frame_rate if rate is None else exact_rate(Fraction(str(rate)))
+        whole = resample(header.num_frames, header.frame_rate, target)
+        if len(whole) != len(sequence):
+            raise amass.AmassError(f"gives {len(whole)} frames, and the store has {len(sequence)} of it")
+        resampling = Resampling(whole.frame[frames], whole.weight[frames])
+        needed = needed_frames(resampling)
+        # In the file's own precision: the converter's reader rounds poses to float32.
+        with NpzReader(path) as npz:
+            names = ["poses", "trans", *(["dmpls"] if header.has_dmpls else [])]
+            poses, trans, *dmpls = (_rows(npz, name, needed) for name in names)
+        betas = amass.fit_betas(header.betas, body.num_betas)
+        soft_tissue = dmpls[0][:, : body.num_dmpls] if dmpls else None
+        joints = mesh_joints(body, self._joints, betas, poses, trans, soft_tissue)
+        return interpolate(resampling, needed, joints)
+
+    def _body(self, gender: str, has_dmpls: bool) -> body_model.BodyModel:
+        kind = gender, has_dmpls
+        if kind not in self._bodies:
+            num_dmpls = int(self._options.get("num_dmpls", 8)) if has_dmpls else 0
+            body = body_model.load(self._support_dir, gender, int(self._options.get("num_betas", 16)), num_dmpls)
+            regressor.check_fits(self._joints, body.num_vertices, self._store.path)
+            recorded = self._store.header.body_model_sha256.get(gender)
+            if recorded not in (body.sha256, None) and has_dmpls:
+                self._findings.append(f"{self._store.path}: was built with another {gender} body model")
+            self._bodies[kind] = body
+        return self._bodies[kind]
+
+
+def _rows(npz: NpzReader, name: str, rows: np.ndarray) -> Float64[np.ndarray, "rows columns"]:
+    """Some rows of an array, which is read as far as the last of them."""
+    wanted, start = [], 0
+    for run in npz.rows(name, BLOCK_FRAMES):
+        wanted.append(run[rows[(rows >= start) & (rows < start + len(run))] - start])
+        start += len(run)
+        if start > rows[-1]:
+            break
+    return np.concatenate(wanted).astype(np.float64)
