@@ -47,7 +47,8 @@ def locked(folder: Path, store: Path) -> Iterator[None]:
 def _acquire(folder: Path, store: Path) -> int:
     path = folder / FILE_NAME
     while True:
-        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # mkdir's exist_ok fails if it has just been removed
+            folder.mkdir()
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:  # its last owner has just removed the folder
@@ -56,8 +57,9 @@ def _acquire(folder: Path, store: Path) -> int:
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                with contextlib.suppress(OSError):  # on a full disk it is held all the same
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
                 return descriptor
             os.close(descriptor)
         except FileNotFoundError:

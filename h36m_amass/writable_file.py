@@ -10,7 +10,8 @@ class WritableFile:
     """The file of a store in the making, in the form in which h5py takes Python files.
 
     HDF5 does not survive a failed write: closing the file fails too, and the interpreter crashes at its end. So
-    after the first error everything is taken and dropped, HDF5 closes in peace, and `check` raises the error.
+    from the first error on what is written is kept in memory and found there when it is read; HDF5 goes on and
+    closes in peace, and `check`, to be called soon, raises the error.
 
     Parameters
     ----------
@@ -22,6 +23,7 @@ class WritableFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self._position = self._size = 0
         self._error: OSError | None = None
+        self._unwritten: list[tuple[int, bytes]] = []
 
     def check(self) -> None:
         """Raise the first `OSError` that there was."""
@@ -46,13 +48,18 @@ class WritableFile:
     def readinto(self, target: memoryview) -> int:
         """Fill `target` with bytes from here on."""
         os.lseek(self._descriptor, self._position, os.SEEK_SET)
-        content = os.read(self._descriptor, len(target))
-        target[: len(content)] = content
-        self._position += len(content)
-        return len(content)
+        begin, count = self._position, max(0, min(len(target), self._size - self._position))
+        content = bytearray(os.read(self._descriptor, count)).ljust(count, b"\0")
+        for place, piece in self._unwritten:
+            first, last = max(begin, place), min(begin + count, place + len(piece))
+            if first < last:
+                content[first - begin : last - begin] = piece[first - place : last - place]
+        target[:count] = content
+        self._position += count
+        return count
 
     def write(self, content: memoryview) -> int:
-        """Write bytes here; all of them, or none is ever written again."""
+        """Write bytes here, or keep them in memory."""
         remaining = memoryview(content).cast("B")
         num_bytes = len(remaining)
         if self._error is None:
@@ -62,6 +69,8 @@ class WritableFile:
                     remaining = remaining[os.write(self._descriptor, remaining) :]
             except OSError as error:
                 self._error = error
+        if len(remaining):
+            self._unwritten.append((self._position + num_bytes - len(remaining), bytes(remaining)))
         self._position += num_bytes
         self._size = max(self._size, self._position)
         return num_bytes

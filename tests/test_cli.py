@@ -24,7 +24,7 @@ from h36m_amass.demo import Demo
 from h36m_amass.skeleton import JOINT_ORDERS
 from h36m_amass.store import Store
 
-COMMANDS = ("build", "export-npz", "check", "info", "demo")
+COMMANDS = ("build", "export-npz", "check", "info", "verify", "demo")
 VERTICES, BONES, FRAMES = 30, 52, 25
 PROGRESS = ("reading headers ", "converting ", "assembling ", "exporting ")
 
@@ -288,7 +288,10 @@ def test_a_build_that_fails_says_why_in_one_line_and_writes_nothing(
     before = scene.files()
     arguments = [str(option).replace("{root}", str(scene.root)) for option in options]
     error_of(cli(*scene.build(*arguments, *(["--overwrite"] if existing else []))), name)
-    assert scene.files() == before
+    after = scene.files()
+    if case == "strict with bad frames":  # what was converted is kept for a build that is not
+        after = {path: content for path, content in after.items() if ".h5.parts" not in str(path)}
+    assert after == before
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")

@@ -11,6 +11,7 @@ import pytest
 from h36m_amass.demo import Demo
 from h36m_amass.export import ExportError, export_npz
 from h36m_amass.skeleton import H36M, JOINT_ORDERS, SkeletonError
+from h36m_amass.space import SpaceError
 from h36m_amass.store import Store, StoreError
 from tests.test_store import write
 
@@ -69,7 +70,7 @@ def test_a_failed_export_leaves_the_old_file_as_it_was(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(SpaceError, match=r"No space.*needs about .* kB"):
         export_npz(demo.store, tmp_path, datasets=["Madeup"])
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["Madeup.npz"]

@@ -1,0 +1,86 @@
+"""Small trees, quick to convert, for tests that build again and again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from h36m_amass import synthetic
+
+
+def recording(frames: int, seed: int = 0, gender: str = "male", rate: float = 120.0, **changes: Any) -> dict[str, Any]:
+    """Arrays of a recording of random poses; None leaves one out."""
+    rng = np.random.default_rng(seed)
+    arrays: dict[str, Any] = {
+        "poses": rng.normal(scale=0.2, size=(frames, 156)),
+        "trans": rng.normal(size=(frames, 3)),
+        "dmpls": rng.normal(size=(frames, 8)),
+        "betas": rng.normal(size=16),
+        "gender": np.array(gender),
+        "mocap_framerate": np.array(rate),
+    }
+    return {name: array for name, array in (arrays | changes).items() if array is not None}
+
+
+def write(path: Path, arrays: dict[str, Any]) -> Path:
+    """Write a recording as an npz file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    return path
+
+
+def write_dataset(amass_dir: Path, name: str, recordings: int, frames: int = 120, seed: int = 0) -> list[Path]:
+    """A dataset of one subject, its recordings of one gender after the other."""
+    paths = []
+    for number in range(recordings):
+        arrays = recording(frames + number % 7, seed + number, ("male", "female")[number % 2])
+        paths.append(write(amass_dir / name / "S" / f"{number:04}.npz", arrays))
+    return paths
+
+
+def write_support(folder: Path) -> Path:
+    """Made-up body models and a regressor."""
+    synthetic.write_support_data(folder)
+    return folder
+
+
+_UNITS_OF = "import sys; from h36m_amass import planning; planning.UNIT_SOURCE_FRAMES = int(sys.argv.pop(1)); "
+
+
+@contextmanager
+def command(
+    *arguments: object, unit_frames: int = 65536, before: str = "", errors: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """``h36m-amass ARGUMENTS`` in a process group of its own, which nothing outlives; with small units, if asked."""
+    program = f"{_UNITS_OF}{before}\nfrom h36m_amass.cli import app; app()"
+    line = [sys.executable, "-c", program, str(unit_frames), *map(str, arguments)]
+    with (errors or Path(os.devnull)).open("wb") as stream:
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True)
+        try:
+            yield process
+        finally:
+            end_group(process)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing of it running, whatever a test found."""
+    import contextlib
+    import signal
+
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def group_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Processes of its group but itself."""
+    listed = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, check=True, text=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, group, state in rows if int(group) == process.pid != int(pid) and state[0] != "Z"]
