@@ -77,10 +77,9 @@ def read_content(path: Path) -> bytes:
         The file cannot be read, or is larger than `MAX_CONTENT`.
     """
     with _Explained(path), Path(path).open("rb") as file:
-        content = file.read(MAX_CONTENT + 1)
-    if len(content) > MAX_CONTENT:
-        raise NpzError(f"{path}: is larger than {MAX_CONTENT} bytes, which no such file is; download it again")
-    return content
+        if os.fstat(file.fileno()).st_size > MAX_CONTENT:
+            raise NpzError(f"{path}: is larger than {MAX_CONTENT} bytes, which no such file is; download it again")
+        return file.read(MAX_CONTENT)
 
 
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:

@@ -338,6 +338,10 @@ class Store(_Level[DatasetView]):
                 shape = positions.shape if isinstance(positions, h5py.Dataset) else ()
                 if shape[1:] != (len(self.skeleton), 3):
                     raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
+                if positions.is_virtual or positions.external or positions.dtype.kind != "f":
+                    raise StoreError(
+                        f"{self.path}: is damaged (positions_3d holds no numbers of its own); build it again"
+                    )
                 self._num_frames = len(positions)
                 self.index = store_index.read(file, self._num_frames)
                 self._frames = frame_reader(file, self.path.absolute(), identity)

@@ -1,0 +1,156 @@
+"""Stores that must be refused when they are opened, or found by `verify`, each with its reason."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from h36m_amass import sealing
+from h36m_amass.skeleton import H36M
+from h36m_amass.store import Store
+from h36m_amass.store_format import SequenceRecord, StoreHeader, UnitRecord
+from h36m_amass.store_writer import StoreWriter
+from h36m_amass.verification import verify
+
+
+def write_store(path: Path) -> None:
+    """A whole store of three sequences."""
+    writer = StoreWriter(path, StoreHeader("0", 50.0, "", {}, {}, True, H36M))
+    rng = np.random.default_rng(0)
+    body = rng.normal(size=(1, 17, 3))
+    for number, length in enumerate((40, 300, 7)):
+        positions = np.repeat(body, length, axis=0).astype("<f4")
+        writer.append(positions)
+        name, crc = f"s{number}", sealing.crc32(positions)
+        record = SequenceRecord("D", "S", name, length, 50.0, length, 50.0, "male", True, f"D/S/{name}.npz", 1, crc)
+        writer.add(record)
+    writer.add_unit(UnitRecord("f" * 64, 3))
+    writer.finish()
+    writer.close()
+
+
+def changed(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
+    """A store that HDF5 holds for whole, and that has a seal that fits."""
+
+    def make(path: Path) -> None:
+        write_store(path)
+        with h5py.File(path, "r+") as file:
+            change(file)
+        sealing.seal(path)
+
+    return make
+
+
+def bytes_changed(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        write_store(path)
+        path.write_bytes(change(path.read_bytes()))
+
+    return make
+
+
+def instead(name: str, **how: Any) -> Callable[[h5py.File], None]:
+    """Another dataset in the place of one."""
+
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file.create_dataset(name, **how)
+
+    return change
+
+
+def elsewhere(name: str) -> Callable[[h5py.File], None]:
+    """A dataset whose values lie in any file of the system."""
+
+    def change(file: h5py.File) -> None:
+        shape, dtype = file[name].shape, file[name].dtype
+        del file[name]
+        file.create_dataset(name, shape, dtype, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
+
+    return change
+
+
+def linked(name: str, target: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = target
+
+    return change
+
+
+def set_to(name: str, values: Any) -> Callable[[h5py.File], None]:
+    return lambda file: file[name].__setitem__(..., values)
+
+
+STORES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no file": (lambda path: None, "there is no such store"),
+    "a folder": (lambda path: path.mkdir(), "there is no such store"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be opened as a store"),
+    "npz": (lambda path: shutil.move(np_saved(path), path), "cannot be opened as a store"),
+    "another HDF5": (lambda path: h5py.File(path, "w").close(), "is an HDF5 file, but no h36m-amass store"),
+    "a newer version": (changed(lambda file: file.attrs.__setitem__("format_version", 99)), "format version 99"),
+    "a version in words": (changed(lambda file: file.attrs.__setitem__("format_version", "one")), "is damaged"),
+    "cut short": (bytes_changed(lambda content: content[:-3000]), "has no seal|cannot be opened"),
+    "lengthened": (bytes_changed(lambda content: content + b"more"), "has no seal"),
+    "a hole": (bytes_changed(lambda content: content[:9000] + bytes(4096) + content[13096:]), "cannot be opened"),
+    "no index": (changed(lambda file: file.pop("index")), "its index is damaged"),
+    "a column less": (changed(lambda file: file["index"].pop("gender")), "its index is damaged"),
+    "a short column": (changed(instead("index/length", data=[40, 307])), "columns differ in length"),
+    "names of numbers": (changed(instead("index/dataset", data=[1, 2, 3])), "holds int64"),
+    "names that are no UTF-8": (changed(set_to("index/sequence", b"\xff")), "its index is damaged"),
+    "a name twice": (changed(set_to("index/sequence", b"s1")), "a key comes twice"),
+    "negative length": (changed(set_to("index/length", [-40, 380, 7])), "do not make up the frames"),
+    "overlapping": (changed(set_to("index/start", [0, 0, 340])), "do not make up the frames"),
+    "out of bounds": (changed(set_to("index/length", [40, 300, 2**60])), "do not make up the frames"),
+    "rate zero": (changed(set_to("index/frame_rate", 0)), "a frame rate is not positive"),
+    "a petabyte of index": (
+        changed(instead("index/length", shape=(2**47,), dtype="<i8", chunks=(1024,))),
+        "claims more than the file holds",
+    ),
+    "index from elsewhere": (changed(elsewhere("index/length")), "takes its values from another file"),
+    "positions from elsewhere": (changed(elsewhere("positions_3d")), "no numbers of its own"),
+    "index behind a link": (
+        changed(linked("index/length", h5py.ExternalLink("other.h5", "/x"))),
+        "its index is damaged",
+    ),
+    "a link to itself": (changed(linked("index/length", h5py.SoftLink("/index/length"))), "its index is damaged"),
+    "no positions": (changed(lambda file: file.pop("positions_3d")), "is damaged"),
+    "positions of another shape": (changed(instead("positions_3d", shape=(347, 16, 3))), "positions_3d has shape"),
+    "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "no numbers of its own"),
+    "positions that are not there": (
+        changed(instead("positions_3d", shape=(347, 17, 3), dtype="<f4", chunks=(256, 17, 3))),
+        "some of its frames are not there",
+    ),
+    "no skeleton": (changed(lambda file: file.pop("skeleton")), "is damaged"),
+    "a bone to nowhere": (changed(set_to("skeleton/parents", 40)), "joints that it does not have"),
+    "options that are no JSON": (changed(lambda file: file.attrs.__setitem__("options", "{")), "is damaged"),
+    "options that are null": (changed(lambda file: file.attrs.__setitem__("options", "null")), "no JSON object"),
+    "deep options": (changed(lambda file: file.attrs.__setitem__("options", "[" * 60000)), "is damaged"),
+    "a byte of positions": (
+        bytes_changed(lambda content: content[:30000] + bytes([content[30000] ^ 1]) + content[30001:]),
+        "cannot be opened as a store|a byte of it was changed",
+    ),
+    "NaN": (changed(set_to("positions_3d", np.nan)), "no numbers"),
+}
+
+
+def np_saved(path: Path) -> str:
+    np.savez(path.with_suffix(".npz"), a=np.ones(3))
+    return str(path.with_suffix(".npz"))
+
+
+def load_store(path: Path) -> None:
+    """Open a store and verify it; raises what is found first."""
+    Store(path)
+    findings = verify(path).findings
+    if findings:
+        raise FoundError(findings[0])
+
+
+class FoundError(ValueError):
+    """What `verify` says."""
