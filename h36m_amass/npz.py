@@ -51,6 +51,10 @@ _BLOCK = 2**18
 """Bytes that stay in a core's cache while they are checked and converted."""
 
 
+# What zipfile and zlib raise, and what falls out of zipfile when an archive lies about places and lengths.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, LookupError, struct.error)
+
+
 class NpzError(ValueError):
     """A file is not the npz or npy file it should be."""
 
@@ -489,6 +493,6 @@ class _Explained:
             raise NpzError(f"{self.path}: there is no such file") from error
         if isinstance(error, OSError):
             raise NpzError(f"{self.path}: cannot be read ({error.strerror or error})") from error
-        if isinstance(error, (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)):
+        if isinstance(error, _DAMAGE) and not isinstance(error, NpzError):
             message = f"is damaged or not a plain npz file ({error}); copy or download it again"
             raise NpzError(f"{self.path}: {message}") from error

@@ -347,8 +347,6 @@ class Store(_Level[DatasetView]):
                 self._frames = frame_reader(file, self.path.absolute(), identity)
             except DamagedIndexError as error:
                 raise StoreError(f"{self.path}: its index is damaged ({error}); build it again") from error
-            except (KeyError, OSError, RuntimeError) as error:  # what HDF5 raises on damage
-                raise StoreError(f"{self.path}: is damaged ({error}); build it again") from error
         self._names = list(zip(*(self.index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
         tree: dict[str, dict[str, dict[str, int]]] = {}
         for row, (dataset, subject, sequence) in enumerate(self._names):

@@ -17,6 +17,9 @@ from h36m_amass.skeleton import Skeleton
 from h36m_amass.store_format import FORMAT, FORMAT_VERSION, UNFINISHED, StoreHeader
 from h36m_amass.store_frames import FileIdentity, StoreError
 
+DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
+"""What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
@@ -25,7 +28,7 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
     Raises
     ------
     StoreError
-        There is no such file, or it is no whole HDF5 file.
+        There is no such file, it is no whole HDF5 file, or reading it within raises what damage makes h5py raise.
     """
     if not path.is_file():
         raise StoreError(f"{path}: there is no such store; make one with h36m-amass build")
@@ -37,8 +40,13 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
         raise StoreError(
             f"{path}: cannot be opened as a store ({error}); build it again if it was cut short or damaged"
         ) from error
-    with file:
-        yield file, identity
+    try:
+        with file:
+            yield file, identity
+    except StoreError:
+        raise
+    except DAMAGE as error:
+        raise StoreError(f"{path}: is damaged ({error}); build it again") from error
 
 
 def read_header(file: h5py.File, path: Path) -> StoreHeader:
@@ -47,12 +55,11 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     Raises
     ------
     StoreError
-        The file is no store, damaged, or of a format version that this library does not know.
+        The file is no store, or of a format version that this library does not know.
+    DAMAGE
+        It is damaged: `opened` turns that into a `StoreError`.
     """
-    try:
-        format_name, version = text(file.attrs.get("format", "")), file.attrs.get("format_version")
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise StoreError(f"{path}: is damaged ({error}); build it again") from error
+    format_name, version = text(file.attrs.get("format", "")), file.attrs.get("format_version")
     if format_name == UNFINISHED:
         raise StoreError(f"{path}: is a store that was not finished; build it again")
     if format_name != FORMAT:
@@ -63,28 +70,25 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
         raise StoreError(
             f"{path}: is of format version {version}, and this h36m-amass reads up to {FORMAT_VERSION}; upgrade it"
         )
-    try:
-        group = file["skeleton"]
-        skeleton = Skeleton(
-            tuple(text(name) for name in bounded(group["joint_names"]).tolist()),
-            *(tuple(bounded(group[name]).tolist()) for name in ("parents", "left", "right")),
-        )
-        joints = range(len(skeleton))
-        if len(skeleton.parents) != len(joints) or len(skeleton.left) != len(skeleton.right):
-            raise ValueError("its joints, bones and sides differ in number")
-        if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
-            raise ValueError("its skeleton names joints that it does not have")
-        return StoreHeader(
-            software_version=text(file.attrs["software_version"]),
-            frame_rate=float(file.attrs["frame_rate"]),
-            regressor_sha256=text(file.attrs["regressor_sha256"]),
-            body_model_sha256=_object(text(file.attrs["body_model_sha256"])),
-            options=_object(text(file.attrs["options"])),
-            synthetic=bool(file.attrs["synthetic"]),
-            skeleton=skeleton,
-        )
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError, RecursionError) as error:
-        raise StoreError(f"{path}: is damaged ({error}); build it again") from error
+    group = file["skeleton"]
+    skeleton = Skeleton(
+        tuple(text(name) for name in bounded(group["joint_names"]).tolist()),
+        *(tuple(bounded(group[name]).tolist()) for name in ("parents", "left", "right")),
+    )
+    joints = range(len(skeleton))
+    if len(skeleton.parents) != len(joints) or len(skeleton.left) != len(skeleton.right):
+        raise ValueError("its joints, bones and sides differ in number")
+    if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
+        raise ValueError("its skeleton names joints that it does not have")
+    return StoreHeader(
+        software_version=text(file.attrs["software_version"]),
+        frame_rate=float(file.attrs["frame_rate"]),
+        regressor_sha256=text(file.attrs["regressor_sha256"]),
+        body_model_sha256=_object(text(file.attrs["body_model_sha256"])),
+        options=_object(text(file.attrs["options"])),
+        synthetic=bool(file.attrs["synthetic"]),
+        skeleton=skeleton,
+    )
 
 
 def text(value: object) -> str:

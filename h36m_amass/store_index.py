@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord
-from h36m_amass.store_header import bounded
+from h36m_amass.store_header import DAMAGE, bounded
 
 if TYPE_CHECKING:
     import pandas
@@ -103,7 +103,7 @@ def read(file: h5py.File, num_frames: int) -> Index:
     """
     try:
         columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
+    except DAMAGE as error:
         raise DamagedIndexError(str(error)) from error
     lengths = {values.size for values in columns.values()}
     if len(lengths) != 1 or any(values.ndim != 1 for values in columns.values()):

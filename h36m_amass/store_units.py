@@ -71,11 +71,8 @@ def read_units(path: Path) -> list[UnitRecord]:
     with opened(path) as (file, _):
         if "units" not in file:
             return []
-        try:
-            fingerprints, counts = (bounded(file["units"][name]) for name in UNIT_COLUMNS)
-            if (fingerprints.dtype.kind, counts.dtype.kind) != ("S", "i") or (counts < 0).any():
-                raise ValueError(f"they are {fingerprints.dtype} and {counts.dtype}")
-            texts = [fingerprint.decode() for fingerprint in fingerprints.tolist()]
-            return [UnitRecord(*row) for row in zip(texts, counts.tolist(), strict=True)]
-        except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
-            raise StoreError(f"{path}: what it says of its units is damaged ({error}); use --overwrite") from error
+        fingerprints, counts = (bounded(file["units"][name]) for name in UNIT_COLUMNS)
+        if (fingerprints.dtype.kind, counts.dtype.kind) != ("S", "i") or (counts < 0).any():
+            raise ValueError(f"they are {fingerprints.dtype} and {counts.dtype}")
+        texts = [fingerprint.decode() for fingerprint in fingerprints.tolist()]
+        return [UnitRecord(*row) for row in zip(texts, counts.tolist(), strict=True)]

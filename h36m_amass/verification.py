@@ -13,7 +13,6 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 from isal.isal_zlib import crc32
 from jaxtyping import Float32, Float64
@@ -25,6 +24,7 @@ from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
 from h36m_amass.store import Sequence, Store
 from h36m_amass.store_frames import StoreError
+from h36m_amass.store_header import DAMAGE, opened
 from h36m_amass.store_units import read_units
 
 MAX_DIFFERENCE = 1e-5
@@ -112,29 +112,31 @@ def verify(
         except sealing.SealError as error:
             findings.append(f"{path}: {error}; build it again")
     try:
-        opened = Store(path)
+        verified = Store(path)
         _ = read_units(path)
     except StoreError as error:
         return Verification((*findings, str(error)), 0, 0, 0, float("nan"), float("nan"))
-    with opened:
-        findings += _index_findings(opened)
+    with verified:
+        findings += _index_findings(verified)
         if sealed:  # HDF5 does not survive every kind of damage to what the views are made of
-            findings += _view_findings(opened)
+            findings += _view_findings(verified)
         if not quick:
-            findings += _frame_findings(opened, report)
+            findings += _frame_findings(verified, report)
         distances = np.empty(0)
         if against is not None:
             support_dir = Path(support_dir)
             regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
-            mesh = _Mesh(opened, Path(against), support_dir, regressor_path, findings)
+            mesh = _Mesh(verified, Path(against), support_dir, regressor_path, findings)
             distances = mesh.distances(sample, np.random.default_rng(seed), report)
         largest, percentile = (
             (float(distances.max()), float(np.percentile(distances, 99.9))) if distances.size else (float("nan"),) * 2
         )
         if distances.size and not largest <= MAX_DIFFERENCE:
             findings.append(f"{path}: differs from the full mesh by up to {largest:.3g} m; build it again")
-        compared = distances.size // len(opened.skeleton)
-        return Verification(tuple(findings), len(opened.sequences), opened.num_frames, compared, largest, percentile)
+        compared = distances.size // len(verified.skeleton)
+        return Verification(
+            tuple(findings), len(verified.sequences), verified.num_frames, compared, largest, percentile
+        )
 
 
 def _index_findings(store: Store) -> Iterator[str]:
@@ -151,7 +153,7 @@ def _index_findings(store: Store) -> Iterator[str]:
 
 def _view_findings(store: Store) -> Iterator[str]:
     """Views that are not the rows of the index that bear their names."""
-    with h5py.File(store.path, "r") as file:
+    with opened(store.path) as (file, _):
         for sequence in store.sequences:
             where = f"{store.path}: the view of {sequence.key}"
             try:
@@ -162,7 +164,7 @@ def _view_findings(store: Store) -> Iterator[str]:
                     continue
                 begin, end = source.src_space.get_select_bounds()
                 shape, rate, gender = view.shape, view.attrs["frame_rate"], view.attrs["gender"]
-            except (KeyError, ValueError, OSError, RuntimeError, AttributeError) as error:
+            except DAMAGE as error:
                 yield f"{where} is missing or damaged ({error})"
                 continue
             if (begin[0], end[0] + 1, shape[0]) != (sequence.start, sequence.start + len(sequence), len(sequence)):
