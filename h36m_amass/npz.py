@@ -225,7 +225,7 @@ class NpzReader:
             length = header.shape[0]
             if header.fortran_order and len(header.shape) > 1:
                 self._check_whole(name, header, MAX_WHOLE)
-                with np.errstate(over="ignore"):  # a number that does not fit becomes infinite
+                with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
                     array = _read_array(values, header).astype(dtype or header.dtype, copy=False)
                 for start in range(0, length, num_rows):
                     yield array[max(0, start - overlap) : start + num_rows]
@@ -425,7 +425,7 @@ def _read_converted(file: IO[bytes] | _StoredValues, dtype: np.dtype[np.generic]
     for start in range(0, flat.size, block.size):
         part = block[: flat.size - start]
         _read_into(file, part)
-        with np.errstate(over="ignore"):  # a number that does not fit becomes infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
             flat[start : start + part.size] = part
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -132,12 +133,15 @@ def _read_sparse(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bo
     with NpzReader(path, content) as npz:
         if sum(npz.header(name).num_bytes for name in npz.names()) > MAX_BYTES:
             raise RegressorError(f"{path}: claims more than {MAX_BYTES} bytes, no joint regressor; make it again")
-        for name in npz.names():
-            npz.read(name)  # our reader's checks first: nothing pickled or damaged reaches SciPy
+        arrays: dict[str, Any] = {name: npz.read(name) for name in npz.names()}
         synthetic = "synthetic" in npz
     try:
+        # SciPy gets an archive of what our reader has read: nothing pickled or damaged reaches it.
+        archive = io.BytesIO()
+        np.savez(archive, **arrays)
+        archive.seek(0)
         with np.errstate(invalid="ignore"):
-            matrix = scipy.sparse.load_npz(io.BytesIO(content))
+            matrix = scipy.sparse.load_npz(archive)
         if matrix.ndim != 2:
             raise RegressorError(f"{path}: has shape {matrix.shape}, not (joints, vertices)")
         # Each joint has a vertex at least: a row count beyond that is a lie that would cost memory.

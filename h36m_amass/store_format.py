@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,22 @@ class UnitRecord:
 
     fingerprint: str
     sequences: int
+
+
+def header_text(header: StoreHeader) -> str:
+    """The strings of a header as JSON: what is read of them.
+
+    They are attributes too, for people and other programs. But HDF5 keeps strings of any length in a heap, and does
+    not survive every kind of damage to that.
+    """
+    strings = {
+        "format": FORMAT,
+        "software_version": header.software_version,
+        "regressor_sha256": header.regressor_sha256,
+        "body_model_sha256": dict(header.body_model_sha256),
+        "options": dict(header.options),
+    }
+    return json.dumps(strings, sort_keys=True)
 
 
 # Column name -> NumPy type; strings become fixed-length UTF-8.

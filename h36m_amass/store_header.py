@@ -14,7 +14,7 @@ import numpy as np
 from h36m_amass.npz import MAX_DEFLATION
 from h36m_amass.sealing import SealError, check_head
 from h36m_amass.skeleton import Skeleton
-from h36m_amass.store_format import FORMAT, FORMAT_VERSION, UNFINISHED, StoreHeader
+from h36m_amass.store_format import FORMAT, FORMAT_VERSION, StoreHeader
 from h36m_amass.store_frames import FileIdentity, StoreError
 
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
@@ -59,11 +59,12 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     DAMAGE
         It is damaged: `opened` turns that into a `StoreError`.
     """
-    format_name, version = text(file.attrs.get("format", "")), file.attrs.get("format_version")
-    if format_name == UNFINISHED:
-        raise StoreError(f"{path}: is a store that was not finished; build it again")
-    if format_name != FORMAT:
+    if "header" not in file:
+        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store, or one that was not finished")
+    strings = json.loads(text(bounded(file["header"]).item()))
+    if not isinstance(strings, dict) or strings.get("format") != FORMAT:
         raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
+    version = number(file, "format_version")
     if not isinstance(version, np.integer) or version < 1:
         raise StoreError(f"{path}: is damaged (its format version is {version}); build it again")
     if version > FORMAT_VERSION:
@@ -81,18 +82,18 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
         raise ValueError("its skeleton names joints that it does not have")
     return StoreHeader(
-        software_version=text(file.attrs["software_version"]),
-        frame_rate=float(file.attrs["frame_rate"]),
-        regressor_sha256=text(file.attrs["regressor_sha256"]),
-        body_model_sha256=_object(text(file.attrs["body_model_sha256"])),
-        options=_object(text(file.attrs["options"])),
-        synthetic=bool(file.attrs["synthetic"]),
+        software_version=text(strings["software_version"]),
+        frame_rate=float(number(file, "frame_rate")),
+        regressor_sha256=text(strings["regressor_sha256"]),
+        body_model_sha256=_object(strings["body_model_sha256"]),
+        options=_object(strings["options"]),
+        synthetic=bool(number(file, "synthetic")),
         skeleton=skeleton,
     )
 
 
 def text(value: object) -> str:
-    """A string of an HDF5 file, of a fixed length (which h5py gives as bytes) or not.
+    """A string, as h5py gives one of a fixed length, or JSON one.
 
     Raises
     ------
@@ -116,6 +117,8 @@ def bounded(dataset: object) -> np.ndarray:
     """
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise TypeError("a dataset is missing")
+    if dataset.dtype.hasobject:
+        raise TypeError(f"{dataset.name} holds what is kept elsewhere in the file")
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"{dataset.name} takes its values from another file")
     if dataset.nbytes > MAX_DEFLATION * dataset.id.get_storage_size():
@@ -124,8 +127,22 @@ def bounded(dataset: object) -> np.ndarray:
     return values
 
 
-def _object(text: str) -> dict[str, Any]:
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        raise TypeError(f"{text[:50]} is no JSON object")
-    return values
+def number(file: h5py.File, name: str) -> np.generic:
+    """An attribute of the root that is a number.
+
+    Raises
+    ------
+    TypeError
+        It is something else, which is not read.
+    """
+    attribute = file.attrs.get_id(name)
+    if attribute.dtype.kind not in "iufb" or attribute.shape != ():
+        raise TypeError(f"its attribute {name} is {attribute.dtype}")
+    value: np.generic = file.attrs[name]
+    return value
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.50} is no JSON object")
+    return value

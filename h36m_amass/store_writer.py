@@ -21,6 +21,7 @@ from h36m_amass.store_format import (
     SequenceRecord,
     StoreHeader,
     UnitRecord,
+    header_text,
 )
 from h36m_amass.writable_file import WritableFile
 
@@ -46,6 +47,7 @@ class StoreWriter:
         path.unlink(missing_ok=True)
         self._target = WritableFile(path)
         self._file = h5py.File(self._target, "w")
+        self._header = header
         self._write_header(header)
         self._joint_shape = (len(header.skeleton), 3)
         self._positions = self._file.create_dataset(
@@ -91,6 +93,8 @@ class StoreWriter:
         _write_columns(self._file.create_group("index"), INDEX_COLUMNS, columns)
         columns = {name: [getattr(unit, name) for unit in self._units] for name in UNIT_COLUMNS}
         _write_columns(self._file.create_group("units"), UNIT_COLUMNS, columns)
+        text = np.bytes_(header_text(self._header).encode("utf-8"))
+        self._file.create_dataset("header", data=text, dtype=h5py.string_dtype("utf-8", text.itemsize))
         self._file.attrs["format"] = FORMAT
         self._file.close()
         self._target.check()
@@ -118,7 +122,7 @@ class StoreWriter:
         attrs["options"] = json.dumps(dict(header.options), sort_keys=True)
         attrs["synthetic"] = header.synthetic
         group = self._file.create_group("skeleton")
-        group.create_dataset("joint_names", data=list(header.skeleton.joint_names), dtype=h5py.string_dtype())
+        _write_columns(group, {"joint_names": str}, {"joint_names": header.skeleton.joint_names})
         for name in ("parents", "left", "right"):
             group.create_dataset(name, data=np.array(getattr(header.skeleton, name), dtype="<i8"))
 

@@ -24,8 +24,8 @@ from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
 from h36m_amass.store import Sequence, Store
 from h36m_amass.store_frames import StoreError
-from h36m_amass.store_header import DAMAGE, opened
 from h36m_amass.store_units import read_units
+from h36m_amass.view_check import view_findings
 
 MAX_DIFFERENCE = 1e-5
 """Metres between a store and the full mesh in double precision: several times what float32 gives."""
@@ -118,8 +118,8 @@ def verify(
         return Verification((*findings, str(error)), 0, 0, 0, float("nan"), float("nan"))
     with verified:
         findings += _index_findings(verified)
-        if sealed:  # HDF5 does not survive every kind of damage to what the views are made of
-            findings += _view_findings(verified)
+        if sealed:
+            findings += view_findings(verified)
         if not quick:
             findings += _frame_findings(verified, report)
         distances = np.empty(0)
@@ -149,29 +149,6 @@ def _index_findings(store: Store) -> Iterator[str]:
         record = sequence.record
         if not record.source_path.startswith(f"{record.dataset}/"):
             yield f"{store.path}: {record.key} says that it comes from {record.source_path}, another dataset"
-
-
-def _view_findings(store: Store) -> Iterator[str]:
-    """Views that are not the rows of the index that bear their names."""
-    with opened(store.path) as (file, _):
-        for sequence in store.sequences:
-            where = f"{store.path}: the view of {sequence.key}"
-            try:
-                view = file[f"sequences/{sequence.key}/positions_3d"]
-                (source,) = view.virtual_sources()
-                if (source.file_name, source.dset_name.strip("/")) != (".", "positions_3d"):
-                    yield f"{where} takes its values from {source.file_name}:{source.dset_name}"
-                    continue
-                begin, end = source.src_space.get_select_bounds()
-                shape, rate, gender = view.shape, view.attrs["frame_rate"], view.attrs["gender"]
-            except DAMAGE as error:
-                yield f"{where} is missing or damaged ({error})"
-                continue
-            if (begin[0], end[0] + 1, shape[0]) != (sequence.start, sequence.start + len(sequence), len(sequence)):
-                yield f"{where} shows rows {begin[0]} to {end[0] + 1}, and the index says {sequence.start} on"
-            elif (rate, gender) != (sequence.frame_rate, sequence.gender):
-                index_says = f"{sequence.frame_rate:g} Hz and {sequence.gender}"
-                yield f"{where} says {rate:g} Hz and {gender}, and the index {index_says}"
 
 
 def _frame_findings(store: Store, progress: Progress) -> Iterator[str]:

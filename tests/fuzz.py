@@ -144,22 +144,29 @@ class Fuzzer:
             self.target.write_bytes(content)
             if seal:
                 sealing.seal(self.target)
-            with suppress(StoreError):
-                verify(self.target)
             with suppress(StoreError), Store(self.target) as store:
                 read_units(self.target)
                 for sequence in store.sequences:
                     sequence.positions_3d[:]
 
+        @examples(number, EXAMPLES // 30)
+        @given(edits)
+        def verified(changes: Edits) -> None:
+            self.target.unlink(missing_ok=True)
+            self.target.write_bytes(mutated(self.store[:-SEAL_BYTES], changes))
+            sealing.seal(self.target)
+            verify(self.target)
+
         stores()
+        verified()
 
 
-def examples(number: int) -> Callable[[Callable[..., None]], Callable[[], None]]:
+def examples(number: int, count: int = EXAMPLES) -> Callable[[Callable[..., None]], Callable[[], None]]:
     """Run a property on so many examples, of this seed, each of which may take its time but not hang."""
 
     def decorate(test: Callable[..., None]) -> Callable[[], None]:
         chosen = settings(
-            max_examples=EXAMPLES,
+            max_examples=count,
             deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],

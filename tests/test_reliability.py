@@ -293,7 +293,7 @@ def test_a_store_in_the_making_is_never_taken_for_one(
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
     (tmp_path / "unfinished.h5").write_bytes(copies[0])
-    with pytest.raises(StoreError, match="was not finished"):
+    with pytest.raises(StoreError, match="one that was not finished"):
         Store(tmp_path / "unfinished.h5")
     (part,) = (tmp_path / "s.h5.parts").glob("*.part")
     with pytest.raises(StoreError, match="cannot be opened as a store"):

@@ -244,7 +244,7 @@ def test_a_store_that_another_program_has_repacked_reads_the_same(path: Path, tm
     repacked = tmp_path / "repacked.h5"
     with h5py.File(path) as old, h5py.File(repacked, "w", userblock_size=512 if how == "user block" else 0) as new:
         new.attrs.update(old.attrs)
-        for name in ("index", "skeleton"):
+        for name in ("index", "skeleton", "header"):
             old.copy(name, new)
         values = old["positions_3d"][:]
         kinds = {

@@ -20,7 +20,7 @@ from h36m_amass.verification import verify
 
 def write_store(path: Path) -> None:
     """A whole store of three sequences."""
-    writer = StoreWriter(path, StoreHeader("0", 50.0, "", {}, {}, True, H36M))
+    writer = StoreWriter(path, StoreHeader("0", 50.0, "", {}, {"batch_size": 1}, True, H36M))
     rng = np.random.default_rng(0)
     body = rng.normal(size=(1, 17, 3))
     for number, length in enumerate((40, 300, 7)):
@@ -87,6 +87,10 @@ def set_to(name: str, values: Any) -> Callable[[h5py.File], None]:
     return lambda file: file[name].__setitem__(..., values)
 
 
+def header_of(text: str) -> Callable[[h5py.File], None]:
+    return instead("header", data=np.bytes_(text))
+
+
 STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no file": (lambda path: None, "there is no such store"),
     "a folder": (lambda path: path.mkdir(), "there is no such store"),
@@ -128,9 +132,12 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no skeleton": (changed(lambda file: file.pop("skeleton")), "is damaged"),
     "a bone to nowhere": (changed(set_to("skeleton/parents", 40)), "joints that it does not have"),
-    "options that are no JSON": (changed(lambda file: file.attrs.__setitem__("options", "{")), "is damaged"),
-    "options that are null": (changed(lambda file: file.attrs.__setitem__("options", "null")), "no JSON object"),
-    "deep options": (changed(lambda file: file.attrs.__setitem__("options", "[" * 60000)), "is damaged"),
+    "a header that is no JSON": (changed(header_of("{")), "is damaged"),
+    "a header that is null": (changed(header_of("null")), "no h36m-amass store"),
+    "a header without options": (changed(header_of('{"format": "h36m-amass", "options": null}')), "is damaged"),
+    "a deep header": (changed(header_of("[" * 60000)), "is damaged"),
+    "a header in a heap": (changed(instead("header", data="{}", dtype=h5py.string_dtype())), "is damaged"),
+    "other options": (changed(lambda file: file.attrs.__setitem__("options", "{}")), "its attribute options"),
     "a byte of positions": (
         bytes_changed(lambda content: content[:30000] + bytes([content[30000] ^ 1]) + content[30001:]),
         "cannot be opened as a store|a byte of it was changed",
