@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench torture fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/h36m-amass demo demo
@@ -15,6 +15,12 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+torture: $(INSTALLED)
+	$(BIN)/python -m tests.torture
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz
 
 bench: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/run.py

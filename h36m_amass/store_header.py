@@ -59,10 +59,7 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     DAMAGE
         It is damaged: `opened` turns that into a `StoreError`.
     """
-    if "header" not in file:
-        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store, or one that was not finished")
-    strings = json.loads(text(bounded(file["header"]).item()))
-    if not isinstance(strings, dict) or strings.get("format") != FORMAT:
+    if "format" not in file.attrs or "format_version" not in file.attrs:
         raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
     version = number(file, "format_version")
     if not isinstance(version, np.integer) or version < 1:
@@ -71,6 +68,11 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
         raise StoreError(
             f"{path}: is of format version {version}, and this h36m-amass reads up to {FORMAT_VERSION}; upgrade it"
         )
+    if "header" not in file:
+        raise StoreError(f"{path}: is no h36m-amass store, or one that was not finished; build it again")
+    strings = json.loads(text(bounded(file["header"]).item()))
+    if not isinstance(strings, dict) or strings.get("format") != FORMAT:
+        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
     group = file["skeleton"]
     skeleton = Skeleton(
         tuple(text(name) for name in bounded(group["joint_names"]).tolist()),

@@ -481,7 +481,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
 @pytest.mark.parametrize("delay", [0.3, 0.8, 2.0])
-def test_an_interrupt_ends_a_build_with_workers_and_leaves_nothing(
+def test_an_interrupt_ends_a_build_with_workers_and_leaves_finished_parts_alone(
     support_dir: Path, tmp_path: Path, delay: float
 ) -> None:
     process = start_build(tmp_path, support_dir)
@@ -493,7 +493,8 @@ def test_an_interrupt_ends_a_build_with_workers_and_leaves_nothing(
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 130
         assert b"Traceback" not in (tmp_path / "amass" / "errors.txt").read_bytes()
-        assert [path.name for path in tmp_path.iterdir()] == ["amass"]
+        assert {path.name for path in tmp_path.iterdir()} <= {"amass", "s.h5.parts"}
+        assert {path.suffix for path in tmp_path.glob("s.h5.parts/*")} <= {".part"}
     finally:
         end_group(process)
 
