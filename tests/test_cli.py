@@ -390,6 +390,23 @@ def test_what_is_left_out_is_in_the_report_and_on_the_screen(cli: Cli, scene: Sc
         assert f"left out: {entry['path']}: {entry['reason']}" in outcome.stdout.splitlines()
     with Store(scene.store) as store:
         assert [s.key for s in store.sequences] == ["Small/s1/a"]
+    assert outcome.stderr.splitlines()[-1] == "warning: 2 recordings were left out, see above for the reasons"
+
+
+@pytest.mark.parametrize("name", ["new\nline", "bell\a", "\x1b]0;title\x07", "\x9b31m", "back\rwards"])
+def test_names_of_files_never_steer_the_terminal(cli: Cli, scene: Scene, name: str) -> None:
+    write_npz(scene.amass / "Small" / "s1" / f"{name}.npz", small_recording())
+    write_npz(scene.amass / "Small" / "s1" / f"{name} bad.npz", small_recording(gender=np.array("unknown")))
+    outcomes = [cli(*scene.build())]
+    outcomes.append(cli("info", scene.store, "Small/s1"))
+    outcomes.append(cli("info", scene.store, f"Small/s1/{name}"))
+    outcomes.append(cli("info", scene.store, f"Small/{name}"))
+    outcomes.append(cli("check", scene.amass, "--support-dir", scene.support))
+    for outcome in outcomes:
+        assert all(character.isprintable() for character in (outcome.stdout + outcome.stderr).replace("\n", ""))
+    written = name.encode("unicode_escape").decode()
+    assert any(f"left out: Small/s1/{written} bad.npz: gender" in line for line in outcomes[0].stdout.splitlines())
+    assert f"Small/s1/{written}: 12 frames" in outcomes[2].stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")

@@ -107,3 +107,15 @@ def test_the_h36m_order_is_the_usual_one() -> None:
     assert names[:7] == [
         "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
     ]  # fmt: skip
+
+
+def test_an_export_never_writes_through_a_link(demo: Demo, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("Madeup.npz", "Madeup.npz.tmp"):
+        (out / name).symlink_to(tmp_path / "mine")
+    export_npz(demo.store, out, datasets=["Madeup"])
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert not (out / "Madeup.npz").is_symlink()
+    assert [path.name for path in out.iterdir()] == ["Madeup.npz"]

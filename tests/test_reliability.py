@@ -300,3 +300,30 @@ def test_a_store_in_the_making_is_never_taken_for_one(
         Store(part)
     with pytest.raises(parts.PartError, match="no finished part"):
         parts.Part(tmp_path / "unfinished.h5", "")
+
+
+def test_what_could_not_be_written_is_read_back_and_the_error_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = writable_file.WritableFile(tmp_path / "f")
+    file.write(memoryview(b"abcdef"))
+    file.check()
+    os_write = os.write
+
+    def half(descriptor: int, content: memoryview) -> int:
+        if len(content) < 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os_write(descriptor, content[: len(content) // 2])
+
+    monkeypatch.setattr(writable_file.os, "write", half)
+    file.seek(4)
+    file.write(memoryview(b"EFGH"))
+    file.seek(1)
+    file.write(memoryview(b"B"))
+    file.seek(0)
+    assert file.read(100) == b"aBcdEFGH"
+    assert (file.seek(0, os.SEEK_END), file.tell()) == (8, 8)
+    with pytest.raises(OSError, match="No space"):
+        file.check()
+    file.close()
+    assert (tmp_path / "f").read_bytes() == b"abcdEF"
