@@ -25,7 +25,7 @@ from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerpr
 from h36m_amass.locking import locked
 from h36m_amass.parts import ConvertedUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan
-from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, fold_bodies
+from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
 from h36m_amass.skinning import resolve_device
@@ -148,8 +148,13 @@ def build(
 
     target = Path(os.path.realpath(store))  # a link stays one
     parts_dir, temporary = Path(f"{target}.parts"), Path(f"{target}.tmp")
-    with locked(parts_dir, store), _tidied(parts_dir, temporary), _kept_parts_told(parts_dir):
-        stored = stored_units(Store(target)) if update and target.exists() else {}
+    with (
+        locked(parts_dir, store),
+        _tidied(parts_dir, temporary),
+        _kept_parts_told(parts_dir),
+        contextlib.ExitStack() as stack,
+    ):
+        stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
         listing = find_sequences(amass_dir, tuple(datasets))
         processes = 0 if executor is not None else worker_processes.useful_workers(workers, listing, device)
         if processes > 1:
@@ -159,24 +164,17 @@ def build(
             raise BuildError(f"{amass_dir}: no sequence can be converted; {_first_reason(plan.left_out)}")
         _check_strict(strict, plan.left_out)
         bodies = fold_bodies(plan, support_dir, joints, regressor_path)
-        header = StoreHeader(
-            software_version=__version__,
-            frame_rate=float("nan") if rate is None else float(rate),
-            regressor_sha256=joints.sha256,
-            body_model_sha256=bodies.by_gender,
-            options={
-                "frame_rate": None if rate is None else str(rate),
-                "use_dmpls": use_dmpls,
-                "upsample": upsample,
-                "num_betas": NUM_BETAS,
-                "num_dmpls": NUM_DMPLS if use_dmpls else 0,
-                "batch_size": batch_size,
-                "compression": compression,
-                "datasets": sorted(set(datasets)),
-            },
-            synthetic=joints.synthetic or bodies.synthetic or any(s.header.synthetic for s in plan.sequences),
-            skeleton=joints.skeleton,
-        )
+        options = {
+            "frame_rate": None if rate is None else str(rate),
+            "use_dmpls": use_dmpls,
+            "upsample": upsample,
+            "num_betas": NUM_BETAS,
+            "num_dmpls": NUM_DMPLS if use_dmpls else 0,
+            "batch_size": batch_size,
+            "compression": compression,
+            "datasets": sorted(set(datasets)),
+        }
+        header = _header(rate, options, joints, bodies, plan)
         ingredients = Ingredients(joints.sha256, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
         fingerprints = [unit_fingerprint(unit, ingredients) for unit in plan.units]
         part_names = [part_fingerprint(unit, own) for unit, own in zip(plan.units, fingerprints, strict=True)]
@@ -226,6 +224,25 @@ def build(
     if report_file is not None:
         Path(report_file).write_text(report.to_json(), encoding="utf-8")
     return report
+
+
+def _header(
+    rate: Fraction | None,
+    options: Mapping[str, object],
+    joints: regressor.JointRegressor,
+    bodies: FoldedBodies,
+    plan: Plan,
+) -> StoreHeader:
+    recordings = (planned.header for planned in plan.sequences)
+    return StoreHeader(
+        software_version=__version__,
+        frame_rate=float("nan") if rate is None else float(rate),
+        regressor_sha256=joints.sha256,
+        body_model_sha256=bodies.by_gender,
+        options=options,
+        synthetic=joints.synthetic or bodies.synthetic or any(recording.synthetic for recording in recordings),
+        skeleton=joints.skeleton,
+    )
 
 
 @contextlib.contextmanager
