@@ -437,31 +437,26 @@ def _check_end(file: IO[bytes] | _StoredValues) -> None:
 
 def _check_directory(file: IO[bytes], size: int) -> None:
     """Refuse an archive whose directory would take much memory, before zipfile reads it whole."""
-    place, end = _end_record(file, size)
-    if len(end) < _END.size:
+    ends = _END_64.size + _END_64_LOCATOR.size + _END.size
+    tail = _tail(file, size, ends)
+    place = len(tail) - _END.size
+    if place < 0 or tail[place : place + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":  # zipfile looks in the same order
+        tail = _tail(file, size, ends + 2**16)  # a comment may follow
+        place = tail.rfind(b"PK\5\6")
+    if place < 0 or len(tail) - place < _END.size:
         return  # zipfile has its own words for that
-    directory = _END.unpack(end)[5]
-    if place >= _END_64_LOCATOR.size + _END_64.size:
-        file.seek(place - _END_64_LOCATOR.size - _END_64.size)
-        end_64, locator = file.read(_END_64.size), file.read(_END_64_LOCATOR.size)
-        if end_64[:4] == b"PK\6\6" and locator[:4] == b"PK\6\7":
-            directory = _END_64.unpack(end_64)[8]
+    directory = _END.unpack_from(tail, place)[5]
+    before = place + _END.size - ends
+    if before >= 0 and tail[before : before + 4] == b"PK\6\6":
+        directory = _END_64.unpack_from(tail, before)[8]
     if directory > MAX_DIRECTORY:
         raise zipfile.BadZipFile(f"a directory of {directory} bytes")
 
 
-def _end_record(file: IO[bytes], size: int) -> tuple[int, bytes]:
-    """Place and bytes of the archive's last record: at the end, or before a comment, as zipfile looks for it."""
-    place = max(0, size - _END.size)
-    file.seek(place)
-    end = file.read()
-    if end[:4] == b"PK\5\6" and end[-2:] == b"\0\0":
-        return place, end
-    begin = max(0, place - 2**16)
-    file.seek(begin)
-    tail = file.read()
-    found = max(0, tail.rfind(b"PK\5\6"))
-    return begin + found, tail[found : found + _END.size] if tail[found : found + 4] == b"PK\5\6" else b""
+def _tail(file: IO[bytes], size: int, num_bytes: int) -> bytes:
+    """The last bytes of a file of `size` bytes."""
+    file.seek(max(0, size - num_bytes))
+    return file.read()
 
 
 def _size_and_time(file: IO[bytes], content: bytes | None) -> tuple[int, int]:

@@ -27,6 +27,8 @@ from h36m_amass.store_format import SequenceRecord
 
 SUFFIX, UNFINISHED_SUFFIX = ".part", ".unfinished"
 BLOCK_ROWS = 8192
+_BUFFER = 2**18
+"""Bytes: short sequences are written many at a time."""
 _MAGIC = b"h36m-amass part\n"
 _SEAL = struct.Struct("<16s3Q")
 
@@ -86,7 +88,8 @@ class PartWriter:
         self._row_bytes = num_joints * 3 * 4
         # Another process may be at the same part: one that outlived a killed build, say.
         self._temporary = path.with_name(f"{path.stem[:16]}-{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED_SUFFIX}")
-        self._file = self._temporary.open("xb")
+        self._file = self._temporary.open("xb", _BUFFER)
+        self._place = 0
 
     def __enter__(self) -> PartWriter:
         return self
@@ -100,8 +103,11 @@ class PartWriter:
 
     def write(self, row: int, positions_3d: Float32[np.ndarray, "rows joints 3"]) -> None:
         """Put positions at `row` and behind; rows may come in any order."""
-        self._file.seek(row * self._row_bytes)
+        place = row * self._row_bytes
+        if place != self._place:  # to seek is to write what is in the buffer
+            self._file.seek(place)
         self._file.write(np.ascontiguousarray(positions_3d, "<f4").data)
+        self._place = place + len(positions_3d) * self._row_bytes
 
     def finish(
         self, fingerprint: str, num_rows: int, sequences: Sequence[PlacedSequence], left_out: Sequence[LeftOut]
@@ -158,15 +164,19 @@ class Part:
             text = file.read(text_bytes)
         if crc32(text) != checksum:
             raise PartError(f"{path}: is damaged")
-        content = json.loads(text)
-        if content["fingerprint"] != fingerprint:
+        try:
+            content = json.loads(text)
+            written_for: str = content["fingerprint"]
+            self._row_bytes: int = content["row_bytes"]
+            self.sequences = tuple(
+                PlacedSequence(start=values.pop("start"), record=SequenceRecord(**values))
+                for values in content["sequences"]
+            )
+            self.left_out = tuple(LeftOut(**values) for values in content["left_out"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PartError(f"{path}: is not a part of this version ({error})") from error
+        if written_for != fingerprint:
             raise PartError(f"{path}: belongs to another unit")
-        self._row_bytes: int = content["row_bytes"]
-        self.sequences = tuple(
-            PlacedSequence(start=values.pop("start"), record=SequenceRecord(**values))
-            for values in content["sequences"]
-        )
-        self.left_out = tuple(LeftOut(**values) for values in content["left_out"])
 
     def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
         with self._path.open("rb", buffering=0) as file:

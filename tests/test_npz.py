@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
 import zipfile
 from pathlib import Path
@@ -368,3 +369,16 @@ def test_headers_that_numpy_cannot_make_are_refused(tmp_path: Path, header: str)
     (tmp_path / "odd.npy").write_bytes(content)
     with pytest.raises(NpzError, match=r"odd\.npy"):
         read_npy(tmp_path / "odd.npy")
+
+
+@pytest.mark.parametrize("comment", [b"", b"made by a program that signs its work"])
+@pytest.mark.parametrize("zip64", [False, True])
+def test_a_directory_that_would_take_much_memory_is_refused(tmp_path: Path, comment: bytes, zip64: bool) -> None:
+    size = 2**30
+    end_64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 10**7, 10**7, size, 0)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, 1000, 1)
+    told = 2**32 - 1 if zip64 else size
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, told, 0, len(comment)) + comment
+    (tmp_path / "a.npz").write_bytes(bytes(1000) + (end_64 + locator if zip64 else b"") + end)
+    with pytest.raises(NpzError, match=f"a directory of {size} bytes"):
+        NpzReader(tmp_path / "a.npz")
