@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -450,70 +445,6 @@ def test_two_regressors_in_a_row_never_share_what_was_folded(
         positions.append(Store(tmp_path / "s.h5")["D/S/seq"].positions_3d[:])
     conversion.forget_skinners()
     assert np.abs(positions[0] - positions[1]).max() > 0.5
-
-
-def start_build(tmp_path: Path, support_dir: Path) -> subprocess.Popen[bytes]:
-    """A build of a few seconds with two workers, in a process group of its own."""
-    arrays = synthetic.motion("walk", 250, 120, gender="male")
-    first = tmp_path / "amass" / "D" / "S" / "0.npz"
-    synthetic.write_recording(first, arrays)
-    for number in range(1, 40):
-        first.with_name(f"{number}.npz").hardlink_to(first)
-    command = [sys.executable, "-c", "from h36m_amass.cli import app; app()", "build", str(tmp_path / "amass")]
-    command += [str(tmp_path / "s.h5"), "--support-dir", str(support_dir), "--workers", "2"]
-    with (tmp_path / "amass" / "errors.txt").open("wb") as errors:
-        return subprocess.Popen(command, stderr=errors, start_new_session=True)
-
-
-def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    """Processes of its group but itself."""
-    listed = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, check=True, text=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    return [pid for pid, group in pairs if group == process.pid and pid != process.pid]
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of it running, whatever the test found."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-@pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
-@pytest.mark.parametrize("delay", [0.3, 0.8, 2.0])
-def test_an_interrupt_ends_a_build_with_workers_and_leaves_finished_parts_alone(
-    support_dir: Path, tmp_path: Path, delay: float
-) -> None:
-    process = start_build(tmp_path, support_dir)
-    try:
-        deadline = time.monotonic() + 30
-        while len(workers_of(process)) < 3 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(delay)  # while the workers start, and when they work
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=30) == 130
-        assert b"Traceback" not in (tmp_path / "amass" / "errors.txt").read_bytes()
-        assert {path.name for path in tmp_path.iterdir()} <= {"amass", "s.h5.parts"}
-        assert {path.suffix for path in tmp_path.glob("s.h5.parts/*")} <= {".part"}
-    finally:
-        end_group(process)
-
-
-@pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
-def test_workers_do_not_outlive_a_killed_build(support_dir: Path, tmp_path: Path) -> None:
-    process = start_build(tmp_path, support_dir)
-    deadline = time.monotonic() + 30
-    while len(workers_of(process)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(3.0)
-    process.kill()
-    process.wait()
-    try:
-        while workers_of(process) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert workers_of(process) == []
-    finally:
-        end_group(process)
 
 
 @pytest.mark.parametrize("marked", ["regressor", "recording", "smplh", "dmpls", "nothing"])

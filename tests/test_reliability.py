@@ -76,6 +76,22 @@ def test_a_signal_stops_a_build_at_once_and_says_how_to_go_on(
 
 
 @needs_ps
+@pytest.mark.parametrize("delay", [0.0, 0.3, 0.8])
+def test_an_interrupt_while_workers_start_leaves_nothing_but_finished_parts(
+    long_tree: Path, support_dir: Path, tmp_path: Path, delay: float
+) -> None:
+    arguments = ("build", long_tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 2)
+    with command(*arguments, errors=tmp_path / "errors") as process:
+        wait_for(lambda: len(group_of(process)) >= 2)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
+    assert "Traceback" not in (tmp_path / "errors").read_text()
+    assert {path.name for path in tmp_path.iterdir()} <= {"errors", "s.h5.parts"}
+    assert {path.suffix for path in tmp_path.glob("s.h5.parts/*")} <= {".part"}
+
+
+@needs_ps
 def test_workers_end_with_a_build_that_is_killed(long_tree: Path, support_dir: Path, tmp_path: Path) -> None:
     arguments = ("build", long_tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 2)
     with command(*arguments) as process:
