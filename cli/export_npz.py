@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .failures import reported
+from .failures import printable, reported
 
 
 class JointOrder(StrEnum):
@@ -42,4 +42,4 @@ def export_npz(
                 progress=lambda done, total: progress("export", done, total),
             )
         for path in paths:
-            typer.echo(str(path))
+            typer.echo(printable(str(path)))

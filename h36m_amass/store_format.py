@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +110,7 @@ class UnitRecord:
 
 
 def header_text(header: StoreHeader) -> str:
-    """The strings of a header as JSON: what is read of them.
+    """A header as JSON. What it holds of strings is what is read of them.
 
     They are attributes too, for people and other programs. But HDF5 keeps strings of any length in a heap, and does
     not survive every kind of damage to that.
@@ -117,6 +118,8 @@ def header_text(header: StoreHeader) -> str:
     strings = {
         "format": FORMAT,
         "software_version": header.software_version,
+        "frame_rate": None if math.isnan(header.frame_rate) else header.frame_rate,
+        "synthetic": header.synthetic,
         "regressor_sha256": header.regressor_sha256,
         "body_model_sha256": dict(header.body_model_sha256),
         "options": dict(header.options),

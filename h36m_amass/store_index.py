@@ -124,6 +124,9 @@ def read(file: h5py.File, num_frames: int) -> Index:
         _ = index["gender"], index["source_path"]
     except UnicodeDecodeError as error:
         raise DamagedIndexError(str(error)) from error
+    for name in {name for key in keys for name in key}:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise DamagedIndexError(f"{name!r} is no name")
     if len(set(keys)) != len(keys):
         raise DamagedIndexError("a key comes twice")
     return index

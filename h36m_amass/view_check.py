@@ -6,14 +6,14 @@ What the views are made of, HDF5 keeps in heaps, and some damage there makes it 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from h36m_amass.store import Store
-from h36m_amass.store_format import header_text
-from h36m_amass.store_header import DAMAGE, opened
+from h36m_amass.store_header import DAMAGE, bounded, opened, text
 
 SECONDS, SECONDS_A_SEQUENCE = 60.0, 0.01
 
@@ -33,13 +33,16 @@ def view_findings(store: Store) -> list[str]:
 def _findings(path: Path, name: str) -> Iterator[str]:
     store = Store(path)
     with opened(path) as (file, _):
-        strings = json.loads(header_text(store.header))
-        for key in ("format", "software_version", "regressor_sha256"):
-            if file.attrs.get(key) != strings[key]:
+        said = json.loads(text(bounded(file["header"]).item()))
+        for key, value in said.items():
+            attribute = file.attrs.get(key)
+            if isinstance(value, dict):
+                attribute = json.loads(attribute or "null")
+            is_nan = isinstance(attribute, float) and math.isnan(attribute)
+            if attribute != value and not (is_nan and value is None):
                 yield f"{name}: its attribute {key} is not what its header says"
-        for key in ("body_model_sha256", "options"):
-            if json.loads(file.attrs.get(key, "null")) != strings[key]:
-                yield f"{name}: its attribute {key} is not what its header says"
+        if said["frame_rate"] is not None and (store.index["frame_rate"] != said["frame_rate"]).any():
+            yield f"{name}: its sequences are not all at {said['frame_rate']:g} Hz, as its header says"
         for sequence in store.sequences:
             where = f"{name}: the view of {sequence.key}"
             try:

@@ -162,6 +162,10 @@ def view_of_another_file(file: h5py.File) -> None:
         (lambda file: file["index/source_path"].__setitem__(0, b"E/S/0000.npz"), "another dataset"),
         (lambda file: file["units/sequences"].__setitem__(0, -1), "they are int64|they are |.S64 and int64"),
         (lambda file: file["index"].pop("checksum"), "its index is damaged"),
+        (lambda file: file.attrs.__setitem__("synthetic", False), "its attribute synthetic is not"),
+        (lambda file: file.attrs.__setitem__("frame_rate", np.nan), "its attribute frame_rate is not"),
+        (lambda file: file.attrs.__delitem__("options"), "its attribute options is not"),
+        (lambda file: file["index/frame_rate"].__setitem__(0, 51.0), "not all at 50 Hz"),
     ],
 )
 def test_what_a_store_says_wrongly_is_found(copy: Path, edit: Callable[[h5py.File], Any], reason: str) -> None:
