@@ -42,7 +42,8 @@ class Engine:
 
     def pose(self, first: int, last: int) -> np.ndarray:
         """Joints of some frames, from float64 recordings on, as `build` computes them."""
-        block = PoseBlock(self.motion["betas"], self.motion["poses"][first:last].astype(np.float32), None)
+        poses = self.motion["poses"][first:last].astype(np.float32)
+        block = PoseBlock.whole(self.motion["betas"], poses, None)
         with reproducible():
             ((_, relative),) = relative_joints(self.skinner, [(None, block)])
         return add_translation(relative, self.motion["trans"][first:last], self.skinner.folded.row_sums)

@@ -43,7 +43,8 @@ def build(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Frames computed at a time.")] = 2048,
     workers: Annotated[
-        int | None, typer.Option(help="Processes. Default: one a core, fewer for little data, one on CUDA.")
+        int | None,
+        typer.Option(help="Processes, 0 for this one alone. Default: one a core, fewer for little data, 0 on CUDA."),
     ] = None,
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", help="Convert this dataset only; repeat for more.")

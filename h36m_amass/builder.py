@@ -20,7 +20,7 @@ from h36m_amass import regressor, reuse, space
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass import find_sequences
 from h36m_amass.assembly import Assembly
-from h36m_amass.conversion import Workshop, forget_skinners
+from h36m_amass.devices import resolve_device
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
 from h36m_amass.locking import locked
 from h36m_amass.parts import ConvertedUnit, Part, sync
@@ -28,11 +28,11 @@ from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
-from h36m_amass.skinning import resolve_device
 from h36m_amass.store import Store
 from h36m_amass.store_format import COMPRESSIONS, SequenceRecord, StoreHeader
 from h36m_amass.store_units import stored_units
 from h36m_amass.version import __version__
+from h36m_amass.workshop import Workshop, forget_skinners
 
 MAX_BATCH_SIZE = 65536
 
@@ -51,7 +51,7 @@ def build(
     frame_rate: float | Fraction | None = 50.0,
     device: str = "auto",
     batch_size: int = 2048,
-    workers: int | None = 1,
+    workers: int | None = 0,
     executor: Executor | None = None,
     datasets: Sequence[str] = (),
     use_dmpls: bool = True,
@@ -86,8 +86,9 @@ def build(
     batch_size
         Frames that are computed at a time.
     workers
-        Processes; None for one a core, or fewer where the recordings are small enough to be done before more have
-        started. More than one needs the usual ``if __name__ == "__main__":`` in a script.
+        Processes beside this one, which plans and assembles then; 0 to compute in this one; None for one a core, or
+        fewer where the recordings are small enough to be done before more have started. Processes need the usual
+        ``if __name__ == "__main__":`` in a script.
     executor
         Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
         of one process take turns.
@@ -130,7 +131,7 @@ def build(
         The store to be updated is damaged.
     h36m_amass.amass.AmassError, h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
         The input is missing or wrong.
-    h36m_amass.skeleton.SkeletonError, h36m_amass.resampling.FrameRateError, h36m_amass.skinning.DeviceError
+    h36m_amass.skeleton.SkeletonError, h36m_amass.resampling.FrameRateError, h36m_amass.devices.DeviceError
         The joint names, frame rate or device are.
 
     Notes
@@ -157,7 +158,7 @@ def build(
         stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
         listing = find_sequences(amass_dir, tuple(datasets))
         processes = 0 if executor is not None else worker_processes.useful_workers(workers, listing, device)
-        if processes > 1:
+        if processes:
             worker_processes.prepare_processes()  # before the plan, so that torch is imported meanwhile
         plan = make_plan(amass_dir, listing, rate, use_dmpls, upsample, max_frames, report_progress)
         if not plan.sequences:
@@ -289,8 +290,8 @@ def _check_options(
 ) -> None:
     if not 1 <= batch_size <= MAX_BATCH_SIZE:
         raise BuildError(f"batch size {batch_size} is not from 1 to {MAX_BATCH_SIZE}; 2048 is a good one")
-    if workers is not None and workers < 1:
-        raise BuildError(f"{workers} workers cannot work; give at least one")
+    if workers is not None and workers < 0:
+        raise BuildError(f"{workers} workers cannot work; give at least one, or 0 to compute in this process")
     if compression not in COMPRESSIONS:
         raise BuildError(f"compression {compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
     if max_frames < 1:

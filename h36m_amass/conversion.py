@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ import numpy as np
 from isal.isal_zlib import crc32
 from jaxtyping import Float32
 
-from h36m_amass import amass, folding, interrupts, parts
+from h36m_amass import amass, folding
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, relative_joints, reproducible
 from h36m_amass.parts import PartWriter, PlacedSequence
@@ -23,62 +23,13 @@ from h36m_amass.report import LeftOut
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
 from h36m_amass.store_format import SequenceRecord
+from h36m_amass.workshop import Workshop
 
 READ_FRAMES = 2048
 READ_AHEAD_BYTES = 2**20
 """Linux takes longer advice for a request of its own size."""
 
 _one_at_a_time = Lock()
-
-
-class StoppedError(Exception):
-    """The build that a unit belongs to has been stopped."""
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What a worker needs to convert any unit of a build: small, so that it travels to other processes.
-
-    Attributes
-    ----------
-    amass_dir, parts_dir
-        Where recordings are read and parts are written.
-    folded
-        For each kind of body the name of its folded regressor's file in `parts_dir`, which holds a digest of its
-        content.
-    device
-        From `h36m_amass.skinning.resolve_device`.
-    batch_size
-        Frames a batch.
-    flag
-        Name of a file in `parts_dir` that is there as long as the build goes on.
-    """
-
-    amass_dir: Path
-    parts_dir: Path
-    folded: Mapping[BodyKind, str]
-    device: str
-    batch_size: int
-    flag: str
-
-    def part_path(self, fingerprint: str) -> Path:
-        return self.parts_dir / f"{fingerprint}{parts.SUFFIX}"
-
-    def folded_path(self, body: BodyKind) -> Path:
-        return self.parts_dir / self.folded[body]
-
-    def start(self) -> None:
-        """Let units be converted."""
-        (self.parts_dir / self.flag).touch()
-
-    def stop(self) -> None:
-        """Have the workers give up the units that they are at."""
-        (self.parts_dir / self.flag).unlink(missing_ok=True)
-
-    def check_goes_on(self) -> None:
-        """Raise `StoppedError` if the build has been stopped, which any worker sees that sees the files."""
-        if not os.path.exists(f"{self.parts_dir}{os.sep}{self.flag}"):  # noqa: PTH110  # asked for every run of frames
-            raise StoppedError
 
 
 @dataclass(frozen=True)
@@ -100,8 +51,8 @@ class _Segment:
         return add_translation(joints, trans, row_sums)
 
 
-def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> int:
-    """Convert `unit` into the part of this `fingerprint`, and return its number.
+def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
+    """Convert `unit` into a part of this `fingerprint`, and return the file, which `parts.commit` makes the part.
 
     Recordings that turn out damaged are left out, with their reason in the part. Sequences are worked through by
     body model, so that batches fill up; each has its own rows in the part whatever the order. In one process one
@@ -109,17 +60,16 @@ def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> int:
 
     Raises
     ------
-    StoppedError
+    h36m_amass.workshop.StoppedError
         The build has been stopped meanwhile.
     OSError
         The part cannot be written.
     """
     with _one_at_a_time:
-        _write_part(workshop, unit, fingerprint)
-    return unit.number
+        return _write_part(workshop, unit, fingerprint)
 
 
-def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> None:
+def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     workshop.check_goes_on()
     rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
     reasons: dict[str, str] = {}
@@ -147,7 +97,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> None:
                 left_out.append(LeftOut(planned.file.dataset, path, reasons[path]))
             else:
                 placed.append(PlacedSequence(_record(planned, checksums[path]), row))
-        part.finish(fingerprint, rows[-1], placed, left_out)
+        return part.finish(fingerprint, rows[-1], placed, left_out)
 
 
 def _read_ahead(paths: list[str]) -> None:
@@ -190,9 +140,8 @@ def _sequence_segments(
             resampling = resample(header.num_frames, *rates, start, stop)
             needed = needed_frames(resampling)
             rows = needed - first
-            dmpls = None if frames.dmpls is None else frames.dmpls.take(rows, axis=0)
             segment = _Segment(planned, row + start, resampling, needed, frames.trans.take(rows, axis=0))
-            yield segment, PoseBlock(betas, frames.poses.take(rows, axis=0), dmpls)
+            yield segment, PoseBlock(betas, frames.poses, frames.dmpls, rows)
         first, start = first + len(frames) - 1, stop
 
 
@@ -204,11 +153,6 @@ def _skinner(workshop: Workshop, body: BodyKind) -> Skinner:
 def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
     """One skinner a kind of body is kept for all units of a worker; the path holds a digest of what is in the file."""
     return Skinner(folding.read(path), batch_size, device)
-
-
-def start_worker() -> None:
-    """Run first in each worker process; that it is in this module makes the worker import torch at once."""
-    interrupts.leave_to_parent()
 
 
 def forget_skinners() -> None:

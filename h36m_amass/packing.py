@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from h36m_amass.folding import FoldedRegressor
-from h36m_amass.skinning import BoneClass, Skinner, add_translation
+from h36m_amass.skinning import MAX_RUNS, BoneClass, Skinner, add_translation, equal_runs
 
 _T = TypeVar("_T")
 
@@ -36,41 +36,64 @@ class PoseBlock:
         Rotation vectors of all bones, in radians.
     dmpls
         Soft-tissue coefficients, as many as the body model has, or None for zeros.
+    frames
+        Which of these frames are wanted, ascending.
     """
 
     betas: Float[np.ndarray, "betas"]
-    poses: Float[np.ndarray, "frames 3*bones"]
-    dmpls: Float[np.ndarray, "frames dmpls"] | None
+    poses: Float[np.ndarray, "all_frames 3*bones"]
+    dmpls: Float[np.ndarray, "all_frames dmpls"] | None
+    frames: Int[np.ndarray, "frames"]
+
+    @staticmethod
+    def whole(
+        betas: Float[np.ndarray, "betas"],
+        poses: Float[np.ndarray, "frames 3*bones"],
+        dmpls: Float[np.ndarray, "frames dmpls"] | None,
+    ) -> PoseBlock:
+        """A block of which every frame is wanted."""
+        return PoseBlock(betas, poses, dmpls, np.arange(len(poses)))
 
     def __len__(self) -> int:
-        return len(self.poses)
+        return len(self.frames)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Frames ``start .. stop`` of a block, which lie in one batch."""
+    """Consecutive ones of a block's wanted frames, which lie in one batch."""
 
     block: PoseBlock
-    start: int
-    stop: int
+    frames: Int[np.ndarray, "frames"]
     moving: frozenset[int]
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return len(self.frames)
 
 
 @dataclass(frozen=True)
 class _Staging:
-    """Host memory of one batch in flight: page-locked where the device is not the CPU, so that copies run aside."""
+    """Host memory of one batch in flight: page-locked where the device is not the CPU, so that copies run aside.
 
-    poses: Float[Tensor, "3*bones frames"]
+    Attributes
+    ----------
+    by_frame
+        Poses as recordings have them.
+    poses
+        The same, as the skinner takes them.
+    joints
+        What it gives.
+    """
+
+    by_frame: Float[np.ndarray, "frames 3*bones"]
+    poses: Float[Tensor, "3*rotated frames"]
     joints: Float[Tensor, "frames joints 3"]
 
     @staticmethod
     def allocate(skinner: Skinner) -> _Staging:
         size, folded = skinner.batch_size, skinner.folded
-        shapes = (3 * folded.num_body_bones, size), (size, folded.num_joints, 3)
-        return _Staging(*(_host_zeros(skinner, *shape) for shape in shapes))
+        poses, joints = (3 * len(skinner.rotated), size), (size, folded.num_joints, 3)
+        by_frame = np.zeros((size, 3 * folded.num_body_bones), torch.empty(0, dtype=skinner.dtype).numpy().dtype)
+        return _Staging(by_frame, _host_zeros(skinner, *poses), _host_zeros(skinner, *joints))
 
 
 def relative_joints(
@@ -139,8 +162,9 @@ def pose_joints(
     if len(poses) == 0:
         return np.zeros((0, folded.num_joints, 3), np.float32)
     skinner = Skinner(folded, batch_size, device)
+    block = PoseBlock.whole(np.asarray(betas, float), poses, dmpls)
     with reproducible():
-        ((_, relative),) = relative_joints(skinner, [(None, PoseBlock(np.asarray(betas, float), poses, dmpls))])
+        ((_, relative),) = relative_joints(skinner, [(None, block)])
     return add_translation(relative, trans, folded.row_sums)
 
 
@@ -212,10 +236,10 @@ def _batches(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[list[_Pi
         start = 0
         while start < len(block):
             stop = min(len(block), start + free)
-            pieces.append(_Piece(block, start, stop, moving))
+            pieces.append(_Piece(block, block.frames[start:stop], moving))
             free -= stop - start
             start = stop
-            if free == 0:
+            if free == 0 or len(pieces) == MAX_RUNS:
                 yield pieces
                 pieces, free = [], skinner.batch_size
     if pieces:
@@ -235,40 +259,58 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.
     has_dmpls = any(piece.block.dmpls is not None for piece in pieces)
     slow_terms = skinner.slow_terms(
         np.stack([piece.block.betas for piece in pieces]),
-        np.stack([piece.block.poses[piece.start] for piece in pieces]),
+        np.stack([piece.block.poses[piece.frames[0]] for piece in pieces]),
         still,
         has_dmpls,
     )
     terms = _host_zeros(skinner, *slow_terms.shape)
     terms.numpy()[:] = slow_terms
     slow_features = _host_zeros(skinner, slow_terms.shape[1], skinner.batch_size)
-    poses, features = staging.poses.numpy(), slow_features.numpy()
-    end = 0
+    features, end = slow_features.numpy(), 0
     for run, piece in enumerate(pieces):
         start, end = end, end + len(piece)
-        poses[:, start:end] = piece.block.poses[piece.start : piece.stop].T
+        _take(piece.block.poses, piece.frames, staging.by_frame[start:end])
         features[run, start:end] = 1.0
         if piece.block.dmpls is not None:
-            features[len(pieces) :, start:end] = piece.block.dmpls[piece.start : piece.stop].T
-    poses[:, end:] = 0.0
+            features[len(pieces) :, start:end] = piece.block.dmpls.take(piece.frames, axis=0).T
+    staging.by_frame[end:] = 0.0
+    moving_classes = [skinner.classes[i] for i in sorted(moving)]
+    _turn_round(skinner, moving_classes, staging)
 
     def upload(host: Tensor) -> Tensor:
         return host.to(skinner.device, non_blocking=True)
 
     staging.joints.copy_(
-        skinner.skin(
-            upload(staging.poses),
-            upload(terms),
-            upload(slow_features),
-            [skinner.classes[i] for i in sorted(moving)],
-        ),
-        non_blocking=True,
+        skinner.skin(upload(staging.poses), upload(terms), upload(slow_features), moving_classes), non_blocking=True
     )
     if skinner.device.type != "cuda":
         return None
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch does not type it
     event.record(torch.cuda.current_stream(skinner.device))
     return event
+
+
+def _take(
+    values: Float[np.ndarray, "all_frames columns"],
+    frames: Int[np.ndarray, "frames"],
+    out: Float[np.ndarray, "frames columns"],
+) -> None:
+    """``out[:] = values[frames]``."""
+    if values.dtype == out.dtype:
+        np.take(values, frames, axis=0, out=out, mode="clip")  # any other mode goes through a copy
+    else:
+        out[:] = values[frames]
+
+
+def _turn_round(skinner: Skinner, moving: Sequence[BoneClass], staging: _Staging) -> None:
+    """Fill the rows of the staged poses that the skinner looks at: frames become the last axis."""
+    poses = staging.poses.numpy()
+    for start, stop in skinner.rows_to_rotate(moving):
+        bones = skinner.rotated[start:stop]
+        # As many neighbouring columns at a time as there are: a body's bones nearly all lie in order.
+        for first, last in equal_runs(bones - np.arange(len(bones))):
+            columns = slice(3 * int(bones[first]), 3 * (int(bones[last - 1]) + 1))
+            poses[3 * (start + first) : 3 * (start + last)] = staging.by_frame[:, columns].T
 
 
 def _host_zeros(skinner: Skinner, *shape: int) -> Tensor:

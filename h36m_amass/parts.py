@@ -90,6 +90,7 @@ class PartWriter:
         self._temporary = path.with_name(f"{path.stem[:16]}-{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED_SUFFIX}")
         self._file = self._temporary.open("xb", _BUFFER)
         self._place = 0
+        self._finished = False
 
     def __enter__(self) -> PartWriter:
         return self
@@ -99,7 +100,8 @@ class PartWriter:
     ) -> None:
         with suppress(OSError):  # a full disk says so twice
             self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        if not self._finished:
+            self._temporary.unlink(missing_ok=True)
 
     def write(self, row: int, positions_3d: Float32[np.ndarray, "rows joints 3"]) -> None:
         """Put positions at `row` and behind; rows may come in any order."""
@@ -111,8 +113,8 @@ class PartWriter:
 
     def finish(
         self, fingerprint: str, num_rows: int, sequences: Sequence[PlacedSequence], left_out: Sequence[LeftOut]
-    ) -> None:
-        """Bring the part to the disk and to its name."""
+    ) -> Path:
+        """Close the part, and return the file, which `commit` brings to the disk and to its name."""
         end = num_rows * self._row_bytes
         content = {
             "fingerprint": fingerprint,
@@ -124,11 +126,19 @@ class PartWriter:
         self._file.truncate(end)
         self._file.seek(end)
         self._file.write(text + _SEAL.pack(_MAGIC, end, len(text), crc32(text)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
-        self._temporary.replace(self._path)
-        sync(self._path.parent)
+        self._finished = True
+        return self._temporary
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Bring a finished part to the disk, and to its name.
+
+    This waits for the disk, so it is not for workers, who have more to compute.
+    """
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
 
 
 class Part:

@@ -128,5 +128,8 @@ def interpolate(
         return values[first]
     second = np.minimum(first + 1, len(frames) - 1)
     weight = resampling.weight.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
-    before, after = values[first], values[second]
-    return before + weight * (after - before)
+    before, after = values.take(first, axis=0), values.take(second, axis=0)
+    after -= before
+    after *= weight
+    after += before
+    return after

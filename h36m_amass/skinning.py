@@ -4,7 +4,7 @@ Frames are the last, contiguous axis of every array, so that each elementwise st
 five steps, each a handful of torch calls (``docs/folding.md`` counts their cost):
 
 1. ``Rot - I`` of every bone that matters, by Rodrigues' formula in its quaternion form;
-2. the shape terms and the pose correctives of all pairs, as dense matrix products;
+2. the shape terms and the pose correctives of all pairs, as one dense matrix product, and a few small ones;
 3. forward kinematics, many bones of a depth at once;
 4. each pair's vector turned by its bone;
 5. the sum over pairs and bones, as one matrix product.
@@ -27,9 +27,8 @@ from torch import Tensor
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.sparsity import Partition, partition, runs
 
-
-class DeviceError(ValueError):
-    """The device that was asked for is not there."""
+MAX_RUNS = 64
+"""Runs of frames of one sequence that a batch may hold: those of 32 frames still fill one."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,28 @@ class DenseBlock:
     rows: tuple[int, int]
     bones: tuple[int, int]
     matrix: Float[Tensor, "3*pairs 9*bones"]
+
+
+@dataclass(frozen=True)
+class LeadBlock:
+    """The block of the bones whose rotations lie right behind the slow features, so that one product takes both.
+
+    A product of its own for the slow features would write all terms, only for the correctives to read and write
+    them again: what bounds the engine is how often memory is passed over.
+
+    Attributes
+    ----------
+    rows
+        Rows of the terms, as (first, number).
+    num_features
+        Of the rotations.
+    matrix
+        Correctives, with room for the slow terms of a batch in front of them.
+    """
+
+    rows: tuple[int, int]
+    num_features: int
+    matrix: Float[Tensor, "3*pairs slow+9*bones"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +142,8 @@ class Skinner:
     Attributes
     ----------
     rotated
-        The bones whose rotations matter, as columns in ``poses``: those of the kinematic chain first.
+        The bones whose rotations matter: those of the kinematic chain first, but its root, which has no
+        correctives, behind the others.
     classes
         Classes of bones by the pairs that their correctives reach.
     num_shape_rows
@@ -146,8 +168,6 @@ class Skinner:
         self.rotated = self._rotated_bones(parts)
         self.classes = tuple(self._bone_class(parts, i) for i in range(len(parts.classes)))
         self.num_shape_rows = 3 * (pairs + bones)
-        pose_columns = (3 * self.rotated[:, None] + np.arange(3)).reshape(-1)
-        self._pose_columns = torch.as_tensor(pose_columns, dtype=torch.int64).to(self.device)
         sums = np.zeros((folded.num_joints, pairs + bones))
         sums[folded.pair_joint[self._pair_order], np.arange(pairs)] = 1.0
         bone_weights = np.zeros((folded.num_joints, bones))
@@ -157,10 +177,11 @@ class Skinner:
         shape = np.concatenate([folded.pair_shape[self._pair_order], folded.rest_offsets])
         self._shape = shape.reshape(self.num_shape_rows, -1)
 
-        size = batch_size
-        self._rotvecs = self._empty(len(self.rotated), 3, size)
+        size, max_slow = batch_size, MAX_RUNS + folded.num_dmpls
         self._scratch = self._empty(6, len(self.rotated), size)
-        self._rot = self._empty(len(self.rotated), 9, size)
+        self._features = self._empty(max_slow + 9 * len(self.rotated), size)
+        self._rot = self._features.narrow(0, max_slow, 9 * len(self.rotated)).view(-1, 9, size)
+        self._lead = self._lead_block(max_slow)
         self._terms = self._empty(self.num_shape_rows, size)
         self._world = self._empty(bones, 3, 3, size)
         self._summands = self._empty(pairs + bones, 3, size)
@@ -209,7 +230,7 @@ class Skinner:
 
     def skin(
         self,
-        poses: Float[Tensor, "3*body_bones frames"],
+        poses: Float[Tensor, "3*rotated frames"],
         slow_terms: Float[Tensor, "shape_rows slow"],
         slow_features: Float[Tensor, "slow frames"],
         moving: Sequence[BoneClass],
@@ -219,40 +240,68 @@ class Skinner:
         Parameters
         ----------
         poses
-            Rotation vectors of all bones, in radians. Bones outside the kinematic chain whose class is not
-            in `moving` are not looked at.
+            Rotation vectors of the `rotated` bones, in radians, three rows a bone. Only those of `rows_to_rotate`
+            are looked at.
         slow_terms
             From the method of this name.
         slow_features
-            A row a run of frames, one where a frame belongs to it and zero elsewhere; then a row a DMPL, the
-            soft-tissue coefficients, if `slow_terms` has columns for them.
+            A row a run of frames, at most `MAX_RUNS`, one where a frame belongs to it and zero elsewhere; then a row
+            a DMPL, the soft-tissue coefficients, if `slow_terms` has columns for them.
         moving
             The classes of bones that move in some run of the batch.
         """
-        for start, stop in self._rows_to_rotate(moving):
+        rotvecs = poses.view(-1, 3, self.batch_size)
+        for start, stop in self.rows_to_rotate(moving):
             bones = (start, stop - start)
-            rotvecs = self._rotvecs.narrow(0, *bones)
-            columns = self._pose_columns.narrow(0, 3 * start, 3 * (stop - start))
-            torch.index_select(poses, 0, columns, out=rotvecs.view(-1, self.batch_size))
-            rotation_minus_identity(rotvecs, self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones))
-        torch.mm(slow_terms, slow_features, out=self._terms)
+            rotation_minus_identity(
+                rotvecs.narrow(0, *bones), self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones)
+            )
+        led = self._lead if self._lead is not None and self.classes[0] in moving else None
+        self._add_slow_terms(slow_terms, slow_features, led)
         for bone_class in moving:
-            for block in bone_class.blocks:
+            led_here = led is not None and bone_class is self.classes[0]
+            for block in bone_class.blocks[1:] if led_here else bone_class.blocks:
                 features = self._rot.narrow(0, *block.bones).view(-1, self.batch_size)
                 self._terms.narrow(0, *block.rows).addmm_(block.matrix, features)
         self._forward_kinematics()
         for turn in self._pair_turns:
             turn.run()
         torch.mm(self._sums, self._summands.view(len(self._summands), -1), out=self._joints)
-        return torch.permute_copy(self._joints.view(-1, 3, self.batch_size), (2, 0, 1))
+        # Torch transposes two axes several times as fast as it permutes three.
+        return torch.t_copy(self._joints.view(-1, self.batch_size)).view(self.batch_size, -1, 3)
 
-    def _rows_to_rotate(self, moving: Sequence[BoneClass]) -> list[tuple[int, int]]:
-        """Rows of the rotations that a batch needs, as runs: the chain's, and those of moving bones."""
+    def rows_to_rotate(self, moving: Sequence[BoneClass]) -> list[tuple[int, int]]:
+        """Rows of `rotated` that a batch needs, as half-open ranges: the chain's, and those of moving bones."""
         needed = np.zeros(len(self.rotated), dtype=bool)
         needed[: len(self.folded.bones)] = True
         for bone_class in moving:
             needed[bone_class.bones] = True
         return runs(np.flatnonzero(needed))
+
+    def _add_slow_terms(
+        self,
+        slow_terms: Float[Tensor, "shape_rows slow"],
+        slow_features: Float[Tensor, "slow frames"],
+        led: LeadBlock | None,
+    ) -> None:
+        """Begin the terms: what the slow features give, with the correctives of the lead block, if it moves."""
+        begin, end = 0, 0
+        if led is not None:
+            num_slow = len(slow_features)
+            begin, end = led.rows[0], sum(led.rows)
+            unused = led.matrix.shape[1] - led.num_features - num_slow
+            columns = (unused, num_slow + led.num_features)
+            torch.mul(slow_features, 1.0, out=self._features.narrow(0, unused, num_slow))
+            torch.mul(slow_terms.narrow(0, *led.rows), 1.0, out=led.matrix.narrow(1, unused, num_slow))
+            torch.mm(
+                led.matrix.narrow(1, *columns),
+                self._features.narrow(0, *columns),
+                out=self._terms.narrow(0, *led.rows),
+            )
+        for start, stop in ((0, begin), (end, self.num_shape_rows)):
+            if stop > start:
+                rows = (start, stop - start)
+                torch.mm(slow_terms.narrow(0, *rows), slow_features, out=self._terms.narrow(0, *rows))
 
     def _forward_kinematics(self) -> None:
         """World rotations of the chain, and the way from each bone's parent to it.
@@ -260,7 +309,7 @@ class Skinner:
         ``G_c = G_p Rot_c = G_p + G_p (Rot_c - I)`` for a child c of p. A position is the sum of the ways
         ``G_p offset_c`` from the root on, and is only ever needed in the sum over bones: that product sums the ways.
         """
-        root = self._rot.select(0, 0).view(3, 3, self.batch_size)
+        root = self._rot.select(0, len(self.folded.bones) - 1).view(3, 3, self.batch_size)
         torch.add(root, self._identity, out=self._world.select(0, 0))
         torch.mul(self._rest_offsets.select(0, 0), 1.0, out=self._steps.select(0, 0))
         for branch in self._branches:
@@ -286,7 +335,7 @@ class Skinner:
                 Branch(
                     parent=parent,
                     parent_columns=tuple(column.unsqueeze(2) for column in steps.world_columns),
-                    rotation_rows=_rows(rotations.narrow(0, *bones)),
+                    rotation_rows=_rows(rotations.narrow(0, start - 1, stop - start)),
                     world=self._world.narrow(0, *bones),
                     steps=steps,
                 )
@@ -301,13 +350,13 @@ class Skinner:
                 vector_rows=_rows(vectors.narrow(0, start, stop - start)),
                 turned=self._summands.narrow(0, start, stop - start),
             )
-            for start, stop in _equal_runs(bone_of_pair)
+            for start, stop in equal_runs(bone_of_pair)
         )
 
     def _rotated_bones(self, parts: Partition) -> Int[np.ndarray, "rotated"]:
         chain = self.folded.bones
         by_class = [self.folded.pose_bones[columns] for columns in parts.classes]
-        return np.concatenate([chain, *(bones[~np.isin(bones, chain)] for bones in by_class)])
+        return np.concatenate([chain[1:], chain[:1], *(bones[~np.isin(bones, chain)] for bones in by_class)])
 
     def _bone_class(self, parts: Partition, index: int) -> BoneClass:
         columns, reached = parts.classes[index], np.flatnonzero(parts.class_rows[index])
@@ -332,6 +381,16 @@ class Skinner:
         span = slice(*spans[0]) if len(spans) == 1 else pose_columns
         return BoneClass(bones, pose_columns, span, rows_of_class, correctives, tuple(blocks))
 
+    def _lead_block(self, max_slow: int) -> LeadBlock | None:
+        """The first block of the first class, where it begins with the first of the rotations."""
+        blocks = self.classes[0].blocks if self.classes else ()
+        if not blocks or blocks[0].bones[0] != 0:
+            return None
+        correctives = blocks[0].matrix
+        matrix = self._empty(len(correctives), max_slow + correctives.shape[1])
+        torch.mul(correctives, 1.0, out=matrix.narrow(1, max_slow, correctives.shape[1]))
+        return LeadBlock(blocks[0].rows, correctives.shape[1], matrix)
+
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype).to(self.device)
 
@@ -346,9 +405,10 @@ def rotation_minus_identity(
 ) -> None:
     """``Rot - I`` of rotation vectors, row-major, into `out`; holds for every angle, zero included.
 
-    With theta the angle and ``(x, y, z, w) = sqrt(2) (sin(theta/2)/theta v, cos(theta/2))`` the scaled unit
-    quaternion, ``Rot - I = [[-yy-zz, xy-zw, xz+yw], [xy+zw, -xx-zz, yz-xw], [xz-yw, yz+xw, -xx-yy]]``: no
-    entry is a difference of nearly equal numbers, where ``1 - cos(theta)`` would be for small angles.
+    With theta the angle, ``(x, y, z) = sin(theta/2)/(theta/2) v`` and ``w = cos(theta/2)``, which is the unit
+    quaternion ``(x/2, y/2, z/2, w)``, ``Rot - I = [[-(yy+zz)/2, xy/2-zw, xz/2+yw], [xy/2+zw, -(xx+zz)/2, yz/2-xw],
+    [xz/2-yw, yz/2+xw, -(xx+yy)/2]]``: no entry is a difference of nearly equal numbers, where ``1 - cos(theta)``
+    would be for small angles. The halves cost nothing: `torch.addcmul` multiplies by them in passing.
 
     Parameters
     ----------
@@ -357,24 +417,25 @@ def rotation_minus_identity(
     scratch
         Overwritten.
     """
-    x, y, z, w, angle, other = scratch.unbind(0)
+    x, y, z, w, half, scale = scratch.unbind(0)
     components, entries = rotvecs.unbind(1), out.unbind(1)
-    torch.mul(components[0], components[0], out=angle)
-    angle.addcmul_(components[1], components[1]).addcmul_(components[2], components[2])
-    angle.clamp_(min=torch.finfo(angle.dtype).tiny).sqrt_()
-    torch.mul(angle, 0.5, out=w)
-    scale = torch.sin(w, out=other).mul_(2**0.5).div_(angle)
-    w.cos_().mul_(2**0.5)
+    # (theta/2)^2, and with that of the smallest number sin(theta/2)/(theta/2) is 1 where theta is 0.
+    tiny = torch.full((), torch.finfo(half.dtype).tiny, dtype=half.dtype, device=half.device)
+    torch.addcmul(tiny, components[0], components[0], value=0.25, out=half)
+    half.addcmul_(components[1], components[1], value=0.25).addcmul_(components[2], components[2], value=0.25).sqrt_()
+    torch.sin(half, out=scale).div_(half)
+    torch.cos(half, out=w)
     for component, part in zip(components, (x, y, z), strict=True):
         torch.mul(component, scale, out=part)
+    zero = torch.zeros_like(tiny)
     for first, second, third, minus, plus in ((x, y, z, 1, 3), (z, x, y, 6, 2), (y, z, x, 5, 7)):
-        torch.mul(first, second, out=angle)
-        torch.addcmul(angle, third, w, value=-1.0, out=entries[minus])
-        torch.addcmul(angle, third, w, out=entries[plus])
-    for square in (x, y, z):
-        square.mul_(square)
-    for entry, first, second in ((0, y, z), (4, x, z), (8, x, y)):
-        torch.add(first, second, out=entries[entry]).neg_()
+        torch.addcmul(zero, first, second, value=0.5, out=half)
+        torch.addcmul(half, third, w, value=-1.0, out=entries[minus])
+        torch.addcmul(half, third, w, out=entries[plus])
+    for part, other in ((x, half), (y, scale), (z, w)):
+        torch.addcmul(zero, part, part, value=-0.5, out=other)
+    for entry, first, second in ((0, scale, w), (4, half, w), (8, half, scale)):
+        torch.add(first, second, out=entries[entry])
 
 
 def add_translation(
@@ -382,36 +443,15 @@ def add_translation(
     trans: Float[np.ndarray, "frames 3"],
     row_sums: Float[np.ndarray, "joints"],
 ) -> Float[np.ndarray, "frames joints 3"]:
-    """World positions in float32: the sum is taken in float64 and rounded once."""
-    world: np.ndarray = relative + row_sums[:, None] * trans[:, None, :].astype(np.float64)
-    return world.astype(np.float32)
+    """World positions in float32: the sum is taken in float64 and rounded once.
 
-
-def resolve_device(device: str) -> str:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there: ``cpu`` or ``cuda:N``.
-
-    Raises
-    ------
-    DeviceError
-        No such device. Asking for CUDA where there is none is never answered with the CPU.
+    Each joint's share is a product of matrices, with one number other than zero a column, because NumPy is slow over
+    rows of three numbers.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise DeviceError(f"device {device!r} is unknown; choose auto, cpu, cuda or cuda:N") from error
-    if wanted.type == "cpu":
-        return "cpu"
-    if wanted.type != "cuda":
-        raise DeviceError(f"device {device!r} is not supported; choose auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if (wanted.index or 0) >= count:
-        raise DeviceError(
-            f"device {device!r} is not there: torch sees {count} CUDA devices; use --device cpu, or install a "
-            "CUDA build of torch and its driver"
-        )
-    return f"cuda:{torch.cuda.current_device() if wanted.index is None else wanted.index}"
+    shares = trans.astype(np.float64) @ np.kron(row_sums, np.eye(3))
+    world = np.empty(relative.shape, np.float32)
+    np.add(relative.reshape(len(relative), -1), shares, out=world.reshape(len(world), -1), casting="same_kind")
+    return world
 
 
 def _paths(parents: Int[np.ndarray, "bones"]) -> Float[np.ndarray, "bones bones"]:
@@ -439,7 +479,7 @@ def _rows(vectors: Float[Tensor, "n 3 *rest"]) -> tuple[Float[Tensor, "n 1 *rest
     return tuple(row.unsqueeze(1) for row in vectors.unbind(1))
 
 
-def _equal_runs(values: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
+def equal_runs(values: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
     """Ranges of equal consecutive values."""
     if len(values) == 0:
         return []

@@ -9,13 +9,17 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
+from pathlib import Path
 
 from h36m_amass import interrupts
 from h36m_amass.amass import Listing
-from h36m_amass.conversion import Workshop, convert_unit, start_worker
+from h36m_amass.parts import commit
 from h36m_amass.planning import Progress, Unit
+from h36m_amass.workshop import CONVERSION, Workshop, convert_unit, start_worker
 
 MAX_UNITS_AHEAD = 64
+UNITS_AHEAD_HERE = 2
+"""One is computed while another is brought to the disk; no more, because threads would fight for the interpreter."""
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert these."""
 SECONDS_FOR_A_SIGNAL = 0.3
@@ -28,11 +32,15 @@ class WorkerError(ValueError):
 
 
 def useful_workers(workers: int | None, listing: Listing, device: str) -> int:
-    """How many processes to start; each computes on one thread, so that they do not exceed the cores."""
+    """How many processes to start, 0 for none but this one.
+
+    Each computes on one thread, so that they do not exceed the cores. One is better than none even for little data:
+    it imports torch while this one plans and folds.
+    """
     if workers is not None:
         return min(workers, len(listing.sequences))
     if device != "cpu":
-        return 1
+        return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, sum(file.size for file in listing.sequences) // BYTES_WORTH_A_WORKER))
 
@@ -40,14 +48,14 @@ def useful_workers(workers: int | None, listing: Listing, device: str) -> int:
 def prepare_processes() -> None:
     """Start the server process that imports torch once, and whose forks the workers will be, where there is one."""
     if _START_METHOD == "forkserver":
-        forkserver.set_forkserver_preload([start_worker.__module__])
+        forkserver.set_forkserver_preload([CONVERSION])
         with interrupts.ignored():
             forkserver.ensure_running()
 
 
 def _local_executor(workers: int) -> Executor:
     """Processes, or one thread of this one."""
-    if workers == 1:
+    if workers == 0:
         return ThreadPoolExecutor(1)
     context = multiprocessing.get_context(_START_METHOD)
     processes = ProcessPoolExecutor(workers, context, initializer=start_worker)
@@ -73,6 +81,8 @@ def convert_units(
         By fingerprint of their parts.
     executor
         Where they run; None for up to `processes` of this machine.
+    processes
+        0 for this one.
 
     Raises
     ------
@@ -82,11 +92,10 @@ def convert_units(
     if not units:
         return
     pool = _local_executor(min(processes, len(units))) if executor is None else executor
-    # One process does one thing at a time: its threads would only fight for the interpreter.
-    units_ahead = 1 if executor is None and isinstance(pool, ThreadPoolExecutor) else MAX_UNITS_AHEAD
+    units_ahead = MAX_UNITS_AHEAD if executor is not None or processes else UNITS_AHEAD_HERE
     total, done = sum(unit.source_frames for unit in units.values()), 0
     waiting = iter(units.items())
-    running: dict[Future[int], Unit] = {}
+    running: dict[Future[Path], tuple[str, Unit]] = {}
     workshop.start()
     try:
         progress("convert", done, total)
@@ -94,12 +103,15 @@ def convert_units(
             while len(running) < units_ahead and (following := next(waiting, None)) is not None:
                 fingerprint, unit = following
                 with interrupts.held():
-                    running[pool.submit(convert_unit, workshop, unit, fingerprint)] = unit
+                    running[pool.submit(convert_unit, workshop, unit, fingerprint)] = following
             if not running:
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield future.result()
-                done += running.pop(future).source_frames
+            # What has failed comes last, so that what is done besides is kept.
+            for future in sorted(wait(running, return_when=FIRST_COMPLETED).done, key=_has_failed):
+                fingerprint, unit = running.pop(future)
+                commit(future.result(), workshop.part_path(fingerprint))
+                yield unit.number
+                done += unit.source_frames
                 progress("convert", done, total)
     except BrokenProcessPool as error:
         time.sleep(SECONDS_FOR_A_SIGNAL)  # what ended the worker may be about to end this process
@@ -107,7 +119,13 @@ def convert_units(
     finally:
         workshop.stop()
         stopped = [future for future in running if not future.cancel()]
-        wait(stopped)
+        for future in wait(stopped).done:
+            if not _has_failed(future):
+                commit(future.result(), workshop.part_path(running[future][0]))
         if executor is None:
             # Processes take a while to end, which nobody needs to wait for unless they were stopped.
             pool.shutdown(wait=bool(running), cancel_futures=True)
+
+
+def _has_failed(future: Future[Path]) -> bool:
+    return future.exception() is not None

@@ -94,7 +94,7 @@ class Scene:
         return self.support / "body_models" / kind / gender / "model.npz"
 
     def build(self, *options: object) -> tuple[object, ...]:
-        return ("build", self.amass, self.store, "--support-dir", self.support, "--workers", 1, *options)
+        return ("build", self.amass, self.store, "--support-dir", self.support, "--workers", 0, *options)
 
     def files(self) -> dict[Path, bytes]:
         """Every file below the root with its content, and every folder."""
@@ -117,7 +117,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, support_dir: Path, amass_dir
     """The made-up tree, built once with the command: outcome, store, and the report as JSON."""
     folder = tmp_path_factory.mktemp("built")
     store, report = folder / "store.h5", folder / "report.json"
-    arguments = ["build", amass_dir, store, "--support-dir", support_dir, "--report", report, "--workers", 1]
+    arguments = ["build", amass_dir, store, "--support-dir", support_dir, "--report", report, "--workers", 0]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     return result, store, json.loads(report.read_text(encoding="utf-8"))
 
@@ -252,7 +252,7 @@ BROKEN: dict[str, tuple[Break, tuple[object, ...], str]] = {
     "rate negative": (lambda s: None, ("-r", -5), "-5"),
     "faster than any recording": (lambda s: None, ("-r", 240), "--upsample"),
     "batch of none": (lambda s: None, ("--batch-size", 0), "batch size 0"),
-    "no workers": (lambda s: None, ("--workers", 0), "0 workers"),
+    "no workers": (lambda s: None, ("--workers", -1), "-1 workers"),
     "unknown device": (lambda s: None, ("--device", "nonsense"), "nonsense"),
     "empty device": (lambda s: None, ("--device", ""), "device"),
     "unsupported device": (lambda s: None, ("--device", "meta"), "meta"),
@@ -444,7 +444,7 @@ def test_chosen_datasets_give_the_same_positions_as_in_the_whole(
 ) -> None:
     path = tmp_path / "store.h5"
     outcome = cli(
-        *("build", amass_dir, path, "--support-dir", support_dir, "--workers", 1),
+        *("build", amass_dir, path, "--support-dir", support_dir, "--workers", 0),
         *("--dataset", "Pretend", "--dataset", "Invented"),
     )
     assert outcome.exit_code == 0

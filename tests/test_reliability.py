@@ -52,7 +52,7 @@ def long_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_ps
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("whom", ["process", "group"])
 def test_a_signal_stops_a_build_at_once_and_says_how_to_go_on(

@@ -43,11 +43,11 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, units: int) -> None:
     convert = conversion._write_part
     done: list[int] = []
 
-    def failing(workshop: Any, unit: planning.Unit, fingerprint: str) -> None:
+    def failing(workshop: Any, unit: planning.Unit, fingerprint: str) -> Path:
         if len(done) == units:
             raise KeyboardInterrupt
-        convert(workshop, unit, fingerprint)
         done.append(unit.number)
+        return convert(workshop, unit, fingerprint)
 
     monkeypatch.setattr(conversion, "_write_part", failing)
 
@@ -180,7 +180,7 @@ def test_what_changes_invalidates_what_depends_on_it(
         "frame rate": {"frame_rate": 25},
         "batch size": {"batch_size": 512},
         "no dmpls": {"use_dmpls": False},
-        "workers": {"workers": 1},
+        "workers": {"workers": 2},
         "compression": {"compression": "lzf"},
     }.get(what, {})
     if what == "regressor":

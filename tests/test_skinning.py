@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from h36m_amass import amass, body_model, folding, regressor, skeleton, skinning, synthetic
+from h36m_amass import amass, body_model, devices, folding, regressor, skeleton, skinning, synthetic
 from h36m_amass.packing import PoseBlock, pose_joints, relative_joints, reproducible
 from h36m_amass.reference import mesh_joints
 from h36m_amass.skinning import Skinner, rotation_minus_identity
@@ -27,7 +27,7 @@ from tests.random_models import Case, cases
 def engine_float64(case: Case, batch_size: int = 8) -> np.ndarray:
     folded = folding.fold(case.body, case.regressor)
     skinner = Skinner(folded, batch_size, dtype=torch.float64)
-    ((_, relative),) = relative_joints(skinner, [(None, PoseBlock(case.betas, case.poses, case.dmpls))])
+    ((_, relative),) = relative_joints(skinner, [(None, PoseBlock.whole(case.betas, case.poses, case.dmpls))])
     return relative + folded.row_sums[:, None] * case.trans[:, None]
 
 
@@ -84,12 +84,12 @@ def test_blocks_may_be_cut_anywhere_and_mixed_with_others(case: Case, cuts: list
         stop = min(start + cut, len(case.poses))
         if stop > start:
             dmpls = None if case.dmpls is None else case.dmpls[start:stop]
-            blocks.append(PoseBlock(case.betas, case.poses[start:stop], dmpls))
-            blocks.append(PoseBlock(case.betas * 0.5, case.poses[start:stop] * 0.3, None))
+            blocks.append(PoseBlock.whole(case.betas, case.poses[start:stop], dmpls))
+            blocks.append(PoseBlock.whole(case.betas * 0.5, case.poses[start:stop] * 0.3, None))
         start = stop
     given_back = list(relative_joints(skinner, enumerate(blocks)))
     assert [(i, len(block)) for i, block in enumerate(blocks)] == [(i, len(joints)) for i, joints in given_back]
-    ((_, whole),) = relative_joints(skinner, [(None, PoseBlock(case.betas, case.poses, case.dmpls))])
+    ((_, whole),) = relative_joints(skinner, [(None, PoseBlock.whole(case.betas, case.poses, case.dmpls))])
     for number in range(1, len(blocks), 2):
         ((_, alone),) = relative_joints(skinner, [(None, blocks[number])])
         np.testing.assert_allclose(given_back[number][1], alone, atol=1e-11 * max(1.0, np.abs(alone).max()))
@@ -278,7 +278,7 @@ def skin_once(folded: folding.FoldedRegressor, device: str) -> torch.Tensor:
     skinner = Skinner(folded, 8, device)
     size, terms = 8, skinner.slow_terms(np.zeros((1, folded.num_betas)), np.zeros((1, 156)), has_dmpls=True)
     return skinner.skin(
-        torch.zeros(156, size, device=device),
+        torch.zeros(3 * len(skinner.rotated), size, device=device),
         torch.as_tensor(terms, dtype=torch.float32).to(device),
         torch.ones(terms.shape[1], size, device=device),
         skinner.classes,
@@ -301,7 +301,7 @@ def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
         skinner = Skinner(folded, 8, "cuda:0")
         skinner._sums = skinner._sums.cpu()
         terms = torch.zeros(skinner.num_shape_rows, 1, device="cuda:0")
-        poses = torch.zeros(156, 8, device="cuda:0")
+        poses = torch.zeros(3 * len(skinner.rotated), 8, device="cuda:0")
         with pytest.raises(RuntimeError, match="cpu"):
             skinner.skin(poses, terms, torch.ones(1, 8, device="cuda:0"), skinner.classes)
 
@@ -376,5 +376,5 @@ def test_pose_joints_refuses_what_does_not_fit(body: body_model.BodyModel, joint
 
 @pytest.mark.parametrize("device", ["mps", "cuda:99", "nonsense", ""])
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
-    with pytest.raises(skinning.DeviceError, match="device"):
-        skinning.resolve_device(device)
+    with pytest.raises(devices.DeviceError, match="device"):
+        devices.resolve_device(device)

@@ -1,0 +1,85 @@
+"""What the workers of a build share, and the call that they get: light, so that the parent need not import torch."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from h36m_amass import interrupts, parts
+from h36m_amass.planning import BodyKind, Unit
+
+CONVERSION = "h36m_amass.conversion"
+"""The module that computes, by name: it imports torch, which takes longer than many a build."""
+
+
+class StoppedError(Exception):
+    """The build that a unit belongs to has been stopped."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a worker needs to convert any unit of a build: small, so that it travels to other processes.
+
+    Attributes
+    ----------
+    amass_dir, parts_dir
+        Where recordings are read and parts are written.
+    folded
+        For each kind of body the name of its folded regressor's file in `parts_dir`, which holds a digest of its
+        content.
+    device
+        From `h36m_amass.devices.resolve_device`.
+    batch_size
+        Frames a batch.
+    flag
+        Name of a file in `parts_dir` that is there as long as the build goes on.
+    """
+
+    amass_dir: Path
+    parts_dir: Path
+    folded: Mapping[BodyKind, str]
+    device: str
+    batch_size: int
+    flag: str
+
+    def part_path(self, fingerprint: str) -> Path:
+        return self.parts_dir / f"{fingerprint}{parts.SUFFIX}"
+
+    def folded_path(self, body: BodyKind) -> Path:
+        return self.parts_dir / self.folded[body]
+
+    def start(self) -> None:
+        """Let units be converted."""
+        (self.parts_dir / self.flag).touch()
+
+    def stop(self) -> None:
+        """Have the workers give up the units that they are at."""
+        (self.parts_dir / self.flag).unlink(missing_ok=True)
+
+    def check_goes_on(self) -> None:
+        """Raise `StoppedError` if the build has been stopped, which any worker sees that sees the files."""
+        if not os.path.exists(f"{self.parts_dir}{os.sep}{self.flag}"):  # noqa: PTH110  # asked for every run of frames
+            raise StoppedError
+
+
+def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
+    """`h36m_amass.conversion.convert_unit`, in the process that runs this."""
+    from h36m_amass import conversion
+
+    return conversion.convert_unit(workshop, unit, fingerprint)
+
+
+def start_worker() -> None:
+    """Run first in each worker process."""
+    importlib.import_module(CONVERSION)
+    interrupts.leave_to_parent()
+
+
+def forget_skinners() -> None:
+    """Free the memory that converting has taken in this process, if any was done here."""
+    if CONVERSION in sys.modules:
+        sys.modules[CONVERSION].forget_skinners()
