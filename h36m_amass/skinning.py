@@ -448,7 +448,9 @@ def add_translation(
     Each joint's share is a product of matrices, with one number other than zero a column, because NumPy is slow over
     rows of three numbers.
     """
-    shares = trans.astype(np.float64) @ np.kron(row_sums, np.eye(3))
+    share_of_joint = np.zeros((3, len(row_sums), 3))
+    share_of_joint[range(3), :, range(3)] = row_sums
+    shares = trans.astype(np.float64) @ share_of_joint.reshape(3, -1)
     world = np.empty(relative.shape, np.float32)
     np.add(relative.reshape(len(relative), -1), shares, out=world.reshape(len(world), -1), casting="same_kind")
     return world

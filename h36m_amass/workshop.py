@@ -68,9 +68,8 @@ class Workshop:
 
 def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     """`h36m_amass.conversion.convert_unit`, in the process that runs this."""
-    from h36m_amass import conversion
-
-    return conversion.convert_unit(workshop, unit, fingerprint)
+    temporary: Path = importlib.import_module(CONVERSION).convert_unit(workshop, unit, fingerprint)
+    return temporary
 
 
 def start_worker() -> None:
