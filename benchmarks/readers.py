@@ -43,7 +43,7 @@ def write_store(path: Path, seed: int = 0) -> None:
         in_dataset = SEQUENCES // DATASETS
         dataset, subject = f"Set{number // in_dataset:02d}", f"s{number % in_dataset // (in_dataset // SUBJECTS):02d}"
         names = dataset, subject, f"{number:05d}_poses"
-        source = length * 2, 100.0, "neutral", True, "/".join(names), 0, 0
+        source = length * 2, 100.0, "neutral", True, "/".join(names), 0, 0, dataset
         writer.add(SequenceRecord(*names, length, 50.0, *source))
     writer.finish()
 

@@ -47,7 +47,7 @@ def build(
         typer.Option(help="Processes, 0 for this one alone. Default: one a core, fewer for little data, 0 on CUDA."),
     ] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="Convert this dataset only; repeat for more.")
+        list[str] | None, typer.Option("--dataset", help="Convert this dataset only, under any name; repeat for more.")
     ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Leave soft tissue out of all recordings.")] = False,
     upsample: Annotated[

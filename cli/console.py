@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -91,24 +91,28 @@ class _Lines:
             sys.stderr.write(f"{_WORDS[stage]} {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}\n")
 
 
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
+    """A table whose first column is a name; columns of numbers stand on the right."""
+    table, rows = Table(box=None, pad_edge=False), list(rows)
+    for place, name in enumerate(columns):
+        numbers = all(isinstance(row[place], int) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", no_wrap=place == 0)
+    for row in rows:
+        table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else printable(cell)) for cell in row))
+    console().print(table)
+
+
 def print_report(report: BuildReport) -> None:
     """The closing table of a build, and what was left out."""
     out = console()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("dataset", no_wrap=True)
-    for name in ("subjects", "sequences", "source frames", "frames", "without dmpls", "left out"):
-        table.add_column(name, justify="right")
-    for row in report.datasets:
-        numbers = (
-            row.subjects,
-            row.sequences,
-            row.source_frames,
-            row.frames,
-            row.without_dmpls,
-            row.left_out,
-        )
-        table.add_row(Text(printable(row.dataset)), *(f"{number:,}" for number in numbers))
-    out.print(table)
+    columns = ("dataset", "subjects", "sequences", "source frames", "frames", "without dmpls", "left out")
+    print_table(
+        columns,
+        [
+            (row.dataset, row.subjects, row.sequences, row.source_frames, row.frames, row.without_dmpls, row.left_out)
+            for row in report.datasets
+        ],
+    )
     for left in report.left_out:
         out.print(Text(printable(f"left out: {left.path}: {left.reason}")))
     if not report.use_dmpls:

@@ -21,7 +21,7 @@ def export_npz(
     store: Annotated[Path, typer.Argument(help="Store to read.", metavar="STORE")],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write DATASET.npz files to.", metavar="OUT_DIR")],
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="Export this dataset only; repeat for more.")
+        list[str] | None, typer.Option("--dataset", help="Export this dataset only, under any name; repeat for more.")
     ] = None,
     joint_order: Annotated[
         JointOrder, typer.Option(help="As stored, right leg first, or that of uplift-upsample-3dhpe.")

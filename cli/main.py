@@ -9,6 +9,7 @@ import typer
 
 from .build import build
 from .check import check
+from .datasets import datasets
 from .demo import demo
 from .export_npz import export_npz
 from .info import info
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command("build")(build)
 app.command("export-npz")(export_npz)
 app.command("check")(check)
+app.command("datasets")(datasets)
 app.command("info")(info)
 app.command("verify")(verify)
 app.command("demo")(demo)

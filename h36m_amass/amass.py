@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from h36m_amass.body_model import GENDERS
+from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.npz import Layout, NpzError, NpzReader
 from h36m_amass.resampling import FrameRateError, exact_rate
 
@@ -130,7 +131,7 @@ def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
     amass_dir
         Folder that holds one folder a dataset.
     datasets
-        Names of the datasets to look at; all of them if empty.
+        Names of the datasets to look at, see `h36m_amass.datasets.choose`; all of them if empty.
 
     Raises
     ------
@@ -146,12 +147,14 @@ def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
         raise AmassError(f"{amass_dir}: {finder.misplaced[0][1]}; check its permissions")
     if not any(amass_dir.iterdir()):
         raise AmassError(f"{amass_dir}: is empty; unpack AMASS datasets (SMPL+H G) into it, one folder each")
-    unknown = sorted(set(datasets) - set(names))
-    if unknown:
-        raise AmassError(f"{amass_dir}: has no dataset {', '.join(unknown)}; it has {', '.join(names) or 'none'}")
-    if not datasets:
+    if datasets:
+        try:
+            names = list(choose(datasets, names))
+        except DatasetError as error:
+            raise AmassError(f"{amass_dir}: {error}") from error
+    else:
         finder.add_strays(str(amass_dir), "lies outside a dataset's folder")
-    for dataset in sorted(set(datasets)) if datasets else names:
+    for dataset in names:
         finder.add_dataset(dataset)
     if not finder.sequences:
         hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"

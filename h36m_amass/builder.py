@@ -20,6 +20,7 @@ from h36m_amass import regressor, reuse, space
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass import find_sequences
 from h36m_amass.assembly import Assembly
+from h36m_amass.datasets import canonical
 from h36m_amass.devices import resolve_device
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
 from h36m_amass.locking import locked
@@ -93,7 +94,7 @@ def build(
         Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
         of one process take turns.
     datasets
-        Names of the datasets to convert; all of them if empty.
+        Names of the datasets to convert, see `h36m_amass.datasets.choose`; all of them if empty.
     use_dmpls
         Whether soft tissue goes into the joints, where a recording has it.
     upsample
@@ -173,7 +174,7 @@ def build(
             "num_dmpls": NUM_DMPLS if use_dmpls else 0,
             "batch_size": batch_size,
             "compression": compression,
-            "datasets": sorted(set(datasets)),
+            "datasets": sorted({canonical(name) for name in datasets}),
         }
         header = _header(rate, options, joints, bodies, plan)
         ingredients = Ingredients(joints.sha256, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)

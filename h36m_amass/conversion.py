@@ -15,6 +15,7 @@ from isal.isal_zlib import crc32
 from jaxtyping import Float32
 
 from h36m_amass import amass, folding
+from h36m_amass.datasets import canonical
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, relative_joints, reproducible
 from h36m_amass.parts import PartWriter, PlacedSequence
@@ -174,4 +175,5 @@ def _record(planned: PlannedSequence, checksum: int) -> SequenceRecord:
         source_path=planned.file.path,
         source_size=planned.file.size,
         checksum=checksum,
+        canonical_dataset=canonical(planned.file.dataset),
     )

@@ -7,7 +7,6 @@ import json
 import numpy as np
 
 from h36m_amass.store import DatasetView, Sequence, Store, SubjectView, count
-from h36m_amass.store_format import FORMAT_VERSION
 
 
 def describe(store: Store, key: str | None = None) -> list[str]:
@@ -26,7 +25,7 @@ def describe(store: Store, key: str | None = None) -> list[str]:
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
         f"joints        {len(store.skeleton)}: {', '.join(store.joint_names)}",
-        f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
+        f"written by    h36m-amass {header.software_version}, format version {header.format_version}",
         f"options       {json.dumps(dict(header.options))}",
         f"regressor     sha256 {header.regressor_sha256}",
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from h36m_amass import space
+from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.parts import sync
 from h36m_amass.skeleton import joint_order as resolve_joint_order
 from h36m_amass.store import DatasetView, Store, UnknownKeyError
@@ -40,7 +41,7 @@ def export_npz(
     out_dir
         Folder to write to; made if it is not there.
     datasets
-        Names of the datasets to export; all of them if empty.
+        Names of the datasets to export, see `h36m_amass.datasets.choose`; all of them if empty.
     joint_order
         One of `h36m_amass.skeleton.JOINT_ORDERS`.
     progress
@@ -66,10 +67,11 @@ def export_npz(
         with Store(store) as opened:
             return export_npz(opened, out_dir, datasets=datasets, joint_order=joint_order, progress=progress)
     order = list(resolve_joint_order(joint_order, store.header.skeleton))
-    unknown = [name for name in datasets if name not in store.datasets]
-    if unknown:
-        raise UnknownKeyError(f"{store.path}: has no dataset {unknown[0]!r}; it has {', '.join(store.datasets)}")
-    wanted = [store[name] for name in (dict.fromkeys(datasets) or store.datasets)]
+    try:
+        names = choose(datasets, store.datasets) if datasets else store.datasets
+    except DatasetError as error:
+        raise UnknownKeyError(f"{store.path}: {error}") from error
+    wanted = [store[name] for name in names]
     out_dir = Path(out_dir)
     paths = [out_dir / _file_name(dataset.name) for dataset in wanted]
     try:

@@ -343,7 +343,7 @@ class Store(_Level[DatasetView]):
                         f"{self.path}: is damaged (positions_3d holds no numbers of its own); build it again"
                     )
                 self._num_frames = len(positions)
-                self.index = store_index.read(file, self._num_frames)
+                self.index = store_index.read(file, self._num_frames, self.header.format_version)
                 self._frames = frame_reader(file, self.path.absolute(), identity)
             except DamagedIndexError as error:
                 raise StoreError(f"{self.path}: its index is damaged ({error}); build it again") from error

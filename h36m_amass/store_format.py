@@ -1,4 +1,4 @@
-"""The HDF5 store's format, version 1: what writer and reader share. ``docs/store-format.md`` states it in prose."""
+"""The HDF5 store's format, version 2: what writer and reader share. ``docs/store-format.md`` states it in prose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from h36m_amass.skeleton import Skeleton
 FORMAT = "h36m-amass"
 UNFINISHED = "h36m-amass, unfinished"
 """What a store in the making says of its format."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CHUNK_FRAMES = 256
 COMPRESSIONS = ("none", "lzf", "gzip")
 
@@ -42,6 +42,8 @@ class SequenceRecord:
         Its size in bytes.
     checksum
         CRC-32 of the sequence's positions as little-endian float32.
+    canonical_dataset
+        The dataset's canonical name, see `h36m_amass.datasets`.
     """
 
     dataset: str
@@ -56,6 +58,7 @@ class SequenceRecord:
     source_path: str
     source_size: int
     checksum: int
+    canonical_dataset: str
 
     @property
     def key(self) -> str:
@@ -82,6 +85,8 @@ class StoreHeader:
         True if any body model, regressor or recording was made up: not data to train on.
     skeleton
         What the joints are.
+    format_version
+        Of the file that it was read from; what is written is of the newest.
     """
 
     software_version: str
@@ -91,6 +96,7 @@ class StoreHeader:
     options: Mapping[str, Any]
     synthetic: bool
     skeleton: Skeleton
+    format_version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True)
@@ -142,5 +148,8 @@ INDEX_COLUMNS: Mapping[str, type | str] = {
     "source_path": str,
     "source_size": "<i8",
     "checksum": "<u4",
+    "canonical_dataset": str,
 }
+ADDED_IN: Mapping[str, int] = {"canonical_dataset": 2}
+"""The format version that brought a column of the index, where that was not the first."""
 UNIT_COLUMNS: Mapping[str, type | str] = {"fingerprint": str, "sequences": "<i8"}

@@ -91,6 +91,7 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
         options=_object(strings["options"]),
         synthetic=bool(number(file, "synthetic")),
         skeleton=skeleton,
+        format_version=int(version),
     )
 
 

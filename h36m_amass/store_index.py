@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord
+from h36m_amass.datasets import canonical
+from h36m_amass.store_format import ADDED_IN, INDEX_COLUMNS, SequenceRecord
 from h36m_amass.store_header import DAMAGE, bounded
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ class Index(Mapping[str, np.ndarray]):
         return polars.DataFrame({"row": self.rows, **self})
 
 
-def read(file: h5py.File, num_frames: int) -> Index:
-    """The index of a store of `num_frames` frames.
+def read(file: h5py.File, num_frames: int, format_version: int) -> Index:
+    """The index of a store of `num_frames` frames. What an older version does not have of it is derived.
 
     Raises
     ------
@@ -102,7 +103,10 @@ def read(file: h5py.File, num_frames: int) -> Index:
         another and make up all frames.
     """
     try:
-        columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
+        written = [name for name in INDEX_COLUMNS if ADDED_IN.get(name, 1) <= format_version]
+        columns = {name: bounded(file["index"][name]) for name in written}
+        if "canonical_dataset" not in columns:
+            columns["canonical_dataset"] = _canonical_datasets(columns["dataset"])
     except DAMAGE as error:
         raise DamagedIndexError(str(error)) from error
     lengths = {values.size for values in columns.values()}
@@ -121,7 +125,7 @@ def read(file: h5py.File, num_frames: int) -> Index:
         raise DamagedIndexError("a frame rate is not positive")
     try:
         keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
-        _ = index["gender"], index["source_path"]
+        _ = index["gender"], index["source_path"], index["canonical_dataset"]
     except UnicodeDecodeError as error:
         raise DamagedIndexError(str(error)) from error
     for name in {name for key in keys for name in key}:
@@ -130,3 +134,9 @@ def read(file: h5py.File, num_frames: int) -> Index:
     if len(set(keys)) != len(keys):
         raise DamagedIndexError("a key comes twice")
     return index
+
+
+def _canonical_datasets(datasets: Shaped[np.ndarray, "sequences"]) -> Shaped[np.ndarray, "sequences"]:
+    """The column `canonical_dataset` of an index that has none."""
+    names, places = np.unique(datasets, return_inverse=True)
+    return np.array([canonical(name.decode("utf-8")).encode("utf-8") for name in names.tolist()], np.bytes_)[places]

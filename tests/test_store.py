@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass import skeleton
+from h36m_amass.datasets import CATALOGUE, canonical
 from h36m_amass.demo import Demo
-from h36m_amass.splits import ALIASES, SPLITS, SplitError, datasets_of
+from h36m_amass.splits import SPLITS, SplitError, datasets_of
 from h36m_amass.store import Store, StoreError, UnknownKeyError
-from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord, StoreHeader
+from h36m_amass.store_format import FORMAT_VERSION, INDEX_COLUMNS, SequenceRecord, StoreHeader
 from h36m_amass.store_writer import StoreWriter
 
 HEADER = StoreHeader("0", 50.0, "r", {"male": "m"}, {"batch_size": 1}, True, skeleton.H36M)
@@ -27,7 +28,8 @@ HEADER = StoreHeader("0", 50.0, "r", {"male": "m"}, {"batch_size": 1}, True, ske
 
 def record(key: str, length: int) -> SequenceRecord:
     dataset, subject, sequence = key.split("/")
-    return SequenceRecord(dataset, subject, sequence, length, 50.0, 2 * length, 100.0, "male", True, f"{key}.npz", 7, 0)
+    source = 2 * length, 100.0, "male", True, f"{key}.npz", 7
+    return SequenceRecord(dataset, subject, sequence, length, 50.0, *source, 0, canonical(dataset))
 
 
 def write(path: Path, lengths: dict[str, int], header: StoreHeader = HEADER, compression: str = "none") -> np.ndarray:
@@ -139,11 +141,11 @@ def test_a_moved_store_still_has_its_views(path: Path, tmp_path: Path) -> None:
 def test_the_format_is_what_the_design_says(path: Path) -> None:
     with h5py.File(path) as file:
         assert file.attrs["format"] == "h36m-amass"
-        assert file.attrs["format_version"] == 1
+        assert file.attrs["format_version"] == 2
         assert file["positions_3d"].dtype == np.dtype("<f4")
         assert file["positions_3d"].chunks == (256, 17, 3)
         columns = "dataset subject sequence start length frame_rate source_frames source_frame_rate gender has_dmpls"
-        assert set(file["index"]) == {*columns.split(), "source_path", "source_size", "checksum"}
+        assert set(file["index"]) == {*columns.split(), "source_path", "source_size", "checksum", "canonical_dataset"}
         assert {len(file["index"][name]) for name in file["index"]} == {len(LENGTHS)}
         assert set(file["skeleton"]) == {"joint_names", "parents", "left", "right"}
 
@@ -181,8 +183,8 @@ def test_a_store_that_cannot_be_read_is_refused_by_name(path: Path, tmp_path: Pa
     newer = tmp_path / "newer.h5"
     newer.write_bytes(path.read_bytes())
     with h5py.File(newer, "r+") as file:
-        file.attrs["format_version"] = 2
-    cases["newer.h5"] = "format version 2.*upgrade"
+        file.attrs["format_version"] = FORMAT_VERSION + 1
+    cases["newer.h5"] = f"format version {FORMAT_VERSION + 1}.*upgrade"
     holed = tmp_path / "holed.h5"
     holed.write_bytes(path.read_bytes())
     with h5py.File(holed, "r+") as file:
@@ -341,10 +343,15 @@ def test_selections_match_whole_names(path: Path) -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_no_other_name_of_a_dataset_puts_it_into_another_part(split: str) -> None:
-    for name, aliases in ALIASES.items():
-        parts = [part for part in SPLITS[split] if datasets_of(split, part, (name,))]
-        for alias in aliases:
-            assert [part for part in SPLITS[split] if datasets_of(split, part, (alias,))] == parts
+    for dataset in CATALOGUE:
+        parts = [part for part in SPLITS[split] if datasets_of(split, part, (dataset.name,))]
+        for name in (*dataset.folders, *dataset.names):
+            assert [part for part in SPLITS[split] if datasets_of(split, part, (name,))] == parts
+
+
+def test_splits_name_datasets_of_the_catalogue() -> None:
+    named = {name for parts in SPLITS.values() for names in parts.values() for name in names}
+    assert named - {"*"} <= {dataset.name for dataset in CATALOGUE}
 
 
 def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def write_store(path: Path) -> None:
         positions = np.repeat(body, length, axis=0).astype("<f4")
         writer.append(positions)
         name, crc = f"s{number}", sealing.crc32(positions)
-        record = SequenceRecord("D", "S", name, length, 50.0, length, 50.0, "male", True, f"D/S/{name}.npz", 1, crc)
+        record = SequenceRecord(
+            "D", "S", name, length, 50.0, length, 50.0, "male", True, f"D/S/{name}.npz", 1, crc, "D"
+        )
         writer.add(record)
     writer.add_unit(UnitRecord("f" * 64, 3))
     writer.finish()

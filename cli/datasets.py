@@ -1,0 +1,41 @@
+"""``h36m-amass datasets``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .failures import printable, reported
+
+
+def datasets(
+    amass_dir: Annotated[
+        Path | None, typer.Argument(help="AMASS folder: say which of them are in it.", metavar="[AMASS_DIR]")
+    ] = None,
+) -> None:
+    """List the datasets of AMASS and all their names; each is good for --dataset."""
+    with reported():
+        from h36m_amass.datasets import CATALOGUE
+        from h36m_amass.inventory import Folder, take_inventory
+
+        from .console import print_table
+
+        def counted(folders: tuple[Folder, ...]) -> str:
+            return printable(", ".join(f"{folder.name} ({folder.recordings:,})" for folder in folders))
+
+        inventory = None if amass_dir is None else take_inventory(amass_dir)
+        columns = ("dataset", "archive", "unpacks to", "other names")
+        rows = [
+            (dataset.name, dataset.archive, ", ".join(dataset.folders or (dataset.archive,)), ", ".join(dataset.others))
+            for dataset in CATALOGUE
+        ]
+        if inventory is None:
+            print_table(columns, rows)
+            return
+        present = [counted(folders) for _, folders in inventory.datasets]
+        print_table((*columns, "recordings"), [(*row, found) for row, found in zip(rows, present, strict=True)])
+        typer.echo(f"present: {sum(map(bool, present))} of {len(present)} datasets")
+        if inventory.unknown:
+            typer.echo(f"of no known dataset: {counted(inventory.unknown)}")

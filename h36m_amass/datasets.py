@@ -1,0 +1,149 @@
+"""The datasets that AMASS is made of, and the names that each of them has had.
+
+An archive of AMASS's download page unpacks to a folder that is often called something else, earlier releases called
+some archives otherwise, and papers have names of their own. A dataset is found under all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+NEAR = 0.6
+"""How alike two names are, from 0 to 1, if one may be a slip for the other."""
+MAX_NEAREST = 3
+MAX_LISTED = 8
+
+
+class DatasetError(ValueError):
+    """No dataset of that name is there; the message does not say where."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of AMASS.
+
+    Attributes
+    ----------
+    name
+        The canonical one: what the AMASS-to-3DHPE script calls its folder, or the archive if it does not know it.
+    archive
+        What AMASS's download page calls it: the archive's name without its ending.
+    folders
+        What the archive unpacks to, where that is something else than `name` and `archive`.
+    others
+        Further names: of earlier archives and in papers.
+    """
+
+    name: str
+    archive: str
+    folders: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, the canonical one first, without those that differ only in their spelling."""
+        spellings: dict[str, str] = {}
+        for name in (self.name, self.archive, *self.folders, *self.others):
+            spellings.setdefault(_spelled(name), name)
+        return tuple(spellings.values())
+
+
+# Archives and the folders that they unpack to: https://amass.is.tue.mpg.de/download.php, today and as it was in 2020;
+# canonical names: the list in the README of https://github.com/goldbricklemon/AMASS-to-3DHPE.
+CATALOGUE = (
+    Dataset("ACCAD", "ACCAD"),
+    Dataset("BMLhandball", "BMLhandball"),
+    Dataset("BMLmovi", "BMLmovi", others=("MoVi",)),
+    Dataset("BMLrub", "BMLrub", ("BioMotionLab_NTroje",)),
+    Dataset("CMU", "CMU", others=("CMU MoCap",)),
+    Dataset("CNRS", "CNRS"),
+    Dataset("DanceDB", "DanceDB"),
+    Dataset("DFaust", "DFaust", ("DFaust_67",), ("Dynamic FAUST",)),
+    Dataset("EKUT", "EKUT"),
+    Dataset("EyesJapanDataset", "EyesJapanDataset", ("Eyes_Japan_Dataset",), ("Eyes Japan",)),
+    Dataset("GRAB", "GRAB"),
+    Dataset("HUMAN4D", "HUMAN4D"),
+    Dataset("HumanEva", "HumanEva"),
+    Dataset("KIT", "KIT"),
+    Dataset("MOYO", "MOYO", ("moyo_smplxn", "MOYO_smplh_gendered")),
+    Dataset("MPIHDM05", "HDM05", ("MPI_HDM05",)),
+    Dataset("MPILimits", "PosePrior", ("MPI_Limits",)),
+    Dataset("MPImosh", "MoSh", ("MPI_mosh",)),
+    Dataset("SFU", "SFU"),
+    Dataset("SOMA", "SOMA"),
+    Dataset("SSM", "SSM", ("SSM_synced",)),
+    Dataset("TCDhandMocap", "TCDHands", ("TCD_handMocap",)),
+    Dataset("TotalCapture", "TotalCapture"),
+    Dataset("Transitionsmocap", "Transitions", ("Transitions_mocap",)),
+    Dataset("WEIZMANN", "WEIZMANN"),
+)
+
+
+def canonical(name: str) -> str:
+    """The canonical name of a dataset; of one that the catalogue does not know, the name as it is.
+
+    Names match whatever their case, with or without underscores, hyphens and spaces.
+    """
+    known = find(name)
+    return name if known is None else known.name
+
+
+def find(name: str) -> Dataset | None:
+    """The dataset of the catalogue that has this name, if there is one."""
+    return _BY_SPELLING.get(_spelled(name))
+
+
+def same(name: str) -> str:
+    """A text that is the same for all names of a dataset, known to the catalogue or not."""
+    return _spelled(canonical(name))
+
+
+def choose(wanted: Iterable[str], there: Iterable[str]) -> tuple[str, ...]:
+    """Those of the datasets `there` that any of the names `wanted` means, in the order of `there`.
+
+    Several folders of one dataset of the catalogue, such as ``HDM05`` and ``MPI_HDM05``, are all meant by each of its
+    names. The name of any other dataset means that folder alone, if it is there to the letter.
+
+    Raises
+    ------
+    DatasetError
+        One of the names means nothing that is there.
+    """
+    names = tuple(there)
+    chosen: set[str] = set()
+    for name in wanted:
+        matching = [other for other in names if same(other) == same(name)]
+        if find(name) is None and name in matching:
+            matching = [name]
+        if not matching:
+            raise DatasetError(_unknown(name, names))
+        chosen.update(matching)
+    return tuple(name for name in names if name in chosen)
+
+
+def _unknown(name: str, there: tuple[str, ...]) -> str:
+    """Says that a dataset is not there, and which ones that are have a name like it."""
+    alike = {other: _likeness(name, other) for other in there}
+    near = sorted((other for other in there if alike[other] >= NEAR), key=lambda other: -alike[other])[:MAX_NEAREST]
+    if near:
+        return f"has no dataset {name!r}; the nearest {'name is' if len(near) == 1 else 'names are'} {', '.join(near)}"
+    more = f" and {len(there) - MAX_LISTED} more" if len(there) > MAX_LISTED else ""
+    return f"has no dataset {name!r}; it has {', '.join(there[:MAX_LISTED]) or 'none'}{more}"
+
+
+def _likeness(name: str, there: str) -> float:
+    """Of a name to the likest of a dataset's names."""
+    known = find(there)
+    names = (there,) if known is None else (there, *known.names)
+    return max(SequenceMatcher(None, _spelled(name), _spelled(other)).ratio() for other in names)
+
+
+def _spelled(name: str) -> str:
+    """A name without what people write in different ways."""
+    return name.translate(_IGNORED).casefold()
+
+
+_IGNORED = str.maketrans("", "", "_- ")
+_BY_SPELLING = {_spelled(name): dataset for dataset in CATALOGUE for name in dataset.names}

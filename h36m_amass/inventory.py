@@ -1,0 +1,50 @@
+"""Which datasets of AMASS a folder holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from h36m_amass.amass import find_sequences
+from h36m_amass.datasets import CATALOGUE, Dataset, find
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A dataset's folder, and how many recordings lie in it."""
+
+    name: str
+    recordings: int
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an AMASS folder holds of the catalogue, and beside it.
+
+    Attributes
+    ----------
+    datasets
+        Each dataset of the catalogue, with the folders that hold it; mostly one, or none.
+    unknown
+        Folders of no dataset of the catalogue.
+    """
+
+    datasets: tuple[tuple[Dataset, tuple[Folder, ...]], ...]
+    unknown: tuple[Folder, ...]
+
+
+def take_inventory(amass_dir: Path) -> Inventory:
+    """Count the recordings of each dataset, by their names alone: none is opened.
+
+    Raises
+    ------
+    h36m_amass.amass.AmassError
+        There is no such folder, or it holds no recording.
+    """
+    counts = Counter(file.dataset for file in find_sequences(amass_dir).sequences)
+    folders = [Folder(name, count) for name, count in counts.items()]
+    return Inventory(
+        tuple((dataset, tuple(f for f in folders if find(f.name) is dataset)) for dataset in CATALOGUE),
+        tuple(folder for folder in folders if find(folder.name) is None),
+    )
