@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .failures import reported
+from .failures import printable, reported
 
 
 class Compression(StrEnum):
@@ -49,6 +49,17 @@ def build(
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", help="Convert this dataset only, under any name; repeat for more.")
     ] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Convert subjects alone whose whole name matches this regular expression.")
+    ] = None,
+    sequence: Annotated[
+        str | None, typer.Option(help="Convert recordings alone whose whole name matches this regular expression.")
+    ] = None,
+    min_seconds: Annotated[float | None, typer.Option(help="Convert no recording that is shorter.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Convert no recording that is longer.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Convert only so many recordings, the first ones, for trying out.")
+    ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Leave soft tissue out of all recordings.")] = False,
     upsample: Annotated[
         bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
@@ -75,6 +86,12 @@ def build(
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     if overwrite and update:
         raise typer.BadParameter("--overwrite and --update exclude each other")
+    from h36m_amass.subset import Subset, SubsetError
+
+    try:
+        subset = Subset(subject, sequence, min_seconds, max_seconds, limit)
+    except SubsetError as error:
+        raise typer.BadParameter(printable(str(error))) from error
     with reported():
         from h36m_amass.builder import build as run
 
@@ -92,6 +109,7 @@ def build(
                 batch_size=batch_size,
                 workers=workers,
                 datasets=dataset or (),
+                subset=subset,
                 use_dmpls=not no_dmpls,
                 upsample=upsample,
                 compression=compression.value,

@@ -115,6 +115,10 @@ def print_report(report: BuildReport) -> None:
     )
     for left in report.left_out:
         out.print(Text(printable(f"left out: {left.path}: {left.reason}")))
+    if report.not_selected:
+        from h36m_amass.subset import told
+
+        out.print(Text(f"not selected: {sum(report.not_selected.values()):,} recordings, {told(report.not_selected)}"))
     if not report.use_dmpls:
         out.print(Text("soft tissue was left out of all recordings, as asked"))
     if report.without_dmpls:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from h36m_amass.packing import pose_joints
     from h36m_amass.regressor import load as load_regressor
     from h36m_amass.store import Store
+    from h36m_amass.subset import Subset
     from h36m_amass.verification import verify
     from h36m_amass.version import __version__
     from h36m_amass.windows import WindowDataset, collate
 
 _HOMES = {
     "Store": ("store", "Store"),
+    "Subset": ("subset", "Subset"),
     "WindowDataset": ("windows", "WindowDataset"),
     "__version__": ("version", "__version__"),
     "build": ("builder", "build"),
@@ -34,6 +36,7 @@ _HOMES = {
 
 __all__ = [
     "Store",
+    "Subset",
     "WindowDataset",
     "__version__",
     "build",

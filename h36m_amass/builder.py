@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from h36m_amass.resampling import exact_rate
 from h36m_amass.store import Store
 from h36m_amass.store_format import COMPRESSIONS, SequenceRecord, StoreHeader
 from h36m_amass.store_units import stored_units
+from h36m_amass.subset import EVERYTHING, Subset, told
 from h36m_amass.version import __version__
 from h36m_amass.workshop import Workshop, forget_skinners
 
@@ -55,6 +57,7 @@ def build(
     workers: int | None = 0,
     executor: Executor | None = None,
     datasets: Sequence[str] = (),
+    subset: Subset = EVERYTHING,
     use_dmpls: bool = True,
     upsample: bool = False,
     compression: str = "none",
@@ -95,6 +98,9 @@ def build(
         of one process take turns.
     datasets
         Names of the datasets to convert, see `h36m_amass.datasets.choose`; all of them if empty.
+    subset
+        Which of their recordings to convert, and how many: by name, by length or the first few, for trying out. The
+        others are counted in the report. With `update`, too, the store has these and no others.
     use_dmpls
         Whether soft tissue goes into the joints, where a recording has it.
     upsample
@@ -158,12 +164,13 @@ def build(
     ):
         stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
         listing = find_sequences(amass_dir, tuple(datasets))
-        processes = 0 if executor is not None else worker_processes.useful_workers(workers, listing, device)
+        likely = replace(listing, sequences=subset.foreseen(listing.sequences))
+        processes = 0 if executor is not None else worker_processes.useful_workers(workers, likely, device)
         if processes:
             worker_processes.prepare_processes()  # before the plan, so that torch is imported meanwhile
-        plan = make_plan(amass_dir, listing, rate, use_dmpls, upsample, max_frames, report_progress)
+        plan = make_plan(amass_dir, listing, rate, use_dmpls, upsample, max_frames, report_progress, subset)
         if not plan.sequences:
-            raise BuildError(f"{amass_dir}: no sequence can be converted; {_first_reason(plan.left_out)}")
+            raise BuildError(f"{amass_dir}: {_why_nothing(plan)}")
         _check_strict(strict, plan.left_out)
         bodies = fold_bodies(plan, support_dir, joints, regressor_path)
         options = {
@@ -175,6 +182,7 @@ def build(
             "batch_size": batch_size,
             "compression": compression,
             "datasets": sorted({canonical(name) for name in datasets}),
+            **asdict(subset),
         }
         header = _header(rate, options, joints, bodies, plan)
         ingredients = Ingredients(joints.sha256, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
@@ -216,6 +224,7 @@ def build(
         datasets=_dataset_rows(assembly.records, left_out),
         left_out=left_out,
         ignored=plan.ignored,
+        not_selected=plan.not_selected,
         use_dmpls=use_dmpls,
         without_dmpls=tuple(r.source_path for r in assembly.records if use_dmpls and not r.has_dmpls),
         reused=sum(len(unit.sequences) for unit in there.values()),
@@ -317,6 +326,13 @@ def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:
         raise BuildError(
             f"{left_out[0].path}: {left_out[0].reason} ({len(left_out)} left out in all, which --strict forbids)"
         )
+
+
+def _why_nothing(plan: Plan) -> str:
+    selected = f"; not selected are {told(plan.not_selected)}" if plan.not_selected else ""
+    if not plan.left_out:
+        return f"no recording is selected{selected}; choose others"
+    return f"no sequence can be converted; {_first_reason(plan.left_out)}{selected}"
 
 
 def _first_reason(left_out: Sequence[LeftOut]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -13,6 +14,7 @@ from isal.isal_zlib import crc32
 from h36m_amass import amass
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import resampled_length
+from h36m_amass.subset import EVERYTHING, Subset
 
 UNIT_SOURCE_FRAMES = 65536
 MAX_UPSAMPLING = 100
@@ -88,11 +90,14 @@ class Plan:
         Files that will not be converted.
     ignored
         Files that are no recordings.
+    not_selected
+        How many recordings are not of the subset that was asked for, by the first of its attributes that says so.
     """
 
     units: tuple[Unit, ...]
     left_out: tuple[LeftOut, ...]
     ignored: dict[str, int]
+    not_selected: dict[str, int]
 
     @property
     def sequences(self) -> list[PlannedSequence]:
@@ -107,18 +112,29 @@ def make_plan(
     upsample: bool = False,
     max_frames: int = MAX_FRAMES,
     progress: Progress | None = None,
+    subset: Subset = EVERYTHING,
 ) -> Plan:
-    """Read the headers of the recordings in `listing`, and cut them into work units.
+    """Read the headers of the recordings in `listing` that are of the `subset`, and cut them into work units.
 
-    A unit is a run of sequences of one dataset, of about `UNIT_SOURCE_FRAMES` source frames.
+    A unit is a run of sequences of one dataset, of about `UNIT_SOURCE_FRAMES` source frames. No header is read of what
+    is not wanted for its name, nor once the subset is full.
     """
     left_out = [LeftOut(path.split("/")[0], path, reason) for path, reason in listing.misplaced]
     planned: list[PlannedSequence] = []
+    missed: Counter[str] = Counter()
     for done, file in enumerate(listing.sequences):
         if progress is not None:
             progress("plan", done, len(listing.sequences))
+        missed_by = subset.missed_by_name(file) or ("limit" if len(planned) == subset.limit else None)
+        if missed_by is not None:
+            missed[missed_by] += 1
+            continue
         try:
             header = amass.read_header(f"{amass_dir}/{file.path}", use_dmpls)
+            missed_by = subset.missed_by_length(header.num_frames, header.frame_rate)
+            if missed_by is not None:
+                missed[missed_by] += 1
+                continue
             if header.num_frames > max_frames:
                 raise amass.AmassError(
                     f"has {header.num_frames} frames, more than {max_frames}; if that is right, raise --max-frames"
@@ -128,7 +144,8 @@ def make_plan(
             left_out.append(LeftOut(file.dataset, file.path, str(error)))
     if progress is not None:
         progress("plan", len(listing.sequences), len(listing.sequences))
-    return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored))
+    not_selected = {field.name: missed[field.name] for field in fields(Subset) if missed[field.name]}
+    return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored), not_selected)
 
 
 def _planned(

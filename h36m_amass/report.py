@@ -43,6 +43,9 @@ class BuildReport:
         Every file that could have been a sequence and was not converted.
     ignored
         How many files of which kind are no recordings (licences, ``shape.npz`` ...).
+    not_selected
+        How many recordings were not of the subset that was asked for, by the attribute of `h36m_amass.Subset` that
+        said so first.
     use_dmpls
         Whether soft tissue was asked for.
     without_dmpls
@@ -61,6 +64,7 @@ class BuildReport:
     datasets: tuple[DatasetRow, ...]
     left_out: tuple[LeftOut, ...]
     ignored: Mapping[str, int]
+    not_selected: Mapping[str, int]
     use_dmpls: bool
     without_dmpls: tuple[str, ...]
     reused: int
