@@ -29,9 +29,15 @@ def check(
     with reported():
         from h36m_amass.check import check_inputs
 
-        findings = check_inputs(support_dir, joint_regressor, amass_dir, use_dmpls=not no_dmpls)
+        from .console import print_checked, progress_bar
+
+        with progress_bar() as progress:
+            found = check_inputs(support_dir, joint_regressor, amass_dir, not no_dmpls, progress)
+    findings = found.findings
     for finding in findings:
         typer.echo(f"{'ok' if finding.ok else 'problem'}: {printable(finding.message)}")
+    if found.datasets:
+        print_checked(found.datasets)
     problems = sum(not finding.ok for finding in findings)
     if problems:
         typer.echo(f"error: {problems} of {len(findings)} things are not in place, see above", err=True)

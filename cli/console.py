@@ -15,6 +15,7 @@ from rich.text import Text
 from .failures import printable
 
 if TYPE_CHECKING:
+    from h36m_amass.check import CheckedDataset
     from h36m_amass.planning import Progress
     from h36m_amass.report import BuildReport
 
@@ -100,6 +101,27 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> 
     for row in rows:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else printable(cell)) for cell in row))
     console().print(table)
+
+
+def print_checked(datasets: Iterable[CheckedDataset]) -> None:
+    """A row for each dataset that `h36m_amass.check` has looked through."""
+    columns = "dataset", "recordings", "hours", "frame rates", "model kinds", "genders", "without dmpls", "problems"
+    print_table(
+        columns,
+        [
+            (
+                row.dataset,
+                row.recordings,
+                f"{row.hours:.2f}",
+                ", ".join(f"{float(rate):g}" for rate in row.frame_rates),
+                ", ".join(row.models),
+                ", ".join(row.genders),
+                row.without_dmpls,
+                row.problems,
+            )
+            for row in datasets
+        ],
+    )
 
 
 def print_report(report: BuildReport) -> None:
