@@ -140,7 +140,9 @@ def print_report(report: BuildReport) -> None:
     if report.not_selected:
         from h36m_amass.subset import told
 
-        out.print(Text(f"not selected: {sum(report.not_selected.values()):,} recordings, {told(report.not_selected)}"))
+        number = sum(report.not_selected.values())
+        recordings = "recording" if number == 1 else "recordings"
+        out.print(Text(f"not selected: {number:,} {recordings}, {told(report.not_selected)}"))
     if not report.use_dmpls:
         out.print(Text("soft tissue was left out of all recordings, as asked"))
     if report.without_dmpls:
