@@ -19,7 +19,10 @@ class Compression(StrEnum):
 
 def build(
     amass_dir: Annotated[
-        Path, typer.Argument(help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz.", metavar="AMASS_DIR")
+        Path,
+        typer.Argument(
+            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that.", metavar="AMASS_DIR"
+        ),
     ],
     store: Annotated[Path, typer.Argument(help="HDF5 file to write.", metavar="STORE")],
     support_dir: Annotated[

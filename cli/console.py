@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 _WORDS = {
+    "archives": "looking through archives of",
     "plan": "reading headers",
     "reuse": "checking what is converted already:",
     "convert": "converting",
@@ -29,7 +30,7 @@ _WORDS = {
     "verify": "reading",
     "compare": "computing through the full mesh",
 }
-_UNITS = {"plan": "recordings", "compare": "sequences"}
+_UNITS = {"archives": "MB", "plan": "recordings", "compare": "sequences"}
 
 
 def console(stderr: bool = False) -> Console:

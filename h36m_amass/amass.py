@@ -1,6 +1,7 @@
 """AMASS recordings: find them in a tree, read and validate one.
 
-AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``.
+AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``. An archive of a dataset is
+listed as if it had been unpacked into a folder of its name.
 """
 
 from __future__ import annotations
@@ -8,19 +9,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
+from h36m_amass import archives
+from h36m_amass.archive_tree import NO_FOLDERS, ArchivedEntry, Entry, tree_of
 from h36m_amass.body_model import GENDERS
 from h36m_amass.datasets import DatasetError, choose
-from h36m_amass.npz import Layout, NpzError, NpzReader
+from h36m_amass.npz import HeldFile, Layout, NpzError, NpzReader, Source
 from h36m_amass.resampling import FrameRateError, exact_rate
 
 POSE_COLUMNS = 156
@@ -49,6 +53,8 @@ class SequenceFile:
         Relative to the AMASS folder, with forward slashes.
     size
         In bytes.
+    member
+        Where it lies, if that is in an archive; `path` is as in the unpacked tree all the same.
     """
 
     dataset: str
@@ -56,6 +62,7 @@ class SequenceFile:
     sequence: str
     path: str
     size: int
+    member: archives.Member | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,15 @@ class Listing:
         are called.
     ignored
         How many files of which kind are no recordings.
+    headers
+        By path, and whether soft tissue matters: headers of recordings in compressed archives, which were at hand
+        when these were looked through, or why there is none.
     """
 
     sequences: tuple[SequenceFile, ...]
     misplaced: tuple[tuple[str, str], ...]
     ignored: Mapping[str, int]
+    headers: Mapping[tuple[str, bool], Header | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,30 +134,40 @@ class Frames:
         return len(self.poses)
 
 
-def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
+def find_sequences(
+    amass_dir: Path,
+    datasets: tuple[str, ...] = (),
+    use_dmpls: bool = True,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Listing:
     """List the recordings under `amass_dir`.
 
     Parameters
     ----------
     amass_dir
-        Folder that holds one folder a dataset.
+        Folder that holds one folder or archive a dataset. Where there are both, the folder counts.
     datasets
         Names of the datasets to look at, see `h36m_amass.datasets.choose`; all of them if empty.
+    use_dmpls
+        As for `read_header`, which is called for recordings in compressed archives while they are looked through.
+    progress
+        Called with ``"archives"``, how many megabytes of archives have been looked through, and how many there are.
 
     Raises
     ------
     AmassError
-        There is no such folder, it is empty, a dataset that was asked for is not in it, or it holds no recording.
+        There is no such folder, it is empty, a dataset that was asked for is not in it, it has two archives of one
+        dataset, or it holds no recording.
     """
     amass_dir = Path(amass_dir)
     if not amass_dir.is_dir():
         raise AmassError(f"{amass_dir}: is no folder; give the folder that holds your AMASS datasets")
-    finder = _Finder(amass_dir)
+    finder = _Finder(amass_dir, use_dmpls)
     names = finder.datasets()
     if finder.misplaced:
         raise AmassError(f"{amass_dir}: {finder.misplaced[0][1]}; check its permissions")
     if not any(amass_dir.iterdir()):
-        raise AmassError(f"{amass_dir}: is empty; unpack AMASS datasets (SMPL+H G) into it, one folder each")
+        raise AmassError(f"{amass_dir}: is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each")
     if datasets:
         try:
             names = list(choose(datasets, names))
@@ -154,8 +175,12 @@ def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
             raise AmassError(f"{amass_dir}: {error}") from error
     else:
         finder.add_strays(str(amass_dir), "lies outside a dataset's folder")
+    finder.look_through_archives(names, progress or (lambda stage, done, total: None))
     for dataset in names:
         finder.add_dataset(dataset)
+    finder.add_damage()
+    if not finder.sequences and finder.damage:
+        raise AmassError(f"{amass_dir}: holds no AMASS sequences; {': '.join(finder.damage[0])}")
     if not finder.sequences:
         hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"
         if finder.misplaced:
@@ -165,10 +190,11 @@ def find_sequences(amass_dir: Path, datasets: tuple[str, ...] = ()) -> Listing:
         tuple(sorted(finder.sequences, key=lambda s: (s.dataset, s.subject, s.sequence))),
         tuple(sorted(finder.misplaced)),
         dict(sorted(finder.ignored.items())),
+        finder.headers,
     )
 
 
-def read_header(path: Path | str, use_dmpls: bool = True) -> Header:
+def read_header(path: Source, use_dmpls: bool = True) -> Header:
     """Read and validate everything of a recording but its frames.
 
     Parameters
@@ -189,7 +215,7 @@ def read_header(path: Path | str, use_dmpls: bool = True) -> Header:
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
 
-def read_frames(path: Path | str, header: Header, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
+def read_frames(path: Source, header: Header, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
     """Read a recording's frames in runs of at most `num_frames` new ones.
 
     Each run but the first begins with the last frame of the one before, because an output frame may lie between.
@@ -229,7 +255,7 @@ def read_frames(path: Path | str, header: Header, num_frames: int, num_dmpls: in
         raise AmassError(str(error).removeprefix(f"{path}: ")) from error
 
 
-def check_content(path: Path | str, header: Header) -> None:
+def check_content(path: Source, header: Header) -> None:
     """Read a recording to its end, and compare it with the checksums that it carries.
 
     Raises
@@ -249,18 +275,78 @@ def fit_betas(betas: Float[np.ndarray, "given"], num_betas: int) -> Float[np.nda
 
 
 class _Finder:
-    """Walks dataset folders and sorts what lies in them."""
+    """Walks dataset folders, and archives as if they were unpacked, and sorts what lies in them."""
 
-    def __init__(self, amass_dir: Path) -> None:
-        self.amass_dir = amass_dir
+    def __init__(self, amass_dir: Path, use_dmpls: bool) -> None:
+        self.amass_dir, self._use_dmpls = amass_dir, use_dmpls
         self.sequences: list[SequenceFile] = []
         self.misplaced: list[tuple[str, str]] = []
         self.ignored: Counter[str] = Counter()
-        self._scanned: dict[str, tuple[list[str], list[os.DirEntry[str]]]] = {}
+        self.headers: dict[tuple[str, bool], Header | str] = {}
+        self.damage: list[tuple[str, str]] = []
+        self._scanned: dict[str, tuple[list[str], list[Entry]]] = {}
+        self._archives = self._find_archives()
 
     def datasets(self) -> list[str]:
-        """Names of the folders that may be datasets."""
-        return self._scan(str(self.amass_dir))[0]
+        """Names of the folders and archives that may be datasets."""
+        return sorted({*self._scan(str(self.amass_dir))[0], *self._archives})
+
+    def look_through_archives(self, datasets: list[str], progress: Callable[[str, int, int], None]) -> None:
+        """Read the archives of `datasets`, so that these can be walked."""
+        work = [dataset for dataset in datasets if dataset in self._archives]
+        sizes = [self._archives[dataset].stat().st_size // 10**6 for dataset in work]
+        for dataset, before in zip(work, accumulate(sizes, initial=0), strict=False):
+            self._look_through(dataset, _shifted(progress, before, sum(sizes)))
+        if work:
+            progress("archives", sum(sizes), sum(sizes))
+
+    def _look_through(self, dataset: str, progress: Callable[[int], None]) -> None:
+        entry = self._archives[dataset]
+
+        def show(name: str, file: HeldFile) -> None:
+            self._read_header(f"{dataset}/{name}", file)
+
+        contents = archives.examine(entry.path, lambda name: _kind_of_other(name) is None, show, progress)
+        if contents.damage is not None:
+            self.damage.append((_printable(entry.name), contents.damage))
+        reason = "its name leads out of the archive; pack it again under another one"
+        self.misplaced += [(_printable(f"{entry.name}/{name}"), reason) for name in contents.unnamed]
+        self._scanned.update(tree_of(contents, f"{self.amass_dir}{os.sep}{dataset}"))
+
+    def add_damage(self) -> None:
+        """Count the archives that are damaged, or empty, as left out."""
+        found = {sequence.dataset for sequence in self.sequences} | {path.split("/")[0] for path, _ in self.misplaced}
+        damaged = {name for name, _ in self.damage}
+        for dataset, entry in self._archives.items():
+            looked_through = f"{self.amass_dir}{os.sep}{dataset}" in self._scanned
+            if looked_through and _printable(entry.name) not in damaged and not found & {dataset, entry.name}:
+                self.damage.append((_printable(entry.name), "holds no recordings; download it again, or take it away"))
+        self.misplaced += self.damage
+
+    def _find_archives(self) -> dict[str, os.DirEntry[str]]:
+        """Archives by dataset; they are taken out of the files that lie beside the datasets."""
+        folders, files = self._scan(str(self.amass_dir))
+        found: dict[str, os.DirEntry[str]] = {}
+        others: list[Entry] = []
+        for entry in files:
+            dataset = archives.dataset_name(entry.name)
+            if dataset is None or isinstance(entry, ArchivedEntry) or not _is_file(entry):
+                others.append(entry)
+            elif dataset in folders:
+                self.ignored["archives beside a folder of their name"] += 1
+            elif dataset in found:
+                both = f"{_printable(found[dataset].name)} and {_printable(entry.name)}"
+                raise AmassError(f"{self.amass_dir}: has {both}, two archives of one dataset; take one away")
+            else:
+                found[dataset] = entry
+        self._scanned[str(self.amass_dir)] = folders, others
+        return found
+
+    def _read_header(self, path: str, file: HeldFile) -> None:
+        try:
+            self.headers[path, self._use_dmpls] = read_header(file, self._use_dmpls)
+        except AmassError as error:
+            self.headers[path, self._use_dmpls] = str(error)
 
     def add_dataset(self, dataset: str) -> None:
         folder = f"{self.amass_dir}{os.sep}{dataset}"
@@ -291,6 +377,10 @@ class _Finder:
                 self.misplaced.append((_printable(path), "its name is not valid UTF-8; rename it"))
                 continue
             sequence = entry.name.removesuffix(".npz")
+            if isinstance(entry, ArchivedEntry):
+                size = entry.member.place.size
+                self.sequences.append(SequenceFile(dataset, subject, sequence, path, size, entry.member))
+                continue
             try:
                 size = entry.stat().st_size
             except OSError as error:
@@ -304,9 +394,14 @@ class _Finder:
             # A link could lead back up.
             waiting += [path for path in self._folders(deeper) if not os.path.islink(path)]  # noqa: PTH114
 
-    def _is_recording(self, entry: os.DirEntry[str]) -> bool:
+    def _is_recording(self, entry: Entry) -> bool:
         """Whether a file is a recording by its name; if not, it is counted under its kind."""
-        if not _is_file(entry) and not entry.name.startswith("."):
+        if isinstance(entry, ArchivedEntry):
+            problem = entry.member.place.problem
+            if problem is not None and not entry.name.startswith("."):
+                self.misplaced.append((_printable(self._relative(entry.path)), problem))
+                return False
+        elif not _is_file(entry) and not entry.name.startswith("."):
             self.misplaced.append((_printable(self._relative(entry.path)), "is a link that leads nowhere, or no file"))
             return False
         kind = _kind_of_other(entry.name)
@@ -320,7 +415,7 @@ class _Finder:
     def _folders(self, folder: str) -> list[str]:
         return [f"{folder}{os.sep}{name}" for name in self._scan(folder)[0]]
 
-    def _scan(self, folder: str) -> tuple[list[str], list[os.DirEntry[str]]]:
+    def _scan(self, folder: str) -> tuple[list[str], list[Entry]]:
         """Names of the folders in a folder, and its files with links that lead nowhere: those must be told of."""
         if folder not in self._scanned:
             try:
@@ -329,11 +424,11 @@ class _Finder:
             except OSError as error:
                 self.misplaced.append((_printable(self._relative(folder)), f"cannot be read ({error.strerror})"))
                 found = []
-            folders, files = list[str](), list[os.DirEntry[str]]()
+            folders, files = list[str](), list[Entry]()
             for entry in found:
                 if not _is_folder(entry):
                     files.append(entry)
-                elif not entry.name.startswith((".", "__MACOSX")):
+                elif not entry.name.startswith(NO_FOLDERS):
                     folders.append(entry.name)
             self._scanned[folder] = folders, files
         return self._scanned[folder]
@@ -341,6 +436,10 @@ class _Finder:
     def _relative(self, path: str) -> str:
         # pathlib's way takes as long as reading a header, for each of thousands of files.
         return path.removeprefix(str(self.amass_dir)).lstrip(os.sep).replace(os.sep, "/")
+
+
+def _shifted(progress: Callable[[str, int, int], None], before: int, total: int) -> Callable[[int], None]:
+    return lambda done: progress("archives", before + done, total)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

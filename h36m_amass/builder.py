@@ -74,7 +74,7 @@ def build(
     Parameters
     ----------
     amass_dir
-        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``.
+        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, ``DATASET.tar.bz2`` say.
     store
         File to write.
     support_dir
@@ -163,7 +163,7 @@ def build(
         contextlib.ExitStack() as stack,
     ):
         stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
-        listing = find_sequences(amass_dir, tuple(datasets))
+        listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
         processes = 0 if executor is not None else worker_processes.useful_workers(workers, likely, device)
         if processes:

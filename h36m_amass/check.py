@@ -97,7 +97,7 @@ def check_inputs(
     if amass_dir is not None:
         amass_dir = Path(amass_dir)
         try:
-            listing = amass.find_sequences(amass_dir)
+            listing = amass.find_sequences(amass_dir, use_dmpls=use_dmpls, progress=progress)
             plan = make_plan(amass_dir, listing, frame_rate=None, use_dmpls=use_dmpls, progress=progress)
         except amass.AmassError as error:
             recordings = [Finding(False, str(error))]

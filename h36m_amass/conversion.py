@@ -23,6 +23,7 @@ from h36m_amass.planning import BodyKind, PlannedSequence, Unit
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
+from h36m_amass.sources import Sources
 from h36m_amass.store_format import SequenceRecord
 from h36m_amass.workshop import Workshop
 
@@ -79,13 +80,16 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     for planned, row in zip(unit.sequences, rows, strict=False):
         by_body.setdefault(planned.body, []).append((planned, row))
     in_order = [planned for _, work in sorted(by_body.items()) for planned, _ in work]
-    paths = [f"{workshop.amass_dir}/{planned.file.path}" for planned in in_order]
+    paths = [f"{workshop.amass_dir}/{planned.file.path}" for planned in in_order if planned.file.member is None]
     Thread(target=_read_ahead, args=(paths,), daemon=True).start()
     num_joints = _skinner(workshop, in_order[0].body).folded.num_joints
-    with PartWriter(workshop.part_path(fingerprint), num_joints) as part, reproducible():
+    sources = Sources(workshop.amass_dir, [planned.file for planned in in_order])
+    with PartWriter(workshop.part_path(fingerprint), num_joints) as part, sources, reproducible():
         for body, work in sorted(by_body.items()):
             skinner = _skinner(workshop, body)
-            for segment, relative in relative_joints(skinner, _segments(workshop, skinner.folded, work, reasons)):
+            for segment, relative in relative_joints(
+                skinner, _segments(workshop, sources, skinner.folded, work, reasons)
+            ):
                 joints = segment.finish(relative, skinner.folded.row_sums)
                 part.write(segment.row, joints)
                 name = segment.planned.file.path
@@ -115,26 +119,29 @@ def _read_ahead(paths: list[str]) -> None:
 
 
 def _segments(
-    workshop: Workshop, folded: FoldedRegressor, work: list[tuple[PlannedSequence, int]], reasons: dict[str, str]
+    workshop: Workshop,
+    sources: Sources,
+    folded: FoldedRegressor,
+    work: list[tuple[PlannedSequence, int]],
+    reasons: dict[str, str],
 ) -> Iterator[tuple[_Segment, PoseBlock]]:
     """Segments of sequences of one body model; a damaged one ends where the damage is, with its reason in `reasons`."""
     for planned, row in work:
         try:
-            yield from _sequence_segments(workshop, folded, planned, row)
+            yield from _sequence_segments(workshop, sources, folded, planned, row)
         except amass.AmassError as error:
             reasons[planned.file.path] = str(error)
 
 
 def _sequence_segments(
-    workshop: Workshop, folded: FoldedRegressor, planned: PlannedSequence, row: int
+    workshop: Workshop, sources: Sources, folded: FoldedRegressor, planned: PlannedSequence, row: int
 ) -> Iterator[tuple[_Segment, PoseBlock]]:
     """Cut a recording into runs of source frames, each with the outputs that become possible with it."""
     header = planned.header
     rates = header.frame_rate, planned.frame_rate
     betas = amass.fit_betas(header.betas, folded.num_betas)
-    path = f"{workshop.amass_dir}/{planned.file.path}"
     first, start = 0, 0
-    for frames in amass.read_frames(path, header, READ_FRAMES, folded.num_dmpls):
+    for frames in amass.read_frames(sources[planned.file], header, READ_FRAMES, folded.num_dmpls):
         workshop.check_goes_on()
         stop = outputs_within(first + len(frames), header.num_frames, *rates)
         if stop > start:

@@ -22,10 +22,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from isal.isal_zlib import crc32
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
 
 _MAGIC = 8
 MAX_HEADER = 10_000
@@ -132,6 +135,41 @@ class Layout:
     places: Mapping[str, ArrayPlace]
 
 
+@dataclass(frozen=True)
+class ByteRange:
+    """Bytes of a file, which are a file of their own."""
+
+    path: str
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
+class HeldFile:
+    """A file that lies in another one, or in memory.
+
+    Attributes
+    ----------
+    name
+        What it is called in messages.
+    content
+        Its bytes, or where they are.
+    modified
+        When the file that it lies in was last changed, in nanoseconds.
+    """
+
+    name: str
+    content: bytes | ByteRange
+    modified: int
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source = Path | str | HeldFile
+"""What an npz file can be read from."""
+
+
 class NpzReader:
     """Random access to the members of an ``.npz`` file; a context manager.
 
@@ -152,14 +190,13 @@ class NpzReader:
         (a pickle).
     """
 
-    def __init__(self, path: Path | str, content: bytes | None = None, layout: Layout | None = None) -> None:
+    def __init__(self, path: Source, content: bytes | None = None, layout: Layout | None = None) -> None:
         self.path = path
         self._places: dict[str, ArrayPlace] = {}
         with _Explained(self.path):
-            # Path.open would first take the path apart.
-            self._file = open(path, "rb", _BUFFER) if content is None else io.BytesIO(content)  # noqa: PTH123, SIM115
+            self._file = _opened(path if content is None else HeldFile(str(path), content, 0))
             try:
-                self._size, self._modified = _size_and_time(self._file, content)
+                self._size, self._modified = _size_and_time(self._file, path, content)
                 if layout is not None and (layout.size, layout.modified) == (self._size, self._modified):
                     self._places.update(layout.places)
                 else:
@@ -243,7 +280,7 @@ class NpzReader:
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        _check_directory(self._file, self._size)
+        check_directory(self._file, self._size)
         return zipfile.ZipFile(self._file)
 
     @cached_property
@@ -326,7 +363,7 @@ class _StoredValues:
     def __init__(self, file: IO[bytes], place: ArrayPlace) -> None:
         self._file, self._place = file, place
         # One call of the system a run, and none that only finds that the end is reached.
-        self._descriptor = file.fileno() if hasattr(os, "preadv") and not isinstance(file, io.BytesIO) else None
+        self._descriptor = file.fileno() if hasattr(os, "preadv") and _is_whole_file(file) else None
         self._position, self._crc = 0, place.crc_before
 
     def readinto(self, target: memoryview) -> int:
@@ -435,8 +472,8 @@ def _check_end(file: IO[bytes] | _StoredValues) -> None:
         raise EOFError("data follow the array")
 
 
-def _check_directory(file: IO[bytes], size: int) -> None:
-    """Refuse an archive whose directory would take much memory, before zipfile reads it whole."""
+def check_directory(file: IO[bytes], size: int, max_directory: int = MAX_DIRECTORY) -> None:
+    """Refuse a zip archive whose directory would take much memory, before zipfile reads it whole."""
     ends = _END_64.size + _END_64_LOCATOR.size + _END.size
     tail = _tail(file, size, ends)
     place = len(tail) - _END.size
@@ -449,7 +486,7 @@ def _check_directory(file: IO[bytes], size: int) -> None:
     before = place + _END.size - ends
     if before >= 0 and tail[before : before + 4] == b"PK\6\6":
         directory = _END_64.unpack_from(tail, before)[8]
-    if directory > MAX_DIRECTORY:
+    if directory > max_directory:
         raise zipfile.BadZipFile(f"a directory of {directory} bytes")
 
 
@@ -459,12 +496,59 @@ def _tail(file: IO[bytes], size: int, num_bytes: int) -> bytes:
     return file.read()
 
 
-def _size_and_time(file: IO[bytes], content: bytes | None) -> tuple[int, int]:
+def _opened(source: Source) -> IO[bytes]:
+    if not isinstance(source, HeldFile):
+        return open(source, "rb", _BUFFER)  # noqa: PTH123  # Path.open would first take the path apart
+    if isinstance(source.content, bytes):
+        return io.BytesIO(source.content)
+    return io.BufferedReader(_RangeFile(source.content), _BUFFER)
+
+
+def _is_whole_file(file: IO[bytes]) -> bool:
+    return isinstance(file, io.BufferedReader) and not isinstance(file.raw, _RangeFile)
+
+
+def _size_and_time(file: IO[bytes], source: Source, content: bytes | None) -> tuple[int, int]:
     """Bytes of a file, and when it was last changed, in nanoseconds; 0 for one in memory."""
     if content is not None:
         return len(content), 0
+    if isinstance(source, HeldFile):
+        held = source.content
+        return held.size if isinstance(held, ByteRange) else len(held), source.modified
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
+
+
+class _RangeFile(io.RawIOBase):
+    """A range of a file's bytes as a file."""
+
+    def __init__(self, where: ByteRange) -> None:
+        self._where, self._position = where, 0
+        self._file = open(where.path, "rb", 0)  # noqa: PTH123, SIM115  # closed by `close`
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        before = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._where.size}[whence]
+        if before + offset < 0:
+            raise ValueError(f"a place of {before + offset}")
+        self._position = before + offset
+        return self._position
+
+    def readinto(self, target: Buffer) -> int:
+        wanted = memoryview(target)[: max(0, self._where.size - self._position)]
+        self._file.seek(self._where.start + self._position)
+        count = self._file.readinto(wanted) or 0
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _Explained:
@@ -475,7 +559,7 @@ class _Explained:
 
     __slots__ = ("path",)
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Source) -> None:
         self.path = path
 
     def __enter__(self) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from isal.isal_zlib import crc32
 
-from h36m_amass import amass
+from h36m_amass import amass, archives
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import resampled_length
+from h36m_amass.sources import Sources, listed_header
 from h36m_amass.subset import EVERYTHING, Subset
 
 UNIT_SOURCE_FRAMES = 65536
@@ -27,7 +28,8 @@ BodyKind = tuple[str, bool]
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done and how much there is.
 
-``"plan"`` counts recordings, ``"convert"`` source frames, ``"assemble"`` frames of the store.
+``"archives"`` counts megabytes of archives, ``"plan"`` recordings, ``"convert"`` source frames, and ``"assemble"``
+frames of the store.
 """
 
 
@@ -119,9 +121,10 @@ def make_plan(
     A unit is a run of sequences of one dataset, of about `UNIT_SOURCE_FRAMES` source frames. No header is read of what
     is not wanted for its name, nor once the subset is full.
     """
-    left_out = [LeftOut(path.split("/")[0], path, reason) for path, reason in listing.misplaced]
+    left_out = [LeftOut(_dataset_of(path), path, reason) for path, reason in listing.misplaced]
     planned: list[PlannedSequence] = []
     missed: Counter[str] = Counter()
+    sources = Sources(amass_dir, listing.sequences)
     for done, file in enumerate(listing.sequences):
         if progress is not None:
             progress("plan", done, len(listing.sequences))
@@ -130,7 +133,7 @@ def make_plan(
             missed[missed_by] += 1
             continue
         try:
-            header = amass.read_header(f"{amass_dir}/{file.path}", use_dmpls)
+            header = listed_header(listing, sources, file, use_dmpls)
             missed_by = subset.missed_by_length(header.num_frames, header.frame_rate)
             if missed_by is not None:
                 missed[missed_by] += 1
@@ -142,10 +145,17 @@ def make_plan(
             planned.append(_planned(file, header, frame_rate, upsample))
         except amass.AmassError as error:
             left_out.append(LeftOut(file.dataset, file.path, str(error)))
+    sources.close()
     if progress is not None:
         progress("plan", len(listing.sequences), len(listing.sequences))
     not_selected = {field.name: missed[field.name] for field in fields(Subset) if missed[field.name]}
     return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored), not_selected)
+
+
+def _dataset_of(path: str) -> str:
+    """Name of the dataset that a path begins with, or an archive's file name."""
+    first, _, rest = path.partition("/")
+    return first if rest and archives.dataset_name(first) is None else archives.dataset_name(first) or first
 
 
 def _planned(

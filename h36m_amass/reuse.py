@@ -8,6 +8,7 @@ from pathlib import Path
 from h36m_amass import amass
 from h36m_amass.parts import SUFFIX, UNFINISHED_SUFFIX, ConvertedUnit, Part, PartError
 from h36m_amass.planning import Plan, Progress, Unit
+from h36m_amass.sources import Sources
 from h36m_amass.store_frames import StoreError
 from h36m_amass.store_units import StoredUnit
 
@@ -92,8 +93,9 @@ def _is_whole(unit: ConvertedUnit) -> bool:
 
 def _damaged(amass_dir: Path, unit: Unit) -> bool:
     try:
-        for planned in unit.sequences:
-            amass.check_content(f"{amass_dir}/{planned.file.path}", planned.header)
+        with Sources(amass_dir, [planned.file for planned in unit.sequences]) as sources:
+            for planned in unit.sequences:
+                amass.check_content(sources[planned.file], planned.header)
     except amass.AmassError:
         return True
     return False

@@ -18,10 +18,11 @@ from isal.isal_zlib import crc32
 from jaxtyping import Float32, Float64
 
 from h36m_amass import amass, body_model, regressor, sealing
-from h36m_amass.npz import NpzError, NpzReader
+from h36m_amass.npz import NpzError, NpzReader, Source
 from h36m_amass.planning import Progress
 from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
+from h36m_amass.sources import Sources, archived_files
 from h36m_amass.store import Sequence, Store
 from h36m_amass.store_frames import StoreError
 from h36m_amass.store_units import read_units
@@ -226,25 +227,37 @@ class _Mesh:
         drawn = rng.choice(len(lengths), -(-sample // FRAMES_A_SEQUENCE), p=lengths / lengths.sum())
         rows, counts = np.unique(drawn, return_counts=True)
         found = [np.empty(0)]
+        paths = [self._store.sequences[row].record.source_path for row in rows.tolist()]
+        try:
+            archived = archived_files(self._amass_dir, paths)
+        except amass.AmassError as error:
+            self._findings.append(str(error))
+            return np.empty(0)
+        sources = Sources(self._amass_dir, [archived[path] for path in paths if path in archived])
         for done, (row, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
             progress("compare", done, len(rows))
             sequence = self._store.sequences[row]
             frames = np.unique(rng.integers(0, len(sequence), count * FRAMES_A_SEQUENCE))
             try:
-                exact = self._exact(sequence, frames)
+                exact = self._exact(sequence, frames, archived.get(sequence.record.source_path), sources)
             except (amass.AmassError, NpzError, OSError) as error:
                 self._findings.append(f"{self._amass_dir / sequence.record.source_path}: {error}")
                 continue
             stored = np.stack([sequence.positions_3d[frame] for frame in frames])
             found.append(np.linalg.norm(stored - exact, axis=2).ravel())
+        sources.close()
         progress("compare", len(rows), len(rows))
         return np.concatenate(found)
 
-    def _exact(self, sequence: Sequence, frames: np.ndarray) -> Float64[np.ndarray, "frames joints 3"]:
+    def _exact(
+        self, sequence: Sequence, frames: np.ndarray, archived: amass.SequenceFile | None, sources: Sources
+    ) -> Float64[np.ndarray, "frames joints 3"]:
         record = sequence.record
         path = self._amass_dir / record.source_path
-        header = amass.read_header(path, bool(self._options.get("use_dmpls", True)))
-        if header.num_frames != record.source_frames or path.stat().st_size != record.source_size:
+        source: Source = path if archived is None else sources[archived]
+        header = amass.read_header(source, bool(self._options.get("use_dmpls", True)))
+        size = path.stat().st_size if archived is None else archived.size
+        if header.num_frames != record.source_frames or size != record.source_size:
             raise amass.AmassError("is not the recording that the store was built from")
         body = self._body(header.gender, header.has_dmpls)
         rate = self._options.get("frame_rate")
@@ -255,7 +268,7 @@ class _Mesh:
         resampling = Resampling(whole.frame[frames], whole.weight[frames])
         needed = needed_frames(resampling)
         # In the file's own precision: the converter's reader rounds poses to float32.
-        with NpzReader(path) as npz:
+        with NpzReader(source) as npz:
             names = ["poses", "trans", *(["dmpls"] if header.has_dmpls else [])]
             poses, trans, *dmpls = (_rows(npz, name, needed) for name in names)
         betas = amass.fit_betas(header.betas, body.num_betas)
