@@ -48,7 +48,10 @@ _ENCRYPTED = 1
 _LINK, _FILE_TYPES = 0xA000, 0xF000
 _DECOMPRESSORS: Mapping[str, Callable[[Any], Any]] = {"bz2": bz2.open, "xz": lzma.open, "gz": gzip.open}
 # What tarfile, the decompressors and rapidgzip raise at damage.
-_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError, OverflowError, LookupError)
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
+    *(RuntimeError, ValueError, OverflowError, LookupError),
+)
 
 MegabytesDone = Callable[[int], None]
 """Called with how many megabytes of an archive have been looked through."""
@@ -188,10 +191,19 @@ class MemberReader:
 
     Of a compressed tar that can only be read forward, as many of the coming members as `MAX_HELD` allows are taken
     along on one pass, so that a run of members in any order costs about one pass and not one each.
+
+    Parameters
+    ----------
+    folder
+        Where the archives lie.
+    members
+        All that will be asked for.
+    check
+        Called often during a pass, which may take minutes; what it raises ends it.
     """
 
-    def __init__(self, folder: str, members: Sequence[Member]) -> None:
-        self._folder, self._order = folder, list(members)
+    def __init__(self, folder: str, members: Sequence[Member], check: Callable[[], None]) -> None:
+        self._folder, self._order, self._check = folder, list(members), check
         self._places = {_key(member): number for number, member in enumerate(self._order)}
         self._held: dict[tuple[str, int], bytes] = {}
         self._name = ""
@@ -251,8 +263,14 @@ class MemberReader:
                     break
                 taken.append(following)
         for one in sorted(taken, key=lambda one: one.place.start):
-            self._file.seek(one.place.start)
-            self._held[_key(one)] = _exactly(self._file, one.place.size)
+            self._go_to(self._file, one.place.start, archive)
+            self._held[_key(one)] = _exactly(self._file, one.place.size, self._check)
+
+    def _go_to(self, file: IO[bytes], position: int, archive: Archive) -> None:
+        if _has_random_access(archive) or file.tell() > position:
+            file.seek(position if _has_random_access(archive) else 0)
+        while file.tell() < position and file.read(min(_BLOCK, position - file.tell())):
+            self._check()
 
 
 class _Walk:
@@ -279,12 +297,7 @@ class _Walk:
         if rapidgzip is not None:
             try:
                 with _explained(), _rapid_file(rapidgzip, self._path, _threads()) as file:
-                    self.tar(
-                        _Forward(
-                            file, MAX_GROWTH * size + FREE_GROWTH, lambda: self._tell(file.tell_compressed() // 8, size)
-                        ),
-                        modified,
-                    )
+                    self._compressed_tar(file, lambda: file.tell_compressed() // 8, size, modified)
                     if file.block_offsets_complete():
                         return dict(file.block_offsets())
             except ArchiveError:
@@ -299,14 +312,17 @@ class _Walk:
         """Walk a tar of this `kind` with the standard library."""
         with _explained(), open(self._path, "rb") as file:  # noqa: PTH123  # a string all along
             if kind == "tar":
-                self.tar(_Forward(file, size, None), modified)
+                self._tar(_Forward(file, size, None), modified)
                 return
             with _DECOMPRESSORS[kind](file) as stream:
-                self.tar(
-                    _Forward(stream, MAX_GROWTH * size + FREE_GROWTH, lambda: self._tell(file.tell(), size)), modified
-                )
+                self._compressed_tar(stream, file.tell, size, modified)
 
-    def tar(self, stream: _Forward, modified: int) -> None:
+    def _compressed_tar(self, file: IO[bytes], done: Callable[[], int], size: int, modified: int) -> None:
+        """`done` gives how many of the archive's `size` bytes have been read."""
+        most = MAX_GROWTH * size + FREE_GROWTH
+        self._tar(_Forward(file, most, lambda: self._progress(min(done(), size) // 10**6)), modified)
+
+    def _tar(self, stream: _Forward, modified: int) -> None:
         """List the members of a tar, and show the wanted ones of a compressed one."""
         # The constructor reads ahead, and `next` ends at damage as if there were no more: only the parser is used.
         tar = tarfile.TarFile(fileobj=io.BytesIO(bytes(tarfile.RECORDSIZE)))
@@ -378,9 +394,6 @@ class _Walk:
         packed = info.compress_size if deflated else None
         return Place(info.header_offset, info.file_size, packed, info.CRC if deflated else None, problem)
 
-    def _tell(self, done: int, size: int) -> None:
-        self._progress(min(done, size) // 10**6)
-
     def _add(self, name: str, place: Place) -> None:
         self.places[name] = place
         if len(self.places) > MAX_MEMBERS:
@@ -434,7 +447,7 @@ class _Forward:
     def content(self, num_bytes: int) -> bytes:
         """All of a member."""
         self.check(self._position + num_bytes)
-        content = _exactly(self._file, num_bytes)
+        content = _exactly(self._file, num_bytes, self._tell_progress or _nothing)
         self._position += num_bytes
         return content
 
@@ -482,20 +495,27 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise ArchiveError(f"cannot be read ({error.strerror})") from error
-        raise ArchiveError(_damaged(str(error))) from error
+        raise ArchiveError(_damaged(" ".join(str(error).split()))) from error
     except _DAMAGE as error:
-        raise ArchiveError(_damaged(str(error))) from error
+        raise ArchiveError(_damaged(" ".join(str(error).split()))) from error
 
 
 def _damaged(what: str) -> str:
     return f"is damaged or cut short ({what}); what lies before that is used; download it again"
 
 
-def _exactly(file: IO[bytes], num_bytes: int) -> bytes:
-    content = file.read(num_bytes)
-    if len(content) != num_bytes:
-        raise ArchiveError(_damaged("its end is missing"))
-    return content
+def _exactly(file: IO[bytes], num_bytes: int, between: Callable[[], None]) -> bytes:
+    """So many bytes, in blocks: `between` is called after each, and signals are answered."""
+    content = io.BytesIO()
+    while (left := num_bytes - content.tell()) > 0:
+        if not content.write(file.read(min(_BLOCK, left))):
+            raise ArchiveError(_damaged("its end is missing"))
+        between()
+    return content.getvalue()  # the buffer itself, not a copy
+
+
+def _nothing() -> None:
+    pass
 
 
 def _zip_content(path: str, place: Place) -> bytes | ByteRange:
@@ -509,18 +529,19 @@ def _zip_content(path: str, place: Place) -> bytes | ByteRange:
         if place.packed_size is None:
             return ByteRange(path, start, place.size)
         file.seek(start)
-        content = bytearray()
+        content = io.BytesIO()
         inflate, left = zlib.decompressobj(-zlib.MAX_WBITS), place.packed_size
-        while left and len(content) <= place.size:
+        while left and content.tell() <= place.size:
             packed = file.read(min(_BLOCK, left))
             if not packed:
                 break
             left -= len(packed)
             # No more than fits and one byte, which tells that it is too much.
-            content += inflate.decompress(packed, place.size + 1 - len(content))
-    if len(content) != place.size or not inflate.eof or crc32(content) != place.crc:
+            content.write(inflate.decompress(packed, place.size + 1 - content.tell()))
+    inflated = content.getvalue()  # the buffer itself, not a copy
+    if len(inflated) != place.size or not inflate.eof or crc32(inflated) != place.crc:
         raise ArchiveError("is damaged in its archive; download the archive again")
-    return bytes(content)
+    return inflated
 
 
 def _open_again(path: str, archive: Archive) -> IO[bytes]:

@@ -83,7 +83,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     paths = [f"{workshop.amass_dir}/{planned.file.path}" for planned in in_order if planned.file.member is None]
     Thread(target=_read_ahead, args=(paths,), daemon=True).start()
     num_joints = _skinner(workshop, in_order[0].body).folded.num_joints
-    sources = Sources(workshop.amass_dir, [planned.file for planned in in_order])
+    sources = Sources(workshop.amass_dir, [planned.file for planned in in_order], workshop.check_goes_on)
     with PartWriter(workshop.part_path(fingerprint), num_joints) as part, sources, reproducible():
         for body, work in sorted(by_body.items()):
             skinner = _skinner(workshop, body)

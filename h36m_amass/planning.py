@@ -121,7 +121,7 @@ def make_plan(
     A unit is a run of sequences of one dataset, of about `UNIT_SOURCE_FRAMES` source frames. No header is read of what
     is not wanted for its name, nor once the subset is full.
     """
-    left_out = [LeftOut(_dataset_of(path), path, reason) for path, reason in listing.misplaced]
+    left_out = [LeftOut(_dataset_of(amass_dir, path), path, reason) for path, reason in listing.misplaced]
     planned: list[PlannedSequence] = []
     missed: Counter[str] = Counter()
     sources = Sources(amass_dir, listing.sequences)
@@ -152,10 +152,10 @@ def make_plan(
     return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored), not_selected)
 
 
-def _dataset_of(path: str) -> str:
-    """Name of the dataset that a path begins with, or an archive's file name."""
-    first, _, rest = path.partition("/")
-    return first if rest and archives.dataset_name(first) is None else archives.dataset_name(first) or first
+def _dataset_of(amass_dir: Path, path: str) -> str:
+    """Name of the dataset that a misplaced file is of, or the archive that its path begins with."""
+    first = path.split("/")[0]
+    return first if (amass_dir / first).is_dir() else archives.dataset_name(first) or first
 
 
 def _planned(

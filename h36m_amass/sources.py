@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -21,11 +21,16 @@ class Sources:
     files
         The recordings, in the order in which they will be asked for: what is taken along from an archive on the way
         to one of them is kept for those to come.
+    check
+        Called often on such a way, which may take minutes; what it raises ends it.
     """
 
-    def __init__(self, amass_dir: Path, files: Iterable[SequenceFile]) -> None:
+    def __init__(
+        self, amass_dir: Path, files: Iterable[SequenceFile], check: Callable[[], None] = lambda: None
+    ) -> None:
         self._amass_dir = amass_dir
-        self._members = MemberReader(str(amass_dir), [file.member for file in files if file.member is not None])
+        members = [file.member for file in files if file.member is not None]
+        self._members = MemberReader(str(amass_dir), members, check)
 
     def __enter__(self) -> Sources:
         return self
