@@ -27,10 +27,11 @@ _WORDS = {
     "convert": "converting",
     "assemble": "finishing the store of",
     "export": "exporting",
+    "clips": "writing",
     "verify": "reading",
     "compare": "computing through the full mesh",
 }
-_UNITS = {"archives": "MB", "plan": "recordings", "compare": "sequences"}
+_UNITS = {"archives": "MB", "plan": "recordings", "compare": "sequences", "clips": "clips"}
 
 
 def console(stderr: bool = False) -> Console:

@@ -11,19 +11,21 @@ from .build import build
 from .check import check
 from .datasets import datasets
 from .demo import demo
+from .export_motionbert import export_motionbert
 from .export_npz import export_npz
 from .info import info
 from .verify import verify
 
 app = typer.Typer(
     name="h36m-amass",
-    help="Turn AMASS motion capture into Human3.6M-compatible 3D joints: one HDF5 store, or npz dictionaries.",
+    help="Turn AMASS motion capture into Human3.6M-compatible 3D joints: an HDF5 store, npz dictionaries, clips.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("build")(build)
 app.command("export-npz")(export_npz)
+app.command("export-motionbert")(export_motionbert)
 app.command("check")(check)
 app.command("datasets")(datasets)
 app.command("info")(info)
@@ -44,4 +46,4 @@ def main(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
     ] = False,
 ) -> None:
-    """Turn AMASS motion capture into Human3.6M-compatible 3D joints: one HDF5 store, or npz dictionaries."""
+    """Turn AMASS motion capture into Human3.6M-compatible 3D joints: an HDF5 store, npz dictionaries, clips."""

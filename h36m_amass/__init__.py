@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from h36m_amass.builder import build
     from h36m_amass.export import export_npz
     from h36m_amass.folding import fold
+    from h36m_amass.motionbert import export_motionbert
     from h36m_amass.packing import pose_joints
     from h36m_amass.regressor import load as load_regressor
     from h36m_amass.store import Store
@@ -26,6 +27,7 @@ _HOMES = {
     "__version__": ("version", "__version__"),
     "build": ("builder", "build"),
     "collate": ("windows", "collate"),
+    "export_motionbert": ("motionbert", "export_motionbert"),
     "export_npz": ("export", "export_npz"),
     "fold": ("folding", "fold"),
     "load_body_model": ("body_model", "load"),
@@ -41,6 +43,7 @@ __all__ = [
     "__version__",
     "build",
     "collate",
+    "export_motionbert",
     "export_npz",
     "fold",
     "load_body_model",

@@ -1,4 +1,4 @@
-"""One build at a time on a store: a lock that the kernel releases when its owner ends, however that happens."""
+"""One process at a time writes a store, or clips: a lock that the kernel releases when its owner ends, in any way."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MAX_OWNER = 1000
 
 
 class LockedError(ValueError):
-    """Another process is at work on the store."""
+    """Another process is writing the same."""
 
 
 @contextmanager
-def locked(folder: Path, store: Path) -> Iterator[None]:
+def locked(folder: Path, wanted: Path) -> Iterator[None]:
     """Hold the lock in `folder`, which is made if it is not there, and removed at the end if nothing else is in it.
 
     Raises
@@ -33,7 +33,7 @@ def locked(folder: Path, store: Path) -> Iterator[None]:
     OSError
         The folder cannot be made or written to.
     """
-    descriptor = _acquire(folder, store)
+    descriptor = _acquire(folder, wanted)
     try:
         yield
     finally:
@@ -44,7 +44,7 @@ def locked(folder: Path, store: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(folder: Path, store: Path) -> int:
+def _acquire(folder: Path, wanted: Path) -> int:
     path = folder / FILE_NAME
     while True:
         with contextlib.suppress(FileExistsError):  # mkdir's exist_ok fails if it has just been removed
@@ -68,7 +68,7 @@ def _acquire(folder: Path, store: Path) -> int:
             owner = os.pread(descriptor, _MAX_OWNER, 0).decode("utf-8", "replace") or "another process"
             os.close(descriptor)
             raise LockedError(
-                f"{store}: {owner} is building it; wait until that is done, or stop it, or build another store"
+                f"{wanted}: {owner} is writing it; wait until that is done, or stop it, or write to another place"
             ) from None
         except BaseException:
             os.close(descriptor)

@@ -109,7 +109,7 @@ def test_of_two_builds_the_second_is_refused_at_once_and_names_the_first(
     with command("build", long_tree, store, "--support-dir", support_dir) as process:
         wait_for(lambda: list(tmp_path.glob("s.h5.parts/*.part")))
         began = time.monotonic()
-        with pytest.raises(LockedError, match=f"process {process.pid} on .* is building it") as refused:
+        with pytest.raises(LockedError, match=f"process {process.pid} on .* is writing it") as refused:
             build(long_tree, store, support_dir=support_dir)
         assert time.monotonic() - began < 1
         assert not getattr(refused.value, "__notes__", [])
