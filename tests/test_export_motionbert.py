@@ -144,10 +144,11 @@ def test_a_stretched_clip_has_all_frames_in_order_each_about_as_often(store: Sto
 def test_the_camera_sees_x_right_y_down_z_away_and_no_mirror_image() -> None:
     assert np.linalg.det(REAL_TO_CAMERA) == 1.0
     np.testing.assert_array_equal(REAL_TO_CAMERA @ REAL_TO_CAMERA.T, np.eye(3))
-    right, away, up = to_camera(np.eye(3, dtype=np.float32)[None])[0] / SCALE
-    np.testing.assert_array_equal(right, [1, 0, 0])
-    np.testing.assert_array_equal(away, [0, 0, 1])
-    np.testing.assert_array_equal(up, [0, -1, 0])
+    right, away, up = to_camera(np.eye(3, dtype=np.float32)[None])[0]
+    scale = np.float32(0.298)  # of MotionBERT's convert_amass.py
+    np.testing.assert_array_equal(right, [scale, 0, 0])
+    np.testing.assert_array_equal(away, [0, 0, scale])
+    np.testing.assert_array_equal(up, [0, -scale, 0])
 
 
 def test_joints_come_in_the_order_that_its_mirror_image_swaps(store: Store, tmp_path: Path) -> None:
@@ -300,8 +301,12 @@ def test_an_export_follows_no_link(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"holds 'clips\.csv'"):  # the folder that the link leads to
         export_motionbert(store, out)
     (out / "train").unlink()
+    (mine / "clips").mkdir()
+    (mine / "clips" / "00000000.pkl").write_bytes(b"mine")
+    (out / "train").symlink_to(mine / "clips", target_is_directory=True)
     export_motionbert(store, out)
-    assert set(contents(mine).values()) == {b"mine"}
+    assert set(contents(mine).values()) == {b"mine", None}
+    assert (mine / "clips" / "00000000.pkl").exists()
     assert not any(path.is_symlink() for path in out.rglob("*"))
 
 
