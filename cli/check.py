@@ -23,13 +23,17 @@ def check(
             help="K x V regressor, .npy or SciPy sparse .npz. Default: J_regressor_h36m.npy in --support-dir."
         ),
     ] = None,
+    vertex_map: Annotated[
+        Path | None,
+        typer.Option(help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy."),
+    ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Do not ask for the DMPL models.")] = False,
 ) -> None:
     """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
     with reported():
         from h36m_amass.check import check_inputs
 
-        findings = check_inputs(support_dir, joint_regressor, amass_dir, use_dmpls=not no_dmpls)
+        findings = check_inputs(support_dir, joint_regressor, amass_dir, use_dmpls=not no_dmpls, vertex_map=vertex_map)
     for finding in findings:
         typer.echo(f"{'ok' if finding.ok else 'problem'}: {printable(finding.message)}")
     problems = sum(not finding.ok for finding in findings)

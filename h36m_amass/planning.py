@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
@@ -19,14 +19,30 @@ MAX_UPSAMPLING = 100
 MAX_FRAMES = 10_000_000
 """Of a recording, unless told otherwise: a day at 120 Hz. More is a damaged or hostile file."""
 
-BodyKind = tuple[str, bool]
-"""Gender of a body model, and whether it has soft tissue."""
-
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done and how much there is.
 
 ``"plan"`` counts recordings, ``"convert"`` source frames, ``"assemble"`` frames of the store.
 """
+
+
+@dataclass(frozen=True, order=True)
+class BodyKind:
+    """A body model, as recordings ask for it.
+
+    Attributes
+    ----------
+    model
+        Name of its family, one of `h36m_amass.body_model.FAMILIES`.
+    gender
+        One of `h36m_amass.body_model.GENDERS`.
+    has_dmpls
+        Whether it has soft tissue.
+    """
+
+    model: str
+    gender: str
+    has_dmpls: bool
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ class PlannedSequence:
     @property
     def body(self) -> BodyKind:
         """Which body model it needs."""
-        return self.header.gender, self.header.has_dmpls
+        return BodyKind(self.header.model, self.header.gender, self.header.has_dmpls)
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,20 @@ def make_plan(
     if progress is not None:
         progress("plan", len(listing.sequences), len(listing.sequences))
     return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored))
+
+
+def without_bodies(plan: Plan, reasons: Mapping[BodyKind, str]) -> Plan:
+    """`plan` without the recordings of some kinds of body, which are left out for these reasons.
+
+    It is cut into units as if they had never been there.
+    """
+    kept = [planned for planned in plan.sequences if planned.body not in reasons]
+    left_out = [
+        LeftOut(planned.file.dataset, planned.file.path, reasons[planned.body])
+        for planned in plan.sequences
+        if planned.body in reasons
+    ]
+    return Plan(tuple(_units(kept)), (*plan.left_out, *left_out), plan.ignored)
 
 
 def _planned(

@@ -16,6 +16,8 @@ UNFINISHED = "h36m-amass, unfinished"
 FORMAT_VERSION = 1
 CHUNK_FRAMES = 256
 COMPRESSIONS = ("none", "lzf", "gzip")
+OLDER_COLUMNS: Mapping[str, str] = {"model": "smplh"}
+"""What is so of every sequence of a store that was written before there was such a column."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class SequenceRecord:
         Its size in bytes.
     checksum
         CRC-32 of the sequence's positions as little-endian float32.
+    model
+        Family of the body model: ``"smplh"``, ``"smplx"`` or ``"smpl"``.
     """
 
     dataset: str
@@ -56,6 +60,7 @@ class SequenceRecord:
     source_path: str
     source_size: int
     checksum: int
+    model: str = OLDER_COLUMNS["model"]
 
     @property
     def key(self) -> str:
@@ -75,7 +80,7 @@ class StoreHeader:
     regressor_sha256
         Digest of the joint regressor's file.
     body_model_sha256
-        Digest of each gender's body model files.
+        Digest of each body model's files: a gender for SMPL+H, ``MODEL/GENDER`` for the others.
     options
         The options of the build that change its numbers.
     synthetic
@@ -142,5 +147,6 @@ INDEX_COLUMNS: Mapping[str, type | str] = {
     "source_path": str,
     "source_size": "<i8",
     "checksum": "<u4",
+    "model": str,
 }
 UNIT_COLUMNS: Mapping[str, type | str] = {"fingerprint": str, "sequences": "<i8"}

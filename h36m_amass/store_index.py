@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from h36m_amass.store_format import INDEX_COLUMNS, SequenceRecord
+from h36m_amass.store_format import INDEX_COLUMNS, OLDER_COLUMNS, SequenceRecord
 from h36m_amass.store_header import DAMAGE, bounded
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def read(file: h5py.File, num_frames: int) -> Index:
         another and make up all frames.
     """
     try:
-        columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
+        group = file["index"]
+        columns = {name: bounded(group[name]) for name in INDEX_COLUMNS if name in group or name not in OLDER_COLUMNS}
+        for name in OLDER_COLUMNS.keys() - columns.keys():
+            columns[name] = np.full(columns["start"].size, OLDER_COLUMNS[name].encode())
     except DAMAGE as error:
         raise DamagedIndexError(str(error)) from error
     lengths = {values.size for values in columns.values()}
@@ -121,7 +124,7 @@ def read(file: h5py.File, num_frames: int) -> Index:
         raise DamagedIndexError("a frame rate is not positive")
     try:
         keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
-        _ = index["gender"], index["source_path"]
+        _ = index["gender"], index["source_path"], index["model"]
     except UnicodeDecodeError as error:
         raise DamagedIndexError(str(error)) from error
     for name in {name for key in keys for name in key}:

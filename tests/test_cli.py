@@ -658,7 +658,7 @@ def test_a_check_of_everything_in_place_is_all_ok(cli: Cli, support_dir: Path, a
     outcome = cli("check", amass_dir, "--support-dir", support_dir)
     assert outcome.exit_code == 0
     assert all(line.startswith("ok: ") for line in outcome.stdout.splitlines())
-    models = [body_model.smplh_path(support_dir, gender) for gender in body_model.GENDERS]
+    models = [body_model.model_path(support_dir, gender) for gender in body_model.GENDERS]
     models += [body_model.dmpl_path(support_dir, gender) for gender in body_model.GENDERS]
     for path in (*models, support_dir / "J_regressor_h36m.npy", *(path for path in amass_dir.iterdir())):
         assert str(path) in outcome.stdout
