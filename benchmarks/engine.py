@@ -216,7 +216,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         support_dir = Path(folder)
         synthetic.write_support_data(support_dir, genders=("male",))
-        path, dense_path = body_model.smplh_path(support_dir, "male"), support_dir / "dense.npz"
+        path, dense_path = body_model.model_path(support_dir, "male"), support_dir / "dense.npz"
         body = body_model.load(support_dir, "male", num_dmpls=0)
         write_model(dense_path, dense(body), path)
         joints = regressor.load(support_dir / "J_regressor_h36m.npy")

@@ -37,6 +37,10 @@ def build(
     joint_names: Annotated[
         Path | None, typer.Option(help="Text file with the regressor's K joint names, one a line.")
     ] = None,
+    vertex_map: Annotated[
+        Path | None,
+        typer.Option(help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy."),
+    ] = None,
     frame_rate: Annotated[
         float | None, typer.Option("-r", "--frame-rate", help="Target frame rate in hertz. Default: 50.")
     ] = None,
@@ -107,6 +111,7 @@ def build(
                 support_dir=support_dir,
                 joint_regressor=joint_regressor,
                 joint_names=joint_names,
+                vertex_map=vertex_map,
                 frame_rate=None if native_rate else 50.0 if frame_rate is None else frame_rate,
                 device=device,
                 batch_size=batch_size,

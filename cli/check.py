@@ -23,6 +23,10 @@ def check(
             help="K x V regressor, .npy or SciPy sparse .npz. Default: J_regressor_h36m.npy in --support-dir."
         ),
     ] = None,
+    vertex_map: Annotated[
+        Path | None,
+        typer.Option(help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy."),
+    ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Do not ask for the DMPL models.")] = False,
 ) -> None:
     """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
@@ -32,7 +36,7 @@ def check(
         from .console import print_checked, progress_bar
 
         with progress_bar() as progress:
-            found = check_inputs(support_dir, joint_regressor, amass_dir, not no_dmpls, progress)
+            found = check_inputs(support_dir, joint_regressor, amass_dir, not no_dmpls, vertex_map, progress)
     findings = found.findings
     for finding in findings:
         typer.echo(f"{'ok' if finding.ok else 'problem'}: {printable(finding.message)}")

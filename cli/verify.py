@@ -25,6 +25,7 @@ def verify(
     joint_regressor: Annotated[
         Path | None, typer.Option(help="The regressor. Default: J_regressor_h36m.npy in --support-dir.")
     ] = None,
+    vertex_map: Annotated[Path | None, typer.Option(help="The vertex map, if one was used.")] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many frames to compute again.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Of their drawing; another one draws others.")] = 0,
 ) -> None:
@@ -41,6 +42,7 @@ def verify(
                 against=against,
                 support_dir=support_dir,
                 joint_regressor=joint_regressor,
+                vertex_map=vertex_map,
                 sample=sample,
                 seed=seed,
                 progress=progress,

@@ -22,19 +22,19 @@ from jaxtyping import Float, Float32, Float64
 
 from h36m_amass import archives
 from h36m_amass.archive_tree import NO_FOLDERS, ArchivedEntry, Entry, tree_of
-from h36m_amass.body_model import GENDERS
+from h36m_amass.body_model import FAMILIES, GENDERS, Family
 from h36m_amass.datasets import DatasetError, choose
-from h36m_amass.npz import HeldFile, Layout, NpzError, NpzReader, Source
+from h36m_amass.npz import ArrayHeader, HeldFile, Layout, NpzError, NpzReader, Source
 from h36m_amass.resampling import FrameRateError, exact_rate
 
-POSE_COLUMNS = 156
 MAX_VALUE = 1e6
 """No rotation in radians, position in metres or coefficient is beyond this."""
 CHECKED_FRAMES = 2048
 FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
 MAX_SMALL_BYTES = 2**16
 """Of an array that is not one of frames."""
-OTHER_MODELS = {165: "an SMPL-X", 72: "an SMPL"}
+AMASS_NAMES = "'SMPL+H G', 'SMPL-X G' or 'SMPL-X N'"
+"""What AMASS's page calls the downloads that can be converted."""
 
 
 class AmassError(ValueError):
@@ -95,12 +95,14 @@ class Header:
 
     Attributes
     ----------
+    model
+        Name of the body model's family, one of `h36m_amass.body_model.FAMILIES`.
     frame_rate
         In hertz, as the decimal that the file's number prints as.
     betas
         As many as the file has.
     has_dmpls
-        Whether the file has soft-tissue coefficients.
+        Whether the file has soft-tissue coefficients, and its body model a use for them.
     synthetic
         True if the file says that it was made up (see `h36m_amass.synthetic`).
     layout
@@ -110,6 +112,7 @@ class Header:
     """
 
     num_frames: int
+    model: str
     frame_rate: Fraction
     gender: str
     betas: Float[np.ndarray, "betas"]
@@ -126,7 +129,7 @@ class Frames:
     Only the translation is in double precision: far from the origin float32 is too coarse.
     """
 
-    poses: Float32[np.ndarray, "frames 156"]
+    poses: Float32[np.ndarray, "frames 3*bones"]
     trans: Float64[np.ndarray, "frames 3"]
     dmpls: Float32[np.ndarray, "frames dmpls"] | None
 
@@ -205,8 +208,8 @@ def read_header(path: Source, use_dmpls: bool = True) -> Header:
     Raises
     ------
     AmassError
-        The file is damaged, incomplete, or not an SMPL+H recording. The message does not name the file: it is
-        the reason in a list of files.
+        The file is damaged, incomplete, or of no body model that is known. The message does not name the file: it
+        is the reason in a list of files.
     """
     try:
         with NpzReader(path) as npz:
@@ -235,7 +238,9 @@ def read_frames(path: Source, header: Header, num_frames: int, num_dmpls: int) -
     """
     try:
         with NpzReader(path, layout=header.layout) as npz, ExitStack() as stack:
-            if _check_frames(npz, header.has_dmpls) != header.num_frames:
+            headers = {name: _header_of_rows(npz, name) for name in _frame_arrays(header.has_dmpls)}
+            columns = FAMILIES[header.model].num_pose_columns
+            if (_check_frames(headers), headers["poses"].shape[1]) != (header.num_frames, columns):
                 raise AmassError("has changed since the build began; build again")
             types: dict[str, np.dtype[Any]] = {"poses": np.dtype(np.float32), "trans": np.dtype(np.float64)}
             if header.has_dmpls and num_dmpls > 0:
@@ -477,9 +482,12 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
     missing = [name for name in ("poses", "trans", "betas", "gender") if name not in npz]
     missing += [] if rate_keys else [FRAME_RATE_KEYS[0]]
     if missing:
-        raise AmassError(f"has no {', '.join(missing)}; download the dataset as 'SMPL+H G'")
-    has_dmpls = use_dmpls and "dmpls" in npz
-    num_frames = _check_frames(npz, has_dmpls)
+        raise AmassError(f"has no {', '.join(missing)}; download the dataset as {AMASS_NAMES}")
+    headers = {"poses": _header_of_rows(npz, "poses")}
+    family = _family(npz, headers["poses"].shape[1])
+    has_dmpls = use_dmpls and family.has_dmpls and "dmpls" in npz
+    headers |= {name: _header_of_rows(npz, name) for name in _frame_arrays(has_dmpls) if name not in headers}
+    num_frames = _check_frames(headers)
     betas = npz.read("betas", MAX_SMALL_BYTES)
     if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.shape[-1:] != (betas.size,):
         raise AmassError(f"betas are {betas.dtype} of shape {betas.shape}, not a row of numbers")
@@ -493,30 +501,59 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
         frame_rate = exact_rate(rate.reshape(-1)[0])
     except FrameRateError as error:
         raise AmassError(f"{rate_keys[0]} is {rate.reshape(-1)[0]}, not a positive number of hertz") from error
-    gender = _gender(npz.read("gender", MAX_SMALL_BYTES))
+    gender = _word(npz, "gender")
+    if gender not in GENDERS:
+        raise AmassError(f"gender is {gender!r}, not one of {', '.join(GENDERS)}")
     arrays, synthetic = _frame_arrays(has_dmpls), "synthetic" in npz
-    content = (npz.checksums(arrays), num_frames, str(frame_rate), gender, betas.tobytes(), has_dmpls, synthetic)
+    words = family.name, num_frames, str(frame_rate), gender
+    content = (npz.checksums(arrays), *words, betas.tobytes(), has_dmpls, synthetic)
     digest = hashlib.sha256(repr(content).encode()).hexdigest()
-    return Header(num_frames, frame_rate, gender, betas, has_dmpls, synthetic, npz.layout(arrays), digest)
+    return Header(
+        num_frames=num_frames,
+        model=family.name,
+        frame_rate=frame_rate,
+        gender=gender,
+        betas=betas,
+        has_dmpls=has_dmpls,
+        synthetic=synthetic,
+        layout=npz.layout(arrays),
+        digest=digest,
+    )
+
+
+def _family(npz: NpzReader, columns: int) -> Family:
+    """The body model that a recording is of, by the columns of its poses; what the file says has to agree."""
+    family = next((family for family in FAMILIES.values() if family.num_pose_columns == columns), None)
+    if family is None:
+        known = ", ".join(f"{family.num_pose_columns} of {family.title}" for family in FAMILIES.values())
+        raise AmassError(
+            f"is of no body model that is known: poses have {columns} columns, not {known}; "
+            f"download the dataset as {AMASS_NAMES}"
+        )
+    if "surface_model_type" in npz:
+        told = _word(npz, "surface_model_type")
+        if told != family.name and not told.startswith(f"{family.name}_"):  # smplx_locked_head, say
+            raise AmassError(
+                f"says that it is of {told!r} (surface_model_type), but its poses have the {columns} columns of "
+                f"{family.title}; download the file again"
+            )
+    return family
 
 
 def _frame_arrays(has_dmpls: bool) -> tuple[str, ...]:
     return ("poses", "trans", "dmpls") if has_dmpls else ("poses", "trans")
 
 
-def _check_frames(npz: NpzReader, has_dmpls: bool) -> int:
+def _header_of_rows(npz: NpzReader, name: str) -> ArrayHeader:
+    header = npz.header(name)
+    if header.dtype.kind not in "fiu" or len(header.shape) != 2:
+        raise AmassError(f"{name} are {header.dtype} of shape {header.shape}, not rows of numbers")
+    return header
+
+
+def _check_frames(headers: Mapping[str, ArrayHeader]) -> int:
     """Number of frames, once poses, trans and dmpls agree about it."""
-    headers = {name: npz.header(name) for name in _frame_arrays(has_dmpls)}
-    for name, header in headers.items():
-        if header.dtype.kind not in "fiu" or len(header.shape) != 2:
-            raise AmassError(f"{name} are {header.dtype} of shape {header.shape}, not rows of numbers")
     columns = {name: header.shape[1] for name, header in headers.items()}
-    if columns["poses"] != POSE_COLUMNS:
-        what = OTHER_MODELS.get(columns["poses"], "not an SMPL+H")
-        raise AmassError(
-            f"is {what} recording: poses have {columns['poses']} columns, not {POSE_COLUMNS}; "
-            "download the dataset as 'SMPL+H G'"
-        )
     if columns["trans"] != 3:
         raise AmassError(f"trans have {columns['trans']} columns, not 3; download the file again")
     if columns.get("dmpls", 8) < 8:
@@ -540,11 +577,9 @@ def _check_values(name: str, values: Float[np.ndarray, "frames columns"], first_
         raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
 
 
-def _gender(array: np.ndarray) -> str:
+def _word(npz: NpzReader, name: str) -> str:
+    array = npz.read(name, MAX_SMALL_BYTES)
     if array.dtype.kind not in "US" or array.size != 1:
-        raise AmassError(f"gender is {array.dtype} of shape {array.shape}, not a word")
+        raise AmassError(f"{name} is {array.dtype} of shape {array.shape}, not a word")
     value = array.reshape(-1)[0]
-    gender = (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip().lower()
-    if gender not in GENDERS:
-        raise AmassError(f"gender is {gender!r}, not one of {', '.join(GENDERS)}")
-    return gender
+    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip().lower()

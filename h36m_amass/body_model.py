@@ -1,12 +1,13 @@
-"""SMPL+H (and DMPL) parameters: loaded from ``model.npz`` files and validated here, trusted after.
+"""Parameters of SMPL+H, SMPL-X, SMPL and the DMPLs: loaded from ``.npz`` files and validated here, trusted after.
 
-SMPL: Loper et al., SIGGRAPH Asia 2015. SMPL+H: Romero et al., SIGGRAPH Asia 2017. DMPL: the soft-tissue shape
-space of Dyna and SMPL that AMASS fits (Mahmood et al., ICCV 2019).
+SMPL: Loper et al., SIGGRAPH Asia 2015. SMPL+H: Romero et al., SIGGRAPH Asia 2017. SMPL-X: Pavlakos et al., CVPR
+2019. DMPL: the soft-tissue shape space of Dyna and SMPL that AMASS fits (Mahmood et al., ICCV 2019).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +18,82 @@ from h36m_amass.npz import NpzError, NpzReader, read_content
 
 GENDERS = ("female", "male", "neutral")
 MAX_MODEL_BYTES = 2**29
-SMPLH_BONES = 52
-SMPLH_PAGE = "https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)"
 DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
+SHAPE_SPACE, SMALL_SHAPE_SPACE = 300, 10
+"""Shape directions of an SMPL-X file, where those of the expression follow them (see `_num_shape_directions`)."""
 
 
 class BodyModelError(ValueError):
     """A body model file is missing or is not what it should be."""
+
+
+class MissingModelError(BodyModelError):
+    """A body model file is missing; the message names the page that it is downloaded from."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Body models of one kind, one a gender: all that this library knows of them.
+
+    Attributes
+    ----------
+    name
+        As AMASS writes it into ``surface_model_type``; also the folder of its models.
+    title
+        As people write it.
+    num_bones
+        Of its models. A recording's poses have three columns a bone, which is what tells it from others.
+    page
+        Where the models are downloaded.
+    file_names
+        Where a model may lie in the folder, the likeliest first.
+    has_dmpls
+        Whether the DMPLs fit its mesh.
+    has_expressions
+        Whether its shape directions are followed by those of the face's expression.
+    """
+
+    name: str
+    title: str
+    num_bones: int
+    page: str
+    file_names: tuple[str, ...]
+    has_dmpls: bool
+    has_expressions: bool
+
+    @property
+    def num_pose_columns(self) -> int:
+        return 3 * self.num_bones
+
+
+SMPLH = Family(
+    name="smplh",
+    title="SMPL+H",
+    num_bones=52,
+    page="https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)",
+    file_names=("{gender}/model.npz",),
+    has_dmpls=True,
+    has_expressions=False,
+)
+SMPLX = Family(
+    name="smplx",
+    title="SMPL-X",
+    num_bones=55,
+    page="https://smpl-x.is.tue.mpg.de (SMPL-X with removed head bun, NPZ: the one for AMASS)",
+    file_names=("{gender}/model.npz", "SMPLX_{GENDER}.npz"),
+    has_dmpls=False,
+    has_expressions=True,
+)
+SMPL = Family(
+    name="smpl",
+    title="SMPL",
+    num_bones=24,
+    page="https://smpl.is.tue.mpg.de as a pickle, which support_data/README.md says how to save as .npz",
+    file_names=("{gender}/model.npz", "SMPL_{GENDER}.npz"),
+    has_dmpls=True,
+    has_expressions=False,
+)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (SMPLH, SMPLX, SMPL)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +119,7 @@ class BodyModel:
         Parent of each bone, -1 for the root, which is bone 0.
     sha256
         Digest of the files' SHA-256 digests, for provenance.
-    smplh_sha256
+    base_sha256
         The same without the DMPL file.
     synthetic
         True if a file says that it was made up (see `h36m_amass.synthetic`).
@@ -63,7 +133,7 @@ class BodyModel:
     J_regressor: Float[np.ndarray, "bones vertices"]
     parents: Int[np.ndarray, "bones"]
     sha256: str
-    smplh_sha256: str
+    base_sha256: str
     synthetic: bool
 
     @property
@@ -83,9 +153,11 @@ class BodyModel:
         return int(self.dmpldirs.shape[2])
 
 
-def smplh_path(support_dir: Path, gender: str) -> Path:
-    """Where the SMPL+H model of `gender` belongs."""
-    return Path(support_dir) / "body_models" / "smplh" / gender / "model.npz"
+def model_path(support_dir: Path, gender: str, family: Family = SMPLH) -> Path:
+    """Where the model of `gender` lies; if there is none, where it belongs."""
+    folder = Path(support_dir) / "body_models" / family.name
+    places = [folder / name.format(gender=gender, GENDER=gender.upper()) for name in family.file_names]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def dmpl_path(support_dir: Path, gender: str) -> Path:
@@ -93,35 +165,43 @@ def dmpl_path(support_dir: Path, gender: str) -> Path:
     return Path(support_dir) / "body_models" / "dmpls" / gender / "model.npz"
 
 
-def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8) -> BodyModel:
-    """Load and validate one gender's SMPL+H model, with its DMPLs.
+def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8, family: Family = SMPLH) -> BodyModel:
+    """Load and validate one gender's model, with its DMPLs. Expressions of the face are left out: they are zero.
 
     Parameters
     ----------
     support_dir
-        Folder that holds ``body_models/smplh/GENDER/model.npz`` and ``body_models/dmpls/GENDER/model.npz``.
+        Folder that holds ``body_models/FAMILY/GENDER/model.npz`` and ``body_models/dmpls/GENDER/model.npz``.
     gender
         ``"female"``, ``"male"`` or ``"neutral"``.
     num_betas
         How many shape directions to keep, at most; a model with fewer keeps what it has.
     num_dmpls
         How many soft-tissue directions to keep; 0 leaves the DMPL file unread.
+    family
+        Of `FAMILIES`.
 
     Raises
     ------
+    MissingModelError
+        A file is missing. The message names the page that it is downloaded from.
     BodyModelError
-        A file is missing, damaged, or its arrays do not fit each other. The message names the file and, where
-        it is missing, the page it is downloaded from.
+        A file is damaged, or its arrays do not fit each other. The message names the file.
     """
     if gender not in GENDERS:
         raise BodyModelError(f"gender {gender!r} has no body model; choose from {', '.join(GENDERS)}")
-    path = smplh_path(support_dir, gender)
+    require_files(support_dir, gender, num_dmpls > 0, family)
+    path = model_path(support_dir, gender, family)
     names = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
-    file = _read(path, names, f"it is the SMPL+H model ({gender}), downloaded from {SMPLH_PAGE}")
+    file = _read(path, names, model_origin(gender, family))
+    _check_shapes(path, file.arrays, family)
+    # Before the others are converted: of SMPL-X's 400 directions only a few are used.
+    directions = min(num_betas, _num_shape_directions(file.arrays["shapedirs"], family))
+    file.arrays["shapedirs"] = file.arrays["shapedirs"][:, :, :directions]
     v_template, shapedirs, posedirs, weights, j_regressor = (
-        _floats(file.arrays[name], path, name) for name in names[:-1]
+        _floats(file.arrays.pop(name), path, name) for name in names[:-1]
     )
-    num_vertices, num_bones = _check_shapes(path, v_template, shapedirs, posedirs, weights, j_regressor)
+    num_vertices, num_bones = weights.shape
     parents = _parents(path, file.arrays["kintree_table"], num_bones)
     dmpldirs, digest, synthetic = np.zeros((num_vertices, 3, 0)), file.digest, file.synthetic
     if num_dmpls > 0:
@@ -130,30 +210,42 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
         digest, synthetic = digest + dmpls.digest, synthetic or dmpls.synthetic
     return BodyModel(
         v_template=v_template,
-        shapedirs=shapedirs[:, :, :num_betas],
+        shapedirs=shapedirs,
         dmpldirs=dmpldirs,
         posedirs=posedirs.reshape(num_vertices, 3, 9 * (num_bones - 1)),
         weights=weights,
         J_regressor=j_regressor,
         parents=parents,
         sha256=hashlib.sha256(digest).hexdigest(),
-        smplh_sha256=hashlib.sha256(file.digest).hexdigest(),
+        base_sha256=hashlib.sha256(file.digest).hexdigest(),
         synthetic=synthetic,
     )
 
 
 def without_dmpls(body: BodyModel) -> BodyModel:
     """The same body without soft tissue."""
-    return replace(body, dmpldirs=body.dmpldirs[:, :, :0], sha256=body.smplh_sha256)
+    return replace(body, dmpldirs=body.dmpldirs[:, :, :0], sha256=body.base_sha256)
 
 
-def check_smplh(body: BodyModel, path: Path) -> None:
-    """Raise `BodyModelError` unless the model at `path` has SMPL+H's bones, which AMASS poses are for."""
-    if body.num_bones != SMPLH_BONES:
+def check_bones(body: BodyModel, path: Path, family: Family = SMPLH) -> None:
+    """Raise `BodyModelError` unless the model at `path` has the bones that the family's recordings are for."""
+    if body.num_bones != family.num_bones:
         raise BodyModelError(
-            f"{path}: has {body.num_bones} bones, and AMASS needs the {SMPLH_BONES} of SMPL+H, "
-            f"downloaded from {SMPLH_PAGE}"
+            f"{path}: has {body.num_bones} bones, and {family.title} recordings need {family.num_bones}; "
+            f"{family.title} is downloaded from {family.page}"
         )
+
+
+def require_files(support_dir: Path, gender: str, with_dmpls: bool, family: Family = SMPLH) -> None:
+    """Raise `MissingModelError` unless there is a model of `gender`, and if asked one of its DMPLs."""
+    require(model_path(support_dir, gender, family), model_origin(gender, family))
+    if with_dmpls:
+        require(dmpl_path(support_dir, gender), dmpl_origin(gender))
+
+
+def model_origin(gender: str, family: Family = SMPLH) -> str:
+    """What a model is, and where it comes from."""
+    return f"it is the {family.title} model ({gender}), downloaded from {family.page}"
 
 
 def dmpl_origin(gender: str) -> str:
@@ -164,9 +256,9 @@ def dmpl_origin(gender: str) -> str:
 
 
 def require(path: Path, what_it_is: str) -> None:
-    """Raise `BodyModelError` if there is no file at `path`."""
+    """Raise `MissingModelError` if there is no file at `path`."""
     if not path.exists():
-        raise BodyModelError(f"{path}: there is no such file; {what_it_is}")
+        raise MissingModelError(f"{path}: there is no such file; {what_it_is}")
 
 
 def children_of(parents: Int[np.ndarray, "bones"]) -> list[list[int]]:
@@ -199,7 +291,6 @@ class _ModelFile:
 
 
 def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
-    require(path, what_it_is)
     try:
         content = read_content(path)
         with NpzReader(path, content) as npz:
@@ -220,8 +311,8 @@ def _dmpldirs(
     dmpldirs = _floats(eigvec, path, "eigvec")
     if dmpldirs.ndim != 3 or dmpldirs.shape[:2] != (num_vertices, 3):
         raise BodyModelError(
-            f"{path}: eigvec has shape {dmpldirs.shape}, but the SMPL+H model has {num_vertices} vertices; "
-            "download the DMPLs that belong to SMPL+H"
+            f"{path}: eigvec has shape {dmpldirs.shape}, but the body model has {num_vertices} vertices; "
+            "download the DMPLs that belong to it"
         )
     if dmpldirs.shape[2] < num_dmpls:
         raise BodyModelError(f"{path}: holds {dmpldirs.shape[2]} DMPLs, {num_dmpls} are needed; download it again")
@@ -237,35 +328,41 @@ def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
     return floats
 
 
-def _check_shapes(
-    path: Path,
-    v_template: np.ndarray,
-    shapedirs: np.ndarray,
-    posedirs: np.ndarray,
-    weights: np.ndarray,
-    j_regressor: np.ndarray,
-) -> tuple[int, int]:
-    """Number of vertices and bones, once all arrays agree about them."""
+def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) -> None:
+    """See to it that all arrays agree about the number of vertices and of bones."""
+    v_template, shapedirs, weights = arrays["v_template"], arrays["shapedirs"], arrays["weights"]
     if v_template.ndim != 2 or v_template.shape[1] != 3 or len(v_template) == 0:
         raise BodyModelError(f"{path}: v_template has shape {v_template.shape}, not (vertices, 3)")
     if weights.ndim != 2 or weights.shape[1] == 0:
         raise BodyModelError(f"{path}: weights have shape {weights.shape}, not (vertices, bones)")
     num_vertices, num_bones = len(v_template), weights.shape[1]
     expected = {
-        "weights": (weights.shape, (num_vertices, num_bones)),
-        "J_regressor": (j_regressor.shape, (num_bones, num_vertices)),
-        "posedirs": (posedirs.shape, (num_vertices, 3, 9 * (num_bones - 1))),
-        "shapedirs": (shapedirs.shape, (num_vertices, 3, *shapedirs.shape[2:3])),
+        "weights": (num_vertices, num_bones),
+        "J_regressor": (num_bones, num_vertices),
+        "posedirs": (num_vertices, 3, 9 * (num_bones - 1)),
+        "shapedirs": (num_vertices, 3, *shapedirs.shape[2:3]),
     }
-    for name, (shape, wanted) in expected.items():
+    for name, wanted in expected.items():
+        shape = arrays[name].shape
         if shape != wanted or len(shape) < 2:
             raise BodyModelError(
                 f"{path}: {name} has shape {shape}, which does not fit {num_vertices} vertices and {num_bones} "
-                "bones; is this the SMPL+H model?"
+                f"bones; is this the {family.title} model?"
             )
     if shapedirs.ndim != 3 or shapedirs.shape[2] == 0:
         raise BodyModelError(f"{path}: shapedirs have shape {shapedirs.shape}, not (vertices, 3, betas)")
-    return num_vertices, num_bones
+
+
+def _num_shape_directions(shapedirs: np.ndarray, family: Family) -> int:
+    """How many of a file's directions are of the shape.
+
+    SMPL-X files hold 300 of the shape and then 100 of the expression, older ones 10 and 10. The number of columns
+    is all that tells them apart: smplx (``SMPLX.__init__``) draws the line at 300 too.
+    """
+    columns = int(shapedirs.shape[2])
+    if not family.has_expressions:
+        return columns
+    return SHAPE_SPACE if columns >= SHAPE_SPACE else min(columns, SMALL_SHAPE_SPACE)
 
 
 def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.ndarray, "bones"]:

@@ -21,12 +21,13 @@ from h36m_amass import regressor, reuse, space
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass import find_sequences
 from h36m_amass.assembly import Assembly
+from h36m_amass.body_model import FAMILIES
 from h36m_amass.datasets import canonical
 from h36m_amass.devices import resolve_device
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
 from h36m_amass.locking import locked
 from h36m_amass.parts import ConvertedUnit, Part, sync
-from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan
+from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
@@ -51,6 +52,7 @@ def build(
     support_dir: Path | str = "support_data",
     joint_regressor: Path | str | None = None,
     joint_names: Path | str | None = None,
+    vertex_map: Path | str | None = None,
     frame_rate: float | Fraction | None = 50.0,
     device: str = "auto",
     batch_size: int = 2048,
@@ -83,6 +85,9 @@ def build(
         A (K, V) regressor, see `h36m_amass.regressor.load`.
     joint_names
         Text file with K names, see `h36m_amass.regressor.load`.
+    vertex_map
+        A (V, V') map for body models of V' vertices, where the regressor is for V, see
+        `h36m_amass.regressor.load_map`. Without one, recordings of such models are left out.
     frame_rate
         In hertz; None keeps every frame and each sequence's own rate.
     device
@@ -137,7 +142,8 @@ def build(
     h36m_amass.store_frames.StoreError
         The store to be updated is damaged.
     h36m_amass.amass.AmassError, h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
-        The input is missing or wrong.
+        The input is missing or wrong. A body model that is missing, or that the regressor does not fit, ends a build
+        only if nothing else can be converted; otherwise its recordings are left out.
     h36m_amass.skeleton.SkeletonError, h36m_amass.resampling.FrameRateError, h36m_amass.devices.DeviceError
         The joint names, frame rate or device are.
 
@@ -153,6 +159,7 @@ def build(
     report_progress = progress or (lambda stage, done, total: None)
     regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
     joints = regressor.load(regressor_path, None if joint_names is None else Path(joint_names))
+    loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), joints.num_vertices)
 
     target = Path(os.path.realpath(store))  # a link stays one
     parts_dir, temporary = Path(f"{target}.parts"), Path(f"{target}.tmp")
@@ -172,7 +179,13 @@ def build(
         if not plan.sequences:
             raise BuildError(f"{amass_dir}: {_why_nothing(plan)}")
         _check_strict(strict, plan.left_out)
-        bodies = fold_bodies(plan, support_dir, joints, regressor_path)
+        bodies = fold_bodies(plan, support_dir, joints, regressor_path, loaded_map)
+        if not bodies.contents:
+            raise next(iter(bodies.missing.values()))
+        if bodies.missing:
+            reasons = {kind: f"cannot be converted: {error}" for kind, error in bodies.missing.items()}
+            plan = without_bodies(plan, reasons)
+            _check_strict(strict, plan.left_out)
         options = {
             "frame_rate": None if rate is None else str(rate),
             "use_dmpls": use_dmpls,
@@ -183,6 +196,7 @@ def build(
             "compression": compression,
             "datasets": sorted({canonical(name) for name in datasets}),
             **asdict(subset),
+            "vertex_map_sha256": None if loaded_map is None else loaded_map.sha256,
         }
         header = _header(rate, options, joints, bodies, plan)
         ingredients = Ingredients(joints.sha256, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
@@ -226,7 +240,7 @@ def build(
         ignored=plan.ignored,
         not_selected=plan.not_selected,
         use_dmpls=use_dmpls,
-        without_dmpls=tuple(r.source_path for r in assembly.records if use_dmpls and not r.has_dmpls),
+        without_dmpls=tuple(r.source_path for r in assembly.records if use_dmpls and _lacks_dmpls(r)),
         reused=sum(len(unit.sequences) for unit in there.values()),
         synthetic=header.synthetic,
         device=device,
@@ -249,7 +263,7 @@ def _header(
         software_version=__version__,
         frame_rate=float("nan") if rate is None else float(rate),
         regressor_sha256=joints.sha256,
-        body_model_sha256=bodies.by_gender,
+        body_model_sha256=bodies.by_model,
         options=options,
         synthetic=joints.synthetic or bodies.synthetic or any(recording.synthetic for recording in recordings),
         skeleton=joints.skeleton,
@@ -339,6 +353,11 @@ def _first_reason(left_out: Sequence[LeftOut]) -> str:
     return f"{len(left_out)} left out, the first is {left_out[0].path}: {left_out[0].reason}"
 
 
+def _lacks_dmpls(record: SequenceRecord) -> bool:
+    """Whether soft tissue could have gone into the joints, and did not."""
+    return FAMILIES[record.model].has_dmpls and not record.has_dmpls
+
+
 def _dataset_rows(records: list[SequenceRecord], left_out: tuple[LeftOut, ...]) -> tuple[DatasetRow, ...]:
     rows = []
     for dataset in sorted({record.dataset for record in records} | {left.dataset for left in left_out}):
@@ -350,7 +369,7 @@ def _dataset_rows(records: list[SequenceRecord], left_out: tuple[LeftOut, ...]) 
                 sequences=len(own),
                 source_frames=sum(record.source_frames for record in own),
                 frames=sum(record.length for record in own),
-                without_dmpls=sum(not record.has_dmpls for record in own),
+                without_dmpls=sum(map(_lacks_dmpls, own)),
                 left_out=sum(left.dataset == dataset for left in left_out),
             )
         )

@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 
 from h36m_amass import amass, body_model, regressor
-from h36m_amass.planning import Plan, PlannedSequence, Progress, make_plan
+from h36m_amass.planning import BodyKind, Plan, PlannedSequence, Progress, make_plan
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS
 
 
@@ -72,28 +73,33 @@ def check_inputs(
     joint_regressor: Path | None = None,
     amass_dir: Path | None = None,
     use_dmpls: bool = True,
+    vertex_map: Path | None = None,
     progress: Progress | None = None,
 ) -> Check:
-    """Load the joint regressor and every gender's body models, and look through an AMASS folder.
+    """Load the joint regressor and every body model that is needed, and look through an AMASS folder.
 
     Of recordings only the headers are read.
 
     Parameters
     ----------
-    support_dir, joint_regressor, amass_dir, use_dmpls, progress
+    support_dir, joint_regressor, amass_dir, use_dmpls, vertex_map, progress
         As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all
-        three genders count.
+        three genders of SMPL+H count.
     """
     findings: list[Finding] = []
     path = joint_regressor or Path(support_dir) / f"{regressor.H36M_FILE_NAME}.npy"
-    joints: regressor.JointRegressor | None = None
+    source: _Joints | None = None
     try:
-        joints = regressor.load(path)
-        findings.append(Finding(True, f"{path}: regressor of {joints.num_joints} joints"))
+        loaded = regressor.load(path)
+        findings.append(Finding(True, f"{path}: regressor of {loaded.num_joints} joints"))
+        source = _Joints(loaded, path, None)
+        if vertex_map is not None:
+            source = _Joints(loaded, path, regressor.load_map(vertex_map, loaded.num_vertices))
+            findings.append(Finding(True, f"{vertex_map}: map to {loaded.num_vertices} vertices"))
     except regressor.RegressorError as error:
         findings.append(Finding(False, str(error)))
-    everything = dict.fromkeys(body_model.GENDERS, use_dmpls)
-    genders, recordings, datasets = everything, list[Finding](), tuple[CheckedDataset, ...]()
+    kinds = {BodyKind(body_model.SMPLH.name, gender, use_dmpls) for gender in body_model.GENDERS}
+    recordings, datasets = list[Finding](), tuple[CheckedDataset, ...]()
     if amass_dir is not None:
         amass_dir = Path(amass_dir)
         try:
@@ -102,50 +108,59 @@ def check_inputs(
         except amass.AmassError as error:
             recordings = [Finding(False, str(error))]
         else:
-            genders, datasets = _genders(plan) or everything, tuple(_datasets(plan))
+            kinds, datasets = {planned.body for planned in plan.sequences} or kinds, tuple(_datasets(plan))
             recordings = [
                 Finding(True, f"{amass_dir / row.dataset}: {row.recordings} recordings")
                 for row in datasets
                 if row.recordings
             ]
             recordings += [Finding(False, f"{amass_dir / left.path}: {left.reason}") for left in plan.left_out]
-    for gender, needs_dmpls in genders.items():
-        findings += _check_body_model(Path(support_dir), gender, joints, path, needs_dmpls)
+    for (model, gender), own in groupby(sorted(kinds), lambda kind: (kind.model, kind.gender)):
+        family, needs_dmpls = body_model.FAMILIES[model], any(kind.has_dmpls for kind in own)
+        findings += _check_body_model(Path(support_dir), family, gender, source, needs_dmpls)
     return Check((*findings, *recordings), datasets)
 
 
+@dataclass(frozen=True)
+class _Joints:
+    """A regressor, its file, and the map from other meshes to its own."""
+
+    joints: regressor.JointRegressor
+    path: Path
+    vertex_map: regressor.VertexMap | None
+
+
 def _check_body_model(
-    support_dir: Path, gender: str, joints: regressor.JointRegressor | None, regressor_path: Path, use_dmpls: bool
+    support_dir: Path, family: body_model.Family, gender: str, source: _Joints | None, use_dmpls: bool
 ) -> list[Finding]:
     findings = []
     # Without and with the DMPLs, so that one look tells of both files.
-    for path, num_dmpls in (
-        (body_model.smplh_path(support_dir, gender), 0),
-        (body_model.dmpl_path(support_dir, gender), NUM_DMPLS),
-    ):
+    path = body_model.model_path(support_dir, gender, family)
+    for file, num_dmpls in ((path, 0), (body_model.dmpl_path(support_dir, gender), NUM_DMPLS)):
         if num_dmpls and not use_dmpls:
             continue
         try:
-            if num_dmpls and not path.exists():
-                body_model.require(path, body_model.dmpl_origin(gender))
-            body = body_model.load(support_dir, gender, NUM_BETAS, num_dmpls)
-            body_model.check_smplh(body, body_model.smplh_path(support_dir, gender))
-            if joints is not None:
-                regressor.check_fits(joints, body.num_vertices, regressor_path)
+            if num_dmpls:
+                body_model.require(file, body_model.dmpl_origin(gender))
+            body = body_model.load(support_dir, gender, NUM_BETAS, num_dmpls, family)
+            body_model.check_bones(body, path, family)
+            if source is not None:
+                regressor.for_mesh(source.joints, body.num_vertices, source.path, source.vertex_map)
         except (body_model.BodyModelError, regressor.RegressorError) as error:
             if Finding(False, str(error)) not in findings:
                 findings.append(Finding(False, str(error)))
             continue
-        made_up = ", SYNTHETIC: not data to train on" if body.synthetic else ""
-        findings.append(Finding(True, f"{path}: fits {body.num_vertices} vertices, {body.num_bones} bones{made_up}"))
+        findings.append(Finding(True, f"{file}: {', '.join(_traits(body))}"))
     return findings
 
 
-def _genders(plan: Plan) -> dict[str, bool]:
-    """The genders whose body models the recordings need, each with or without DMPLs."""
-    headers = [planned.header for planned in plan.sequences]
-    genders = sorted({header.gender for header in headers})
-    return {gender: any(header.has_dmpls for header in headers if header.gender == gender) for gender in genders}
+def _traits(body: body_model.BodyModel) -> Iterator[str]:
+    yield f"fits {body.num_vertices} vertices"
+    yield f"{body.num_bones} bones"
+    if body.num_betas < NUM_BETAS:
+        yield f"only {body.num_betas} of {NUM_BETAS} betas"
+    if body.synthetic:
+        yield "SYNTHETIC: not data to train on"
 
 
 def _datasets(plan: Plan) -> Iterator[CheckedDataset]:
@@ -165,13 +180,8 @@ def _datasets(plan: Plan) -> Iterator[CheckedDataset]:
             recordings=len(own),
             hours=float(sum(number / rate for rate, number in frames.items())) / 3600,
             frame_rates=tuple(sorted(frames)),
-            models=tuple(sorted({_model(planned) for planned in own})),
+            models=tuple(sorted({body_model.FAMILIES[header.model].title for header in headers})),
             genders=tuple(sorted({header.gender for header in headers})),
             without_dmpls=sum(not header.has_dmpls for header in headers),
             problems=problems[dataset],
         )
-
-
-def _model(planned: PlannedSequence) -> str:
-    """Which family of body models a recording is of: there is one that can be converted."""
-    return "SMPL+H"

@@ -157,7 +157,7 @@ def _skinner(workshop: Workshop, body: BodyKind) -> Skinner:
     return _cached_skinner(workshop.folded_path(body), workshop.batch_size, workshop.device)
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=16)
 def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
     """One skinner a kind of body is kept for all units of a worker; the path holds a digest of what is in the file."""
     return Skinner(folding.read(path), batch_size, device)
@@ -177,6 +177,7 @@ def _record(planned: PlannedSequence, checksum: int) -> SequenceRecord:
         frame_rate=float(planned.frame_rate),
         source_frames=planned.header.num_frames,
         source_frame_rate=float(planned.header.frame_rate),
+        model=planned.header.model,
         gender=planned.header.gender,
         has_dmpls=planned.header.has_dmpls,
         source_path=planned.file.path,

@@ -50,7 +50,7 @@ def _describe(item: DatasetView | SubjectView | Sequence) -> list[str]:
     return [
         f"{item.key}: {len(item):,} frames at {item.frame_rate:g} Hz, {item.duration:.2f} s",
         f"rows          {item.start} to {item.start + len(item)}",
-        f"gender        {item.gender}",
+        f"body model    {record.model}, {item.gender}",
         f"soft tissue   {'yes' if record.has_dmpls else 'no'}",
         f"source        {record.source_path}, {record.source_size:,} bytes",
         f"source frames {record.source_frames:,} at {record.source_frame_rate:g} Hz",

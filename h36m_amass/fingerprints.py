@@ -25,7 +25,7 @@ class Ingredients:
     regressor_sha256
         Of the joint regressor's file.
     body_sha256
-        Of the body model files of each kind.
+        Of the body model files of each kind, and of the vertex map where one leads to its mesh.
     num_betas, num_dmpls
         How many shape and soft-tissue directions are used, at most.
     batch_size
@@ -48,7 +48,7 @@ def unit_fingerprint(unit: Unit, ingredients: Ingredients) -> str:
     content = {
         "software_version": __version__,
         "regressor": ingredients.regressor_sha256,
-        "bodies": [(gender, has_dmpls, ingredients.body_sha256[gender, has_dmpls]) for gender, has_dmpls in kinds],
+        "bodies": [(kind.model, kind.gender, kind.has_dmpls, ingredients.body_sha256[kind]) for kind in kinds],
         "num_betas": ingredients.num_betas,
         "num_dmpls": ingredients.num_dmpls,
         "batch_size": ingredients.batch_size,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -22,15 +22,31 @@ MAX_UPSAMPLING = 100
 MAX_FRAMES = 10_000_000
 """Of a recording, unless told otherwise: a day at 120 Hz. More is a damaged or hostile file."""
 
-BodyKind = tuple[str, bool]
-"""Gender of a body model, and whether it has soft tissue."""
-
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done and how much there is.
 
 ``"archives"`` counts megabytes of archives, ``"plan"`` recordings, ``"convert"`` source frames, and ``"assemble"``
 frames of the store.
 """
+
+
+@dataclass(frozen=True, order=True)
+class BodyKind:
+    """A body model, as recordings ask for it.
+
+    Attributes
+    ----------
+    model
+        Name of its family, one of `h36m_amass.body_model.FAMILIES`.
+    gender
+        One of `h36m_amass.body_model.GENDERS`.
+    has_dmpls
+        Whether it has soft tissue.
+    """
+
+    model: str
+    gender: str
+    has_dmpls: bool
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class PlannedSequence:
     @property
     def body(self) -> BodyKind:
         """Which body model it needs."""
-        return self.header.gender, self.header.has_dmpls
+        return BodyKind(self.header.model, self.header.gender, self.header.has_dmpls)
 
 
 @dataclass(frozen=True)
@@ -156,6 +172,20 @@ def _dataset_of(amass_dir: Path, path: str) -> str:
     """Name of the dataset that a misplaced file is of, or the archive that its path begins with."""
     first = path.split("/")[0]
     return first if (amass_dir / first).is_dir() else archives.dataset_name(first) or first
+
+
+def without_bodies(plan: Plan, reasons: Mapping[BodyKind, str]) -> Plan:
+    """`plan` without the recordings of some kinds of body, which are left out for these reasons.
+
+    It is cut into units as if they had never been there.
+    """
+    kept = [planned for planned in plan.sequences if planned.body not in reasons]
+    left_out = [
+        LeftOut(planned.file.dataset, planned.file.path, reasons[planned.body])
+        for planned in plan.sequences
+        if planned.body in reasons
+    ]
+    return replace(plan, units=tuple(_units(kept)), left_out=(*plan.left_out, *left_out))
 
 
 def _planned(

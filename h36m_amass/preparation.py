@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from h36m_amass import body_model, folding, regressor
@@ -23,17 +24,21 @@ class FoldedBodies:
     contents
         Of the file of each kind of body.
     sha256
-        Of the body model files of each kind.
-    by_gender
-        Of all body model files of each gender that were used, for provenance.
+        Of the body model files of each kind, and of the vertex map where one leads to its mesh.
+    by_model
+        Of all body model files that were used, by `model_key`, for provenance.
     synthetic
-        Whether any of the models is made up.
+        Whether anything that was used is made up.
+    missing
+        Why there is nothing of the other kinds that the plan needs: no body model, or no way from its mesh to the
+        regressor's.
     """
 
     contents: Mapping[BodyKind, bytes]
     sha256: Mapping[BodyKind, str]
-    by_gender: Mapping[str, str]
+    by_model: Mapping[str, str]
     synthetic: bool
+    missing: Mapping[BodyKind, ValueError]
 
     @property
     def num_bytes(self) -> int:
@@ -49,29 +54,52 @@ class FoldedBodies:
         return names
 
 
-def fold_bodies(plan: Plan, support_dir: Path, joints: regressor.JointRegressor, regressor_path: Path) -> FoldedBodies:
-    """Fold `joints` into every kind of body that occurs in `plan`.
+def model_key(family: body_model.Family, gender: str) -> str:
+    """What stands for a gender's model where its digest is recorded: SMPL+H, which came first, has the plain gender."""
+    return gender if family is body_model.SMPLH else f"{family.name}/{gender}"
+
+
+def fold_bodies(
+    plan: Plan,
+    support_dir: Path,
+    joints: regressor.JointRegressor,
+    regressor_path: Path,
+    vertex_map: regressor.VertexMap | None = None,
+) -> FoldedBodies:
+    """Fold `joints` into every kind of body that occurs in `plan`, as far as there are models of them.
 
     Raises
     ------
     h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
-        A body model is missing, damaged, or not what the recordings or the regressor are for.
+        A body model is damaged, or not what the recordings are for; or the map leaves a joint without vertices.
     """
     contents: dict[BodyKind, bytes] = {}
     digests: dict[BodyKind, str] = {}
-    by_gender: dict[str, str] = {}
-    synthetic = False
-    kinds = {planned.body for planned in plan.sequences}
-    for gender in sorted({gender for gender, _ in kinds}):
-        own = sorted(has_dmpls for of, has_dmpls in kinds if of == gender)
-        body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS if any(own) else 0)
-        body_model.check_smplh(body, body_model.smplh_path(support_dir, gender))
-        regressor.check_fits(joints, body.num_vertices, regressor_path)
-        by_gender[gender] = body.sha256
-        synthetic = synthetic or body.synthetic
-        for has_dmpls in own:
-            kind = gender, has_dmpls
-            used = body if has_dmpls or not any(own) else body_model.without_dmpls(body)
-            contents[kind] = folding.to_bytes(folding.fold(used, joints))
-            digests[kind] = used.sha256
-    return FoldedBodies(contents, digests, by_gender, synthetic)
+    by_model: dict[str, str] = {}
+    missing: dict[BodyKind, ValueError] = {}
+    synthetic = joints.synthetic
+    kinds = sorted({planned.body for planned in plan.sequences})
+    for kind in kinds:
+        try:
+            body_model.require_files(support_dir, kind.gender, kind.has_dmpls, body_model.FAMILIES[kind.model])
+        except body_model.MissingModelError as error:
+            missing[kind] = error
+    there = [kind for kind in kinds if kind not in missing]
+    for (model, gender), group in groupby(there, lambda kind: (kind.model, kind.gender)):
+        own, family = list(group), body_model.FAMILIES[model]
+        soft = any(kind.has_dmpls for kind in own)
+        body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS if soft else 0, family)
+        body_model.check_bones(body, body_model.model_path(support_dir, gender, family), family)
+        try:
+            fitting = regressor.for_mesh(joints, body.num_vertices, regressor_path, vertex_map)
+        except regressor.MeshMismatchError as error:
+            missing |= dict.fromkeys(own, error)
+            continue
+        mapped = "" if fitting is joints else f" {fitting.sha256}"
+        by_model[model_key(family, gender)] = body.sha256
+        synthetic = synthetic or body.synthetic or fitting.synthetic
+        for kind in own:
+            used = body if kind.has_dmpls or not soft else body_model.without_dmpls(body)
+            contents[kind] = folding.to_bytes(folding.fold(used, fitting))
+            digests[kind] = used.sha256 + mapped
+    return FoldedBodies(contents, digests, by_model, synthetic, missing)

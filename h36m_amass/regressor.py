@@ -1,10 +1,14 @@
-"""Joint regressors: K joints as linear combinations of V mesh vertices. Loaded and validated here, trusted after."""
+"""Joint regressors: K joints as linear combinations of V mesh vertices. Loaded and validated here, trusted after.
+
+A regressor for one mesh serves another through a vertex map, which gives the one's vertices as linear combinations of
+the other's: the product of the two is a regressor like any other.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,15 @@ SPIN_PAGE = "https://github.com/nkolot/SPIN (fetch_data.sh, data/J_regressor_h36
 H36M_FILE_NAME = "J_regressor_h36m"
 MAX_BYTES = 2**28
 """Of its arrays; the dense Human3.6M one has less than a megabyte."""
+MAP_PAGE = "https://smpl-x.is.tue.mpg.de (model transfer data)"
 
 
 class RegressorError(ValueError):
-    """A joint regressor file is missing or is not what it should be."""
+    """A joint regressor or vertex map file is missing or is not what it should be."""
+
+
+class MeshMismatchError(RegressorError):
+    """A joint regressor is for another mesh than the body model's, and no vertex map leads from one to the other."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,27 @@ class JointRegressor:
         return int(self.matrix.shape[1])
 
 
+@dataclass(frozen=True)
+class VertexMap:
+    """Vertices of one mesh as linear combinations of those of another.
+
+    Attributes
+    ----------
+    matrix
+        (V, V') sparse, float64: weight of each vertex of the other mesh in each of the one. It may be followed by as
+        many columns again, for the other mesh's normals, which are left out.
+    path, sha256
+        The file, and the digest of its content.
+    synthetic
+        True if the file says that it was made up (see `h36m_amass.synthetic`).
+    """
+
+    matrix: scipy.sparse.csr_array
+    path: Path
+    sha256: str
+    synthetic: bool
+
+
 def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
     """Load and validate a joint regressor.
 
@@ -81,18 +111,7 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
             f"{path}: a joint regressor is an .npy or a SciPy sparse .npz file; pickles are not read, because "
             "unpickling can run any code: open it where you trust it and save the matrix with numpy.save"
         )
-    try:
-        content = read_content(path)
-        read = _read_dense if path.suffix == ".npy" else _read_sparse
-        matrix, synthetic = read(path, content)
-    except NpzError as error:
-        raise RegressorError(str(error)) from error
-    if matrix.shape[0] == 0 or matrix.shape[1] == 0:
-        raise RegressorError(f"{path}: has shape {matrix.shape}, not (joints, vertices)")
-    if not np.isfinite(matrix.data).all():
-        raise RegressorError(f"{path}: holds values that are not finite; download or make it again")
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
+    matrix, digest, synthetic = _read(path, "joints")
     empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if len(empty):
         hint = (
@@ -108,31 +127,119 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
         joints = skeleton.H36M
     else:
         joints = skeleton.custom(tuple(f"joint_{k}" for k in range(num_joints)))
-    return JointRegressor(matrix, joints, hashlib.sha256(content).hexdigest(), synthetic)
+    return JointRegressor(matrix, joints, digest, synthetic)
 
 
-def check_fits(regressor: JointRegressor, num_vertices: int, path: Path) -> None:
-    """Raise `RegressorError` unless the regressor at `path` is one for a mesh of `num_vertices`."""
-    if regressor.num_vertices != num_vertices:
+def load_map(path: Path, num_vertices: int) -> VertexMap:
+    """Load and validate a vertex map, like the one from SMPL-X to SMPL that SMPL-X's authors publish.
+
+    Parameters
+    ----------
+    path
+        ``.npz`` as written by `scipy.sparse.save_npz`, any sparse format; or ``.npy`` with a dense array.
+    num_vertices
+        Of the mesh that it leads to: the regressor's.
+
+    Raises
+    ------
+    RegressorError
+        The file is missing, a pickle, damaged, not two-dimensional, not finite, or leads to another mesh.
+    """
+    path = Path(path)
+    if not path.is_file():
         raise RegressorError(
-            f"{path}: is for a mesh of {regressor.num_vertices} vertices, and the body model has {num_vertices}; "
-            f"give a (K, {num_vertices}) regressor"
+            f"{path}: is no file; it should be the vertex map, which is made of what {MAP_PAGE} offers"
         )
+    if path.suffix not in (".npy", ".npz"):
+        raise RegressorError(
+            f"{path}: a vertex map is a SciPy sparse .npz or an .npy file; pickles are not read, because unpickling "
+            "can run any code: open it where you trust it and save the matrix with scipy.sparse.save_npz, as "
+            "support_data/README.md says"
+        )
+    matrix, digest, synthetic = _read(path, "vertices")
+    if matrix.shape[0] != num_vertices:
+        raise RegressorError(
+            f"{path}: has shape {matrix.shape}, and the regressor is for a mesh of {num_vertices} vertices; give a map "
+            f"with as many rows, like the ({num_vertices}, V) one to it from a mesh of V"
+        )
+    return VertexMap(matrix, path, digest, synthetic)
 
 
-def _read_dense(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bool]:
+def for_mesh(
+    regressor: JointRegressor, num_vertices: int, path: Path, vertex_map: VertexMap | None = None
+) -> JointRegressor:
+    """The regressor at `path` for a mesh of `num_vertices`: itself, or through `vertex_map`.
+
+    Its joints are the same combinations of mapped vertices; its digest covers the map if that was used.
+
+    Raises
+    ------
+    MeshMismatchError
+        It is for another mesh, and the map does not lead there from this one.
+    RegressorError
+        A joint has no vertex of this mesh.
+    """
+    if regressor.num_vertices == num_vertices:
+        return regressor
+    other = f"is for a mesh of {regressor.num_vertices} vertices, and the body model has {num_vertices}"
+    if vertex_map is None:
+        raise MeshMismatchError(
+            f"{path}: {other}; give a (K, {num_vertices}) regressor, or with --vertex-map a "
+            f"({regressor.num_vertices}, {num_vertices}) map"
+        )
+    if vertex_map.matrix.shape[1] not in (num_vertices, 2 * num_vertices):
+        rows, columns = vertex_map.matrix.shape
+        raise MeshMismatchError(
+            f"{path}: {other}; the map {vertex_map.path} of shape ({rows}, {columns}) is for another"
+        )
+    mapped = scipy.sparse.csr_array(regressor.matrix @ vertex_map.matrix[:, :num_vertices])
+    mapped.eliminate_zeros()
+    empty = np.flatnonzero(np.diff(mapped.indptr) == 0)
+    if len(empty):
+        name = regressor.skeleton.joint_names[int(empty[0])]
+        raise RegressorError(
+            f"{vertex_map.path}: maps no vertex to those of the joint {name}; give a map that covers the body"
+        )
+    digest = hashlib.sha256(f"{regressor.sha256} {vertex_map.sha256}".encode()).hexdigest()
+    return replace(regressor, matrix=mapped, sha256=digest, synthetic=regressor.synthetic or vertex_map.synthetic)
+
+
+def _read(path: Path, rows: str) -> tuple[scipy.sparse.csr_array, str, bool]:
+    """A matrix of weights of vertices, the SHA-256 of its file, and whether that says that it was made up.
+
+    Parameters
+    ----------
+    rows
+        What the rows are, for messages.
+    """
+    try:
+        content = read_content(path)
+        read = _read_dense if path.suffix == ".npy" else _read_sparse
+        matrix, synthetic = read(path, content, rows)
+    except NpzError as error:
+        raise RegressorError(str(error)) from error
+    if matrix.shape[0] == 0 or matrix.shape[1] == 0:
+        raise RegressorError(f"{path}: has shape {matrix.shape}, not ({rows}, vertices)")
+    if not np.isfinite(matrix.data).all():
+        raise RegressorError(f"{path}: holds values that are not finite; download or make it again")
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix, hashlib.sha256(content).hexdigest(), synthetic
+
+
+def _read_dense(path: Path, content: bytes, rows: str) -> tuple[scipy.sparse.csr_array, bool]:
     array, trailer = read_npy(path, content)
     if array.dtype.kind not in "fiu":
         raise RegressorError(f"{path}: holds {array.dtype}, not numbers; save it as float64 or float32")
     if array.ndim != 2:
-        raise RegressorError(f"{path}: has shape {array.shape}, not (joints, vertices)")
-    return scipy.sparse.csr_array(array.astype(np.float64)), b"h36m-amass synthetic" in trailer
+        raise RegressorError(f"{path}: has shape {array.shape}, not ({rows}, vertices)")
+    return scipy.sparse.csr_array(array.astype(np.float64, copy=False)), b"h36m-amass synthetic" in trailer
 
 
-def _read_sparse(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bool]:
+def _read_sparse(path: Path, content: bytes, rows: str) -> tuple[scipy.sparse.csr_array, bool]:
     with NpzReader(path, content) as npz:
         if sum(npz.header(name).num_bytes for name in npz.names()) > MAX_BYTES:
-            raise RegressorError(f"{path}: claims more than {MAX_BYTES} bytes, no joint regressor; make it again")
+            raise RegressorError(f"{path}: claims more than {MAX_BYTES} bytes, no such matrix; make it again")
         arrays: dict[str, Any] = {name: npz.read(name) for name in npz.names()}
         synthetic = "synthetic" in npz
     try:
@@ -143,10 +250,10 @@ def _read_sparse(path: Path, content: bytes) -> tuple[scipy.sparse.csr_array, bo
         with np.errstate(invalid="ignore"):
             matrix = scipy.sparse.load_npz(archive)
         if matrix.ndim != 2:
-            raise RegressorError(f"{path}: has shape {matrix.shape}, not (joints, vertices)")
-        # Each joint has a vertex at least: a row count beyond that is a lie that would cost memory.
+            raise RegressorError(f"{path}: has shape {matrix.shape}, not ({rows}, vertices)")
+        # Each row has a vertex at least: a row count beyond that is a lie that would cost memory.
         if matrix.shape[0] > matrix.nnz:
-            raise RegressorError(f"{path}: has {matrix.shape[0]} joints and only {matrix.nnz} weights; make it again")
+            raise RegressorError(f"{path}: has {matrix.shape[0]} {rows} and only {matrix.nnz} weights; make it again")
         if matrix.format in ("csr", "csc", "bsr"):
             matrix.check_format(full_check=True)
     except RegressorError:

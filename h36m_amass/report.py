@@ -49,7 +49,8 @@ class BuildReport:
     use_dmpls
         Whether soft tissue was asked for.
     without_dmpls
-        Paths of the recordings that were converted with zero soft tissue, because they have none.
+        Paths of the recordings that were converted with zero soft tissue, because they have none. Those of SMPL-X,
+        which knows no soft tissue, do not count.
     reused
         How many sequences were taken over from an interrupted build, or from the store that was there.
     synthetic

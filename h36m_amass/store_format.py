@@ -44,6 +44,8 @@ class SequenceRecord:
         CRC-32 of the sequence's positions as little-endian float32.
     canonical_dataset
         The dataset's canonical name, see `h36m_amass.datasets`.
+    model
+        Family of the body model: ``"smplh"``, ``"smplx"`` or ``"smpl"``.
     """
 
     dataset: str
@@ -59,6 +61,7 @@ class SequenceRecord:
     source_size: int
     checksum: int
     canonical_dataset: str
+    model: str = "smplh"
 
     @property
     def key(self) -> str:
@@ -78,7 +81,7 @@ class StoreHeader:
     regressor_sha256
         Digest of the joint regressor's file.
     body_model_sha256
-        Digest of each gender's body model files.
+        Digest of each body model's files: a gender for SMPL+H, ``MODEL/GENDER`` for the others.
     options
         The options of the build that change its numbers.
     synthetic
@@ -149,7 +152,8 @@ INDEX_COLUMNS: Mapping[str, type | str] = {
     "source_size": "<i8",
     "checksum": "<u4",
     "canonical_dataset": str,
+    "model": str,
 }
-ADDED_IN: Mapping[str, int] = {"canonical_dataset": 2}
+ADDED_IN: Mapping[str, int] = {"canonical_dataset": 2, "model": 2}
 """The format version that brought a column of the index, where that was not the first."""
 UNIT_COLUMNS: Mapping[str, type | str] = {"fingerprint": str, "sequences": "<i8"}

@@ -107,6 +107,7 @@ def read(file: h5py.File, num_frames: int, format_version: int) -> Index:
         columns = {name: bounded(file["index"][name]) for name in written}
         if "canonical_dataset" not in columns:
             columns["canonical_dataset"] = _canonical_datasets(columns["dataset"])
+            columns["model"] = np.full(columns["dataset"].size, b"smplh")  # there was no other
     except DAMAGE as error:
         raise DamagedIndexError(str(error)) from error
     lengths = {values.size for values in columns.values()}
@@ -125,7 +126,7 @@ def read(file: h5py.File, num_frames: int, format_version: int) -> Index:
         raise DamagedIndexError("a frame rate is not positive")
     try:
         keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
-        _ = index["gender"], index["source_path"], index["canonical_dataset"]
+        _ = index["gender"], index["source_path"], index["canonical_dataset"], index["model"]
     except UnicodeDecodeError as error:
         raise DamagedIndexError(str(error)) from error
     for name in {name for key in keys for name in key}:

@@ -19,7 +19,8 @@ from jaxtyping import Float32, Float64
 
 from h36m_amass import amass, body_model, regressor, sealing
 from h36m_amass.npz import NpzError, NpzReader, Source
-from h36m_amass.planning import Progress
+from h36m_amass.planning import BodyKind, Progress
+from h36m_amass.preparation import model_key
 from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
 from h36m_amass.sources import Sources, archived_files
@@ -70,6 +71,7 @@ def verify(
     against: Path | str | None = None,
     support_dir: Path | str = "support_data",
     joint_regressor: Path | str | None = None,
+    vertex_map: Path | str | None = None,
     sample: int = SAMPLED_FRAMES,
     seed: int = 0,
     progress: Progress | None = None,
@@ -85,7 +87,7 @@ def verify(
     against
         The AMASS folder that it was built from: `sample` frames drawn at random are computed again through the full
         mesh in double precision.
-    support_dir, joint_regressor
+    support_dir, joint_regressor, vertex_map
         As for `h36m_amass.build`; used with `against`.
     sample
         How many frames.
@@ -127,7 +129,8 @@ def verify(
         if against is not None:
             support_dir = Path(support_dir)
             regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
-            mesh = _Mesh(verified, Path(against), support_dir, regressor_path, findings)
+            map_path = None if vertex_map is None else Path(vertex_map)
+            mesh = _Mesh(verified, Path(against), support_dir, regressor_path, map_path, findings)
             distances = mesh.distances(sample, np.random.default_rng(seed), report)
         largest, percentile = (
             (float(distances.max()), float(np.percentile(distances, 99.9))) if distances.size else (float("nan"),) * 2
@@ -210,14 +213,23 @@ class _Mesh:
     """
 
     def __init__(
-        self, store: Store, amass_dir: Path, support_dir: Path, regressor_path: Path, findings: list[str]
+        self,
+        store: Store,
+        amass_dir: Path,
+        support_dir: Path,
+        regressor_path: Path,
+        vertex_map: Path | None,
+        findings: list[str],
     ) -> None:
         self._store, self._amass_dir, self._support_dir, self._findings = store, amass_dir, support_dir, findings
         self._options = store.header.options
-        self._joints = regressor.load(regressor_path)
+        self._joints, self._path = regressor.load(regressor_path), regressor_path
+        self._map = None if vertex_map is None else regressor.load_map(vertex_map, self._joints.num_vertices)
         if self._joints.sha256 != store.header.regressor_sha256:
             findings.append(f"{store.path}: was built with another regressor than {regressor_path}")
-        self._bodies: dict[tuple[str, bool], body_model.BodyModel] = {}
+        if self._map is not None and self._map.sha256 != self._options.get("vertex_map_sha256"):
+            findings.append(f"{store.path}: was built with another vertex map than {vertex_map}, or with none")
+        self._bodies: dict[BodyKind, tuple[body_model.BodyModel, regressor.JointRegressor]] = {}
 
     def distances(self, sample: int, rng: np.random.Generator, progress: Progress) -> Float64[np.ndarray, "distances"]:
         """Metres between each joint of the store and the mesh's, in frames drawn at random."""
@@ -259,7 +271,7 @@ class _Mesh:
         size = path.stat().st_size if archived is None else archived.size
         if header.num_frames != record.source_frames or size != record.source_size:
             raise amass.AmassError("is not the recording that the store was built from")
-        body = self._body(header.gender, header.has_dmpls)
+        body, joint_regressor = self._body(BodyKind(header.model, header.gender, header.has_dmpls))
         rate = self._options.get("frame_rate")
         target = header.frame_rate if rate is None else exact_rate(Fraction(str(rate)))
         whole = resample(header.num_frames, header.frame_rate, target)
@@ -273,19 +285,21 @@ class _Mesh:
             poses, trans, *dmpls = (_rows(npz, name, needed) for name in names)
         betas = amass.fit_betas(header.betas, body.num_betas)
         soft_tissue = dmpls[0][:, : body.num_dmpls] if dmpls else None
-        joints = mesh_joints(body, self._joints, betas, poses, trans, soft_tissue)
+        joints = mesh_joints(body, joint_regressor, betas, poses, trans, soft_tissue)
         return interpolate(resampling, needed, joints)
 
-    def _body(self, gender: str, has_dmpls: bool) -> body_model.BodyModel:
-        kind = gender, has_dmpls
+    def _body(self, kind: BodyKind) -> tuple[body_model.BodyModel, regressor.JointRegressor]:
         if kind not in self._bodies:
-            num_dmpls = int(self._options.get("num_dmpls", 8)) if has_dmpls else 0
-            body = body_model.load(self._support_dir, gender, int(self._options.get("num_betas", 16)), num_dmpls)
-            regressor.check_fits(self._joints, body.num_vertices, self._store.path)
-            recorded = self._store.header.body_model_sha256.get(gender)
-            if recorded not in (body.sha256, None) and has_dmpls:
-                self._findings.append(f"{self._store.path}: was built with another {gender} body model")
-            self._bodies[kind] = body
+            family, num_betas = body_model.FAMILIES[kind.model], int(self._options.get("num_betas", 16))
+            num_dmpls = int(self._options.get("num_dmpls", 8)) if kind.has_dmpls else 0
+            body = body_model.load(self._support_dir, kind.gender, num_betas, num_dmpls, family)
+            joint_regressor = regressor.for_mesh(self._joints, body.num_vertices, self._path, self._map)
+            key = model_key(family, kind.gender)
+            recorded = self._store.header.body_model_sha256.get(key)
+            # A gender's record covers its DMPLs, if any of its recordings has them.
+            if recorded not in (body.sha256, None) and (kind.has_dmpls or not family.has_dmpls):
+                self._findings.append(f"{self._store.path}: was built with another {key} body model")
+            self._bodies[kind] = body, joint_regressor
         return self._bodies[kind]
 
 

@@ -69,7 +69,7 @@ def cases(draw: st.DrawFn, max_bones: int = 56, max_vertices: int = 60, max_join
         J_regressor=rng.normal(size=(num_bones, num_vertices)) / num_vertices,
         parents=draw(parents(num_bones)),
         sha256="",
-        smplh_sha256="",
+        base_sha256="",
         synthetic=True,
     )
     matrix = rng.normal(size=(num_joints, num_vertices))

@@ -107,6 +107,13 @@ def test_a_files_size_is_in_the_listing(tmp_path: Path) -> None:
     assert find_sequences(tmp_path).sequences[0].size == 5
 
 
+def test_a_second_stage_is_a_recording_and_a_first_stage_is_none(tmp_path: Path) -> None:
+    make_tree(tmp_path, "D/s/A1_-_Stand_stageii.npz", "D/s/male_stagei.npz", "D/s/neutral_stagei.npz")
+    listing = find_sequences(tmp_path)
+    assert keys(listing) == [("D", "s", "A1_-_Stand_stageii")]
+    assert listing.ignored == {"*_stagei.npz": 2}
+
+
 def test_files_that_are_no_recordings_are_counted_by_kind_and_not_listed(tmp_path: Path) -> None:
     make_tree(
         tmp_path,
@@ -297,11 +304,42 @@ def test_all_missing_arrays_are_named_at_once(tmp_path: Path) -> None:
     assert all(name in reason for name in ("poses", "betas", "gender"))
 
 
-@pytest.mark.parametrize(("columns", "model"), [(165, "SMPL-X"), (72, "SMPL ")])
-def test_recordings_of_other_body_models_are_named_as_such(tmp_path: Path, columns: int, model: str) -> None:
-    reason = reason_of(write_recording(tmp_path, poses=np.zeros((FRAMES, columns)), dmpls=None))
-    assert model in reason
-    assert "SMPL+H" in reason
+@pytest.mark.parametrize(("columns", "model"), [(156, "smplh"), (165, "smplx"), (72, "smpl")])
+@pytest.mark.parametrize("told", ["", "{}", "{}_locked_head", " {}\n"])
+def test_the_columns_of_the_poses_tell_the_body_model(tmp_path: Path, columns: int, model: str, told: str) -> None:
+    poses = np.random.default_rng(0).normal(size=(FRAMES, columns))
+    word = {"surface_model_type": np.array(told.format(model).upper())} if told else {}
+    path = write_recording(tmp_path, poses=poses, **word)
+    header = read_header(path)
+    assert header.model == model
+    assert header.has_dmpls == (model != "smplx")
+    read = np.concatenate([frames.poses[bool(i) :] for i, frames in enumerate(read_frames(path, header, 7, 0))])
+    np.testing.assert_array_equal(read, poses.astype(np.float32))
+
+
+@pytest.mark.parametrize("columns", [0, 3, 63, 69, 155, 157, 162, 168])
+def test_columns_of_no_known_model_are_left_out_with_those_that_are(tmp_path: Path, columns: int) -> None:
+    reason = reason_of(write_recording(tmp_path, poses=np.zeros((FRAMES, columns))))
+    assert f" {columns} columns" in reason
+    assert all(words in reason for words in ("156 of SMPL+H", "165 of SMPL-X", "72 of SMPL", "'SMPL-X N'"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"), [(156, "smplx"), (156, "smpl"), (165, "smplh"), (72, "smplx"), (72, "smplh"), (156, "flame")]
+)
+def test_a_model_type_that_disagrees_with_the_columns_is_left_out(tmp_path: Path, columns: int, told: str) -> None:
+    path = write_recording(tmp_path, poses=np.zeros((FRAMES, columns)), surface_model_type=np.array(told))
+    reason = reason_of(path)
+    assert f"'{told}' (surface_model_type)" in reason
+    assert str(columns) in reason
+
+
+def test_a_recording_whose_model_changes_after_its_header_was_read_is_damaged(tmp_path: Path) -> None:
+    path = write_recording(tmp_path)
+    header = read_header(path)
+    write_recording(tmp_path, poses=np.zeros((FRAMES, 165)))
+    with pytest.raises(AmassError, match="has changed since the build began"):
+        next(read_frames(path, header, 10, 8))
 
 
 @pytest.mark.parametrize(

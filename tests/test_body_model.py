@@ -46,7 +46,7 @@ def write_model(path: Path, arrays: dict[str, Any]) -> Path:
 @pytest.fixture
 def support(tmp_path: Path) -> Path:
     """A support folder with a small model that is in order, female."""
-    write_model(body_model.smplh_path(tmp_path, "female"), smplh_arrays())
+    write_model(body_model.model_path(tmp_path, "female"), smplh_arrays())
     write_model(body_model.dmpl_path(tmp_path, "female"), dmpl_arrays())
     return tmp_path
 
@@ -74,7 +74,7 @@ def test_a_model_is_what_its_files_hold(support: Path) -> None:
 
 
 def test_files_lie_where_their_downloads_put_them(tmp_path: Path) -> None:
-    assert body_model.smplh_path(tmp_path, "male") == tmp_path / "body_models/smplh/male/model.npz"
+    assert body_model.model_path(tmp_path, "male") == tmp_path / "body_models/smplh/male/model.npz"
     assert body_model.dmpl_path(tmp_path, "male") == tmp_path / "body_models/dmpls/male/model.npz"
 
 
@@ -110,7 +110,7 @@ def test_any_numeric_type_and_order_gives_the_same_numbers_in_float64(support: P
     if np.dtype(dtype).kind == "i":
         arrays = {name: np.round(array) for name, array in arrays.items()}
     stored = {name: np.asarray(array, dtype=dtype, order=order) for name, array in arrays.items()}
-    write_model(body_model.smplh_path(support, "female"), smplh_arrays(**stored))
+    write_model(body_model.model_path(support, "female"), smplh_arrays(**stored))
     body = body_model.load(support, "female")
     for name, array in arrays.items():
         np.testing.assert_array_equal(getattr(body, name), array)
@@ -131,13 +131,13 @@ def test_any_numeric_type_and_order_gives_the_same_numbers_in_float64(support: P
 )
 def test_the_root_is_marked_by_minus_one_or_what_that_is_unsigned(support: Path, dtype: Any, root: int) -> None:
     table = np.array([(root, *PARENTS[1:]), range(BONES)], dtype=dtype)
-    write_model(body_model.smplh_path(support, "female"), smplh_arrays(kintree_table=table))
+    write_model(body_model.model_path(support, "female"), smplh_arrays(kintree_table=table))
     assert body_model.load(support, "female").parents.tolist() == list(PARENTS)
 
 
 def test_bones_may_come_before_their_parents(support: Path) -> None:
     table = np.array([(-1, 3, 1, 0), range(BONES)])
-    write_model(body_model.smplh_path(support, "female"), smplh_arrays(kintree_table=table))
+    write_model(body_model.model_path(support, "female"), smplh_arrays(kintree_table=table))
     body = body_model.load(support, "female")
     assert body.parents.tolist() == [-1, 3, 1, 0]
     assert body_model.depths(body.parents).tolist() == [0, 2, 3, 1]
@@ -147,7 +147,7 @@ def test_the_digest_tells_any_change_of_either_file(support: Path) -> None:
     digests = {body_model.load(support, "female").sha256}
     changed = smplh_arrays()
     changed["weights"][0, 0] += 1e-9
-    write_model(body_model.smplh_path(support, "female"), changed)
+    write_model(body_model.model_path(support, "female"), changed)
     digests.add(body_model.load(support, "female").sha256)
     moved = dmpl_arrays()
     moved["eigvec"][0, 0, 0] += 1e-9
@@ -161,7 +161,7 @@ def test_the_digest_tells_any_change_of_either_file(support: Path) -> None:
 def test_a_model_that_says_it_is_made_up_is_marked_so(support: Path, which: str) -> None:
     note = np.array("made up")
     if which == "smplh":
-        write_model(body_model.smplh_path(support, "female"), smplh_arrays(synthetic=note))
+        write_model(body_model.model_path(support, "female"), smplh_arrays(synthetic=note))
     else:
         write_model(body_model.dmpl_path(support, "female"), dmpl_arrays(synthetic=note))
     assert body_model.load(support, "female").synthetic
@@ -175,7 +175,7 @@ def test_an_unknown_gender_is_refused_by_name(support: Path, gender: str) -> Non
 
 
 def test_a_missing_model_names_its_path_and_the_page_it_comes_from(support: Path) -> None:
-    path = body_model.smplh_path(support, "female")
+    path = body_model.model_path(support, "female")
     path.unlink()
     assert "https://mano.is.tue.mpg.de" in refusal_of(support, path)
 
@@ -190,7 +190,7 @@ def test_missing_dmpls_name_their_path_and_page_and_the_way_without(support: Pat
 
 @pytest.mark.parametrize("name", [*SHAPES, "kintree_table"])
 def test_a_missing_array_is_named(support: Path, name: str) -> None:
-    path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(**{name: None}))
+    path = write_model(body_model.model_path(support, "female"), smplh_arrays(**{name: None}))
     assert name in refusal_of(support, path)
 
 
@@ -219,7 +219,7 @@ def test_dmpls_without_their_array_are_refused(support: Path) -> None:
     ],
 )
 def test_an_array_of_another_shape_is_refused(support: Path, name: str, shape: tuple[int, ...]) -> None:
-    path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(**{name: np.ones(shape)}))
+    path = write_model(body_model.model_path(support, "female"), smplh_arrays(**{name: np.ones(shape)}))
     with pytest.raises(BodyModelError) as caught:
         body_model.load(support, "female", num_dmpls=0)
     assert str(caught.value).startswith(f"{path}: ")
@@ -231,7 +231,7 @@ def test_an_array_of_another_shape_is_refused(support: Path, name: str, shape: t
 def test_a_value_that_is_not_finite_is_refused(support: Path, name: str, value: float) -> None:
     arrays = smplh_arrays()
     arrays[name].flat[-1] = value
-    path = write_model(body_model.smplh_path(support, "female"), arrays)
+    path = write_model(body_model.model_path(support, "female"), arrays)
     assert name in refusal_of(support, path)
 
 
@@ -239,14 +239,14 @@ def test_a_value_that_is_not_finite_is_refused(support: Path, name: str, value: 
 @pytest.mark.parametrize("name", [*SHAPES, "kintree_table"])
 def test_an_array_that_holds_no_numbers_is_refused(support: Path, name: str, dtype: str) -> None:
     shape = SHAPES.get(name, (2, BONES))
-    path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(**{name: np.zeros(shape, dtype=dtype)}))
+    path = write_model(body_model.model_path(support, "female"), smplh_arrays(**{name: np.zeros(shape, dtype=dtype)}))
     assert name in refusal_of(support, path)
 
 
 @pytest.mark.parametrize("name", [*SHAPES, "kintree_table"])
 def test_an_array_of_objects_is_refused_because_it_is_a_pickle(support: Path, name: str) -> None:
     objects = np.empty((2, BONES), dtype=object)
-    path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(**{name: objects}))
+    path = write_model(body_model.model_path(support, "female"), smplh_arrays(**{name: objects}))
     assert "pickle" in refusal_of(support, path)
 
 
@@ -265,7 +265,7 @@ def test_an_array_of_objects_is_refused_because_it_is_a_pickle(support: Path, na
 )
 def test_bones_that_form_no_tree_about_the_first_are_refused(support: Path, table: list[int], word: str) -> None:
     kintree = np.array([table, range(BONES)])
-    path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(kintree_table=kintree))
+    path = write_model(body_model.model_path(support, "female"), smplh_arrays(kintree_table=kintree))
     message = refusal_of(support, path)
     assert "kintree_table" in message
     assert word in message
@@ -274,13 +274,13 @@ def test_bones_that_form_no_tree_about_the_first_are_refused(support: Path, tabl
 @pytest.mark.parametrize("shape", [(2, BONES - 1), (2, BONES + 1), (BONES,), (), (0, BONES), (2, BONES, 1)])
 def test_a_table_of_bones_of_another_shape_is_refused(support: Path, shape: tuple[int, ...]) -> None:
     table = np.full(shape, -1)
-    path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(kintree_table=table))
+    path = write_model(body_model.model_path(support, "female"), smplh_arrays(kintree_table=table))
     assert "kintree_table" in refusal_of(support, path)
 
 
 def test_a_table_of_floats_is_refused(support: Path) -> None:
     table = np.array([PARENTS, range(BONES)], dtype=np.float64)
-    path = write_model(body_model.smplh_path(support, "female"), smplh_arrays(kintree_table=table))
+    path = write_model(body_model.model_path(support, "female"), smplh_arrays(kintree_table=table))
     assert "kintree_table" in refusal_of(support, path)
 
 
@@ -308,7 +308,7 @@ def test_dmpls_that_are_not_finite_are_refused(support: Path) -> None:
 @pytest.mark.parametrize("which", ["smplh", "dmpls"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "folder"])
 def test_a_damaged_file_is_refused(support: Path, which: str, damage: str) -> None:
-    path = body_model.smplh_path(support, "female") if which == "smplh" else body_model.dmpl_path(support, "female")
+    path = body_model.model_path(support, "female") if which == "smplh" else body_model.dmpl_path(support, "female")
     whole = path.read_bytes()
     if damage == "folder":
         path.unlink()

@@ -661,7 +661,7 @@ def test_a_check_of_everything_in_place_is_all_ok(cli: Cli, support_dir: Path, a
     table = next(place for place, line in enumerate(lines) if line.startswith("dataset "))
     assert all(line.startswith("ok: ") for line in lines[:table])
     assert [line.split()[0] for line in lines[table + 1 :]] == sorted(path.name for path in amass_dir.iterdir())
-    models = [body_model.smplh_path(support_dir, gender) for gender in body_model.GENDERS]
+    models = [body_model.model_path(support_dir, gender) for gender in body_model.GENDERS]
     models += [body_model.dmpl_path(support_dir, gender) for gender in body_model.GENDERS]
     for path in (*models, support_dir / "J_regressor_h36m.npy", *(path for path in amass_dir.iterdir())):
         assert str(path) in outcome.stdout

@@ -343,10 +343,10 @@ def test_a_dense_npz_is_refused_with_the_way_to_write_a_sparse_one(tmp_path: Pat
 def test_a_regressor_of_another_mesh_is_refused_with_both_numbers(tmp_path: Path) -> None:
     path = save(tmp_path / "r.npy", MATRIX)
     loaded = regressor.load(path)
-    regressor.check_fits(loaded, 10, path)
+    assert regressor.for_mesh(loaded, 10, path) is loaded
     for num_vertices in (9, 11, 6890):
         with pytest.raises(RegressorError) as caught:
-            regressor.check_fits(loaded, num_vertices, path)
+            regressor.for_mesh(loaded, num_vertices, path)
         assert str(caught.value).startswith(f"{path}: ")
         assert "10" in str(caught.value)
         assert str(num_vertices) in str(caught.value)

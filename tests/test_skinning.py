@@ -147,7 +147,7 @@ def tiny_body(weights: np.ndarray) -> body_model.BodyModel:
         J_regressor=rng.normal(size=(3, 4)),
         parents=np.array([-1, 0, 1]),
         sha256="",
-        smplh_sha256="",
+        base_sha256="",
         synthetic=True,
     )
 

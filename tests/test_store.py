@@ -145,7 +145,14 @@ def test_the_format_is_what_the_design_says(path: Path) -> None:
         assert file["positions_3d"].dtype == np.dtype("<f4")
         assert file["positions_3d"].chunks == (256, 17, 3)
         columns = "dataset subject sequence start length frame_rate source_frames source_frame_rate gender has_dmpls"
-        assert set(file["index"]) == {*columns.split(), "source_path", "source_size", "checksum", "canonical_dataset"}
+        assert set(file["index"]) == {
+            *columns.split(),
+            "source_path",
+            "source_size",
+            "checksum",
+            "canonical_dataset",
+            "model",
+        }
         assert {len(file["index"][name]) for name in file["index"]} == {len(LENGTHS)}
         assert set(file["skeleton"]) == {"joint_names", "parents", "left", "right"}
 

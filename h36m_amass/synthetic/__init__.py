@@ -1,7 +1,7 @@
 """Made-up body models and motions in the real formats, for tests, benchmarks and the demonstration.
 
 The real ones are licensed downloads. `anatomy` is the invented person, `body` the models made of it,
-`movements` how it moves, `motion` the recordings.
+`movements` how it moves, `motion` the recordings, `relatives` models and recordings of SMPL-X and SMPL.
 """
 
 from h36m_amass.synthetic.anatomy import GENDERS, JOINT_NAMES, PARENTS
@@ -14,6 +14,17 @@ from h36m_amass.synthetic.body import (
     write_support_data,
 )
 from h36m_amass.synthetic.motion import KINDS, motion, write_amass_tree, write_recording
+from h36m_amass.synthetic.relatives import (
+    as_smpl,
+    as_smplx,
+    smpl_model,
+    smplx_joint_regressor,
+    smplx_model,
+    smplx_to_smpl,
+    write_smpl_support,
+    write_smplx_support,
+    write_vertex_map,
+)
 
 __all__ = [
     "GENDERS",
@@ -21,12 +32,21 @@ __all__ = [
     "KINDS",
     "PARENTS",
     "SYNTHETIC_NOTE",
+    "as_smpl",
+    "as_smplx",
     "body_model",
     "dmpl_model",
     "joint_regressor",
     "motion",
+    "smpl_model",
+    "smplx_joint_regressor",
+    "smplx_model",
+    "smplx_to_smpl",
     "write_amass_tree",
     "write_recording",
     "write_regressor",
+    "write_smpl_support",
+    "write_smplx_support",
     "write_support_data",
+    "write_vertex_map",
 ]

@@ -74,7 +74,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 def load_model(path: Path) -> None:
     """Load what lies at `path` as a female body model."""
-    target = body_model.smplh_path(path.parent / f"{path.name}.support", "female")
+    target = body_model.model_path(path.parent / f"{path.name}.support", "female")
     target.parent.mkdir(parents=True)
     path.rename(target)
     body_model.load(path.parent / f"{path.name}.support", "female", num_dmpls=0)
