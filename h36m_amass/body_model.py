@@ -190,7 +190,9 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     """
     if gender not in GENDERS:
         raise BodyModelError(f"gender {gender!r} has no body model; choose from {', '.join(GENDERS)}")
-    require_files(support_dir, gender, num_dmpls > 0, family)
+    require_model(support_dir, gender, family)
+    if num_dmpls > 0:
+        require(dmpl_path(support_dir, gender), dmpl_origin(gender))
     path = model_path(support_dir, gender, family)
     names = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
     file = _read(path, names, model_origin(gender, family))
@@ -236,11 +238,9 @@ def check_bones(body: BodyModel, path: Path, family: Family = SMPLH) -> None:
         )
 
 
-def require_files(support_dir: Path, gender: str, with_dmpls: bool, family: Family = SMPLH) -> None:
-    """Raise `MissingModelError` unless there is a model of `gender`, and if asked one of its DMPLs."""
+def require_model(support_dir: Path, gender: str, family: Family = SMPLH) -> None:
+    """Raise `MissingModelError` unless there is a model of `gender`."""
     require(model_path(support_dir, gender, family), model_origin(gender, family))
-    if with_dmpls:
-        require(dmpl_path(support_dir, gender), dmpl_origin(gender))
 
 
 def model_origin(gender: str, family: Family = SMPLH) -> str:

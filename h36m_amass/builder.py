@@ -142,8 +142,8 @@ def build(
     h36m_amass.store_frames.StoreError
         The store to be updated is damaged.
     h36m_amass.amass.AmassError, h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
-        The input is missing or wrong. A body model that is missing, or that the regressor does not fit, ends a build
-        only if nothing else can be converted; otherwise its recordings are left out.
+        The input is missing or wrong. A body model (not its DMPLs) that is missing, or that the regressor does not
+        fit, ends a build only if nothing else can be converted; otherwise its recordings are left out.
     h36m_amass.skeleton.SkeletonError, h36m_amass.resampling.FrameRateError, h36m_amass.devices.DeviceError
         The joint names, frame rate or device are.
 

@@ -71,7 +71,8 @@ def fold_bodies(
     Raises
     ------
     h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
-        A body model is damaged, or not what the recordings are for; or the map leaves a joint without vertices.
+        A body model is damaged, or not what the recordings are for; a DMPL model is missing, which ``use_dmpls`` can
+        do without; or the map leaves a joint without vertices.
     """
     contents: dict[BodyKind, bytes] = {}
     digests: dict[BodyKind, str] = {}
@@ -81,7 +82,7 @@ def fold_bodies(
     kinds = sorted({planned.body for planned in plan.sequences})
     for kind in kinds:
         try:
-            body_model.require_files(support_dir, kind.gender, kind.has_dmpls, body_model.FAMILIES[kind.model])
+            body_model.require_model(support_dir, kind.gender, body_model.FAMILIES[kind.model])
         except body_model.MissingModelError as error:
             missing[kind] = error
     there = [kind for kind in kinds if kind not in missing]

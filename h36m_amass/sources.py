@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
-from h36m_amass.amass import AmassError, Header, Listing, SequenceFile, find_sequences, read_header
+from h36m_amass import amass
+from h36m_amass.amass import AmassError, Header, Listing, SequenceFile, find_sequences
 from h36m_amass.archives import ArchiveError, MemberReader, dataset_name
 from h36m_amass.npz import Source
 
@@ -72,7 +73,7 @@ def listed_header(listing: Listing, sources: Sources, file: SequenceFile, use_dm
     found = listing.headers.get((file.path, use_dmpls))
     if isinstance(found, str):
         raise AmassError(found)
-    return found or read_header(sources[file], use_dmpls)
+    return found or amass.read_header(sources[file], use_dmpls)
 
 
 def archived_files(amass_dir: Path, paths: Iterable[str]) -> dict[str, SequenceFile]:

@@ -350,7 +350,7 @@ def test_an_archive_that_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "Bad.tar.bz2").write_bytes(b"nothing")
     listing = find_sequences(tmp_path, ("Good",))
     assert listing.misplaced == ()
-    with pytest.raises(AmassError, match=r"has no dataset Other; it has Bad, Good"):
+    with pytest.raises(AmassError, match=r"has no dataset 'Other'; it has Bad, Good"):
         find_sequences(tmp_path, ("Other",))
 
 

@@ -237,14 +237,13 @@ def test_recordings_whose_body_model_is_missing_are_left_out_with_what_to_downlo
     assert (tmp_path / "s.h5").read_bytes() == (tmp_path / "alone.h5").read_bytes()
 
 
-def test_without_its_dmpls_only_recordings_that_have_soft_tissue_are_left_out(
+def test_missing_dmpls_end_the_build_because_there_is_an_option_to_do_without(
     own: Path, tree: Path, tmp_path: Path
 ) -> None:
     shutil.rmtree(own / "body_models" / "dmpls")
-    (left,) = converted(tree, tmp_path / "s.h5", own).left_out
-    assert left.path == "D/S/a_poses.npz"
-    assert "DMPL model (female)" in left.reason
-    assert "--no-dmpls" in left.reason
+    with pytest.raises(MissingModelError, match=r"DMPL model \(female\).*--no-dmpls"):
+        converted(tree, tmp_path / "s.h5", own)
+    assert converted(tree, tmp_path / "s.h5", own, use_dmpls=False).left_out == ()
 
 
 def test_if_no_recording_has_a_body_model_the_build_fails_with_the_first_reason(
@@ -318,7 +317,8 @@ def test_verify_names_another_map(models: Path, tree: Path, tmp_path: Path) -> N
 def test_a_store_from_before_there_was_a_column_of_models_is_smpl_h(models: Path, tree: Path, tmp_path: Path) -> None:
     converted(tree, tmp_path / "s.h5", models)
     with h5py.File(tmp_path / "s.h5", "r+") as file:
-        del file["index/model"]
+        del file["index/model"], file["index/canonical_dataset"]
+        file.attrs["format_version"] = 1
     sealing.seal(tmp_path / "s.h5")
     with Store(tmp_path / "s.h5") as store:
         assert [s.record.model for s in store.sequences] == ["smplh"] * 3
