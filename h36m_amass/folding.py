@@ -14,7 +14,8 @@ Only pairs (k, j) with some non-zero ``R_kv W_vj`` exist, and only bones of pair
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,73 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
         pair_shape=pair_shape,
         pose_bones=moved + 1,
         pair_pose=np.ascontiguousarray(pair_pose[:, :, moved]),
+    )
+
+
+def fold_skeleton(body: BodyModel) -> FoldedRegressor:
+    """The posed kinematic joints of `body` themselves, ``x_k = t_k + trans``: a weight of 1 on each bone's position."""
+    bones = _with_ancestors(np.arange(body.num_bones), body.parents)
+    shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
+    rest = np.einsum("jv,vac->jac", body.J_regressor, shape_columns, optimize=True)
+    new_index = np.argsort(bones)
+    rest_offsets = rest[bones]
+    rest_offsets[1:] -= rest[body.parents[bones[1:]]]
+    return FoldedRegressor(
+        num_betas=body.num_betas,
+        num_dmpls=body.num_dmpls,
+        num_body_bones=body.num_bones,
+        row_sums=np.ones(body.num_bones),
+        bones=bones,
+        parents=np.where(body.parents[bones] >= 0, new_index[body.parents[bones]], -1),
+        depth=depths(body.parents)[bones],
+        rest_offsets=rest_offsets,
+        pair_joint=np.arange(body.num_bones),
+        pair_bone=new_index,
+        pair_weight=np.ones(body.num_bones),
+        pair_shape=np.zeros((body.num_bones, 3, shape_columns.shape[2])),
+        pose_bones=np.zeros(0, dtype=np.int64),
+        pair_pose=np.zeros((body.num_bones, 3, 0, 9)),
+    )
+
+
+def join(parts: Sequence[FoldedRegressor]) -> FoldedRegressor:
+    """Several regressors folded into one body, as one: the joints of each behind those of the one before.
+
+    What they share, the bones and their rotations, is evaluated once.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    depth_of = dict[int, int]()
+    offset_of = dict[int, np.ndarray]()
+    parent_of = dict[int, int]()
+    for part in parts:
+        for bone, parent, depth, offset in zip(
+            part.bones.tolist(), part.parents.tolist(), part.depth.tolist(), part.rest_offsets, strict=True
+        ):
+            depth_of[bone], offset_of[bone] = depth, offset
+            parent_of[bone] = int(part.bones[parent]) if parent >= 0 else -1
+    bones = sorted(depth_of, key=lambda bone: (depth_of[bone], bone))
+    new_index = {bone: index for index, bone in enumerate(bones)} | {-1: -1}
+    pose_bones = np.unique(np.concatenate([part.pose_bones for part in parts]))
+    first_joints = np.cumsum([0, *(part.num_joints for part in parts)])
+    poses = []
+    for part in parts:
+        pair_pose = np.zeros((part.num_pairs, 3, len(pose_bones), 9))
+        pair_pose[:, :, np.searchsorted(pose_bones, part.pose_bones)] = part.pair_pose
+        poses.append(pair_pose)
+    return replace(
+        parts[0],
+        row_sums=np.concatenate([part.row_sums for part in parts]),
+        bones=np.array(bones),
+        parents=np.array([new_index[parent_of[bone]] for bone in bones]),
+        depth=np.array([depth_of[bone] for bone in bones]),
+        rest_offsets=np.stack([offset_of[bone] for bone in bones]),
+        pair_joint=np.concatenate([part.pair_joint + first for part, first in zip(parts, first_joints, strict=False)]),
+        pair_bone=np.array([new_index[bone] for part in parts for bone in part.bones[part.pair_bone].tolist()]),
+        pair_weight=np.concatenate([part.pair_weight for part in parts]),
+        pair_shape=np.concatenate([part.pair_shape for part in parts]),
+        pose_bones=pose_bones,
+        pair_pose=np.concatenate(poses),
     )
 
 

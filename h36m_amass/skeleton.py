@@ -1,7 +1,8 @@
 """Joint names, parents, left/right pairs and the joint orders that people use.
 
 The 17 joints are those of Human3.6M (Ionescu et al., PAMI 2014) in the row order of SPIN's
-``J_regressor_h36m.npy`` (Kolotouros et al., ICCV 2019), whose left leg comes before the right one.
+``J_regressor_h36m.npy`` (Kolotouros et al., ICCV 2019), whose left leg comes before the right one. The kinematic
+joints of the body models have the names that smplx gives them (Pavlakos et al., CVPR 2019).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 
 class SkeletonError(ValueError):
@@ -68,6 +69,26 @@ H36M = Skeleton(
     right=(4, 5, 6, 14, 15, 16),
 )
 
+_BODY = (
+    *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle"),
+    *("spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder"),
+    *("right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+)
+_FINGERS = tuple(
+    f"{side}_{finger}{joint}"
+    for side in ("left", "right")
+    for finger in ("index", "middle", "pinky", "ring", "thumb")
+    for joint in (1, 2, 3)
+)
+BODY_JOINTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "smplh": (*_BODY, *_FINGERS),
+        "smplx": (*_BODY, "jaw", "left_eye_smplhf", "right_eye_smplhf", *_FINGERS),
+        "smpl": (*_BODY, "left_hand", "right_hand"),
+    }
+)
+"""Names of the kinematic joints of each family of body models, in the order of its bones."""
+
 JOINT_ORDERS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         # SPIN's rows as they are: what the original AMASS-to-3DHPE script writes.
@@ -83,6 +104,14 @@ JOINT_ORDERS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 def custom(joint_names: tuple[str, ...]) -> Skeleton:
     """Skeleton of joints of which only the names are known: no bones, no pairs."""
     return Skeleton(joint_names, parents=(-1,) * len(joint_names), left=(), right=())
+
+
+def body_skeleton(model: str, parents: Int[np.ndarray, "bones"]) -> Skeleton:
+    """The kinematic joints of a body model of the family `model`, a key of `BODY_JOINTS`."""
+    names = BODY_JOINTS[model]
+    left = tuple(joint for joint, name in enumerate(names) if name.startswith("left_"))
+    right = tuple(names.index(names[joint].replace("left_", "right_", 1)) for joint in left)
+    return Skeleton(names, tuple(parents.tolist()), left, right)
 
 
 def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:

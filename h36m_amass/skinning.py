@@ -95,6 +95,15 @@ class LeadBlock:
 
 
 @dataclass(frozen=True)
+class SumBlock:
+    """The sum over pairs and bones for some joints, of the summands that any of them has, each as (first, number)."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    matrix: Float[Tensor, "joints summands"]
+
+
+@dataclass(frozen=True)
 class BoneClass:
     """Bones whose correctives reach the same pairs.
 
@@ -161,10 +170,13 @@ class Skinner:
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.dtype = dtype
-        pairs, bones = folded.num_pairs, len(folded.bones)
+        bones = len(folded.bones)
         support = (folded.pair_pose != 0).any(axis=(1, 3))
-        parts = partition(support, row_key=folded.pair_bone)
-        self._pair_order = parts.row_order
+        # Of a joint that is a bone's position, the vector to be turned is zero.
+        turned = np.flatnonzero(support.any(axis=1) | (folded.pair_shape != 0).any(axis=(1, 2)))
+        pairs = len(turned)
+        parts = partition(support[turned], row_key=folded.pair_bone[turned])
+        self._pair_order = turned[parts.row_order]
         self.rotated = self._rotated_bones(parts)
         self.classes = tuple(self._bone_class(parts, i) for i in range(len(parts.classes)))
         self.num_shape_rows = 3 * (pairs + bones)
@@ -173,7 +185,7 @@ class Skinner:
         bone_weights = np.zeros((folded.num_joints, bones))
         bone_weights[folded.pair_joint, folded.pair_bone] = folded.pair_weight
         sums[:, pairs:] = bone_weights @ _paths(folded.parents)
-        self._sums = self._upload(sums)
+        self._sums = self._sum_blocks(sums, pairs)
         shape = np.concatenate([folded.pair_shape[self._pair_order], folded.rest_offsets])
         self._shape = shape.reshape(self.num_shape_rows, -1)
 
@@ -186,6 +198,7 @@ class Skinner:
         self._world = self._empty(bones, 3, 3, size)
         self._summands = self._empty(pairs + bones, 3, size)
         self._joints = self._empty(folded.num_joints, 3 * size)
+        self._flat_summands = self._summands.view(pairs + bones, 3 * size)
         self._identity = torch.eye(3, dtype=dtype, device=self.device).view(3, 3, 1)
         vectors = self._terms.view(-1, 3, size)
         self._rest_offsets, self._steps = vectors.narrow(0, pairs, bones), self._summands.narrow(0, pairs, bones)
@@ -256,7 +269,7 @@ class Skinner:
             rotation_minus_identity(
                 rotvecs.narrow(0, *bones), self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones)
             )
-        led = self._lead if self._lead is not None and self.classes[0] in moving else None
+        led = self._lead if self._lead is not None and any(c is self.classes[0] for c in moving) else None
         self._add_slow_terms(slow_terms, slow_features, led)
         for bone_class in moving:
             led_here = led is not None and bone_class is self.classes[0]
@@ -266,7 +279,9 @@ class Skinner:
         self._forward_kinematics()
         for turn in self._pair_turns:
             turn.run()
-        torch.mm(self._sums, self._summands.view(len(self._summands), -1), out=self._joints)
+        for sums in self._sums:
+            summands = self._flat_summands.narrow(0, *sums.columns)
+            torch.mm(sums.matrix, summands, out=self._joints.narrow(0, *sums.rows))
         # Torch transposes two axes several times as fast as it permutes three.
         return torch.t_copy(self._joints.view(-1, self.batch_size)).view(self.batch_size, -1, 3)
 
@@ -380,6 +395,15 @@ class Skinner:
         spans = runs(np.sort(pose_columns))
         span = slice(*spans[0]) if len(spans) == 1 else pose_columns
         return BoneClass(bones, pose_columns, span, rows_of_class, correctives, tuple(blocks))
+
+    def _sum_blocks(self, sums: Float[np.ndarray, "joints pairs+bones"], pairs: int) -> tuple[SumBlock, ...]:
+        """The sums in blocks: joints that are bones' positions have no pairs."""
+        blocks = []
+        for start, stop in equal_runs((sums[:, :pairs] != 0).any(axis=1)):
+            first = 0 if (sums[start:stop, :pairs] != 0).any() else pairs
+            extents = (start, stop - start), (first, sums.shape[1] - first)
+            blocks.append(SumBlock(*extents, self._upload(sums[start:stop, first:])))
+        return tuple(blocks)
 
     def _lead_block(self, max_slow: int) -> LeadBlock | None:
         """The first block of the first class, where it begins with the first of the rotations."""

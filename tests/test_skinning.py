@@ -19,13 +19,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from h36m_amass import amass, body_model, devices, folding, regressor, skeleton, skinning, synthetic
 from h36m_amass.packing import PoseBlock, pose_joints, relative_joints, reproducible
-from h36m_amass.reference import mesh_joints
+from h36m_amass.reference import mesh_joints, skeleton_joints
 from h36m_amass.skinning import Skinner, rotation_minus_identity
 from tests.random_models import Case, cases
 
 
 def engine_float64(case: Case, batch_size: int = 8) -> np.ndarray:
-    folded = folding.fold(case.body, case.regressor)
+    return folded_float64(folding.fold(case.body, case.regressor), case, batch_size)
+
+
+def folded_float64(folded: folding.FoldedRegressor, case: Case, batch_size: int = 8) -> np.ndarray:
     skinner = Skinner(folded, batch_size, dtype=torch.float64)
     ((_, relative),) = relative_joints(skinner, [(None, PoseBlock.whole(case.betas, case.poses, case.dmpls))])
     return relative + folded.row_sums[:, None] * case.trans[:, None]
@@ -39,6 +42,28 @@ def mesh(case: Case) -> np.ndarray:
 @given(cases())
 def test_float64_engine_equals_the_full_mesh(case: Case) -> None:
     assert np.abs(engine_float64(case) - mesh(case)).max() <= 1e-10 * max(1.0, np.abs(mesh(case)).max())
+
+
+@settings(max_examples=60)
+@given(cases())
+def test_float64_skeleton_equals_the_posed_joints_of_lbs(case: Case) -> None:
+    ours = folded_float64(folding.fold_skeleton(case.body), case)
+    exact = skeleton_joints(case.body, case.betas, case.poses, case.trans, case.dmpls)
+    assert np.abs(ours - exact).max() <= 1e-10 * max(1.0, np.abs(exact).max())
+
+
+@settings(max_examples=60)
+@given(cases(), st.lists(st.sampled_from(["regressor", "half", "skeleton"]), min_size=1, max_size=4))
+def test_joined_regressors_give_the_joints_of_each(case: Case, which: list[str]) -> None:
+    half = replace(case.regressor, matrix=scipy.sparse.csr_array(case.regressor.matrix[::2]))
+    choices = {
+        "regressor": folding.fold(case.body, case.regressor),
+        "half": folding.fold(case.body, half),
+        "skeleton": folding.fold_skeleton(case.body),
+    }
+    together = folded_float64(folding.join([choices[name] for name in which]), case)
+    apart = np.concatenate([folded_float64(choices[name], case) for name in which], axis=1)
+    np.testing.assert_allclose(together, apart, atol=1e-11 * max(1.0, np.abs(apart).max()))
 
 
 @settings(max_examples=30)
@@ -299,7 +324,7 @@ def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
     folded = folding.fold(body, joints)
     with FakeTensorMode(allow_non_fake_inputs=False):
         skinner = Skinner(folded, 8, "cuda:0")
-        skinner._sums = skinner._sums.cpu()
+        skinner._sums = tuple(replace(block, matrix=block.matrix.cpu()) for block in skinner._sums)
         terms = torch.zeros(skinner.num_shape_rows, 1, device="cuda:0")
         poses = torch.zeros(3 * len(skinner.rotated), 8, device="cuda:0")
         with pytest.raises(RuntimeError, match="cpu"):
