@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 import h36m_amass
 from h36m_amass import Store, WindowDataset, skeleton
-from h36m_amass.store_format import SequenceRecord, StoreHeader
+from h36m_amass.store_format import JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store_writer import StoreWriter
 
 FRAMES, SEQUENCES = 8_000_000, 12_000
@@ -36,7 +36,7 @@ def write_store(path: Path, seed: int = 0) -> None:
     shares = np.exp(SPREAD * rng.normal(size=SEQUENCES))
     lengths = np.maximum(1, FRAMES * shares / shares.sum()).astype(int).tolist()
     noise = rng.normal(size=(WRITTEN_AT_ONCE, len(skeleton.H36M), 3)).astype(np.float32)
-    writer = StoreWriter(path, StoreHeader("0", 50.0, "", {}, {}, True, skeleton.H36M))
+    writer = StoreWriter(path, StoreHeader("0", 50.0, {}, {}, True, (JointSet("h36m", "r", skeleton.H36M),)))
     for number, length in enumerate(lengths):
         for start in range(0, length, WRITTEN_AT_ONCE):
             writer.append(noise[: min(WRITTEN_AT_ONCE, length - start)])

@@ -29,13 +29,19 @@ def build(
         Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
     ] = Path("support_data"),
     joint_regressor: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            help="K x V regressor, .npy or SciPy sparse .npz. Default: J_regressor_h36m.npy in --support-dir."
+            help="K x V regressor, .npy or SciPy sparse .npz, or skeleton for the body model's own joints; repeat, "
+            "also as NAME=FILE, for several joint sets. Default: J_regressor_h36m.npy in --support-dir.",
+            metavar="FILE",
         ),
     ] = None,
     joint_names: Annotated[
-        Path | None, typer.Option(help="Text file with the regressor's K joint names, one a line.")
+        list[str] | None,
+        typer.Option(
+            help="Text file with a regressor's K joint names, one a line; NAME=FILE for several joint sets.",
+            metavar="FILE",
+        ),
     ] = None,
     vertex_map: Annotated[
         Path | None,

@@ -18,9 +18,10 @@ def check(
         Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
     ] = Path("support_data"),
     joint_regressor: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            help="K x V regressor, .npy or SciPy sparse .npz. Default: J_regressor_h36m.npy in --support-dir."
+            help="Regressor, or skeleton; repeat for several. Default: J_regressor_h36m.npy in --support-dir.",
+            metavar="FILE",
         ),
     ] = None,
     vertex_map: Annotated[

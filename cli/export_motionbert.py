@@ -16,6 +16,9 @@ def export_motionbert(
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", help="Export this dataset only; repeat for more.")
     ] = None,
+    joint_set: Annotated[
+        str | None, typer.Option(help="Joint set of the store to export. Default: its first.", metavar="NAME")
+    ] = None,
     clip_length: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 243,
     stride: Annotated[int, typer.Option(min=1, help="Frames from one clip to the next.")] = 81,
     frame_rate: Annotated[
@@ -36,6 +39,7 @@ def export_motionbert(
                 store,
                 out_dir,
                 datasets=dataset or (),
+                joint_set=joint_set,
                 clip_length=clip_length,
                 stride=stride,
                 frame_rate=frame_rate,

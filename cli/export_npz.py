@@ -23,6 +23,9 @@ def export_npz(
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", help="Export this dataset only, under any name; repeat for more.")
     ] = None,
+    joint_set: Annotated[
+        str | None, typer.Option(help="Joint set of the store to export. Default: its first.", metavar="NAME")
+    ] = None,
     joint_order: Annotated[
         JointOrder, typer.Option(help="As stored, right leg first, or that of uplift-upsample-3dhpe.")
     ] = JointOrder.regressor,
@@ -38,6 +41,7 @@ def export_npz(
                 store,
                 out_dir,
                 datasets=dataset or (),
+                joint_set=joint_set,
                 joint_order=joint_order.value,
                 progress=lambda done, total: progress("export", done, total),
             )

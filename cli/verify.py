@@ -23,7 +23,12 @@ def verify(
         Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
     ] = Path("support_data"),
     joint_regressor: Annotated[
-        Path | None, typer.Option(help="The regressor. Default: J_regressor_h36m.npy in --support-dir.")
+        str | None,
+        typer.Option(
+            help="The regressor, or skeleton, whose joint set is compared. Default: J_regressor_h36m.npy in "
+            "--support-dir.",
+            metavar="FILE",
+        ),
     ] = None,
     vertex_map: Annotated[Path | None, typer.Option(help="The vertex map, if one was used.")] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many frames to compute again.")] = 500,

@@ -53,7 +53,7 @@ class Assembly:
         self.left_out: list[LeftOut] = []
         self._fingerprints = fingerprints
         self._converted = converted
-        self._row_bytes = 12 * len(header.skeleton)
+        self._row_bytes = 12 * sum(len(own.skeleton) for own in header.joint_sets)
         self._writer = StoreWriter(temporary, header, compression)
         self._waiting = set(there)
         self._next = self._unsynced = 0
@@ -96,7 +96,7 @@ class Assembly:
             self._writer.append(positions)
             self._unsynced += len(positions) * self._row_bytes
         for placed in unit.sequences:
-            self._writer.add(placed.record)
+            self._writer.add(placed.record, placed.other_checksums)
             self.records.append(placed.record)
         fingerprint = "" if unit.left_out else self._fingerprints[number]
         self._writer.add_unit(UnitRecord(fingerprint, len(unit.sequences)))

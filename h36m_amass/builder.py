@@ -25,6 +25,7 @@ from h36m_amass.body_model import FAMILIES
 from h36m_amass.datasets import canonical
 from h36m_amass.devices import resolve_device
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
+from h36m_amass.joint_sets import JointSource, load_sources, num_vertices
 from h36m_amass.locking import locked
 from h36m_amass.parts import ConvertedUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, without_bodies
@@ -32,7 +33,7 @@ from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodi
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
 from h36m_amass.store import Store
-from h36m_amass.store_format import COMPRESSIONS, SequenceRecord, StoreHeader
+from h36m_amass.store_format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store_units import stored_units
 from h36m_amass.subset import EVERYTHING, Subset, told
 from h36m_amass.version import __version__
@@ -50,8 +51,8 @@ def build(
     store: Path | str,
     *,
     support_dir: Path | str = "support_data",
-    joint_regressor: Path | str | None = None,
-    joint_names: Path | str | None = None,
+    joint_regressor: Path | str | Sequence[Path | str] | None = None,
+    joint_names: Path | str | Sequence[Path | str] | None = None,
     vertex_map: Path | str | None = None,
     frame_rate: float | Fraction | None = 50.0,
     device: str = "auto",
@@ -82,9 +83,10 @@ def build(
     support_dir
         Folder with ``body_models/`` and, unless `joint_regressor` says otherwise, ``J_regressor_h36m.npy``.
     joint_regressor
-        A (K, V) regressor, see `h36m_amass.regressor.load`.
+        A (K, V) regressor, see `h36m_amass.regressor.load`, or ``"skeleton"`` for the body model's own joints; or
+        several of them, each a joint set of the store, as `h36m_amass.joint_sets.load_sources` takes them.
     joint_names
-        Text file with K names, see `h36m_amass.regressor.load`.
+        Text file with K names, see `h36m_amass.regressor.load`; ``NAME=FILE`` where there are several joint sets.
     vertex_map
         A (V, V') map for body models of V' vertices, where the regressor is for V, see
         `h36m_amass.regressor.load_map`. Without one, recordings of such models are left out.
@@ -144,8 +146,9 @@ def build(
     h36m_amass.amass.AmassError, h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
         The input is missing or wrong. A body model (not its DMPLs) that is missing, or that the regressor does not
         fit, ends a build only if nothing else can be converted; otherwise its recordings are left out.
-    h36m_amass.skeleton.SkeletonError, h36m_amass.resampling.FrameRateError, h36m_amass.devices.DeviceError
-        The joint names, frame rate or device are.
+    h36m_amass.joint_sets.JointSetError, h36m_amass.skeleton.SkeletonError, h36m_amass.resampling.FrameRateError,
+    h36m_amass.devices.DeviceError
+        The joint sets, joint names, frame rate or device are.
 
     Notes
     -----
@@ -157,9 +160,8 @@ def build(
     device = resolve_device(device)
     _check_options(store, batch_size, workers, compression, max_frames, overwrite or update, report_file)
     report_progress = progress or (lambda stage, done, total: None)
-    regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
-    joints = regressor.load(regressor_path, None if joint_names is None else Path(joint_names))
-    loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), joints.num_vertices)
+    sources = load_sources(joint_regressor, joint_names, support_dir)
+    loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
     target = Path(os.path.realpath(store))  # a link stays one
     parts_dir, temporary = Path(f"{target}.parts"), Path(f"{target}.tmp")
@@ -179,7 +181,7 @@ def build(
         if not plan.sequences:
             raise BuildError(f"{amass_dir}: {_why_nothing(plan)}")
         _check_strict(strict, plan.left_out)
-        bodies = fold_bodies(plan, support_dir, joints, regressor_path, loaded_map)
+        bodies = fold_bodies(plan, support_dir, sources, loaded_map)
         if not bodies.contents:
             raise next(iter(bodies.missing.values()))
         if bodies.missing:
@@ -198,19 +200,23 @@ def build(
             **asdict(subset),
             "vertex_map_sha256": None if loaded_map is None else loaded_map.sha256,
         }
-        header = _header(rate, options, joints, bodies, plan)
-        ingredients = Ingredients(joints.sha256, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
+        header = _header(rate, options, sources, bodies, plan)
+        joint_counts = tuple(map(len, bodies.skeletons))
+        digests = tuple(source.digest for source in sources)
+        ingredients = Ingredients(digests, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
         fingerprints = [unit_fingerprint(unit, ingredients) for unit in plan.units]
         part_names = [part_fingerprint(unit, own) for unit, own in zip(plan.units, fingerprints, strict=True)]
         there = reuse.converted_units(
             amass_dir, plan, parts_dir, part_names, stored, fingerprints, rehash, report_progress
         )
         missing = {part_names[unit.number]: unit for unit in plan.units if unit.number not in there}
-        needed = bodies.num_bytes + _needed_bytes(plan, missing, joints.num_joints)
+        needed = bodies.num_bytes + _needed_bytes(plan, missing, sum(joint_counts))
         space.require(needed, target.parent, str(store))
         with space.guarded(needed, target.parent, str(store)):
             names, flag = bodies.write(parts_dir), f"{reuse.FLAG_PREFIX}{os.getpid()}"
-            workshop = Workshop(amass_dir.absolute(), parts_dir.absolute(), names, device, batch_size, flag)
+            workshop = Workshop(
+                amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, device, batch_size, flag
+            )
 
             def converted(number: int) -> ConvertedUnit:
                 name = part_names[number]
@@ -254,7 +260,7 @@ def build(
 def _header(
     rate: Fraction | None,
     options: Mapping[str, object],
-    joints: regressor.JointRegressor,
+    sources: Sequence[JointSource],
     bodies: FoldedBodies,
     plan: Plan,
 ) -> StoreHeader:
@@ -262,11 +268,13 @@ def _header(
     return StoreHeader(
         software_version=__version__,
         frame_rate=float("nan") if rate is None else float(rate),
-        regressor_sha256=joints.sha256,
         body_model_sha256=bodies.by_model,
         options=options,
-        synthetic=joints.synthetic or bodies.synthetic or any(recording.synthetic for recording in recordings),
-        skeleton=joints.skeleton,
+        synthetic=bodies.synthetic or any(recording.synthetic for recording in recordings),
+        joint_sets=tuple(
+            JointSet(source.name, source.digest, skeleton)
+            for source, skeleton in zip(sources, bodies.skeletons, strict=True)
+        ),
     )
 
 

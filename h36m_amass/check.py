@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 
 from h36m_amass import amass, body_model, regressor
+from h36m_amass.joint_sets import JointSetError, JointSource, load_sources, num_vertices
 from h36m_amass.planning import BodyKind, Plan, PlannedSequence, Progress, make_plan
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS
 
@@ -70,7 +71,7 @@ class Check:
 
 def check_inputs(
     support_dir: Path,
-    joint_regressor: Path | None = None,
+    joint_regressor: Path | str | Sequence[Path | str] | None = None,
     amass_dir: Path | None = None,
     use_dmpls: bool = True,
     vertex_map: Path | None = None,
@@ -87,16 +88,19 @@ def check_inputs(
         three genders of SMPL+H count.
     """
     findings: list[Finding] = []
-    path = joint_regressor or Path(support_dir) / f"{regressor.H36M_FILE_NAME}.npy"
-    source: _Joints | None = None
+    sources: tuple[JointSource, ...] = ()
+    loaded_map: regressor.VertexMap | None = None
     try:
-        loaded = regressor.load(path)
-        findings.append(Finding(True, f"{path}: regressor of {loaded.num_joints} joints"))
-        source = _Joints(loaded, path, None)
+        sources = load_sources(joint_regressor, None, Path(support_dir))
+        findings += [
+            Finding(True, f"{source.path}: regressor of {source.joints.num_joints} joints")
+            for source in sources
+            if source.joints is not None
+        ]
         if vertex_map is not None:
-            source = _Joints(loaded, path, regressor.load_map(vertex_map, loaded.num_vertices))
-            findings.append(Finding(True, f"{vertex_map}: map to {loaded.num_vertices} vertices"))
-    except regressor.RegressorError as error:
+            loaded_map = regressor.load_map(vertex_map, num_vertices(sources))
+            findings.append(Finding(True, f"{vertex_map}: map to {num_vertices(sources)} vertices"))
+    except (regressor.RegressorError, JointSetError) as error:
         findings.append(Finding(False, str(error)))
     kinds = {BodyKind(body_model.SMPLH.name, gender, use_dmpls) for gender in body_model.GENDERS}
     recordings, datasets = list[Finding](), tuple[CheckedDataset, ...]()
@@ -117,21 +121,17 @@ def check_inputs(
             recordings += [Finding(False, f"{amass_dir / left.path}: {left.reason}") for left in plan.left_out]
     for (model, gender), own in groupby(sorted(kinds), lambda kind: (kind.model, kind.gender)):
         family, needs_dmpls = body_model.FAMILIES[model], any(kind.has_dmpls for kind in own)
-        findings += _check_body_model(Path(support_dir), family, gender, source, needs_dmpls)
+        findings += _check_body_model(Path(support_dir), family, gender, sources, loaded_map, needs_dmpls)
     return Check((*findings, *recordings), datasets)
 
 
-@dataclass(frozen=True)
-class _Joints:
-    """A regressor, its file, and the map from other meshes to its own."""
-
-    joints: regressor.JointRegressor
-    path: Path
-    vertex_map: regressor.VertexMap | None
-
-
 def _check_body_model(
-    support_dir: Path, family: body_model.Family, gender: str, source: _Joints | None, use_dmpls: bool
+    support_dir: Path,
+    family: body_model.Family,
+    gender: str,
+    sources: Sequence[JointSource],
+    vertex_map: regressor.VertexMap | None,
+    use_dmpls: bool,
 ) -> list[Finding]:
     findings = []
     # Without and with the DMPLs, so that one look tells of both files.
@@ -144,8 +144,8 @@ def _check_body_model(
                 body_model.require(file, body_model.dmpl_origin(gender))
             body = body_model.load(support_dir, gender, NUM_BETAS, num_dmpls, family)
             body_model.check_bones(body, path, family)
-            if source is not None:
-                regressor.for_mesh(source.joints, body.num_vertices, source.path, source.vertex_map)
+            for source in sources:
+                source.for_mesh(body.num_vertices, vertex_map)
         except (body_model.BodyModelError, regressor.RegressorError) as error:
             if Finding(False, str(error)) not in findings:
                 findings.append(Finding(False, str(error)))

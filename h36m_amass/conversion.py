@@ -11,10 +11,9 @@ from pathlib import Path
 from threading import Lock, Thread
 
 import numpy as np
-from isal.isal_zlib import crc32
 from jaxtyping import Float32
 
-from h36m_amass import amass, folding
+from h36m_amass import amass, folding, parts
 from h36m_amass.datasets import canonical
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, relative_joints, reproducible
@@ -75,16 +74,15 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     workshop.check_goes_on()
     rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
     reasons: dict[str, str] = {}
-    checksums: dict[str, int] = {}
+    checksums: dict[str, tuple[int, ...]] = {}
     by_body: dict[BodyKind, list[tuple[PlannedSequence, int]]] = {}
     for planned, row in zip(unit.sequences, rows, strict=False):
         by_body.setdefault(planned.body, []).append((planned, row))
     in_order = [planned for _, work in sorted(by_body.items()) for planned, _ in work]
     paths = [f"{workshop.amass_dir}/{planned.file.path}" for planned in in_order if planned.file.member is None]
     Thread(target=_read_ahead, args=(paths,), daemon=True).start()
-    num_joints = _skinner(workshop, in_order[0].body).folded.num_joints
     sources = Sources(workshop.amass_dir, [planned.file for planned in in_order], workshop.check_goes_on)
-    with PartWriter(workshop.part_path(fingerprint), num_joints) as part, sources, reproducible():
+    with PartWriter(workshop.part_path(fingerprint), workshop.joint_counts) as part, sources, reproducible():
         for body, work in sorted(by_body.items()):
             skinner = _skinner(workshop, body)
             for segment, relative in relative_joints(
@@ -93,7 +91,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
                 joints = segment.finish(relative, skinner.folded.row_sums)
                 part.write(segment.row, joints)
                 name = segment.planned.file.path
-                checksums[name] = crc32(np.ascontiguousarray(joints, "<f4").data, checksums.get(name, 0))
+                checksums[name] = parts.checksums_of(joints, workshop.joint_counts, checksums.get(name))
         placed: list[PlacedSequence] = []
         left_out: list[LeftOut] = []
         for planned, row in zip(unit.sequences, rows, strict=False):
@@ -101,7 +99,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
             if path in reasons:
                 left_out.append(LeftOut(planned.file.dataset, path, reasons[path]))
             else:
-                placed.append(PlacedSequence(_record(planned, checksums[path]), row))
+                placed.append(PlacedSequence(_record(planned, checksums[path][0]), row, checksums[path][1:]))
         return part.finish(fingerprint, rows[-1], placed, left_out)
 
 

@@ -69,5 +69,5 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
     npz = tuple(export_npz(store, folder / "npz"))
     with Store(store) as opened:
         walk = next(s for s in opened.sequences if "walk" in s.key)
-        draw_poses(walk, opened.header.skeleton, picture, seconds=1.2)
+        draw_poses(walk, opened.skeleton, picture, seconds=1.2)
     return Demo(support_dir, amass_dir, store, npz, picture, report)

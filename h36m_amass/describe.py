@@ -24,10 +24,13 @@ def describe(store: Store, key: str | None = None) -> list[str]:
         f"{store.path}: {count(store, 'dataset')}, {count(store.sequences, 'sequence')}, {store.num_frames:,} frames",
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
-        f"joints        {len(store.skeleton)}: {', '.join(store.joint_names)}",
+        *(
+            f"joint set     {own.name}, {len(own.skeleton)} joints: {', '.join(own.skeleton.joint_names)}"
+            for own in header.joint_sets
+        ),
         f"written by    h36m-amass {header.software_version}, format version {header.format_version}",
         f"options       {json.dumps(dict(header.options))}",
-        f"regressor     sha256 {header.regressor_sha256}",
+        *(f"regressor     {own.name}, sha256 {own.regressor_sha256}" for own in header.joint_sets),
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
     ]
     return [line for line in lines if line] + [_summary(view) for view in store.values()]

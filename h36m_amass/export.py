@@ -25,6 +25,7 @@ def export_npz(
     out_dir: Path | str,
     *,
     datasets: Sequence[str] = (),
+    joint_set: str | None = None,
     joint_order: str = "regressor",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -42,6 +43,8 @@ def export_npz(
         Folder to write to; made if it is not there.
     datasets
         Names of the datasets to export, see `h36m_amass.datasets.choose`; all of them if empty.
+    joint_set
+        Name of the joint set to export, if `store` is a path; None for the first.
     joint_order
         One of `h36m_amass.skeleton.JOINT_ORDERS`.
     progress
@@ -64,9 +67,9 @@ def export_npz(
         The disk has too little room. Files that are whole by then stay.
     """
     if not isinstance(store, Store):
-        with Store(store) as opened:
+        with Store(store, joint_set) as opened:
             return export_npz(opened, out_dir, datasets=datasets, joint_order=joint_order, progress=progress)
-    order = list(resolve_joint_order(joint_order, store.header.skeleton))
+    order = list(resolve_joint_order(joint_order, store.skeleton))
     try:
         names = choose(datasets, store.datasets) if datasets else store.datasets
     except DatasetError as error:

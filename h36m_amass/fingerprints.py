@@ -22,8 +22,8 @@ class Ingredients:
 
     Attributes
     ----------
-    regressor_sha256
-        Of the joint regressor's file.
+    regressors
+        Digests of the joint sets' sources, in order.
     body_sha256
         Of the body model files of each kind, and of the vertex map where one leads to its mesh.
     num_betas, num_dmpls
@@ -34,7 +34,7 @@ class Ingredients:
         Where it is computed, for the same reason.
     """
 
-    regressor_sha256: str
+    regressors: tuple[str, ...]
     body_sha256: Mapping[BodyKind, str]
     num_betas: int
     num_dmpls: int
@@ -47,7 +47,7 @@ def unit_fingerprint(unit: Unit, ingredients: Ingredients) -> str:
     kinds = sorted({planned.body for planned in unit.sequences})
     content = {
         "software_version": __version__,
-        "regressor": ingredients.regressor_sha256,
+        "regressor": ingredients.regressors,
         "bodies": [(kind.model, kind.gender, kind.has_dmpls, ingredients.body_sha256[kind]) for kind in kinds],
         "num_betas": ingredients.num_betas,
         "num_dmpls": ingredients.num_dmpls,

@@ -80,6 +80,7 @@ def export_motionbert(
     out_dir: Path | str,
     *,
     datasets: Sequence[str] = (),
+    joint_set: str | None = None,
     clip_length: int = CLIP_LENGTH,
     stride: int = STRIDE,
     frame_rate: float = FRAME_RATE,
@@ -121,6 +122,8 @@ def export_motionbert(
         Folder to write to; made if it is not there.
     datasets
         Names of the datasets to export; all of them if empty.
+    joint_set
+        Name of the joint set to export, if `store` is a path; None for the first.
     clip_length
         Frames of a clip.
     stride
@@ -146,7 +149,7 @@ def export_motionbert(
         The disk has too little room.
     """
     if not isinstance(store, Store):
-        with Store(store) as opened:
+        with Store(store, joint_set) as opened:
             return export_motionbert(
                 opened,
                 out_dir,

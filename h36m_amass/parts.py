@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -39,10 +40,19 @@ class PartError(ValueError):
 
 @dataclass(frozen=True)
 class PlacedSequence:
-    """A sequence and its first row among the positions that it is with."""
+    """A sequence and its first row among the positions that it is with.
+
+    Attributes
+    ----------
+    record
+        Its checksum is that of the first joint set.
+    other_checksums
+        Those of the other joint sets.
+    """
 
     record: SequenceRecord
     start: int
+    other_checksums: tuple[int, ...] = ()
 
 
 class ConvertedUnit(Protocol):
@@ -63,7 +73,7 @@ class ConvertedUnit(Protocol):
     def left_out(self) -> Sequence[LeftOut]: ...
 
     def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
-        """Positions of the sequences, one after another.
+        """Positions of the sequences, one after another, the joints of each set behind those of the one before.
 
         Raises
         ------
@@ -79,13 +89,14 @@ class PartWriter:
     ----------
     path
         Where the part will be.
-    num_joints
-        Joints of a row.
+    joint_counts
+        Joints of each set in a row.
     """
 
-    def __init__(self, path: Path, num_joints: int) -> None:
+    def __init__(self, path: Path, joint_counts: tuple[int, ...]) -> None:
         self._path = path
-        self._row_bytes = num_joints * 3 * 4
+        self._joint_counts = joint_counts
+        self._row_bytes = sum(joint_counts) * 3 * 4
         # Another process may be at the same part: one that outlived a killed build, say.
         self._temporary = path.with_name(f"{path.stem[:16]}-{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED_SUFFIX}")
         self._file = self._temporary.open("xb", _BUFFER)
@@ -118,8 +129,11 @@ class PartWriter:
         end = num_rows * self._row_bytes
         content = {
             "fingerprint": fingerprint,
-            "row_bytes": self._row_bytes,
-            "sequences": [{"start": placed.start, **vars(placed.record)} for placed in sequences],
+            "joint_counts": self._joint_counts,
+            "sequences": [
+                {"start": placed.start, "other_checksums": placed.other_checksums, **vars(placed.record)}
+                for placed in sequences
+            ],
             "left_out": [vars(left) for left in left_out],
         }
         text = json.dumps(content).encode()
@@ -177,9 +191,13 @@ class Part:
         try:
             content = json.loads(text)
             written_for: str = content["fingerprint"]
-            self._row_bytes: int = content["row_bytes"]
+            self._joint_counts: tuple[int, ...] = tuple(content["joint_counts"])
             self.sequences = tuple(
-                PlacedSequence(start=values.pop("start"), record=SequenceRecord(**values))
+                PlacedSequence(
+                    start=values.pop("start"),
+                    other_checksums=tuple(values.pop("other_checksums")),
+                    record=SequenceRecord(**values),
+                )
                 for values in content["sequences"]
             )
             self.left_out = tuple(LeftOut(**values) for values in content["left_out"])
@@ -192,7 +210,7 @@ class Part:
         with self._path.open("rb", buffering=0) as file:
 
             def read_into(start: int, rows: Float32[np.ndarray, "rows joints 3"]) -> None:
-                file.seek(start * self._row_bytes)
+                file.seek(start * sum(self._joint_counts) * 12)
                 wanted = rows.reshape(-1).view(np.uint8).data
                 while len(wanted):
                     count = file.readinto(wanted)
@@ -200,19 +218,21 @@ class Part:
                         raise PartError(f"{self._path}: is cut short")
                     wanted = wanted[count:]
 
-            yield from checked_blocks(self.sequences, self._row_bytes // 12, read_into, str(self._path))
+            yield from checked_blocks(self.sequences, self._joint_counts, read_into, str(self._path))
 
 
 def checked_blocks(
     sequences: Sequence[PlacedSequence],
-    num_joints: int,
+    joint_counts: tuple[int, ...],
     read_into: Callable[[int, Float32[np.ndarray, "rows joints 3"]], None],
     where: str,
 ) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
-    """Positions of `sequences` in blocks of at most `BLOCK_ROWS`, each sequence compared with its checksum.
+    """Positions of `sequences` in blocks of at most `BLOCK_ROWS`, each sequence compared with its checksums.
 
     Parameters
     ----------
+    joint_counts
+        Joints of each set in a row.
     read_into
         Fills an array with the rows from a given one on.
     where
@@ -223,9 +243,10 @@ def checked_blocks(
     PartError
         A sequence is not what was written.
     """
-    block = np.empty((BLOCK_ROWS, num_joints, 3), "<f4")
+    block = np.empty((BLOCK_ROWS, sum(joint_counts), 3), "<f4")
     waiting = iter(sequences)
-    placed, checksum, seen = next(waiting, None), 0, 0
+    placed, seen = next(waiting, None), 0
+    checksums: tuple[int, ...] | None = None
     while placed is not None:
         # As many rows as lie one after another, through as many sequences as fit.
         first, filled = placed.start + seen, 0
@@ -238,12 +259,23 @@ def checked_blocks(
                 placed, seen = next(waiting, None), 0
         read_into(first, block[:filled])
         for piece, begin, end in pieces:
-            checksum = crc32(block[begin:end].data, checksum)
+            checksums = checksums_of(block[begin:end], joint_counts, checksums)
             if first + end == piece.start + piece.record.length:
-                if checksum != piece.record.checksum:
+                if checksums != (piece.record.checksum, *piece.other_checksums):
                     raise PartError(f"{where}: the positions of {piece.record.key} are damaged")
-                checksum = 0
+                checksums = None
         yield block[:filled]
+
+
+def checksums_of(
+    positions_3d: Float32[np.ndarray, "rows joints 3"], joint_counts: tuple[int, ...], before: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """CRC-32 of each joint set's positions, as little-endian float32, going on from those of the rows `before`."""
+    ends = list(accumulate(joint_counts))
+    return tuple(
+        crc32(np.ascontiguousarray(positions_3d[:, end - count : end], "<f4").data, checksum)
+        for count, end, checksum in zip(joint_counts, ends, before or (0,) * len(ends), strict=True)
+    )
 
 
 def sync(path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from h36m_amass import body_model, folding, regressor
+from h36m_amass.joint_sets import JointSource, check_family, skeleton_family
 from h36m_amass.planning import BodyKind, Plan
+from h36m_amass.skeleton import Skeleton, body_skeleton
 
 NUM_BETAS = 16
 NUM_DMPLS = 8
@@ -27,6 +29,8 @@ class FoldedBodies:
         Of the body model files of each kind, and of the vertex map where one leads to its mesh.
     by_model
         Of all body model files that were used, by `model_key`, for provenance.
+    skeletons
+        What the joints of each set are.
     synthetic
         Whether anything that was used is made up.
     missing
@@ -37,6 +41,7 @@ class FoldedBodies:
     contents: Mapping[BodyKind, bytes]
     sha256: Mapping[BodyKind, str]
     by_model: Mapping[str, str]
+    skeletons: tuple[Skeleton, ...]
     synthetic: bool
     missing: Mapping[BodyKind, ValueError]
 
@@ -60,13 +65,9 @@ def model_key(family: body_model.Family, gender: str) -> str:
 
 
 def fold_bodies(
-    plan: Plan,
-    support_dir: Path,
-    joints: regressor.JointRegressor,
-    regressor_path: Path,
-    vertex_map: regressor.VertexMap | None = None,
+    plan: Plan, support_dir: Path, sources: Sequence[JointSource], vertex_map: regressor.VertexMap | None = None
 ) -> FoldedBodies:
-    """Fold `joints` into every kind of body that occurs in `plan`, as far as there are models of them.
+    """Fold the joint sets, one behind the other, into every kind of body of `plan`, as far as there are models of them.
 
     Raises
     ------
@@ -78,8 +79,10 @@ def fold_bodies(
     digests: dict[BodyKind, str] = {}
     by_model: dict[str, str] = {}
     missing: dict[BodyKind, ValueError] = {}
-    synthetic = joints.synthetic
+    synthetic = any(source.joints is not None and source.joints.synthetic for source in sources)
     kinds = sorted({planned.body for planned in plan.sequences})
+    of_skeleton = skeleton_family({kind.model for kind in kinds})
+    own_skeleton: Skeleton | None = None
     for kind in kinds:
         try:
             body_model.require_model(support_dir, kind.gender, body_model.FAMILIES[kind.model])
@@ -92,15 +95,23 @@ def fold_bodies(
         body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS if soft else 0, family)
         body_model.check_bones(body, body_model.model_path(support_dir, gender, family), family)
         try:
-            fitting = regressor.for_mesh(joints, body.num_vertices, regressor_path, vertex_map)
+            if any(source.joints is None for source in sources):
+                check_family(family, of_skeleton)
+                own_skeleton = body_skeleton(model, body.parents)
+            fitting = [source.for_mesh(body.num_vertices, vertex_map) for source in sources]
         except regressor.MeshMismatchError as error:
             missing |= dict.fromkeys(own, error)
             continue
-        mapped = "" if fitting is joints else f" {fitting.sha256}"
+        mapped = [joints for joints, source in zip(fitting, sources, strict=True) if joints is not source.joints]
         by_model[model_key(family, gender)] = body.sha256
-        synthetic = synthetic or body.synthetic or fitting.synthetic
+        synthetic = synthetic or body.synthetic or any(joints is not None and joints.synthetic for joints in mapped)
         for kind in own:
             used = body if kind.has_dmpls or not soft else body_model.without_dmpls(body)
-            contents[kind] = folding.to_bytes(folding.fold(used, fitting))
-            digests[kind] = used.sha256 + mapped
-    return FoldedBodies(contents, digests, by_model, synthetic, missing)
+            folded = [
+                folding.fold_skeleton(used) if joints is None else folding.fold(used, joints) for joints in fitting
+            ]
+            contents[kind] = folding.to_bytes(folding.join(folded))
+            digests[kind] = " ".join([used.sha256, *(joints.sha256 for joints in mapped if joints is not None)])
+    given = [own_skeleton if source.joints is None else source.joints.skeleton for source in sources]
+    skeletons = tuple(skeleton for skeleton in given if skeleton is not None)
+    return FoldedBodies(contents, digests, by_model, skeletons, synthetic, missing)

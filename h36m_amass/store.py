@@ -15,9 +15,9 @@ from jaxtyping import Float32, Int
 from h36m_amass import store_index
 from h36m_amass.skeleton import Skeleton, joint_order, reorder
 from h36m_amass.splits import datasets_of
-from h36m_amass.store_format import SequenceRecord
+from h36m_amass.store_format import JointSet, SequenceRecord
 from h36m_amass.store_frames import StoreError, frame_reader
-from h36m_amass.store_header import opened, read_header
+from h36m_amass.store_header import joint_set_group, opened, read_header
 from h36m_amass.store_index import DamagedIndexError, Index
 
 _V = TypeVar("_V")
@@ -313,11 +313,15 @@ class Store(_Level[DatasetView]):
     ----------
     path
         A file that ``h36m-amass build`` wrote.
+    joint_set
+        Name of the joint set whose positions are read; None for the first of the store.
 
     Attributes
     ----------
     path, header
         Where it is and what it says of itself.
+    joint_set
+        The joint set whose positions are read; `index` has the checksums of these.
     index
         One row a sequence, in columns.
 
@@ -325,16 +329,20 @@ class Store(_Level[DatasetView]):
     ------
     StoreError
         The file is missing, no store, damaged, or of a format version that this library does not know.
+    UnknownKeyError
+        It has no joint set of that name.
     """
 
     kind = "dataset"
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, joint_set: str | None = None) -> None:
         self.path = Path(path)
         with opened(self.path) as (file, identity):
             self.header = read_header(file, self.path)
+            self.joint_set = self._chosen(joint_set)
             try:
-                positions = file["positions_3d"]
+                group = joint_set_group(file, self.joint_set.name, self.joint_sets)
+                positions = group["positions_3d"]
                 shape = positions.shape if isinstance(positions, h5py.Dataset) else ()
                 if shape[1:] != (len(self.skeleton), 3):
                     raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
@@ -343,8 +351,8 @@ class Store(_Level[DatasetView]):
                         f"{self.path}: is damaged (positions_3d holds no numbers of its own); build it again"
                     )
                 self._num_frames = len(positions)
-                self.index = store_index.read(file, self._num_frames, self.header.format_version)
-                self._frames = frame_reader(file, self.path.absolute(), identity)
+                self.index = store_index.read(file, group, self._num_frames, self.header.format_version)
+                self._frames = frame_reader(positions, self.path.absolute(), identity)
             except DamagedIndexError as error:
                 raise StoreError(f"{self.path}: its index is damaged ({error}); build it again") from error
         self._names = list(zip(*(self.index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
@@ -383,9 +391,18 @@ class Store(_Level[DatasetView]):
         return self._num_frames
 
     @property
+    def joint_sets(self) -> tuple[str, ...]:
+        """Names of the joint sets."""
+        return tuple(own.name for own in self.header.joint_sets)
+
+    def with_joint_set(self, name: str) -> Store:
+        """The same store, read for the positions of another of its joint sets."""
+        return Store(self.path, name)
+
+    @property
     def skeleton(self) -> Skeleton:
         """What the joints are, in the order of the regressor's rows."""
-        return self.header.skeleton
+        return self.joint_set.skeleton
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -464,6 +481,12 @@ class Store(_Level[DatasetView]):
         if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
             raise StoreError(f"{self.path}: has only {self._num_frames} rows")
         self._frames.read_runs(starts, frames, begins, ends)
+
+    def _chosen(self, name: str | None) -> JointSet:
+        for own in self.header.joint_sets:
+            if name in (None, own.name):
+                return own
+        raise UnknownKeyError(f"{self.path}: has no joint set {name!r}; it has {', '.join(self.joint_sets)}")
 
     def close(self) -> None:
         """Close the file; it opens again when positions are read."""

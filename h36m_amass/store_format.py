@@ -69,6 +69,25 @@ class SequenceRecord:
 
 
 @dataclass(frozen=True)
+class JointSet:
+    """Joints that a store holds for every sequence.
+
+    Attributes
+    ----------
+    name
+        Of its group in ``/joint_sets``.
+    regressor_sha256
+        Digest of the joint regressor's file; ``"skeleton"`` for the body model's own joints.
+    skeleton
+        What the joints are.
+    """
+
+    name: str
+    regressor_sha256: str
+    skeleton: Skeleton
+
+
+@dataclass(frozen=True)
 class StoreHeader:
     """What a store says of itself.
 
@@ -78,28 +97,30 @@ class StoreHeader:
         Of the h36m-amass that wrote it.
     frame_rate
         In hertz, NaN if each sequence has its recording's own.
-    regressor_sha256
-        Digest of the joint regressor's file.
     body_model_sha256
         Digest of each body model's files: a gender for SMPL+H, ``MODEL/GENDER`` for the others.
     options
         The options of the build that change its numbers.
     synthetic
         True if any body model, regressor or recording was made up: not data to train on.
-    skeleton
-        What the joints are.
+    joint_sets
+        At least one; the first is what is read unless another is asked for.
     format_version
         Of the file that it was read from; what is written is of the newest.
     """
 
     software_version: str
     frame_rate: float
-    regressor_sha256: str
     body_model_sha256: Mapping[str, str]
     options: Mapping[str, Any]
     synthetic: bool
-    skeleton: Skeleton
+    joint_sets: tuple[JointSet, ...]
     format_version: int = FORMAT_VERSION
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """What the joints of the first joint set are."""
+        return self.joint_sets[0].skeleton
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,9 @@ def header_text(header: StoreHeader) -> str:
         "software_version": header.software_version,
         "frame_rate": None if math.isnan(header.frame_rate) else header.frame_rate,
         "synthetic": header.synthetic,
-        "regressor_sha256": header.regressor_sha256,
+        "regressor_sha256": header.joint_sets[0].regressor_sha256,
+        "joint_sets": {"names": [own.name for own in header.joint_sets]},
+        "regressors_sha256": {own.name: own.regressor_sha256 for own in header.joint_sets},
         "body_model_sha256": dict(header.body_model_sha256),
         "options": dict(header.options),
     }

@@ -66,12 +66,14 @@ class FileIdentity:
         return FileIdentity(status.st_size, status.st_mtime_ns)
 
 
-def frame_reader(file: h5py.File, path: Path, identity: FileIdentity) -> FrameReader:
-    """The fastest reader there is for the positions of an open store.
+def frame_reader(positions: h5py.Dataset, path: Path, identity: FileIdentity) -> FrameReader:
+    """The fastest reader there is for positions of an open store.
 
     Parameters
     ----------
-    file, path
+    positions
+        A dataset of the store.
+    path
         The store.
     identity
         Of the file before it was opened.
@@ -81,11 +83,10 @@ def frame_reader(file: h5py.File, path: Path, identity: FileIdentity) -> FrameRe
     StoreError
         The positions are damaged.
     """
-    positions = file["positions_3d"]
-    stretches = _stretches(positions, identity.size, path) if file.userblock_size == 0 else None
+    stretches = _stretches(positions, identity.size, path) if positions.file.userblock_size == 0 else None
     if stretches is not None and hasattr(os, "preadv"):
         return RawFrameReader(path, identity, positions.shape[1:], *stretches)
-    return Hdf5FrameReader(path, identity)
+    return Hdf5FrameReader(path, identity, positions.name)
 
 
 class _OpenFile:
@@ -211,8 +212,8 @@ class RawFrameReader:
 class Hdf5FrameReader:
     """Reads rows through HDF5, which decodes compressed chunks and keeps some of them, `CACHED_BYTES` a process."""
 
-    def __init__(self, path: Path, identity: FileIdentity) -> None:
-        self._path, self._identity = path, identity
+    def __init__(self, path: Path, identity: FileIdentity, name: str) -> None:
+        self._path, self._identity, self._name = path, identity, name
         self._file: h5py.File | None = None
         self._process = 0
         self._opening = Lock()
@@ -240,7 +241,7 @@ class Hdf5FrameReader:
         self._file = None  # h5py closes it when nobody reads from it any more
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_identity": self._identity}
+        return {"_path": self._path, "_identity": self._identity, "_name": self._name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _file=None, _process=0, _opening=Lock())
@@ -254,7 +255,7 @@ class Hdf5FrameReader:
                     _OpenFile(self._path, self._identity)  # is it still the same?
                     file = h5py.File(self._path, "r", rdcc_nbytes=CACHED_BYTES, rdcc_nslots=CACHE_SLOTS)
                     self._file, self._process = file, os.getpid()
-        return file["positions_3d"].id
+        return file[self._name].id
 
 
 def _bytes(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import numpy as np
 from h36m_amass.npz import MAX_DEFLATION
 from h36m_amass.sealing import SealError, check_head
 from h36m_amass.skeleton import Skeleton
-from h36m_amass.store_format import FORMAT, FORMAT_VERSION, StoreHeader
+from h36m_amass.store_format import FORMAT, FORMAT_VERSION, JointSet, StoreHeader
 from h36m_amass.store_frames import FileIdentity, StoreError
 
+ONLY_SET = "joints"
+"""Name of the joint set of a store of version 1, which has one, without a name."""
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 """What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
 
@@ -73,7 +75,30 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     strings = json.loads(text(bounded(file["header"]).item()))
     if not isinstance(strings, dict) or strings.get("format") != FORMAT:
         raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
-    group = file["skeleton"]
+    names = _object(strings["joint_sets"])["names"] if version > 1 else [ONLY_SET]
+    digests = _object(strings["regressors_sha256"]) if version > 1 else {ONLY_SET: strings["regressor_sha256"]}
+    if not isinstance(names, list) or not names or len(set(names)) < len(names):
+        raise ValueError(f"its joint sets are {names!r:.50}")
+    return StoreHeader(
+        software_version=text(strings["software_version"]),
+        frame_rate=float(number(file, "frame_rate")),
+        body_model_sha256=_object(strings["body_model_sha256"]),
+        options=_object(strings["options"]),
+        synthetic=bool(number(file, "synthetic")),
+        joint_sets=tuple(
+            JointSet(text(name), text(digests[name]), _skeleton(joint_set_group(file, text(name), names)["skeleton"]))
+            for name in names
+        ),
+        format_version=int(version),
+    )
+
+
+def joint_set_group(file: h5py.File, name: str, names: Sequence[str]) -> h5py.Group:
+    """Where the skeleton and the positions of one of the joint sets `names` lie; of the first they do at the root."""
+    return file if name == names[0] else file["joint_sets"][name]
+
+
+def _skeleton(group: h5py.Group) -> Skeleton:
     skeleton = Skeleton(
         tuple(text(name) for name in bounded(group["joint_names"]).tolist()),
         *(tuple(bounded(group[name]).tolist()) for name in ("parents", "left", "right")),
@@ -83,16 +108,7 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
         raise ValueError("its joints, bones and sides differ in number")
     if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
         raise ValueError("its skeleton names joints that it does not have")
-    return StoreHeader(
-        software_version=text(strings["software_version"]),
-        frame_rate=float(number(file, "frame_rate")),
-        regressor_sha256=text(strings["regressor_sha256"]),
-        body_model_sha256=_object(strings["body_model_sha256"]),
-        options=_object(strings["options"]),
-        synthetic=bool(number(file, "synthetic")),
-        skeleton=skeleton,
-        format_version=int(version),
-    )
+    return skeleton
 
 
 def text(value: object) -> str:

@@ -93,8 +93,13 @@ class Index(Mapping[str, np.ndarray]):
         return polars.DataFrame({"row": self.rows, **self})
 
 
-def read(file: h5py.File, num_frames: int, format_version: int) -> Index:
+def read(file: h5py.File, joint_set: h5py.Group, num_frames: int, format_version: int) -> Index:
     """The index of a store of `num_frames` frames. What an older version does not have of it is derived.
+
+    Parameters
+    ----------
+    joint_set
+        Group of the joint set whose checksums it is to have.
 
     Raises
     ------
@@ -105,6 +110,8 @@ def read(file: h5py.File, num_frames: int, format_version: int) -> Index:
     try:
         written = [name for name in INDEX_COLUMNS if ADDED_IN.get(name, 1) <= format_version]
         columns = {name: bounded(file["index"][name]) for name in written}
+        if joint_set != file:
+            columns["checksum"] = bounded(joint_set["checksum"])
         if "canonical_dataset" not in columns:
             columns["canonical_dataset"] = _canonical_datasets(columns["dataset"])
             columns["model"] = np.full(columns["dataset"].size, b"smplh")  # there was no other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -22,23 +22,35 @@ class StoredUnit:
 
     Parameters
     ----------
-    store
-        The store.
+    stores
+        The store, read for each of its joint sets.
     first
         The unit's first row in the index.
     record
         What the store says of it.
     """
 
-    def __init__(self, store: Store, first: int, record: UnitRecord) -> None:
-        self._store = store
-        rows = range(first, first + record.sequences)
-        self.sequences = tuple(PlacedSequence(store.index.record(row), int(store.index.starts[row])) for row in rows)
+    def __init__(self, stores: Sequence[Store], first: int, record: UnitRecord) -> None:
+        self._stores = stores
+        index, *others = (store.index for store in stores)
+        self.sequences = tuple(
+            PlacedSequence(
+                index.record(row), int(index.starts[row]), tuple(int(other["checksum"][row]) for other in others)
+            )
+            for row in range(first, first + record.sequences)
+        )
         self.left_out: tuple[LeftOut, ...] = ()
 
     def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
-        num_joints = len(self._store.skeleton)
-        yield from checked_blocks(self.sequences, num_joints, self._store.read_into, str(self._store.path))
+        joint_counts = tuple(len(store.skeleton) for store in self._stores)
+        yield from checked_blocks(self.sequences, joint_counts, self._read_into, str(self._stores[0].path))
+
+    def _read_into(self, start: int, rows: Float32[np.ndarray, "rows joints 3"]) -> None:
+        if len(self._stores) == 1:
+            self._stores[0].read_into(start, rows)
+            return
+        parts = [store.read(start, start + len(rows)) for store in self._stores]
+        np.concatenate(parts, axis=1, out=rows)
 
 
 def stored_units(store: Store) -> dict[str, StoredUnit]:
@@ -53,8 +65,9 @@ def stored_units(store: Store) -> dict[str, StoredUnit]:
     if records and sum(record.sequences for record in records) != len(store.sequences):
         raise StoreError(f"{store.path}: its units do not make up its sequences; build it again with --overwrite")
     firsts = accumulate((record.sequences for record in records), initial=0)
+    stores = [store, *(store.with_joint_set(name) for name in store.joint_sets[1:])]
     units = {
-        record.fingerprint: StoredUnit(store, first, record) for record, first in zip(records, firsts, strict=False)
+        record.fingerprint: StoredUnit(stores, first, record) for record, first in zip(records, firsts, strict=False)
     }
     units.pop("", None)
     return units

@@ -18,6 +18,7 @@ from h36m_amass.store_format import (
     INDEX_COLUMNS,
     UNFINISHED,
     UNIT_COLUMNS,
+    JointSet,
     SequenceRecord,
     StoreHeader,
     UnitRecord,
@@ -49,18 +50,15 @@ class StoreWriter:
         self._file = h5py.File(self._target, "w")
         self._header = header
         self._write_header(header)
-        self._joint_shape = (len(header.skeleton), 3)
-        self._positions = self._file.create_dataset(
-            "positions_3d",
-            shape=(0, *self._joint_shape),
-            maxshape=(None, *self._joint_shape),
-            chunks=(CHUNK_FRAMES, *self._joint_shape),
-            dtype="<f4",
-            compression=None if compression == "none" else compression,
-            shuffle=compression != "none",
-        )
+        self._sets = [self._make_joint_set(own, compression) for own in header.joint_sets]
+        # The first set is also where readers of one set look.
+        self._file["positions_3d"] = self._sets[0]
+        self._file["skeleton"] = self._file[f"joint_sets/{header.joint_sets[0].name}/skeleton"]
+        self._positions = self._file["positions_3d"]
+        self._joint_shape = (len(header.joint_sets[0].skeleton), 3)
         self._units: list[UnitRecord] = []
         self._records: list[SequenceRecord] = []
+        self._other_checksums: list[tuple[int, ...]] = []
         self._starts: list[int] = []
         self._num_entered = 0
         self._subjects: dict[str, h5py.Group] = {}
@@ -69,16 +67,25 @@ class StoreWriter:
         self._string_in_memory = h5py.h5t.py_create(h5py.string_dtype())
 
     def append(self, positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
-        """Write the next frames."""
-        written = len(self._positions)
-        self._positions.resize(written + len(positions_3d), axis=0)
-        self._positions[written:] = positions_3d
+        """Write the next frames, the joints of each set behind those of the one before."""
+        written, end = len(self._positions), 0
+        for dataset in self._sets:
+            dataset.resize(written + len(positions_3d), axis=0)
+            begin, end = end, end + dataset.shape[1]
+            dataset[written:] = positions_3d[:, begin:end]
         self._target.check()
 
-    def add(self, record: SequenceRecord) -> None:
-        """Enter the next sequence, whose frames have been appended."""
+    def add(self, record: SequenceRecord, other_checksums: tuple[int, ...] = ()) -> None:
+        """Enter the next sequence, whose frames have been appended.
+
+        Parameters
+        ----------
+        other_checksums
+            Of its positions in the joint sets behind the first.
+        """
         self._write_view(record, self._num_entered)
         self._records.append(record)
+        self._other_checksums.append(other_checksums)
         self._starts.append(self._num_entered)
         self._num_entered += record.length
 
@@ -91,6 +98,14 @@ class StoreWriter:
         columns = {name: [getattr(r, name) for r in self._records] for name in INDEX_COLUMNS if name != "start"}
         columns["start"] = self._starts
         _write_columns(self._file.create_group("index"), INDEX_COLUMNS, columns)
+        for number, own in enumerate(self._header.joint_sets):
+            group = self._file["joint_sets"][own.name]
+            if number == 0:
+                group["checksum"] = self._file["index/checksum"]
+            else:
+                _write_columns(
+                    group, {"checksum": "<u4"}, {"checksum": [others[number - 1] for others in self._other_checksums]}
+                )
         columns = {name: [getattr(unit, name) for unit in self._units] for name in UNIT_COLUMNS}
         _write_columns(self._file.create_group("units"), UNIT_COLUMNS, columns)
         text = np.bytes_(header_text(self._header).encode("utf-8"))
@@ -117,14 +132,31 @@ class StoreWriter:
         attrs["format_version"] = FORMAT_VERSION
         attrs["software_version"] = header.software_version
         attrs["frame_rate"] = header.frame_rate
-        attrs["regressor_sha256"] = header.regressor_sha256
+        attrs["regressor_sha256"] = header.joint_sets[0].regressor_sha256
+        attrs["joint_sets"] = json.dumps({"names": [own.name for own in header.joint_sets]})
+        regressors = {own.name: own.regressor_sha256 for own in header.joint_sets}
+        attrs["regressors_sha256"] = json.dumps(regressors, sort_keys=True)
         attrs["body_model_sha256"] = json.dumps(dict(header.body_model_sha256), sort_keys=True)
         attrs["options"] = json.dumps(dict(header.options), sort_keys=True)
         attrs["synthetic"] = header.synthetic
-        group = self._file.create_group("skeleton")
-        _write_columns(group, {"joint_names": str}, {"joint_names": header.skeleton.joint_names})
+
+    def _make_joint_set(self, joint_set: JointSet, compression: str) -> h5py.Dataset:
+        """The group of a joint set, but for its checksums; returns its positions."""
+        group = self._file.create_group(f"joint_sets/{joint_set.name}")
+        bones = group.create_group("skeleton")
+        _write_columns(bones, {"joint_names": str}, {"joint_names": joint_set.skeleton.joint_names})
         for name in ("parents", "left", "right"):
-            group.create_dataset(name, data=np.array(getattr(header.skeleton, name), dtype="<i8"))
+            bones.create_dataset(name, data=np.array(getattr(joint_set.skeleton, name), dtype="<i8"))
+        joint_shape = (len(joint_set.skeleton), 3)
+        return group.create_dataset(
+            "positions_3d",
+            shape=(0, *joint_shape),
+            maxshape=(None, *joint_shape),
+            chunks=(CHUNK_FRAMES, *joint_shape),
+            dtype="<f4",
+            compression=None if compression == "none" else compression,
+            shuffle=compression != "none",
+        )
 
     def _write_view(self, record: SequenceRecord, start: int) -> None:
         """The sequence by its name, for readers that know HDF5 and not this library."""

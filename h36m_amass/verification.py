@@ -18,10 +18,11 @@ from isal.isal_zlib import crc32
 from jaxtyping import Float32, Float64
 
 from h36m_amass import amass, body_model, regressor, sealing
+from h36m_amass.joint_sets import SKELETON, JointSource, load_sources, num_vertices
 from h36m_amass.npz import NpzError, NpzReader, Source
 from h36m_amass.planning import BodyKind, Progress
 from h36m_amass.preparation import model_key
-from h36m_amass.reference import mesh_joints
+from h36m_amass.reference import mesh_joints, skeleton_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
 from h36m_amass.sources import Sources, archived_files
 from h36m_amass.store import Sequence, Store
@@ -88,7 +89,8 @@ def verify(
         The AMASS folder that it was built from: `sample` frames drawn at random are computed again through the full
         mesh in double precision.
     support_dir, joint_regressor, vertex_map
-        As for `h36m_amass.build`; used with `against`.
+        As for `h36m_amass.build`, but one regressor, or ``"skeleton"``: the joint set that was built with it is
+        compared. Without one it is the skeleton, if that is the store's first set.
     sample
         How many frames.
     seed
@@ -125,19 +127,28 @@ def verify(
             findings += view_findings(verified)
         if not quick:
             findings += _frame_findings(verified, report)
-        distances = np.empty(0)
+            for name in verified.joint_sets[1:]:
+                with verified.with_joint_set(name) as other:
+                    findings += _frame_findings(other, report)
+        distances, compared_store = np.empty(0), verified
         if against is not None:
             support_dir = Path(support_dir)
-            regressor_path = Path(joint_regressor or support_dir / f"{regressor.H36M_FILE_NAME}.npy")
+            if joint_regressor is None and verified.joint_set.regressor_sha256 == SKELETON:
+                joint_regressor = SKELETON
+            (source,) = load_sources(joint_regressor, None, support_dir)
+            own = next((own for own in verified.header.joint_sets if own.regressor_sha256 == source.digest), None)
+            if own is None:
+                findings.append(f"{path}: was built with another regressor than {source.path}")
+            compared_store = verified if own is None else verified.with_joint_set(own.name)
             map_path = None if vertex_map is None else Path(vertex_map)
-            mesh = _Mesh(verified, Path(against), support_dir, regressor_path, map_path, findings)
+            mesh = _Mesh(compared_store, Path(against), support_dir, source, map_path, findings)
             distances = mesh.distances(sample, np.random.default_rng(seed), report)
         largest, percentile = (
             (float(distances.max()), float(np.percentile(distances, 99.9))) if distances.size else (float("nan"),) * 2
         )
         if distances.size and not largest <= MAX_DIFFERENCE:
             findings.append(f"{path}: differs from the full mesh by up to {largest:.3g} m; build it again")
-        compared = distances.size // len(verified.skeleton)
+        compared = distances.size // len(compared_store.skeleton)
         return Verification(
             tuple(findings), len(verified.sequences), verified.num_frames, compared, largest, percentile
         )
@@ -217,23 +228,22 @@ class _Mesh:
         store: Store,
         amass_dir: Path,
         support_dir: Path,
-        regressor_path: Path,
+        source: JointSource,
         vertex_map: Path | None,
         findings: list[str],
     ) -> None:
         self._store, self._amass_dir, self._support_dir, self._findings = store, amass_dir, support_dir, findings
         self._options = store.header.options
-        self._joints, self._path = regressor.load(regressor_path), regressor_path
-        self._map = None if vertex_map is None else regressor.load_map(vertex_map, self._joints.num_vertices)
-        if self._joints.sha256 != store.header.regressor_sha256:
-            findings.append(f"{store.path}: was built with another regressor than {regressor_path}")
+        self._source = source
+        self._map = None if vertex_map is None else regressor.load_map(vertex_map, num_vertices([source]))
         if self._map is not None and self._map.sha256 != self._options.get("vertex_map_sha256"):
             findings.append(f"{store.path}: was built with another vertex map than {vertex_map}, or with none")
-        self._bodies: dict[BodyKind, tuple[body_model.BodyModel, regressor.JointRegressor]] = {}
+        self._bodies: dict[BodyKind, tuple[body_model.BodyModel, regressor.JointRegressor | None]] = {}
 
     def distances(self, sample: int, rng: np.random.Generator, progress: Progress) -> Float64[np.ndarray, "distances"]:
         """Metres between each joint of the store and the mesh's, in frames drawn at random."""
-        if self._joints.num_joints != len(self._store.skeleton):
+        joints = self._source.joints
+        if joints is not None and joints.num_joints != len(self._store.skeleton):
             return np.empty(0)
         lengths = self._store.index.lengths
         drawn = rng.choice(len(lengths), -(-sample // FRAMES_A_SEQUENCE), p=lengths / lengths.sum())
@@ -285,15 +295,18 @@ class _Mesh:
             poses, trans, *dmpls = (_rows(npz, name, needed) for name in names)
         betas = amass.fit_betas(header.betas, body.num_betas)
         soft_tissue = dmpls[0][:, : body.num_dmpls] if dmpls else None
-        joints = mesh_joints(body, joint_regressor, betas, poses, trans, soft_tissue)
+        if joint_regressor is None:
+            joints = skeleton_joints(body, betas, poses, trans, soft_tissue)
+        else:
+            joints = mesh_joints(body, joint_regressor, betas, poses, trans, soft_tissue)
         return interpolate(resampling, needed, joints)
 
-    def _body(self, kind: BodyKind) -> tuple[body_model.BodyModel, regressor.JointRegressor]:
+    def _body(self, kind: BodyKind) -> tuple[body_model.BodyModel, regressor.JointRegressor | None]:
         if kind not in self._bodies:
             family, num_betas = body_model.FAMILIES[kind.model], int(self._options.get("num_betas", 16))
             num_dmpls = int(self._options.get("num_dmpls", 8)) if kind.has_dmpls else 0
             body = body_model.load(self._support_dir, kind.gender, num_betas, num_dmpls, family)
-            joint_regressor = regressor.for_mesh(self._joints, body.num_vertices, self._path, self._map)
+            joint_regressor = self._source.for_mesh(body.num_vertices, self._map)
             key = model_key(family, kind.gender)
             recorded = self._store.header.body_model_sha256.get(key)
             # A gender's record covers its DMPLs, if any of its recordings has them.

@@ -31,6 +31,8 @@ class Workshop:
     folded
         For each kind of body the name of its folded regressor's file in `parts_dir`, which holds a digest of its
         content.
+    joint_counts
+        Joints of each set, of which the positions hold one behind the other.
     device
         From `h36m_amass.devices.resolve_device`.
     batch_size
@@ -42,6 +44,7 @@ class Workshop:
     amass_dir: Path
     parts_dir: Path
     folded: Mapping[BodyKind, str]
+    joint_counts: tuple[int, ...]
     device: str
     batch_size: int
     flag: str

@@ -364,7 +364,11 @@ def test_what_cannot_be_exported_is_refused(store: Store, tmp_path: Path) -> Non
         with pytest.raises(ExportError, match=f"{name.replace('_', ' ')} 0 is not positive"):
             export_motionbert(store, tmp_path / "out", **{name: 0})
     names = tuple(f"joint_{i}" for i in range(17))
-    write(tmp_path / "other.h5", LENGTHS, replace(HEADER, skeleton=skeleton.custom(names)))
+    write(
+        tmp_path / "other.h5",
+        LENGTHS,
+        replace(HEADER, joint_sets=(replace(HEADER.joint_sets[0], skeleton=skeleton.custom(names)),)),
+    )
     with pytest.raises(ExportError, match=r"other\.h5: its joints are not the 17 of Human3\.6M"):
         export_motionbert(tmp_path / "other.h5", tmp_path / "out")
     (tmp_path / "file").write_text("")

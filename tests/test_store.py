@@ -20,10 +20,10 @@ from h36m_amass.datasets import CATALOGUE, canonical
 from h36m_amass.demo import Demo
 from h36m_amass.splits import SPLITS, SplitError, datasets_of
 from h36m_amass.store import Store, StoreError, UnknownKeyError
-from h36m_amass.store_format import FORMAT_VERSION, INDEX_COLUMNS, SequenceRecord, StoreHeader
+from h36m_amass.store_format import FORMAT_VERSION, INDEX_COLUMNS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store_writer import StoreWriter
 
-HEADER = StoreHeader("0", 50.0, "r", {"male": "m"}, {"batch_size": 1}, True, skeleton.H36M)
+HEADER = StoreHeader("0", 50.0, {"male": "m"}, {"batch_size": 1}, True, (JointSet("h36m", "r", skeleton.H36M),))
 
 
 def record(key: str, length: int) -> SequenceRecord:

@@ -13,14 +13,14 @@ import numpy as np
 from h36m_amass import sealing
 from h36m_amass.skeleton import H36M
 from h36m_amass.store import Store
-from h36m_amass.store_format import SequenceRecord, StoreHeader, UnitRecord
+from h36m_amass.store_format import JointSet, SequenceRecord, StoreHeader, UnitRecord
 from h36m_amass.store_writer import StoreWriter
 from h36m_amass.verification import verify
 
 
 def write_store(path: Path) -> None:
     """A whole store of three sequences."""
-    writer = StoreWriter(path, StoreHeader("0", 50.0, "", {}, {"batch_size": 1}, True, H36M))
+    writer = StoreWriter(path, StoreHeader("0", 50.0, {}, {"batch_size": 1}, True, (JointSet("h36m", "r", H36M),)))
     rng = np.random.default_rng(0)
     body = rng.normal(size=(1, 17, 3))
     for number, length in enumerate((40, 300, 7)):
