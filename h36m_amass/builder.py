@@ -177,7 +177,9 @@ def build(
         processes = 0 if executor is not None else worker_processes.useful_workers(workers, likely, device)
         if processes:
             worker_processes.prepare_processes()  # before the plan, so that torch is imported meanwhile
-        plan = make_plan(amass_dir, listing, rate, use_dmpls, upsample, max_frames, report_progress, subset)
+        plan = make_plan(
+            amass_dir, listing, rate, use_dmpls, upsample, max_frames, report_progress, subset, processes - 1
+        )
         if not plan.sequences:
             raise BuildError(f"{amass_dir}: {_why_nothing(plan)}")
         _check_strict(strict, plan.left_out)

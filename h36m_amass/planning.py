@@ -12,9 +12,9 @@ from pathlib import Path
 from isal.isal_zlib import crc32
 
 from h36m_amass import amass, archives
+from h36m_amass.headers import header_reader
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import resampled_length
-from h36m_amass.sources import Sources, listed_header
 from h36m_amass.subset import EVERYTHING, Subset
 
 UNIT_SOURCE_FRAMES = 65536
@@ -131,39 +131,47 @@ def make_plan(
     max_frames: int = MAX_FRAMES,
     progress: Progress | None = None,
     subset: Subset = EVERYTHING,
+    processes: int = 0,
 ) -> Plan:
     """Read the headers of the recordings in `listing` that are of the `subset`, and cut them into work units.
 
     A unit is a run of sequences of one dataset, of about `UNIT_SOURCE_FRAMES` source frames. No header is read of what
-    is not wanted for its name, nor once the subset is full.
+    is not wanted for its name, nor once the subset is full. The headers of many recordings are read by up to so many
+    other `processes`, too.
     """
     left_out = [LeftOut(_dataset_of(amass_dir, path), path, reason) for path, reason in listing.misplaced]
     planned: list[PlannedSequence] = []
     missed: Counter[str] = Counter()
-    sources = Sources(amass_dir, listing.sequences)
-    for done, file in enumerate(listing.sequences):
-        if progress is not None:
-            progress("plan", done, len(listing.sequences))
-        missed_by = subset.missed_by_name(file) or ("limit" if len(planned) == subset.limit else None)
-        if missed_by is not None:
+    named: list[amass.SequenceFile] = []
+    for file in listing.sequences:
+        missed_by = subset.missed_by_name(file)
+        if missed_by is None:
+            named.append(file)
+        else:
             missed[missed_by] += 1
-            continue
-        try:
-            header = listed_header(listing, sources, file, use_dmpls)
-            missed_by = subset.missed_by_length(header.num_frames, header.frame_rate)
-            if missed_by is not None:
-                missed[missed_by] += 1
-                continue
-            if header.num_frames > max_frames:
-                raise amass.AmassError(
-                    f"has {header.num_frames} frames, more than {max_frames}; if that is right, raise --max-frames"
-                )
-            planned.append(_planned(file, header, frame_rate, upsample))
-        except amass.AmassError as error:
-            left_out.append(LeftOut(file.dataset, file.path, str(error)))
-    sources.close()
+    helpers = processes if subset.limit is None else 0
+    with header_reader(amass_dir, listing, named, use_dmpls, helpers) as header_of:
+        for done, file in enumerate(named):
+            if progress is not None:
+                progress("plan", done, len(named))
+            if len(planned) == subset.limit:
+                missed["limit"] += len(named) - done
+                break
+            try:
+                header = header_of(file)
+                missed_by = subset.missed_by_length(header.num_frames, header.frame_rate)
+                if missed_by is not None:
+                    missed[missed_by] += 1
+                    continue
+                if header.num_frames > max_frames:
+                    raise amass.AmassError(
+                        f"has {header.num_frames} frames, more than {max_frames}; if that is right, raise --max-frames"
+                    )
+                planned.append(_planned(file, header, frame_rate, upsample))
+            except amass.AmassError as error:
+                left_out.append(LeftOut(file.dataset, file.path, str(error)))
     if progress is not None:
-        progress("plan", len(listing.sequences), len(listing.sequences))
+        progress("plan", len(named), len(named))
     not_selected = {field.name: missed[field.name] for field in fields(Subset) if missed[field.name]}
     return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored), not_selected)
 

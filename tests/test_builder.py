@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 import h36m_amass
-from h36m_amass import amass, assembly, body_model, builder, conversion, planning, regressor, synthetic
+from h36m_amass import amass, assembly, body_model, builder, conversion, headers, planning, regressor, synthetic
 from h36m_amass import workers as workers_module
 from h36m_amass.builder import BuildError, build
 from h36m_amass.reference import mesh_joints
@@ -486,3 +487,43 @@ def test_units_run_on_one_thread_in_full_precision(
     monkeypatch.setattr(Skinner, "skin", recording_skin)
     build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
     assert set(seen) == {(1, "ieee", "ieee")}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_headers_read_by_several_processes_make_the_same_plan(
+    amass_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    tree = tmp_path / "amass"
+    shutil.copytree(amass_dir, tree)
+    shutil.copytree(tree / "Pretend", tree / "Damaged")
+    for path in sorted((tree / "Damaged").rglob("*_poses.npz"))[::2]:
+        path.write_bytes(b"nothing")
+    alone = planning.make_plan(tree, amass.find_sequences(tree))
+    monkeypatch.setattr(headers, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(headers, "CHUNK", 3)
+    opened: list[str] = []
+    read = amass.read_header
+
+    def counting(path: Any, use_dmpls: bool = True) -> amass.Header:
+        opened.append(str(path))
+        return read(path, use_dmpls)
+
+    monkeypatch.setattr(amass, "read_header", counting)
+    monkeypatch.setattr(headers, "listed_header", _slowly(headers.listed_header))
+    together = planning.make_plan(tree, amass.find_sequences(tree), processes=processes)
+    assert [unit_of_names(unit) for unit in together.units] == [unit_of_names(unit) for unit in alone.units]
+    assert together.left_out == alone.left_out
+    assert len(together.left_out) > 1
+    assert len(opened) < len(together.sequences) + len(together.left_out)  # some were read elsewhere
+
+
+def _slowly(read: Callable[..., amass.Header]) -> Callable[..., amass.Header]:
+    def reading(*arguments: Any) -> amass.Header:
+        time.sleep(0.3)
+        return read(*arguments)
+
+    return reading
+
+
+def unit_of_names(unit: planning.Unit) -> list[tuple[str, str]]:
+    return [(planned.file.path, planned.header.digest) for planned in unit.sequences]

@@ -1,0 +1,84 @@
+"""The headers of many recordings, read by several processes.
+
+To look through an archive's directory takes most of a millisecond, and with short recordings a plan takes as long as
+the conversion. The processes begin at the end of the list, the caller at its start, until they meet.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from h36m_amass import amass, interrupts
+from h36m_amass.amass import AmassError, Header, Listing, SequenceFile
+from h36m_amass.sources import Sources, listed_header
+
+CHUNK = 128
+WORTH_PROCESSES = 2048
+"""Recordings: a process takes about as long to start as to read the headers of half of these."""
+
+HeaderOf = Callable[[SequenceFile], Header]
+"""Gives the header of one of the recordings, asked for in order; raises `AmassError` as `amass.read_header` does."""
+
+
+@contextmanager
+def header_reader(
+    amass_dir: Path, listing: Listing, files: Sequence[SequenceFile], use_dmpls: bool, processes: int
+) -> Iterator[HeaderOf]:
+    """A `HeaderOf` for `files` of a `listing`.
+
+    Parameters
+    ----------
+    processes
+        How many may help; they do for more than `WORTH_PROCESSES` recordings that lie in folders.
+    """
+    with Sources(amass_dir, files) as sources:
+
+        def read(file: SequenceFile) -> Header:
+            return listed_header(listing, sources, file, use_dmpls)
+
+        plain = [file for file in files if file.member is None]
+        if processes < 1 or len(plain) < WORTH_PROCESSES:
+            yield read
+            return
+        chunks = [plain[start : start + CHUNK] for start in range(0, len(plain), CHUNK)]
+        chunk_of = {file.path: number for number, chunk in enumerate(chunks) for file in chunk}
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context, initializer=interrupts.leave_to_parent) as pool:
+            waiting: dict[int, Future[dict[str, Header | str]]] = {}
+            with interrupts.ignored():  # the processes inherit it
+                for number, chunk in reversed(list(enumerate(chunks))):
+                    waiting[number] = pool.submit(_read_chunk, str(amass_dir), [file.path for file in chunk], use_dmpls)
+            found: dict[str, Header | str] = {}
+
+            def read_or_take(file: SequenceFile) -> Header:
+                number = chunk_of.get(file.path)
+                future = None if number is None else waiting.pop(number, None)
+                if future is not None and not future.cancel():
+                    with suppress(BrokenProcessPool):  # then they are read here
+                        found.update(future.result())
+                header = found.pop(file.path, None)
+                if isinstance(header, str):
+                    raise AmassError(header)
+                return header or read(file)
+
+            try:
+                yield read_or_take
+            finally:
+                for future in waiting.values():
+                    future.cancel()
+
+
+def _read_chunk(amass_dir: str, paths: Sequence[str], use_dmpls: bool) -> dict[str, Header | str]:
+    """The header of each recording, or why there is none."""
+    found: dict[str, Header | str] = {}
+    for path in paths:
+        try:
+            found[path] = amass.read_header(f"{amass_dir}/{path}", use_dmpls)
+        except AmassError as error:
+            found[path] = str(error)
+    return found
