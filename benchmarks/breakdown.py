@@ -19,8 +19,9 @@ from typing import Any
 import trees
 from common import table, write_results
 
-from h36m_amass import amass, conversion, planning, preparation, regressor, synthetic
-from h36m_amass.conversion import Workshop
+from h36m_amass import amass, conversion, planning, preparation, synthetic
+from h36m_amass.joint_sets import load_sources
+from h36m_amass.workshop import Workshop
 
 PACKAGE = Path(conversion.__file__).parent
 UNITS, SHORT_SEQUENCES, SHORT_LENGTH = 3, 2000, 100
@@ -34,9 +35,9 @@ def profile(folder: Path, support_dir: Path) -> dict[str, float]:
     units = plan.units[:UNITS]
     parts_dir = folder.with_suffix(".parts")
     parts_dir.mkdir()
-    path = support_dir / f"{regressor.H36M_FILE_NAME}.npy"
-    folded = preparation.fold_bodies(plan, support_dir, regressor.load(path), path).write(parts_dir)
-    workshop = Workshop(folder, parts_dir, folded, "cpu", BATCH_SIZE, "profiling")
+    bodies = preparation.fold_bodies(plan, support_dir, load_sources(None, None, support_dir))
+    joint_counts = tuple(map(len, bodies.skeletons))
+    workshop = Workshop(folder, parts_dir, bodies.write(parts_dir), joint_counts, "cpu", BATCH_SIZE, "profiling")
     workshop.start()
     profiler = cProfile.Profile()
     for unit in units:

@@ -184,7 +184,7 @@ def split(case: Case) -> dict[str, float]:
     h36m_amass.build(case.tree.folder, case.store, support_dir=case.support_dir, overwrite=True, progress=note)
     end = time.perf_counter()
     return {
-        "start and imports": seconds_of(lambda: run_python("import h36m_amass.builder")),
+        "start and imports": seconds_of(lambda: run_python("import h36m_amass.builder, h36m_amass.conversion")),
         "plan": planned,
         "fold": convert_began[0] - ends["plan"],
         "read": read,
@@ -220,7 +220,7 @@ def build_results(case: Case, runs: dict[str, list[Any]], workers: int, flops: i
         "source_frames_per_second": case.tree.num_frames / seconds,
         "frames": builds[0].frames,
         "peak_parent_bytes": max(run.peaks.parent for run in builds),
-        "peak_worker_bytes": max(run.peaks.worker for run in builds) if workers > 1 else None,
+        "peak_worker_bytes": max(run.peaks.worker for run in builds),
         "floor_read_seconds": read,
         "sgemm_peak_flops": peak,
         "floor_products_seconds": flops / peak,

@@ -88,7 +88,7 @@ def result(case: Case, runs: Sequence[command.Run]) -> dict[str, Any]:
         "source_frames_per_second": case.tree.num_frames / seconds,
         "frames": runs[0].frames,
         "peak_parent_bytes": max(run.peaks.parent for run in runs),
-        "peak_worker_bytes": max(run.peaks.worker for run in runs) if case.workers > 1 else None,
+        "peak_worker_bytes": max(run.peaks.worker for run in runs),
     }
 
 
