@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from h36m_amass import amass, folding, parts
-from h36m_amass.datasets import canonical
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, relative_joints, reproducible
 from h36m_amass.parts import PartWriter, PlacedSequence
@@ -23,7 +22,6 @@ from h36m_amass.report import LeftOut
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
 from h36m_amass.sources import Sources
-from h36m_amass.store_format import SequenceRecord
 from h36m_amass.workshop import Workshop
 
 READ_FRAMES = 2048
@@ -99,7 +97,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
             if path in reasons:
                 left_out.append(LeftOut(planned.file.dataset, path, reasons[path]))
             else:
-                placed.append(PlacedSequence(_record(planned, checksums[path][0]), row, checksums[path][1:]))
+                placed.append(PlacedSequence(planned.record(checksums[path][0]), row, checksums[path][1:]))
         return part.finish(fingerprint, rows[-1], placed, left_out)
 
 
@@ -164,22 +162,3 @@ def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
 def forget_skinners() -> None:
     """Free the memory of the skinners that this process has kept."""
     _cached_skinner.cache_clear()
-
-
-def _record(planned: PlannedSequence, checksum: int) -> SequenceRecord:
-    return SequenceRecord(
-        dataset=planned.file.dataset,
-        subject=planned.file.subject,
-        sequence=planned.file.sequence,
-        length=planned.length,
-        frame_rate=float(planned.frame_rate),
-        source_frames=planned.header.num_frames,
-        source_frame_rate=float(planned.header.frame_rate),
-        model=planned.header.model,
-        gender=planned.header.gender,
-        has_dmpls=planned.header.has_dmpls,
-        source_path=planned.file.path,
-        source_size=planned.file.size,
-        checksum=checksum,
-        canonical_dataset=canonical(planned.file.dataset),
-    )

@@ -12,9 +12,11 @@ from pathlib import Path
 from isal.isal_zlib import crc32
 
 from h36m_amass import amass, archives
+from h36m_amass.datasets import canonical
 from h36m_amass.headers import header_reader
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import resampled_length
+from h36m_amass.store_format import SequenceRecord
 from h36m_amass.subset import EVERYTHING, Subset
 
 UNIT_SOURCE_FRAMES = 65536
@@ -70,6 +72,25 @@ class PlannedSequence:
     def body(self) -> BodyKind:
         """Which body model it needs."""
         return BodyKind(self.header.model, self.header.gender, self.header.has_dmpls)
+
+    def record(self, checksum: int) -> SequenceRecord:
+        """Its row of the store's index, when its positions have this `checksum`."""
+        return SequenceRecord(
+            dataset=self.file.dataset,
+            subject=self.file.subject,
+            sequence=self.file.sequence,
+            length=self.length,
+            frame_rate=float(self.frame_rate),
+            source_frames=self.header.num_frames,
+            source_frame_rate=float(self.header.frame_rate),
+            model=self.header.model,
+            gender=self.header.gender,
+            has_dmpls=self.header.has_dmpls,
+            source_path=self.file.path,
+            source_size=self.file.size,
+            checksum=checksum,
+            canonical_dataset=canonical(self.file.dataset),
+        )
 
 
 @dataclass(frozen=True)

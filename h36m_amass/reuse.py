@@ -7,7 +7,7 @@ from pathlib import Path
 
 from h36m_amass import amass
 from h36m_amass.parts import SUFFIX, UNFINISHED_SUFFIX, ConvertedUnit, Part, PartError
-from h36m_amass.planning import Plan, Progress, Unit
+from h36m_amass.planning import Plan, PlannedSequence, Progress, Unit
 from h36m_amass.sources import Sources
 from h36m_amass.store_frames import StoreError
 from h36m_amass.store_units import StoredUnit
@@ -27,7 +27,7 @@ def converted_units(
 ) -> dict[int, ConvertedUnit]:
     """Units of the plan that are there already, as parts or in an existing store, by number.
 
-    What is there is read, and compared with its checksums; damaged parts are removed.
+    What is there is read, and compared with its checksums and with the plan; damaged parts are removed.
 
     Parameters
     ----------
@@ -47,8 +47,9 @@ def converted_units(
     for unit in candidates:
         progress("reuse", done, total)
         name, fingerprint = part_names[unit.number], fingerprints[unit.number]
-        converted: ConvertedUnit | None = _whole_part(parts_dir / f"{name}{SUFFIX}", name) if name in there else None
-        if converted is None and fingerprint in stored and _is_whole(stored[fingerprint]):
+        path = parts_dir / f"{name}{SUFFIX}"
+        converted: ConvertedUnit | None = _whole_part(path, name, unit) if name in there else None
+        if converted is None and fingerprint in stored and _is_whole(stored[fingerprint], unit):
             converted = stored[fingerprint]
         if converted is not None and not (rehash and _damaged(amass_dir, unit)):
             found[unit.number] = converted
@@ -71,10 +72,10 @@ def kept_parts(parts_dir: Path) -> int:
     return sum(1 for _ in parts_dir.glob(f"*{SUFFIX}"))
 
 
-def _whole_part(path: Path, fingerprint: str) -> Part | None:
+def _whole_part(path: Path, fingerprint: str, unit: Unit) -> Part | None:
     try:
         part = Part(path, fingerprint)
-        if _is_whole(part):
+        if _is_whole(part, unit):
             return part
     except (PartError, OSError):
         pass
@@ -82,9 +83,16 @@ def _whole_part(path: Path, fingerprint: str) -> Part | None:
     return None
 
 
-def _is_whole(unit: ConvertedUnit) -> bool:
+def _is_whole(converted: ConvertedUnit, unit: Unit) -> bool:
+    """Whether it says of its sequences what follows from the plan, and has their positions."""
+    left_out = {left.path for left in converted.left_out}
+    planned = [sequence for sequence in unit.sequences if sequence.file.path not in left_out]
+    records = [placed.record for placed in converted.sequences]
+    checksums = [record.checksum for record in records]
+    if len(records) != len(planned) or records != list(map(PlannedSequence.record, planned, checksums)):
+        return False
     try:
-        for _ in unit.blocks():
+        for _ in converted.blocks():
             pass
     except (PartError, StoreError, OSError):
         return False

@@ -8,12 +8,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
-from h36m_amass import amass, conversion, planning, synthetic
+from h36m_amass import amass, conversion, planning, sealing, store_format, synthetic
 from h36m_amass.builder import build
-from h36m_amass.store import Store
+from h36m_amass.store import Store, StoreError
 from tests.scenes import recording, write, write_dataset
 
 UNIT_FRAMES = 1200
@@ -288,6 +289,25 @@ def test_damaged_rows_of_the_old_store_are_converted_again(
     build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, update=True)
     assert 0 < len(converted) < 40
     assert (tmp_path / "s.h5").read_bytes() == whole
+
+
+@pytest.mark.parametrize("column", store_format.INDEX_COLUMNS)
+def test_a_damaged_index_of_the_old_store_is_not_taken_over(support_dir: Path, tmp_path: Path, column: str) -> None:
+    write_dataset(tmp_path / "amass", "D", 3, frames=10)
+    path = tmp_path / "s.h5"
+    build(tmp_path / "amass", path, support_dir=support_dir)
+    whole = path.read_bytes()
+    with h5py.File(path, "r+") as file:
+        row = bytearray(file[f"index/{column}"][1].tobytes())
+        row[0] ^= 1
+        file[f"index/{column}"][1] = np.frombuffer(row, file[f"index/{column}"].dtype)[0]
+    sealing.seal(path)  # where the damage is beyond the head, opening does not see it
+    try:
+        build(tmp_path / "amass", path, support_dir=support_dir, update=True)
+    except StoreError as error:
+        assert "its index is damaged" in str(error)
+    else:
+        assert path.read_bytes() == whole
 
 
 def test_a_link_to_a_store_stays_a_link(support_dir: Path, tmp_path: Path) -> None:
