@@ -308,9 +308,13 @@ def _kept_parts_told(parts_dir: Path) -> Iterator[None]:
 
 def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int) -> int:
     """Room that a build takes at its end, when the parts are still there and the old store too."""
-    parts = sum(space.store_bytes(unit.frames, num_joints, len(unit.sequences)) for unit in missing.values())
     sequences = plan.sequences
-    return parts + space.store_bytes(sum(s.length for s in sequences), num_joints, len(sequences))
+    columns = zip(*(vars(planned.record(0)).values() for planned in sequences), strict=True)
+    name_bytes = sum(max(len(str(value).encode()) for value in column) for column in columns)
+    parts = sum(
+        space.store_bytes(unit.frames, num_joints, len(unit.sequences), name_bytes) for unit in missing.values()
+    )
+    return parts + space.store_bytes(sum(s.length for s in sequences), num_joints, len(sequences), name_bytes)
 
 
 def _check_options(

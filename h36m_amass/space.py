@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from h36m_amass.store_format import CHUNK_FRAMES
+
+BYTES_A_CHUNK = 128
+"""Of HDF5's tree of chunks, rounded up."""
 BYTES_A_SEQUENCE = 4096
-"""Of a store's index and view of a sequence, rounded up; of a part's record of it, too."""
+"""Of a store's index and view of a sequence but its names, rounded up; of a part's record of it, too."""
+COPIES_OF_NAMES = 4
+"""The index has names once, and the views' groups in heaps that grow by doubling; in a part they may be escaped."""
+BYTES_A_JOINT = 256
 BYTES_A_FILE = 2**16
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system calls a full disk, a used-up quota and a file that may not grow."""
@@ -19,9 +26,21 @@ class SpaceError(ValueError):
     """The disk has too little room."""
 
 
-def store_bytes(num_frames: int, num_joints: int, num_sequences: int) -> int:
-    """Size of a store, not compressed, rounded up; also of that many frames in parts or npz files."""
-    return num_frames * num_joints * 12 + num_sequences * BYTES_A_SEQUENCE + BYTES_A_FILE
+def store_bytes(num_frames: int, num_joints: int, num_sequences: int, name_bytes: int = 0) -> int:
+    """What a store, a part, or an npz file of that many frames has at most, if it is not compressed.
+
+    Parameters
+    ----------
+    name_bytes
+        Of the strings of a row of the index, each as long as the longest of its column.
+    """
+    chunks = -(-num_frames // CHUNK_FRAMES)  # the last is stored whole
+    return (
+        chunks * (CHUNK_FRAMES * num_joints * 12 + BYTES_A_CHUNK)
+        + num_sequences * (BYTES_A_SEQUENCE + COPIES_OF_NAMES * name_bytes)
+        + num_joints * BYTES_A_JOINT
+        + BYTES_A_FILE
+    )
 
 
 def require(needed: int, folder: Path, what: str) -> None:
