@@ -17,7 +17,7 @@ from h36m_amass.skeleton import Skeleton, joint_order, reorder
 from h36m_amass.splits import datasets_of
 from h36m_amass.store_format import JointSet, SequenceRecord
 from h36m_amass.store_frames import StoreError, frame_reader
-from h36m_amass.store_header import joint_set_group, opened, read_header
+from h36m_amass.store_header import joint_set_group, opened, read_header, readable
 from h36m_amass.store_index import DamagedIndexError, Index
 
 _V = TypeVar("_V")
@@ -346,11 +346,9 @@ class Store(_Level[DatasetView]):
                 shape = positions.shape if isinstance(positions, h5py.Dataset) else ()
                 if shape[1:] != (len(self.skeleton), 3):
                     raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
-                if positions.is_virtual or positions.external or positions.dtype.kind != "f":
-                    raise StoreError(
-                        f"{self.path}: is damaged (positions_3d holds no numbers of its own); build it again"
-                    )
-                self._num_frames = len(positions)
+                if positions.dtype.kind != "f":
+                    raise StoreError(f"{self.path}: is damaged (positions_3d holds no numbers); build it again")
+                self._num_frames = len(readable(positions))
                 self.index = store_index.read(file, group, self._num_frames, self.header.format_version)
                 self._frames = frame_reader(positions, self.path.absolute(), identity)
             except DamagedIndexError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,18 @@ ONLY_SET = "joints"
 """Name of the joint set of a store of version 1, which has one, without a name."""
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 """What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
+MAX_SMALL_BYTES = 2**26
+"""Of a dataset that is read whole. All of AMASS has some 20 000 sequences."""
+MAX_STRING_BYTES = 2**20
+MAX_CHUNK_BYTES = 2**27
+"""HDF5 decodes a chunk whole, to read one row of it; those that are written hold `store_format.CHUNK_FRAMES` rows."""
+MAX_DIRECTIONS = 1000
+"""Shape or soft-tissue directions of a body model; there are 400 at most."""
+_DECODERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF)
+_PACKINGS = {(), *((decoder,) for decoder in _DECODERS), *((h5py.h5z.FILTER_SHUFFLE, decoder) for decoder in _DECODERS)}
+"""The filters that a store's chunks may have gone through. Others, and more of them, grow without bounds."""
+_RATE = re.compile(r"[1-9]\d{0,399}(/[1-9]\d{0,399})?")
+"""A frame rate as an exact fraction, with as many digits as any float needs; an exponent could make it endless."""
 
 
 @contextmanager
@@ -83,7 +97,7 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
         software_version=text(strings["software_version"]),
         frame_rate=float(number(file, "frame_rate")),
         body_model_sha256=_object(strings["body_model_sha256"]),
-        options=_object(strings["options"]),
+        options=_options(strings["options"]),
         synthetic=bool(number(file, "synthetic")),
         joint_sets=tuple(
             JointSet(text(name), text(digests[name]), _skeleton(joint_set_group(file, text(name), names)["skeleton"]))
@@ -95,7 +109,12 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
 
 def joint_set_group(file: h5py.File, name: str, names: Sequence[str]) -> h5py.Group:
     """Where the skeleton and the positions of one of the joint sets `names` lie; of the first they do at the root."""
-    return file if name == names[0] else file["joint_sets"][name]
+    if name == names[0]:
+        return file
+    group = file["joint_sets"][name]
+    if group.file != file:
+        raise ValueError(f"its joint set {name!r:.50} is in another file")
+    return group
 
 
 def _skeleton(group: h5py.Group) -> Skeleton:
@@ -127,12 +146,27 @@ def text(value: object) -> str:
 
 
 def bounded(dataset: object) -> np.ndarray:
-    """A small dataset, whole, once it is clear that its values are in this file and not more than that can hold.
+    """A small dataset, whole, once it is clear that it is one.
 
     Raises
     ------
     TypeError, ValueError
-        They are not, or it is no dataset.
+        It is not, or not one that `readable` lets through.
+    """
+    small = readable(dataset)
+    if small.nbytes > MAX_SMALL_BYTES or small.dtype.itemsize > MAX_STRING_BYTES:
+        raise ValueError(f"{small.name} is larger than that of any store")
+    values: np.ndarray = small[()]
+    return values
+
+
+def readable(dataset: object) -> h5py.Dataset:
+    """`dataset`, once it is clear that its values are in this file, and take little memory to read in pieces.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not or do not, or it is no dataset.
     """
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise TypeError("a dataset is missing")
@@ -140,10 +174,20 @@ def bounded(dataset: object) -> np.ndarray:
         raise TypeError(f"{dataset.name} holds what is kept elsewhere in the file")
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"{dataset.name} takes its values from another file")
-    if dataset.nbytes > MAX_DEFLATION * dataset.id.get_storage_size():
+    properties = dataset.id.get_create_plist()
+    filters = tuple(properties.get_filter(number)[0] for number in range(properties.get_nfilters()))
+    chunk_bytes = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    if filters not in _PACKINGS or chunk_bytes > MAX_CHUNK_BYTES:
+        raise ValueError(f"{dataset.name} is packed as that of no store")
+    if dataset.nbytes > dataset.id.get_storage_size() * (MAX_DEFLATION if filters else 1):
         raise ValueError(f"{dataset.name} claims more than the file holds")
-    values: np.ndarray = dataset[()]
-    return values
+    if filters and hasattr(dataset.id, "chunk_iter"):
+        sizes = [0]
+        dataset.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
+        # What does not shrink is stored as it is. HDF5 decodes to the end of what is stored, not of the chunk.
+        if max(sizes) > chunk_bytes:
+            raise ValueError(f"a chunk of {dataset.name} is larger than what it holds")
+    return dataset
 
 
 def number(file: h5py.File, name: str) -> np.generic:
@@ -165,3 +209,18 @@ def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"{value!r:.50} is no JSON object")
     return value
+
+
+def _options(value: object) -> dict[str, Any]:
+    """The options of a build, of which those that are worked with must be what a build can have."""
+    options = _object(value)
+    rate, soft_tissue = options.get("frame_rate"), options.get("use_dmpls", True)
+    if rate is not None and not (isinstance(rate, str) and _RATE.fullmatch(rate)):
+        raise ValueError(f"its option frame_rate is {rate!r:.50}")
+    if not isinstance(soft_tissue, bool):
+        raise TypeError(f"its option use_dmpls is {soft_tissue!r:.50}")
+    for name in ("num_betas", "num_dmpls"):
+        directions = options.get(name, 0)
+        if type(directions) is not int or not 0 <= directions <= MAX_DIRECTIONS:
+            raise ValueError(f"its option {name} is {directions!r:.50}")
+    return options

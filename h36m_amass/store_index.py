@@ -104,8 +104,8 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int, format_version
     Raises
     ------
     DamagedIndexError
-        A column is missing or of another type or length, a key comes twice, or the sequences do not lie one after
-        another and make up all frames.
+        A column is missing or of another type or length, a key comes twice, a recording would lie outside the AMASS
+        folder, or the sequences do not lie one after another and make up all frames.
     """
     try:
         written = [name for name in INDEX_COLUMNS if ADDED_IN.get(name, 1) <= format_version]
@@ -133,10 +133,13 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int, format_version
         raise DamagedIndexError("a frame rate is not positive")
     try:
         keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
-        _ = index["gender"], index["source_path"], index["canonical_dataset"], index["model"]
+        names = {name for key in keys for name in key}
+        names.update(name for path in index.texts("source_path") for name in path.split("/"))
+        for column in ("gender", "canonical_dataset", "model"):
+            index.texts(column)
     except UnicodeDecodeError as error:
         raise DamagedIndexError(str(error)) from error
-    for name in {name for key in keys for name in key}:
+    for name in names:
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise DamagedIndexError(f"{name!r} is no name")
     if len(set(keys)) != len(keys):

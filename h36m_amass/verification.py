@@ -23,7 +23,7 @@ from h36m_amass.npz import NpzError, NpzReader, Source
 from h36m_amass.planning import BodyKind, Progress
 from h36m_amass.preparation import model_key
 from h36m_amass.reference import mesh_joints, skeleton_joints
-from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
+from h36m_amass.resampling import Resampling, interpolate, needed_frames, resample, resampled_length
 from h36m_amass.sources import Sources, archived_files
 from h36m_amass.store import Sequence, Store
 from h36m_amass.store_frames import StoreError
@@ -277,16 +277,17 @@ class _Mesh:
         record = sequence.record
         path = self._amass_dir / record.source_path
         source: Source = path if archived is None else sources[archived]
-        header = amass.read_header(source, bool(self._options.get("use_dmpls", True)))
+        header = amass.read_header(source, self._options.get("use_dmpls", True))
         size = path.stat().st_size if archived is None else archived.size
         if header.num_frames != record.source_frames or size != record.source_size:
             raise amass.AmassError("is not the recording that the store was built from")
         body, joint_regressor = self._body(BodyKind(header.model, header.gender, header.has_dmpls))
         rate = self._options.get("frame_rate")
-        target = header.frame_rate if rate is None else exact_rate(Fraction(str(rate)))
+        target = header.frame_rate if rate is None else Fraction(rate)
+        length = resampled_length(header.num_frames, header.frame_rate, target)
+        if length != len(sequence):
+            raise amass.AmassError(f"gives {length} frames, and the store has {len(sequence)} of it")
         whole = resample(header.num_frames, header.frame_rate, target)
-        if len(whole) != len(sequence):
-            raise amass.AmassError(f"gives {len(whole)} frames, and the store has {len(sequence)} of it")
         resampling = Resampling(whole.frame[frames], whole.weight[frames])
         needed = needed_frames(resampling)
         # In the file's own precision: the converter's reader rounds poses to float32.
@@ -303,8 +304,8 @@ class _Mesh:
 
     def _body(self, kind: BodyKind) -> tuple[body_model.BodyModel, regressor.JointRegressor | None]:
         if kind not in self._bodies:
-            family, num_betas = body_model.FAMILIES[kind.model], int(self._options.get("num_betas", 16))
-            num_dmpls = int(self._options.get("num_dmpls", 8)) if kind.has_dmpls else 0
+            family, num_betas = body_model.FAMILIES[kind.model], self._options.get("num_betas", 16)
+            num_dmpls = self._options.get("num_dmpls", 8) if kind.has_dmpls else 0
             body = body_model.load(self._support_dir, kind.gender, num_betas, num_dmpls, family)
             joint_regressor = self._source.for_mesh(body.num_vertices, self._map)
             key = model_key(family, kind.gender)

@@ -12,7 +12,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
+
 from h36m_amass.store import Store
+from h36m_amass.store_format import header_text
+from h36m_amass.store_frames import StoreError
 from h36m_amass.store_header import DAMAGE, bounded, opened, text
 
 SECONDS, SECONDS_A_SEQUENCE = 60.0, 0.01
@@ -34,15 +38,13 @@ def _findings(path: Path, name: str) -> Iterator[str]:
     store = Store(path)
     with opened(path) as (file, _):
         said = json.loads(text(bounded(file["header"]).item()))
-        for key, value in said.items():
-            attribute = file.attrs.get(key)
-            if isinstance(value, dict):
-                attribute = json.loads(attribute or "null")
-            is_nan = isinstance(attribute, float) and math.isnan(attribute)
-            if attribute != value and not (is_nan and value is None):
+        # As it was read: the numbers from the attributes, the strings from the header.
+        for key, value in json.loads(header_text(store.header)).items():
+            if said.get(key, ...) != value or not _is_said(file, key, value):
                 yield f"{name}: its attribute {key} is not what its header says"
-        if said["frame_rate"] is not None and (store.index["frame_rate"] != said["frame_rate"]).any():
-            yield f"{name}: its sequences are not all at {said['frame_rate']:g} Hz, as its header says"
+        frame_rate = store.header.frame_rate
+        if not math.isnan(frame_rate) and (store.index["frame_rate"] != frame_rate).any():
+            yield f"{name}: its sequences are not all at {frame_rate:g} Hz, as its header says"
         for sequence in store.sequences:
             where = f"{name}: the view of {sequence.key}"
             try:
@@ -63,9 +65,26 @@ def _findings(path: Path, name: str) -> Iterator[str]:
                 yield f"{where} says {rate:g} Hz and {gender}, and the index {index_says}"
 
 
+def _is_said(file: h5py.File, key: str, value: object) -> bool:
+    """Whether the attribute `key`, if it is a string, is `value`."""
+    if not isinstance(value, str | dict):
+        return True
+    try:
+        attribute = text(file.attrs[key])
+        return bool(value == (json.loads(attribute) if isinstance(value, dict) else attribute))
+    except DAMAGE:
+        return False
+
+
 def _main() -> None:
     path, name = sys.argv[1:]
-    print(json.dumps(list(_findings(Path(path), name))))
+    findings = []
+    try:
+        for finding in _findings(Path(path), name):
+            findings.append(finding)
+    except StoreError as error:
+        findings.append(str(error).replace(path, name))
+    print(json.dumps(findings))
 
 
 if __name__ == "__main__":

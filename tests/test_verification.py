@@ -20,6 +20,7 @@ from h36m_amass.builder import build
 from h36m_amass.demo import Demo
 from h36m_amass.store import Store
 from h36m_amass.store_frames import StoreError
+from tests.corpus.stores import options_of
 from tests.scenes import recording, write, write_dataset
 
 Cli = Callable[..., Any]
@@ -204,6 +205,16 @@ def test_a_store_that_disagrees_with_the_mesh_fails(support_dir: Path, tmp_path:
     path.unlink()
     found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
     assert "there is no such file" in found.findings[0]
+
+
+def test_a_rate_that_would_give_other_frames_is_a_finding_and_no_frames_are_made(
+    copy: Path, whole: Path, support_dir: Path
+) -> None:
+    changed = change(copy, options_of(frame_rate="9" * 30))
+    found = verify(changed, against=whole.parent / "amass", support_dir=support_dir)
+    assert found.compared_frames == 0
+    assert len(found.findings) == 3
+    assert all("frames, and the store has" in finding for finding in found.findings)
 
 
 def test_another_regressor_or_body_model_is_named(whole: Path, support_dir: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,52 @@ def header_of(text: str) -> Callable[[h5py.File], None]:
     return instead("header", data=np.bytes_(text))
 
 
+def options_of(**options: Any) -> Callable[[h5py.File], None]:
+    """Other options, where people read them and where programs do."""
+
+    def change(file: h5py.File) -> None:
+        header = json.loads(file["header"][()])
+        header["options"] = options
+        header_of(json.dumps(header))(file)
+        file.attrs["options"] = json.dumps(options)
+
+    return change
+
+
+def header_without_rate(file: h5py.File) -> None:
+    header = json.loads(file["header"][()])
+    del header["frame_rate"]
+    header_of(json.dumps(header))(file)
+
+
+def petabyte_of_positions(file: h5py.File) -> None:
+    """With an index that fits."""
+    instead("positions_3d", shape=(2**46, 17, 3), dtype="<f4", chunks=(256, 17, 3))(file)
+    file["index/length"][2] = 2**46 - 340
+
+
+def huge_chunk(file: h5py.File) -> None:
+    shape, chunks = (347, 17, 3), (8_000_000, 17, 3)
+    how = {"shape": shape, "maxshape": (None, 17, 3), "dtype": "<f4", "chunks": chunks, "compression": "gzip"}
+    instead("positions_3d", **how)(file)
+
+
+def inflating_chunk(file: h5py.File) -> None:
+    """HDF5 decodes to the end of the deflated data, whatever the chunk should hold."""
+    instead("positions_3d", shape=(347, 17, 3), dtype="<f4", chunks=(256, 17, 3), compression="gzip")(file)
+    deflate = zlib.compressobj(1)
+    content = b"".join([*(deflate.compress(bytes(2**20)) for _ in range(1500)), deflate.flush()])
+    for row in (0, 256):
+        file["positions_3d"].id.write_direct_chunk((row, 0, 0), content)
+
+
+def wide_strings(file: h5py.File) -> None:
+    instead("index/gender", shape=(3,), dtype="S16777216", chunks=(1,), compression="gzip")(file)
+    content = zlib.compress(bytes(2**24))
+    for row in range(3):
+        file["index/gender"].id.write_direct_chunk((row,), content)
+
+
 STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no file": (lambda path: None, "there is no such store"),
     "a folder": (lambda path: path.mkdir(), "there is no such store"),
@@ -121,8 +169,18 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
         changed(instead("index/length", shape=(2**47,), dtype="<i8", chunks=(1024,))),
         "claims more than the file holds",
     ),
+    "a petabyte of positions": (changed(petabyte_of_positions), "claims more than the file holds"),
+    "wide strings": (changed(wide_strings), "is larger than that of any store"),
+    "a huge chunk": (changed(huge_chunk), "is packed as that of no store"),
+    "another filter": (
+        changed(instead("positions_3d", shape=(347, 17, 3), dtype="<f4", chunks=(256, 17, 3), fletcher32=True)),
+        "is packed as that of no store",
+    ),
+    "a chunk that inflates": (changed(inflating_chunk), "is larger than what it holds"),
+    "a recording anywhere": (changed(set_to("index/source_path", b"/dev/tty")), "its index is damaged .'' is no name"),
+    "a recording outside": (changed(set_to("index/source_path", b"D/../../a.npz")), "'..' is no name"),
     "index from elsewhere": (changed(elsewhere("index/length")), "takes its values from another file"),
-    "positions from elsewhere": (changed(elsewhere("positions_3d")), "no numbers of its own"),
+    "positions from elsewhere": (changed(elsewhere("positions_3d")), "takes its values from another file"),
     "index behind a link": (
         changed(linked("index/length", h5py.ExternalLink("other.h5", "/x"))),
         "its index is damaged",
@@ -130,10 +188,10 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to itself": (changed(linked("index/length", h5py.SoftLink("/index/length"))), "its index is damaged"),
     "no positions": (changed(lambda file: file.pop("positions_3d")), "is damaged"),
     "positions of another shape": (changed(instead("positions_3d", shape=(347, 16, 3))), "positions_3d has shape"),
-    "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "no numbers of its own"),
+    "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "holds no numbers"),
     "positions that are not there": (
         changed(instead("positions_3d", shape=(347, 17, 3), dtype="<f4", chunks=(256, 17, 3))),
-        "some of its frames are not there",
+        "claims more than the file holds",
     ),
     "no skeleton": (changed(lambda file: file.pop("skeleton")), "is damaged"),
     "a bone to nowhere": (changed(set_to("skeleton/parents", 40)), "joints that it does not have"),
@@ -142,6 +200,18 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a header without options": (changed(header_of('{"format": "h36m-amass", "options": null}')), "is damaged"),
     "a deep header": (changed(header_of("[" * 60000)), "is damaged"),
     "a header in a heap": (changed(instead("header", data="{}", dtype=h5py.string_dtype())), "is kept elsewhere"),
+    "a rate in words": (changed(options_of(frame_rate="fast")), "its option frame_rate is 'fast'"),
+    "a rate over zero": (changed(options_of(frame_rate="1/0")), "its option frame_rate is '1/0'"),
+    "an endless rate": (changed(options_of(frame_rate="1e3000000")), "its option frame_rate is '1e3000000'"),
+    "betas in words": (changed(options_of(num_betas="x")), "its option num_betas is 'x'"),
+    "a list of DMPLs": (changed(options_of(num_dmpls=[1])), r"its option num_dmpls is \[1\]"),
+    "soft tissue in words": (changed(options_of(use_dmpls="no")), "its option use_dmpls is 'no'"),
+    "a header without a rate": (changed(header_without_rate), "its attribute frame_rate is not what its header says"),
+    "options of numbers": (changed(lambda file: file.attrs.__setitem__("options", 3)), "its attribute options"),
+    "a version of numbers": (
+        changed(lambda file: file.attrs.__setitem__("software_version", np.arange(3))),
+        "its attribute software_version",
+    ),
     "other options": (changed(lambda file: file.attrs.__setitem__("options", "{}")), "its attribute options"),
     "a byte of positions": (
         bytes_changed(lambda content: content[:30000] + bytes([content[30000] ^ 1]) + content[30001:]),
