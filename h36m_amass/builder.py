@@ -215,6 +215,7 @@ def build(
         needed = bodies.num_bytes + _needed_bytes(plan, missing, sum(joint_counts))
         space.require(needed, target.parent, str(store))
         with space.guarded(needed, target.parent, str(store)):
+            sync(parts_dir.parent)  # what is in a folder is lost with its name
             names, flag = bodies.write(parts_dir), f"{reuse.FLAG_PREFIX}{os.getpid()}"
             workshop = Workshop(
                 amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, device, batch_size, flag

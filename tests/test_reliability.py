@@ -271,6 +271,46 @@ def test_no_write_that_fails_costs_the_old_store_or_what_is_converted(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["amass", "s.h5", "whole.h5"]
 
 
+def test_what_is_renamed_is_on_the_disk_before_and_its_name_after(
+    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path / "amass", "D", 8)
+    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 300)
+    happened: list[tuple[str, str]] = []
+    fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def recorded_fsync(descriptor: int) -> None:
+        of = os.fstat(descriptor)
+        there = (tmp_path, *tmp_path.iterdir(), *tmp_path.glob("s.h5.parts/*"))
+        happened.append(("sync", next(path.name for path in there if os.path.samestat(path.stat(), of))))
+        fsync(descriptor)
+
+    def recorded_replace(path: Path, target: Path) -> Path:
+        happened.append(("rename", path.name))
+        return replace(path, target)
+
+    def recorded_unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == parts.SUFFIX:
+            happened.append(("remove", path.name))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
+    monkeypatch.setattr(Path, "unlink", recorded_unlink)
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    renamed = [place for place, (what, _) in enumerate(happened) if what == "rename"]
+    assert len(renamed) > 3
+    for place in renamed:
+        name = happened[place][1]
+        folder = tmp_path.name if name == "s.h5.tmp" else "s.h5.parts"
+        assert happened[place - 1 : place + 2] == [("sync", name), ("rename", name), ("sync", folder)]
+    # The folder of parts is there before any part, and parts until the store is.
+    assert happened.index(("sync", tmp_path.name)) < renamed[0]
+    removed = [place for place, (what, _) in enumerate(happened) if what == "remove"]
+    assert len(removed) == len(renamed) - 1
+    assert min(removed) > happened.index(("rename", "s.h5.tmp")) + 1
+
+
 def test_an_export_whose_disk_fills_up_keeps_what_was_there(
     small_disk: Callable[[int], Path], support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
