@@ -23,7 +23,8 @@ def datasets(
         from .console import print_table
 
         def counted(folders: tuple[Folder, ...]) -> str:
-            return printable(", ".join(f"{folder.name} ({folder.recordings:,})" for folder in folders))
+            counts = ["archive" if folder.recordings is None else f"{folder.recordings:,}" for folder in folders]
+            return printable(", ".join(f"{f.name} ({count})" for f, count in zip(folders, counts, strict=True)))
 
         inventory = None if amass_dir is None else take_inventory(amass_dir)
         columns = ("dataset", "archive", "unpacks to", "other names")

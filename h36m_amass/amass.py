@@ -81,12 +81,15 @@ class Listing:
     headers
         By path, and whether soft tissue matters: headers of recordings in compressed archives, which were at hand
         when these were looked through, or why there is none.
+    closed
+        Datasets in archives that were not looked through.
     """
 
     sequences: tuple[SequenceFile, ...]
     misplaced: tuple[tuple[str, str], ...]
     ignored: Mapping[str, int]
     headers: Mapping[tuple[str, bool], Header | str] = field(default_factory=dict)
+    closed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def find_sequences(
     datasets: tuple[str, ...] = (),
     use_dmpls: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
+    open_archives: bool = True,
 ) -> Listing:
     """List the recordings under `amass_dir`.
 
@@ -155,6 +159,8 @@ def find_sequences(
         As for `read_header`, which is called for recordings in compressed archives while they are looked through.
     progress
         Called with ``"archives"``, how many megabytes of archives have been looked through, and how many there are.
+    open_archives
+        Whether archives are looked through, which takes minutes where they are large.
 
     Raises
     ------
@@ -178,13 +184,15 @@ def find_sequences(
             raise AmassError(f"{amass_dir}: {error}") from error
     else:
         finder.add_strays(str(amass_dir), "lies outside a dataset's folder")
+    closed = () if open_archives else tuple(name for name in names if finder.is_archive(name))
+    names = [name for name in names if name not in closed]
     finder.look_through_archives(names, progress or (lambda stage, done, total: None))
     for dataset in names:
         finder.add_dataset(dataset)
     finder.add_damage()
     if not finder.sequences and finder.damage:
         raise AmassError(f"{amass_dir}: holds no AMASS sequences; {': '.join(finder.damage[0])}")
-    if not finder.sequences:
+    if not finder.sequences and not closed:
         hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"
         if finder.misplaced:
             hint += f", but {finder.misplaced[0][0]} does not; is this a single dataset? Then give its parent folder"
@@ -194,6 +202,7 @@ def find_sequences(
         tuple(sorted(finder.misplaced)),
         dict(sorted(finder.ignored.items())),
         finder.headers,
+        closed,
     )
 
 
@@ -295,6 +304,10 @@ class _Finder:
     def datasets(self) -> list[str]:
         """Names of the folders and archives that may be datasets."""
         return sorted({*self._scan(str(self.amass_dir))[0], *self._archives})
+
+    def is_archive(self, dataset: str) -> bool:
+        """Whether a dataset lies in an archive."""
+        return dataset in self._archives
 
     def look_through_archives(self, datasets: list[str], progress: Callable[[str, int, int], None]) -> None:
         """Read the archives of `datasets`, so that these can be walked."""

@@ -12,10 +12,10 @@ from h36m_amass.datasets import CATALOGUE, Dataset, find
 
 @dataclass(frozen=True)
 class Folder:
-    """A dataset's folder, and how many recordings lie in it."""
+    """A dataset's folder, and how many recordings lie in it; None for an archive, which is not looked through."""
 
     name: str
-    recordings: int
+    recordings: int | None
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Inventory:
     Attributes
     ----------
     datasets
-        Each dataset of the catalogue, with the folders that hold it; mostly one, or none.
+        Each dataset of the catalogue, with the folders and archives that hold it; mostly one, or none.
     unknown
-        Folders of no dataset of the catalogue.
+        Folders and archives of no dataset of the catalogue.
     """
 
     datasets: tuple[tuple[Dataset, tuple[Folder, ...]], ...]
@@ -42,8 +42,10 @@ def take_inventory(amass_dir: Path) -> Inventory:
     h36m_amass.amass.AmassError
         There is no such folder, or it holds no recording.
     """
-    counts = Counter(file.dataset for file in find_sequences(amass_dir).sequences)
-    folders = [Folder(name, count) for name, count in counts.items()]
+    listing = find_sequences(amass_dir, open_archives=False)
+    counts = Counter(file.dataset for file in listing.sequences)
+    folders = [Folder(name, count) for name, count in counts.items()] + [Folder(name, None) for name in listing.closed]
+    folders.sort(key=lambda folder: folder.name)
     return Inventory(
         tuple((dataset, tuple(f for f in folders if find(f.name) is dataset)) for dataset in CATALOGUE),
         tuple(folder for folder in folders if find(folder.name) is None),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h36m_amass import build, export_npz, sealing
+from h36m_amass import archives, build, export_npz, sealing
 from h36m_amass.amass import AmassError, find_sequences
 from h36m_amass.datasets import CATALOGUE, Dataset, DatasetError, canonical, choose, find, same
 from h36m_amass.store import Store, StoreError
@@ -142,6 +142,22 @@ def test_the_command_says_what_is_there_and_opens_nothing(cli: Callable[..., Out
     assert unknown == "of no known dataset: my\\x1bown (1)"
     outcome = cli("datasets", tmp_path / "nowhere")
     assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (1, 1)
+
+
+def test_the_command_names_archives_without_looking_into_them(
+    cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("HDM05/bk/a.npz", "MPI_HDM05.tar.bz2", "KIT.zip", "mine.tar"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"none")
+    monkeypatch.setattr(archives, "examine", lambda *_: pytest.fail("an archive was opened"))
+    *lines, present, unknown = cli("datasets", tmp_path).stdout.splitlines()
+    found = {line.split()[0]: re.split(r"\s{2,}", line.strip())[-1] for line in lines}
+    assert (found["MPIHDM05"], found["KIT"]) == ("HDM05 (1), MPI_HDM05 (archive)", "KIT (archive)")
+    assert present == f"present: 2 of {len(CATALOGUE)} datasets"
+    assert unknown == "of no known dataset: mine (archive)"
+    (tmp_path / "HDM05/bk/a.npz").unlink()
+    assert cli("datasets", tmp_path).exit_code == 0
 
 
 def as_version_1(path: Path) -> None:
