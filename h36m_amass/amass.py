@@ -31,6 +31,8 @@ MAX_VALUE = 1e6
 """No rotation in radians, position in metres or coefficient is beyond this."""
 CHECKED_FRAMES = 2048
 FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
+MIN_DMPLS, MAX_DMPLS = 8, 300
+"""Columns of soft-tissue coefficients. AMASS has 8; thousands could only be there to take memory."""
 MAX_SMALL_BYTES = 2**16
 """Of an array that is not one of frames."""
 AMASS_NAMES = "'SMPL+H G', 'SMPL-X G' or 'SMPL-X N'"

@@ -28,6 +28,7 @@ from typing import IO, Any
 from isal.isal_zlib import crc32
 
 from h36m_amass.npz import MAX_DEFLATION, ByteRange, HeldFile, check_directory
+from h36m_amass.regular_file import open_regular
 
 SUFFIXES = {".tar.bz2": "bz2", ".tar.xz": "xz", ".tar.gz": "gz", ".tar": "tar", ".zip": "zip"}
 MAX_HELD = 2**28
@@ -310,7 +311,7 @@ class _Walk:
 
     def plainly(self, kind: str, size: int, modified: int) -> None:
         """Walk a tar of this `kind` with the standard library."""
-        with _explained(), open(self._path, "rb") as file:  # noqa: PTH123  # a string all along
+        with _explained(), open_regular(self._path) as file:
             if kind == "tar":
                 self._tar(_Forward(file, size, None), modified)
                 return
@@ -364,7 +365,7 @@ class _Walk:
 
     def zip(self) -> None:
         """List the members of a zip archive, of which its directory tells all."""
-        with _explained(), open(self._path, "rb") as file:  # noqa: PTH123  # a string all along
+        with _explained(), open_regular(self._path) as file:
             size = os.fstat(file.fileno()).st_size
             check_directory(file, size, MAX_DIRECTORY)
             encrypted = 0
@@ -520,7 +521,7 @@ def _nothing() -> None:
 
 def _zip_content(path: str, place: Place) -> bytes | ByteRange:
     """Content of a member of a zip archive."""
-    with open(path, "rb") as file:  # noqa: PTH123  # a string all along
+    with open_regular(path) as file:
         file.seek(place.start)
         local = file.read(_LOCAL_HEADER.size)
         if len(local) < _LOCAL_HEADER.size or local[:4] != b"PK\3\4":

@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from h36m_amass.npz import NpzError, NpzReader, read_content
 
 GENDERS = ("female", "male", "neutral")
-MAX_MODEL_BYTES = 2**29
+MAX_MODEL_BYTES = 3 * 2**27
+"""Of a file's arrays in float64; SMPL-X has 232 MB."""
 DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
 SHAPE_SPACE, SMALL_SHAPE_SPACE = 300, 10
 """Shape directions of an SMPL-X file, where those of the expression follow them (see `_num_shape_directions`)."""
@@ -297,7 +298,7 @@ def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
             missing = [name for name in names if name not in npz]
             if missing:
                 raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
-            if sum(npz.header(name).num_bytes for name in names) > MAX_MODEL_BYTES:
+            if sum(npz.header(name).num_bytes_as_floats for name in names) > MAX_MODEL_BYTES:
                 raise BodyModelError(f"{path}: claims more than {MAX_MODEL_BYTES} bytes, no body model; {what_it_is}")
             arrays = {name: npz.read(name) for name in names}
             return _ModelFile(arrays, hashlib.sha256(content).digest(), "synthetic" in npz)
@@ -308,15 +309,14 @@ def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
 def _dmpldirs(
     path: Path, eigvec: np.ndarray, num_vertices: int, num_dmpls: int
 ) -> Float[np.ndarray, "vertices 3 dmpls"]:
-    dmpldirs = _floats(eigvec, path, "eigvec")
-    if dmpldirs.ndim != 3 or dmpldirs.shape[:2] != (num_vertices, 3):
+    if eigvec.ndim != 3 or eigvec.shape[:2] != (num_vertices, 3):
         raise BodyModelError(
-            f"{path}: eigvec has shape {dmpldirs.shape}, but the body model has {num_vertices} vertices; "
+            f"{path}: eigvec has shape {eigvec.shape}, but the body model has {num_vertices} vertices; "
             "download the DMPLs that belong to it"
         )
-    if dmpldirs.shape[2] < num_dmpls:
-        raise BodyModelError(f"{path}: holds {dmpldirs.shape[2]} DMPLs, {num_dmpls} are needed; download it again")
-    return dmpldirs[:, :, :num_dmpls]
+    if eigvec.shape[2] < num_dmpls:
+        raise BodyModelError(f"{path}: holds {eigvec.shape[2]} DMPLs, {num_dmpls} are needed; download it again")
+    return _floats(eigvec[:, :, :num_dmpls], path, "eigvec")
 
 
 def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:

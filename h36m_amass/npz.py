@@ -27,12 +27,16 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from isal.isal_zlib import crc32
 
+from h36m_amass.regular_file import open_regular
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
 
 _MAGIC = 8
 MAX_HEADER = 10_000
 MAX_DIMENSIONS = 32
+MAX_TRAILER = 1_000
+"""Bytes behind an npy file's array that are looked at."""
 _HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
 MAX_DEFLATION = 1032
 """No deflated data grow by more than this."""
@@ -74,6 +78,11 @@ class ArrayHeader:
     def num_bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def num_bytes_as_floats(self) -> int:
+        """Bytes that the values take once they are float64."""
+        return math.prod(self.shape) * max(8, self.dtype.itemsize)
+
 
 def read_content(path: Path) -> bytes:
     """All bytes of a file.
@@ -81,28 +90,31 @@ def read_content(path: Path) -> bytes:
     Raises
     ------
     NpzError
-        The file cannot be read, or is larger than `MAX_CONTENT`.
+        The file cannot be read, is no regular file, or is larger than `MAX_CONTENT`.
     """
-    with _Explained(path), Path(path).open("rb") as file:
+    with _Explained(path), open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_CONTENT:
             raise NpzError(f"{path}: is larger than {MAX_CONTENT} bytes, which no such file is; download it again")
         return file.read(MAX_CONTENT)
 
 
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
-    """Array of an ``.npy`` file, whose `content` may be in memory already, and whatever bytes follow it.
+    """Array of an ``.npy`` file, whose `content` may be in memory already, and the first bytes that follow it.
+
+    The values are not copied: the array can only be read.
 
     Raises
     ------
     NpzError
         The file is missing, damaged or holds Python objects (a pickle).
     """
-    with _Explained(path), io.BytesIO(read_content(path) if content is None else content) as file:
-        header, _ = _read_header(file, str(path))
-        payload = file.read()
-        if len(payload) < header.num_bytes:
+    content = read_content(path) if content is None else content
+    with _Explained(path), io.BytesIO(content) as file:
+        header, text = _read_header(file, str(path))
+        end = len(text) + header.num_bytes
+        if len(content) < end:
             raise NpzError(f"{path}: is cut short; copy or download it again")
-        return _as_array(payload[: header.num_bytes], header), payload[header.num_bytes :]
+        return _as_array(memoryview(content)[len(text) : end], header), content[end : end + MAX_TRAILER]
 
 
 @dataclass(frozen=True)
@@ -247,7 +259,8 @@ class NpzReader:
     def read(self, name: str, max_bytes: int = MAX_CONTENT) -> np.ndarray:
         """The array `name`, whole, unless it has more than `max_bytes`."""
         with self._open(name) as (values, header):
-            self._check_whole(name, header, max_bytes)
+            extent = " in Fortran order" if header.fortran_order else ""
+            self._check_taken(name, header.num_bytes, max_bytes, extent)
             return _read_array(values, header)
 
     def rows(
@@ -256,12 +269,16 @@ class NpzReader:
         """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
         Values are converted to `dtype`, if one is given, while what was read is still in the processor's cache. An
-        array in Fortran order has no contiguous rows: it is read whole, and cut, and has `MAX_WHOLE` bytes at most.
+        array in Fortran order has no contiguous rows: it is read whole, and cut. What is in memory at a time, a run or
+        the whole array, has `MAX_WHOLE` bytes at most, before and after it is converted.
         """
         with self._open(name) as (values, header):
-            length = header.shape[0]
-            if header.fortran_order and len(header.shape) > 1:
-                self._check_whole(name, header, MAX_WHOLE)
+            length, item_bytes = header.shape[0], max(header.dtype.itemsize, (dtype or header.dtype).itemsize)
+            whole = header.fortran_order and len(header.shape) > 1
+            taken = length if whole else min(num_rows + overlap, length)
+            extent = " in Fortran order" if whole else f" in {taken} rows"
+            self._check_taken(name, taken * math.prod(header.shape[1:]) * item_bytes, MAX_WHOLE, extent)
+            if whole:
                 with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
                     array = _read_array(values, header).astype(dtype or header.dtype, copy=False)
                 for start in range(0, length, num_rows):
@@ -339,12 +356,11 @@ class NpzReader:
         self._places[name] = ArrayPlace(info.filename, header, begin + len(text), crc32(text), info.CRC)
         return self._places[name]
 
-    def _check_whole(self, name: str, header: ArrayHeader, max_bytes: int) -> None:
-        if header.num_bytes > max_bytes:
-            order = " in Fortran order" if header.fortran_order else ""
+    def _check_taken(self, name: str, num_bytes: int, max_bytes: int, extent: str) -> None:
+        if num_bytes > max_bytes:
             raise NpzError(
-                f"{self.path}: '{name}' has {header.num_bytes} bytes{order}, more than the {max_bytes} that can be "
-                "read at once; download or save it again"
+                f"{self.path}: '{name}' has {num_bytes} bytes{extent}, more than the {max_bytes} that can be read at "
+                "once; download or save it again"
             )
 
     def _check_size(self, name: str, header: ArrayHeader, held: int) -> None:
@@ -430,7 +446,7 @@ def _read_array(file: IO[bytes] | _StoredValues, header: ArrayHeader) -> np.ndar
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
 
-def _as_array(payload: bytes, header: ArrayHeader) -> np.ndarray:
+def _as_array(payload: memoryview, header: ArrayHeader) -> np.ndarray:
     flat = np.frombuffer(payload, header.dtype)
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
@@ -498,7 +514,7 @@ def _tail(file: IO[bytes], size: int, num_bytes: int) -> bytes:
 
 def _opened(source: Source) -> IO[bytes]:
     if not isinstance(source, HeldFile):
-        return open(source, "rb", _BUFFER)  # noqa: PTH123  # Path.open would first take the path apart
+        return open_regular(source, _BUFFER)
     if isinstance(source.content, bytes):
         return io.BytesIO(source.content)
     return io.BufferedReader(_RangeFile(source.content), _BUFFER)
@@ -524,7 +540,7 @@ class _RangeFile(io.RawIOBase):
 
     def __init__(self, where: ByteRange) -> None:
         self._where, self._position = where, 0
-        self._file = open(where.path, "rb", 0)  # noqa: PTH123, SIM115  # closed by `close`
+        self._file = open_regular(where.path, 0)  # closed by `close`
 
     def readable(self) -> bool:
         return True
@@ -542,7 +558,7 @@ class _RangeFile(io.RawIOBase):
     def readinto(self, target: Buffer) -> int:
         wanted = memoryview(target)[: max(0, self._where.size - self._position)]
         self._file.seek(self._where.start + self._position)
-        count = self._file.readinto(wanted) or 0
+        count = self._file.readinto(wanted) or 0  # type: ignore[attr-defined]  # every binary file has it
         self._position += count
         return count
 

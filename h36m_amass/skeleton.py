@@ -15,6 +15,11 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Int, Shaped
 
+from h36m_amass.regular_file import open_regular
+
+MAX_NAMES_BYTES = 2**20
+"""Of a file of joint names."""
+
 
 class SkeletonError(ValueError):
     """A joint order or a file of joint names does not fit."""
@@ -123,7 +128,11 @@ def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
         The file cannot be read, or does not hold exactly `num_joints` distinct, non-empty names.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
+        with open_regular(path) as file:
+            content = file.read(MAX_NAMES_BYTES + 1)
+        if len(content) > MAX_NAMES_BYTES:
+            raise SkeletonError(f"{path}: is larger than {MAX_NAMES_BYTES} bytes; give one name a line")
+        lines = content.decode("utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SkeletonError(f"{path}: cannot be read as joint names ({error}); give one name a line") from error
     names = tuple(line.strip() for line in lines)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from h36m_amass import npz as npz_module
-from h36m_amass.npz import NpzError, NpzReader, read_npy
+from h36m_amass.npz import NpzError, NpzReader, read_content, read_npy
 
 DTYPES = st.one_of(
     hnp.floating_dtypes(endianness="?"),
@@ -317,6 +319,25 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     for reader in (NpzReader, read_npy):
         with pytest.raises(NpzError, match="cannot be read"):
             reader(tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_npy, NpzReader, read_content])
+def test_a_pipe_is_refused_at_once(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NpzError, match=r"pipe: cannot be read \(it is a pipe or a device"):
+        read(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("dtype", [np.dtype("<f2"), np.dtype("<f8")])
+def test_a_run_of_rows_is_bounded_before_and_after_it_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: np.dtype[Any]
+) -> None:
+    path = write_npz(tmp_path, True, a=np.ones((40, 25), dtype))
+    monkeypatch.setattr(npz_module, "MAX_WHOLE", 1600)
+    with NpzReader(path) as npz:
+        assert sum(map(len, npz.rows("a", 8, dtype=np.dtype("<f8")))) == 40
+        with pytest.raises(NpzError, match="'a' has 1800 bytes in 9 rows, more than the 1600"):
+            next(npz.rows("a", 8, overlap=1, dtype=np.dtype("<f8")))
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:

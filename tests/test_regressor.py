@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,15 @@ def test_names_that_do_not_fit_are_refused(tmp_path: Path, text: str) -> None:
 def test_a_file_of_names_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SkeletonError, match=r"absent\.txt"):
         regressor.load(save(tmp_path / "r.npy", MATRIX), tmp_path / "absent.txt")
+
+
+def test_names_from_a_pipe_or_a_huge_file_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 2**33)
+    for name, reason in (("pipe", "it is a pipe or a device"), ("huge", "is larger than")):
+        with pytest.raises(SkeletonError, match=reason):
+            regressor.load(save(tmp_path / "r.npy", MATRIX), tmp_path / name)
 
 
 def test_the_digest_tells_files_apart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zipfile
 import zlib
@@ -54,6 +55,12 @@ def header(shape: str, descr: str = "'<f8'", fortran: bool = False) -> bytes:
 def member(name: str, content: bytes) -> Member:
     """A member that is what it says."""
     return Member(f"{name}.npy", content, len(content), zlib.crc32(content))
+
+
+def claimed(name: str, shape: tuple[int, ...], descr: str) -> Member:
+    """A member that claims an array of this shape, and holds none of its values."""
+    text = npy(np.zeros(0), header(str(shape), f"'{descr}'"))
+    return member(name, text).claiming(len(text) + math.prod(shape) * np.dtype(descr).itemsize)
 
 
 def members(arrays: Mapping[str, np.ndarray]) -> dict[str, Member]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from h36m_amass import body_model, regressor
-from tests.corpus.archives import header, member, members, npy, write
+from tests.corpus.archives import claimed, header, members, npy, write
 
 VERTICES, BONES = 30, 52
 
@@ -38,10 +39,17 @@ def saved(**changes: Any) -> Callable[[Path], object]:
 
 
 def huge_claims(path: Path) -> None:
-    of = members(model())
-    text = npy(np.zeros(0), header("(100000, 3, 459)"))
-    of["posedirs"] = member("posedirs", text).claiming(len(text) + 100_000 * 3 * 459 * 8)
-    write(path, of, padding=2**21)
+    write(path, members(model()) | {"posedirs": claimed("posedirs", (100_000, 3, 459), "<f8")}, padding=2**21)
+
+
+def bytes_to_floats(path: Path) -> None:
+    write(path, members(model()) | {"v_template": claimed("v_template", (133_000_000, 3), "|i1")}, padding=2**21)
+
+
+def holes(path: Path, rows: int, columns: int) -> None:
+    """A dense matrix of zeros of a byte each, which take no room on the disk."""
+    path.write_bytes(npy(np.zeros(0), header(f"({rows}, {columns})", "'|i1'")))
+    os.truncate(path, path.stat().st_size + rows * columns)
 
 
 def huge_file(path: Path) -> None:
@@ -68,7 +76,9 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "words": (saved(v_template=np.full((VERTICES, 3), "a")), "not numbers"),
     "no vertices": (saved(v_template=np.zeros((0, 3))), "not .vertices, 3."),
     "claims much": (huge_claims, "claims more than"),
+    "claims much as float64": (bytes_to_floats, "claims more than"),
     "two gigabytes": (huge_file, "is larger than"),
+    "pipe": (os.mkfifo, "a pipe or a device"),
 }
 
 
@@ -104,9 +114,14 @@ REGRESSORS: dict[str, tuple[Callable[[Path], object], str]] = {
     "an empty row.npy": (lambda path: np.save(path, np.diag([1.0, 0.0])), "row 1 is all zeros"),
     "transposed.npy": (lambda path: np.save(path, np.eye(6890, 17)), "transpose the matrix"),
     "two gigabytes.npy": (huge_file, "is larger than"),
+    "holes.npy": (lambda path: holes(path, 4, 100_000_000), "row 0 is all zeros"),
+    "many rows.npy": (lambda path: holes(path, 17_000_000, 1), "more weights than"),
+    "many weights.npy": (lambda path: np.save(path, np.ones((3, 3_000_000), np.int8)), "more weights than"),
+    "pipe.npy": (os.mkfifo, "is no file"),
     "dense.npz": (lambda path: np.savez(path, np.ones((3, 3))), "is not a SciPy sparse matrix"),
     "indices outside.npz": (sparse(ROWS, indices=np.array([0, 1, 99])), "is not a SciPy sparse matrix"),
     "many joints.npz": (sparse(ROWS, shape=np.array([10**12, VERTICES])), "not a SciPy sparse|joints and only"),
+    "many weights.npz": (sparse(ROWS, data=np.zeros(17_000_000, np.int8)), "claims more than"),
     "pickled.npz": (sparse(ROWS, data=np.array([1, 2, 3], dtype=object)), "holds Python objects"),
 }
 

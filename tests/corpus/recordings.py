@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.corpus.archives import Member, header, member, members, npy, write
+from tests.corpus.archives import Member, claimed, header, member, members, npy, write
 from tests.scenes import recording
 
 Fault = tuple[Callable[[Path], object], str]
@@ -73,7 +73,7 @@ def values(name: str, value: float, row: int = 7) -> Callable[[Path], object]:
     return saved(**{name: array})
 
 
-def claimed(frames: int, padding: int = 2**24) -> Callable[[Path], object]:
+def claimed_frames(frames: int, padding: int = 2**24) -> Callable[[Path], object]:
     """Deflated arrays that claim so many frames, in a file that could hold them."""
 
     def change(of: dict[str, Member]) -> None:
@@ -138,8 +138,8 @@ FAULTS: dict[str, Fault] = {
         replaced("poses", lambda m: m.claiming(2**40)),
         "claims more than the file can hold",
     ),
-    "ten million frames and one": (claimed(10_000_001), "10000001 frames, more than 10000000"),
-    "frames that are not there": (claimed(9_999_999), "data end too early"),
+    "ten million frames and one": (claimed_frames(10_000_001), "10000001 frames, more than 10000000"),
+    "frames that are not there": (claimed_frames(9_999_999), "data end too early"),
     "bomb in betas": (replaced("betas", lambda _: bomb("betas")), "more than the 65536"),
     "bomb in gender": (replaced("gender", lambda _: bomb("gender", "'|S100000000'", "()")), "more than the 65536"),
     "Fortran order and huge": (fortran_of(300_000), "in Fortran order, more than"),
@@ -181,6 +181,10 @@ FAULTS: dict[str, Fault] = {
     "frames differ": (saved(trans=np.zeros((FRAMES + 1, 3))), "differ in frames"),
     "dmpls differ": (saved(dmpls=np.zeros((FRAMES - 1, 8))), "differ in frames"),
     "few dmpls": (saved(dmpls=np.zeros((FRAMES, 4))), "dmpls have 4 columns"),
+    "many dmpls": (
+        replaced("dmpls", lambda _: claimed("dmpls", (FRAMES, 15_000_000), "<f2"), padding=2**21),
+        "dmpls have 15000000 columns",
+    ),
     "no frames": (
         saved(poses=np.zeros((0, 156)), trans=np.zeros((0, 3)), dmpls=np.zeros((0, 8))),
         "has no frames",
