@@ -449,9 +449,22 @@ class _Finder:
                 if not _is_folder(entry):
                     files.append(entry)
                 elif not entry.name.startswith(NO_FOLDERS):
-                    folders.append(entry.name)
+                    if self._leads_up(entry):
+                        self.ignored["links to a folder above"] += 1
+                    else:
+                        folders.append(entry.name)
             self._scanned[folder] = folders, files
         return self._scanned[folder]
+
+    def _leads_up(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a folder is a link to one that it lies in, where everything would be found once more."""
+        if not entry.is_symlink():
+            return False
+        link = Path(entry.path)
+        inside = [folder for folder in link.parents if folder.is_relative_to(self.amass_dir)]
+        real = [link.parent.resolve(), self.amass_dir.resolve()]  # links may lie on the way here, too
+        above = {*inside, *real, *(folder for place in real for folder in place.parents)}
+        return any(link.samefile(folder) for folder in above)
 
     def _relative(self, path: str) -> str:
         # pathlib's way takes as long as reading a header, for each of thousands of files.
@@ -571,8 +584,10 @@ def _check_frames(headers: Mapping[str, ArrayHeader]) -> int:
     columns = {name: header.shape[1] for name, header in headers.items()}
     if columns["trans"] != 3:
         raise AmassError(f"trans have {columns['trans']} columns, not 3; download the file again")
-    if columns.get("dmpls", 8) < 8:
-        raise AmassError(f"dmpls have {columns['dmpls']} columns, not at least 8; convert it with --no-dmpls")
+    if not MIN_DMPLS <= columns.get("dmpls", MIN_DMPLS) <= MAX_DMPLS:
+        raise AmassError(
+            f"dmpls have {columns['dmpls']} columns, not {MIN_DMPLS} to {MAX_DMPLS}; convert it with --no-dmpls"
+        )
     frames = {name: header.shape[0] for name, header in headers.items()}
     if len(set(frames.values())) != 1:
         counts = ", ".join(f"{count} of {name}" for name, count in frames.items())

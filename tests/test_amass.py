@@ -597,3 +597,35 @@ def test_links_that_lead_nowhere_are_told_of(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_does_not_hide_the_inner_one(tmp_path: Path) -> None:
     make_tree(tmp_path, "D/Inner/s1/a.npz", "D/docs/readme.txt")
     assert keys(find_sequences(tmp_path)) == [("D", "s1", "a")]
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        *(("loop", target) for target in ("AMASS", "the folder above")),
+        *(
+            (link, target)
+            for link in ("D/up", "D/s1/up", "D/Inner/up")
+            for target in ("AMASS", "D", "the folder above")
+        ),
+    ],
+)
+def test_a_link_to_a_folder_above_finds_nothing_again(tmp_path: Path, link: str, target: str) -> None:
+    root = make_tree(tmp_path / "real" / "amass", "D/s1/a.npz", "E/Inner/s1/a.npz")
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to({"AMASS": root, "D": root / "D", "the folder above": root.parent}[target])
+    (tmp_path / "amass").symlink_to(root)
+    for amass_dir in (root, tmp_path / "amass"):
+        listing = find_sequences(amass_dir)
+        assert keys(listing) == [("D", "s1", "a"), ("E", "s1", "a")]
+        assert listing.misplaced == ()
+        assert listing.ignored == {"links to a folder above": 1}
+
+
+def test_a_dataset_that_is_a_link_may_hold_one_to_the_amass_folder(tmp_path: Path) -> None:
+    make_tree(tmp_path, "disk/D/s1/a.npz", "amass/E/s1/a.npz")
+    (tmp_path / "amass" / "D").symlink_to(tmp_path / "disk" / "D")
+    (tmp_path / "disk" / "D" / "all").symlink_to(tmp_path / "amass")
+    listing = find_sequences(tmp_path / "amass")
+    assert keys(listing) == [("D", "s1", "a"), ("E", "s1", "a")]
+    assert listing.ignored == {"links to a folder above": 1}

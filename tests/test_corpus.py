@@ -86,6 +86,7 @@ def test_everything_else_is_converted_in_little_memory(built: tuple[Path, dict[s
     assert left_out["D/\\udcff/a.npz"] == "its name is not valid UTF-8; rename it"
     assert "lies deeper" in left_out["D/S/deeper/still/a.npz"]
     assert "leads nowhere" in left_out["around"]
+    assert not [path for path in left_out if path.startswith("D/S/up/")]
     assert built[1]["peak"] < GIBIBYTE
 
 
