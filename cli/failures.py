@@ -19,20 +19,20 @@ def reported() -> Iterator[None]:
     """
     from h36m_amass.interrupts import TerminatedError, terminable
 
-    try:
-        with terminable():
+    with terminable():
+        try:
             yield
-    except TerminatedError as stop:
-        _end("terminated", stop, TERMINATED)
-    except KeyboardInterrupt as stop:
-        _end("interrupted", stop, INTERRUPTED)
-    except ValueError as error:
-        if not type(error).__module__.startswith("h36m_amass."):
-            raise
-        _end(f"error: {error}", error, FAILED)
-    except OSError as error:
-        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _end(f"error: {text}", error, FAILED)
+        except TerminatedError as stop:
+            _end("terminated", stop, TERMINATED)
+        except KeyboardInterrupt as stop:
+            _end("interrupted", stop, INTERRUPTED)
+        except ValueError as error:
+            if not type(error).__module__.startswith("h36m_amass."):
+                raise
+            _end(f"error: {error}", error, FAILED)
+        except OSError as error:
+            text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            _end(f"error: {text}", error, FAILED)
 
 
 def printable(text: str) -> str:

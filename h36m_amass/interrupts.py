@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+_Answer = Callable[[int, FrameType | None], object]
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -20,12 +22,25 @@ class TerminatedError(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have SIGTERM raise `TerminatedError` in the main thread, where Ctrl-C raises `KeyboardInterrupt`."""
+    """Have SIGTERM raise `TerminatedError` in the main thread, where Ctrl-C raises `KeyboardInterrupt`.
+
+    Once one of them has, those that follow are ignored for good: the process is about to clear away, to say so and
+    to exit.
+    """
 
     def terminate(number: int, frame: FrameType | None) -> None:
         raise TerminatedError
 
-    with _handlers({signal.SIGTERM: terminate}):
+    with _answering_once(_answers() | {signal.SIGTERM: terminate}, for_good=True):
+        yield
+
+
+@contextmanager
+def answered_once() -> Iterator[None]:
+    """Once Ctrl-C or SIGTERM has raised, ignore those that follow until the end, so that they do not stop half-way
+    what clears away.
+    """
+    with _answering_once(_answers(), for_good=False):
         yield
 
 
@@ -46,7 +61,7 @@ def held() -> Iterator[None]:
     SIGTERM is not held where nothing in Python would answer it.
     """
     came: list[int] = []
-    answers = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
+    answers = _answers()
     with _handlers(dict.fromkeys(answers, lambda number, frame: came.append(number))):
         yield
     for number in came:
@@ -62,17 +77,45 @@ def leave_to_parent() -> None:
         threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
 
 
+def _answers() -> dict[signal.Signals, _Answer]:
+    """What in Python answers which signals now."""
+    return {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
+
+
 @contextmanager
-def _handlers(
-    wanted: Mapping[signal.Signals, signal.Handlers | Callable[[int, FrameType | None], object]],
-) -> Iterator[None]:
-    """Answer signals so; outside the main thread, where Python does not allow it, as before."""
+def _answering_once(answers: Mapping[signal.Signals, _Answer], for_good: bool) -> Iterator[None]:
+    """Answer signals so, until one of the answers raises; then not at all, and not after the end either `for_good`."""
+    raised: list[int] = []
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        if raised:
+            return
+        try:
+            answers[signal.Signals(number)](number, frame)
+        except BaseException:
+            raised.append(number)
+            raise
+
+    with _handlers(dict.fromkeys(answers, answer)) as before:
+        try:
+            yield
+        finally:
+            if raised and for_good:
+                before.update(dict.fromkeys(before, signal.SIG_IGN))
+
+
+@contextmanager
+def _handlers(wanted: Mapping[signal.Signals, signal.Handlers | _Answer]) -> Iterator[dict[signal.Signals, Any]]:
+    """Answer signals so; outside the main thread, where Python does not allow it, as before.
+
+    Gives the handlers that are put back at the end.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield {}
         return
     before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
-        yield
+        yield before
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

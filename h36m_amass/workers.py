@@ -118,7 +118,9 @@ def convert_units(
         raise WorkerError("a worker process died, perhaps for want of memory; use fewer --workers") from error
     finally:
         workshop.stop()
-        stopped = [future for future in running if not future.cancel()]
+        # Units give themselves up; a pool of this machine is not asked to cancel them, because one whose processes are
+        # killed at that moment, by a second signal say, stumbles over what is cancelled (concurrent.futures, 3.11).
+        stopped = [future for future in running if executor is None or not future.cancel()]
         for future in wait(stopped).done:
             if not _has_failed(future):
                 commit(future.result(), workshop.part_path(running[future][0]))
