@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
-from h36m_amass import regressor, reuse, space
+from h36m_amass import interrupts, regressor, reuse, space, whole_file
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass import find_sequences
 from h36m_amass.assembly import Assembly
@@ -134,7 +134,7 @@ def build(
     Raises
     ------
     BuildError
-        The options or the destination are no good, or nothing can be converted.
+        The options or the destination are no good, nothing can be converted, or the report cannot be written.
     h36m_amass.locking.LockedError
         Another process is building `store`.
     h36m_amass.space.SpaceError
@@ -164,8 +164,9 @@ def build(
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
     target = Path(os.path.realpath(store))  # a link stays one
-    parts_dir, temporary = Path(f"{target}.parts"), Path(f"{target}.tmp")
+    parts_dir, temporary = Path(f"{target}.parts"), whole_file.unfinished(target)
     with (
+        interrupts.answered_once(),
         locked(parts_dir, store),
         _tidied(parts_dir, temporary),
         _kept_parts_told(parts_dir),
@@ -256,8 +257,21 @@ def build(
         seconds=time.monotonic() - began,
     )
     if report_file is not None:
-        Path(report_file).write_text(report.to_json(), encoding="utf-8")
+        _write_report(Path(report_file), report)
     return report
+
+
+def _write_report(path: Path, report: BuildReport) -> None:
+    try:
+        if path.exists() and not path.is_file():  # /dev/stdout, say
+            path.write_text(report.to_json(), encoding="utf-8")
+            return
+        with whole_file.written(Path(os.path.realpath(path))) as file:  # a link stays one
+            file.write(report.to_json().encode())
+    except OSError as error:
+        raise BuildError(
+            f"{path}: the report cannot be written ({error.strerror}); {report.store} is whole, and up to date"
+        ) from error
 
 
 def _header(

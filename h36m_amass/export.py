@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from h36m_amass import space
+from h36m_amass import space, whole_file
 from h36m_amass.datasets import DatasetError, choose
-from h36m_amass.parts import sync
 from h36m_amass.skeleton import joint_order as resolve_joint_order
 from h36m_amass.store import DatasetView, Store, UnknownKeyError
 
@@ -108,17 +106,8 @@ def _dictionary(dataset: DatasetView, order: list[int]) -> dict[str, dict[str, d
 
 
 def _write(path: Path, dictionary: dict[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        with temporary.open("xb") as file:  # never through a link that lies there
-            np.savez(file, positions_3d=np.array(dictionary, dtype=object))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file.written(path) as file:
+        np.savez(file, positions_3d=np.array(dictionary, dtype=object))
 
 
 def _file_name(dataset: str) -> str:

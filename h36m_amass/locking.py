@@ -15,11 +15,13 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 FILE_NAME = "lock"
+_OWNER = b"process "
+"""How a lock's file begins that has an owner."""
 _MAX_OWNER = 1000
 
 
 class LockedError(ValueError):
-    """Another process is writing the same."""
+    """Another process is writing the same, or the lock cannot be told from somebody's file."""
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def locked(folder: Path, wanted: Path) -> Iterator[None]:
     Raises
     ------
     LockedError
-        Another process holds it; the message names that process.
+        Another process holds it, whose name the message gives; or a file of that name is no lock.
     OSError
         The folder cannot be made or written to.
     """
@@ -50,16 +52,22 @@ def _acquire(folder: Path, wanted: Path) -> int:
         with contextlib.suppress(FileExistsError):  # mkdir's exist_ok fails if it has just been removed
             folder.mkdir()
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except FileNotFoundError:  # its last owner has just removed the folder
             continue
+        except OSError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
         try:
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
+                if os.pread(descriptor, len(_OWNER), 0) not in (b"", _OWNER):
+                    raise LockedError(f"{path}: is there and no lock that was left behind; move it away")
                 with contextlib.suppress(OSError):  # on a full disk it is held all the same
                     os.ftruncate(descriptor, 0)
-                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                    os.write(descriptor, _OWNER + f"{os.getpid()} on {socket.gethostname()}".encode())
                 return descriptor
             os.close(descriptor)
         except FileNotFoundError:

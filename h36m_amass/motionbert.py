@@ -28,6 +28,7 @@ from h36m_amass.parts import sync
 from h36m_amass.skeleton import SkeletonError, joint_order
 from h36m_amass.store import Sequence as StoredSequence
 from h36m_amass.store import Store, UnknownKeyError
+from h36m_amass.whole_file import SUFFIX
 
 CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
 """Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""
@@ -37,7 +38,7 @@ REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 """AMASS's axes to a camera's, for rows: ``xyz @ REAL_TO_CAMERA`` is (x, -z, y)."""
 
 TRAIN, TEST, LIST = "train", "test", "clips.csv"
-_WORK = "train.tmp"
+_WORK = f"{TRAIN}{SUFFIX}"
 _COLUMNS = ("clip", "dataset", "subject", "sequence", "start", "frames")
 _CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
 _PROTOCOL = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from h36m_amass.store_frames import StoreError
 from h36m_amass.store_units import StoredUnit
 
 FLAG_PREFIX = "building-"
+# Whatever else lies there is somebody else's, and stays.
+_PART = re.compile(rf"[0-9a-f]{{64}}{re.escape(SUFFIX)}")
+_PASSING = re.compile(
+    rf"[0-9a-f]{{16}}-[0-9]+-[0-9a-f]{{8}}{re.escape(UNFINISHED_SUFFIX)}|folded-[0-9a-f]{{32}}\.npz|{FLAG_PREFIX}[0-9]+"
+)
 
 
 def converted_units(
@@ -61,15 +67,14 @@ def converted_units(
 
 def clear_away(parts_dir: Path, with_parts: bool) -> None:
     """Remove what this build, or one that was killed, has put into `parts_dir`; finished parts only if asked."""
-    patterns = [f"*{UNFINISHED_SUFFIX}", "folded-*.npz", f"{FLAG_PREFIX}*"] + [f"*{SUFFIX}"] * with_parts
-    for pattern in patterns:
-        for path in parts_dir.glob(pattern):
+    for path in parts_dir.glob("*"):
+        if _PASSING.fullmatch(path.name) or (with_parts and _PART.fullmatch(path.name)):
             path.unlink(missing_ok=True)
 
 
 def kept_parts(parts_dir: Path) -> int:
     """How many finished parts there are."""
-    return sum(1 for _ in parts_dir.glob(f"*{SUFFIX}"))
+    return sum(1 for path in parts_dir.glob(f"*{SUFFIX}") if _PART.fullmatch(path.name))
 
 
 def _whole_part(path: Path, fingerprint: str, unit: Unit) -> Part | None:

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from h36m_amass import whole_file
 from h36m_amass.demo import Demo
 from h36m_amass.export import ExportError, export_npz
 from h36m_amass.skeleton import H36M, JOINT_ORDERS, SkeletonError
@@ -113,9 +114,15 @@ def test_an_export_never_writes_through_a_link(demo: Demo, tmp_path: Path) -> No
     (tmp_path / "mine").write_bytes(b"mine")
     out = tmp_path / "out"
     out.mkdir()
-    for name in ("Madeup.npz", "Madeup.npz.tmp"):
+    for name in ("Madeup.npz", f"Madeup.npz{whole_file.SUFFIX}"):
         (out / name).symlink_to(tmp_path / "mine")
     export_npz(demo.store, out, datasets=["Madeup"])
     assert (tmp_path / "mine").read_bytes() == b"mine"
     assert not (out / "Madeup.npz").is_symlink()
     assert [path.name for path in out.iterdir()] == ["Madeup.npz"]
+
+
+def test_a_file_of_somebody_else_beside_the_export_stays(demo: Demo, tmp_path: Path) -> None:
+    (tmp_path / "Madeup.npz.tmp").write_bytes(b"mine")
+    export_npz(demo.store, tmp_path, datasets=["Madeup"])
+    assert (tmp_path / "Madeup.npz.tmp").read_bytes() == b"mine"

@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h36m_amass import export_motionbert, skeleton
+from h36m_amass import export_motionbert, skeleton, whole_file
 from h36m_amass.export import ExportError
 from h36m_amass.locking import LockedError, locked
 from h36m_amass.motionbert import REAL_TO_CAMERA, SCALE, MotionBertExport, to_camera
@@ -250,12 +250,19 @@ def test_what_a_killed_export_left_is_cleared(store: Store, tmp_path: Path) -> N
     for moment in ("writing", "moving"):
         out = tmp_path / moment
         for name in ("train", *(("old",) if moment == "moving" else ())):
-            (out / "train.tmp" / name).mkdir(parents=True)
-            (out / "train.tmp" / name / "00000099.pkl").write_bytes(b"half")
-        (out / "train.tmp" / "clips.csv").write_text("half")
-        (out / "train.tmp" / "lock").write_text("process 1 on nowhere")
+            (out / f"train{whole_file.SUFFIX}" / name).mkdir(parents=True)
+            (out / f"train{whole_file.SUFFIX}" / name / "00000099.pkl").write_bytes(b"half")
+        (out / f"train{whole_file.SUFFIX}" / "clips.csv").write_text("half")
+        (out / f"train{whole_file.SUFFIX}" / "lock").write_text("process 1 on nowhere")
         export_motionbert(store, out)
         assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_a_folder_of_somebody_else_beside_the_clips_stays(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "train.tmp" / "train").mkdir(parents=True)
+    (tmp_path / "train.tmp" / "train" / "mine").write_bytes(b"mine")
+    export_motionbert(store, tmp_path)
+    assert (tmp_path / "train.tmp" / "train" / "mine").read_bytes() == b"mine"
 
 
 def test_two_exports_to_one_folder_do_not_mix(store: Store, tmp_path: Path) -> None:
@@ -266,7 +273,7 @@ def test_two_exports_to_one_folder_do_not_mix(store: Store, tmp_path: Path) -> N
     export_motionbert(store, tmp_path / "out", progress=second)
     export_motionbert(store, tmp_path / "alone")
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
-    with locked(tmp_path / "out" / "train.tmp", tmp_path):
+    with locked(tmp_path / "out" / f"train{whole_file.SUFFIX}", tmp_path):
         pass  # and it is free again
 
 
@@ -296,7 +303,7 @@ def test_an_export_follows_no_link(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "train").symlink_to(mine, target_is_directory=True)
-    (out / "train.tmp").symlink_to(mine, target_is_directory=True)
+    (out / f"train{whole_file.SUFFIX}").symlink_to(mine, target_is_directory=True)
     (out / "clips.csv").symlink_to(mine / "clips.csv")
     with pytest.raises(ExportError, match=r"holds 'clips\.csv'"):  # the folder that the link leads to
         export_motionbert(store, out)

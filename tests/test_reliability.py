@@ -11,14 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from h36m_amass import locking, parts, planning, space, writable_file
-from h36m_amass.builder import build
+from h36m_amass import interrupts, locking, parts, planning, space, whole_file, writable_file
+from h36m_amass.builder import BuildError, build
 from h36m_amass.export import export_npz
 from h36m_amass.locking import LockedError
 from h36m_amass.space import SpaceError
@@ -73,6 +75,51 @@ def test_a_signal_stops_a_build_at_once_and_says_how_to_go_on(
     assert f"kept in {store}.parts: the same command goes on from there" in last
     assert not store.exists()
     assert {path.suffix for path in (tmp_path / "s.h5.parts").iterdir()} == {".part"}
+
+
+@needs_ps
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM) * 10],
+)
+@pytest.mark.parametrize("gap", [0.0, 0.01])
+def test_signals_that_follow_the_first_change_nothing(
+    long_tree: Path, support_dir: Path, tmp_path: Path, numbers: tuple[signal.Signals, ...], gap: float
+) -> None:
+    errors = tmp_path / "errors"
+    arguments = ("build", long_tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 1)
+    with command(*arguments, errors=errors) as process:
+        wait_for(lambda: list(tmp_path.glob("s.h5.parts/*.part")) or process.poll() is not None)
+        for number in numbers:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            time.sleep(gap)
+        status = process.wait(30)
+        wait_for(lambda: not group_of(process), SECONDS_TO_STOP)
+    # Of two that come together, either may be the first that Python sees.
+    assert status in {130, 143}
+    last = errors.read_text().splitlines()[-1]
+    assert last.startswith({130: "interrupted; ", 143: "terminated; "}[status])
+    assert "the same command goes on from there" in last
+    assert "Traceback" not in errors.read_text()
+    assert {path.suffix for path in (tmp_path / "s.h5.parts").iterdir()} == {".part"}
+
+
+def test_the_first_signal_raises_and_all_are_answered_as_before_when_a_build_has_returned() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    cleared = 0
+    with pytest.raises(KeyboardInterrupt), interrupts.answered_once():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            with interrupts.held():
+                signal.raise_signal(signal.SIGINT)
+            cleared += 1
+    assert cleared == 1
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 @needs_ps
@@ -132,6 +179,65 @@ def test_a_lock_is_for_one_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with locking.locked(folder, tmp_path / "s"):
         pass
+
+
+def test_files_of_somebody_else_beside_a_store_stay(support_dir: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "amass", "D", 2)
+    parts_dir = tmp_path / "s.h5.parts"
+    parts_dir.mkdir()
+    names = ("my.part", "my.unfinished", "folded-me.npz", "building-site", f"{'0' * 63}.part")
+    mine = [tmp_path / "s.h5.tmp", *(parts_dir / name for name in names)]
+    for path in mine:
+        path.write_bytes(b"mine")
+    (parts_dir / f"{'0' * 64}.part").write_bytes(b"what no plan asks for any more")
+    for _ in range(2):
+        build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, update=True)
+    assert {path: path.read_bytes() for path in mine} == dict.fromkeys(mine, b"mine")
+    assert {*tmp_path.iterdir(), *parts_dir.iterdir()} == {
+        *(*mine, parts_dir, tmp_path / "amass", tmp_path / "s.h5"),
+    }
+
+
+@pytest.mark.parametrize("make", [Path.write_text, Path.symlink_to])
+def test_a_lock_that_is_none_is_refused_and_stays(tmp_path: Path, make: Callable[[Path, str], object]) -> None:
+    lock = tmp_path / "s.parts" / locking.FILE_NAME
+    lock.parent.mkdir()
+    (lock.parent / "mine").write_text("mine")
+    make(lock, "mine")
+    with pytest.raises((LockedError, OSError), match="lock"), locking.locked(lock.parent, tmp_path / "s"):
+        pass
+    assert lock.read_text() == (lock.parent / "mine").read_text() == "mine"
+
+
+def test_a_lock_that_cannot_be_made_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="No space"), locking.locked(tmp_path / "s.parts", tmp_path / "s"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_cannot_be_written_is_named_and_the_old_one_and_the_store_are_whole(
+    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path / "amass", "D", 2)
+    report = tmp_path / "r.json"
+    report.write_text("the old one")
+    store_there: list[bool] = []
+
+    def full(descriptor: int) -> None:
+        store_there.append((tmp_path / "s.h5").exists())
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(whole_file, "os", SimpleNamespace(fsync=full))
+    with pytest.raises(BuildError, match=r"r\.json: the report cannot be written .No space.*s\.h5 is whole"):
+        build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, report_file=report)
+    assert store_there == [True]
+    assert report.read_text() == "the old one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["amass", "r.json", "s.h5"]
+    assert len(Store(tmp_path / "s.h5").sequences) == 2
 
 
 def test_many_processes_at_one_lock_never_hold_it_together(tmp_path: Path) -> None:
@@ -203,7 +309,7 @@ def test_a_disk_that_fills_up_is_one_error_and_a_rerun_with_room_finishes(
     with pytest.raises(SpaceError, match=r"is full \(No space.*needs about .* MB of it"):
         build(tmp_path / "amass", disk / "s.h5", support_dir=support_dir, overwrite=True)
     assert (disk / "s.h5").read_bytes() == old
-    assert not (disk / "s.h5.tmp").exists()
+    assert not (disk / f"s.h5{whole_file.SUFFIX}").exists()
     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
     build(tmp_path / "amass", disk / "s.h5", support_dir=support_dir, overwrite=True)
     assert (disk / "s.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
@@ -263,7 +369,7 @@ def test_no_write_that_fails_costs_the_old_store_or_what_is_converted(
         assert (tmp_path / "s.h5").read_bytes() == b"the old one"
         kept = len(list(tmp_path.glob("s.h5.parts/*")))
         assert kept >= parts_kept
-        assert not (tmp_path / "s.h5.tmp").exists()
+        assert not (tmp_path / f"s.h5{whole_file.SUFFIX}").exists()
         parts_kept = kept
         writes += 1 if writes < 40 else 17
     assert writes > 40
@@ -342,7 +448,7 @@ def test_a_store_in_the_making_is_never_taken_for_one(
 
     def copy_instead(self: Any) -> None:
         self._file.close()
-        copies.append((tmp_path / "s.h5.tmp").read_bytes())
+        copies.append((tmp_path / f"s.h5{whole_file.SUFFIX}").read_bytes())
         raise KeyboardInterrupt
 
     monkeypatch.setattr(assembly.StoreWriter, "finish", copy_instead)
