@@ -145,17 +145,18 @@ def header_text(header: StoreHeader) -> str:
     They are attributes too, for people and other programs. But HDF5 keeps strings of any length in a heap, and does
     not survive every kind of damage to that.
     """
-    strings = {
+    strings: dict[str, Any] = {
         "format": FORMAT,
         "software_version": header.software_version,
         "frame_rate": None if math.isnan(header.frame_rate) else header.frame_rate,
         "synthetic": header.synthetic,
         "regressor_sha256": header.joint_sets[0].regressor_sha256,
-        "joint_sets": {"names": [own.name for own in header.joint_sets]},
-        "regressors_sha256": {own.name: own.regressor_sha256 for own in header.joint_sets},
         "body_model_sha256": dict(header.body_model_sha256),
         "options": dict(header.options),
     }
+    if header.format_version > 1:
+        strings["joint_sets"] = {"names": [own.name for own in header.joint_sets]}
+        strings["regressors_sha256"] = {own.name: own.regressor_sha256 for own in header.joint_sets}
     return json.dumps(strings, sort_keys=True)
 
 

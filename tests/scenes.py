@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -82,3 +83,12 @@ def group_of(process: subprocess.Popen[bytes]) -> list[int]:
     listed = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, check=True, text=True).stdout
     rows = [line.split() for line in listed.splitlines()]
     return [int(pid) for pid, group, state in rows if int(group) == process.pid != int(pid) and state[0] != "Z"]
+
+
+def own_peak() -> int:
+    """The most memory in bytes that this process had; Linux counts into ru_maxrss what its parent had."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+    return int(lines["VmHWM"].split()[0]) * 1024

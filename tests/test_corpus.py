@@ -20,11 +20,12 @@ from tests.scenes import recording, write
 GIBIBYTE = 2**30
 SECONDS = 60
 BUILD = """
-import json, resource, sys
+import json, sys
 from h36m_amass import build
+from tests.scenes import own_peak
 report = build(sys.argv[1], sys.argv[2], support_dir=sys.argv[3], **json.loads(sys.argv[4]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"left_out": {left.path: left.reason for left in report.left_out}, "peak": peak}))
+left_out = {left.path: left.reason for left in report.left_out}
+print(json.dumps({"left_out": left_out, "peak": own_peak()}))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -161,10 +162,15 @@ def test_the_command_names_archives_without_looking_into_them(
 
 
 def as_version_1(path: Path) -> None:
-    """Rewrite a store as one that was written before there was a canonical name."""
+    """Rewrite a store of one joint set as one that was written before there was a canonical name."""
     with h5py.File(path, "r+") as file:
         for column in ADDED_IN:
             del file["index"][column]
+        said = json.loads(file["header"][()])
+        for name in ("joint_sets", "regressors_sha256"):
+            del said[name], file.attrs[name]
+        del file["joint_sets"], file["header"]
+        file["header"] = np.bytes_(json.dumps(said, sort_keys=True).encode())
         file.attrs["format_version"] = np.int64(1)
     sealing.seal(path)
 

@@ -408,13 +408,13 @@ def test_what_is_renamed_is_on_the_disk_before_and_its_name_after(
     assert len(renamed) > 3
     for place in renamed:
         name = happened[place][1]
-        folder = tmp_path.name if name == "s.h5.tmp" else "s.h5.parts"
+        folder = tmp_path.name if name == f"s.h5{whole_file.SUFFIX}" else "s.h5.parts"
         assert happened[place - 1 : place + 2] == [("sync", name), ("rename", name), ("sync", folder)]
     # The folder of parts is there before any part, and parts until the store is.
     assert happened.index(("sync", tmp_path.name)) < renamed[0]
     removed = [place for place, (what, _) in enumerate(happened) if what == "remove"]
     assert len(removed) == len(renamed) - 1
-    assert min(removed) > happened.index(("rename", "s.h5.tmp")) + 1
+    assert min(removed) > happened.index(("rename", f"s.h5{whole_file.SUFFIX}")) + 1
 
 
 def test_an_export_whose_disk_fills_up_keeps_what_was_there(

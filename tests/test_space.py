@@ -15,7 +15,7 @@ from h36m_amass.builder import build
 from h36m_amass.parts import PartWriter, PlacedSequence
 from h36m_amass.skeleton import custom
 from h36m_amass.space import SpaceError, store_bytes
-from h36m_amass.store_format import COMPRESSIONS, SequenceRecord, StoreHeader, UnitRecord
+from h36m_amass.store_format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader, UnitRecord
 from h36m_amass.store_writer import StoreWriter
 from tests.scenes import write_dataset
 
@@ -53,7 +53,8 @@ def test_no_store_and_no_part_is_larger_than_foreseen(
     with tempfile.TemporaryDirectory() as folder:
         skeleton = custom(tuple(f"joint_{joint}" for joint in range(num_joints)))
         store = Path(folder) / "s.h5"
-        writer = StoreWriter(store, StoreHeader("0", 50.0, HASH, {}, {}, True, skeleton), compression)
+        header = StoreHeader("0", 50.0, {}, {}, True, (JointSet("one", HASH, skeleton),))
+        writer = StoreWriter(store, header, compression)
         for start in range(0, len(positions), BLOCK):
             writer.append(positions[start : start + BLOCK])
         for record in records:
@@ -62,7 +63,7 @@ def test_no_store_and_no_part_is_larger_than_foreseen(
         writer.finish()
         writer.close()
         assert store.stat().st_size <= foreseen
-        with PartWriter(Path(folder) / f"{HASH}.part", num_joints) as part:
+        with PartWriter(Path(folder) / f"{HASH}.part", (num_joints,)) as part:
             part.write(0, positions)
             placed = [PlacedSequence(record, 0) for record in records]
             assert part.finish(HASH, len(positions), placed, []).stat().st_size <= foreseen

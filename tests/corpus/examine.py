@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.corpus import models, stores
+from tests.scenes import own_peak
 
 KINDS: dict[str, tuple[dict[str, Any], Callable[[Path], None]]] = {
     "models": (models.MODELS, models.load_model),
@@ -36,8 +36,7 @@ def examine(kind: str, folder: Path) -> dict[str, Any]:
         except ValueError as error:
             reason = f"{type(error).__module__}: {error}"
         reasons[name] = {"reason": reason, "seconds": time.monotonic() - began}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"faults": reasons, "peak": peak}
+    return {"faults": reasons, "peak": own_peak()}
 
 
 if __name__ == "__main__":
