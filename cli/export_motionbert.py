@@ -14,7 +14,7 @@ def export_motionbert(
     store: Annotated[Path, typer.Argument(help="Store to read, built at 60 Hz.", metavar="STORE")],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write train/00000000.pkl ... to.", metavar="OUT_DIR")],
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="Export this dataset only; repeat for more.")
+        list[str] | None, typer.Option("--dataset", help="Export this dataset only, under any name; repeat for more.")
     ] = None,
     joint_set: Annotated[
         str | None, typer.Option(help="Joint set of the store to export. Default: its first.", metavar="NAME")

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from h36m_amass import amass, body_model, regressor
-from h36m_amass.joint_sets import JointSetError, JointSource, load_sources, num_vertices
+from h36m_amass.joint_sets import JointSetError, JointSource, check_family, load_sources, num_vertices, skeleton_family
 from h36m_amass.planning import BodyKind, Plan, PlannedSequence, Progress, make_plan
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS
 
@@ -119,8 +119,15 @@ def check_inputs(
                 if row.recordings
             ]
             recordings += [Finding(False, f"{amass_dir / left.path}: {left.reason}") for left in plan.left_out]
+    of_skeleton = skeleton_family({kind.model for kind in kinds})
     for (model, gender), own in groupby(sorted(kinds), lambda kind: (kind.model, kind.gender)):
         family, needs_dmpls = body_model.FAMILIES[model], any(kind.has_dmpls for kind in own)
+        if any(source.joints is None for source in sources):
+            try:
+                check_family(family, of_skeleton)
+            except regressor.MeshMismatchError as error:
+                findings.append(Finding(False, f"{family.title} recordings cannot be converted: {error}"))
+                continue
         findings += _check_body_model(Path(support_dir), family, gender, sources, loaded_map, needs_dmpls)
     return Check((*findings, *recordings), datasets)
 
@@ -182,6 +189,6 @@ def _datasets(plan: Plan) -> Iterator[CheckedDataset]:
             frame_rates=tuple(sorted(frames)),
             models=tuple(sorted({body_model.FAMILIES[header.model].title for header in headers})),
             genders=tuple(sorted({header.gender for header in headers})),
-            without_dmpls=sum(not header.has_dmpls for header in headers),
+            without_dmpls=sum(body_model.FAMILIES[h.model].has_dmpls and not h.has_dmpls for h in headers),
             problems=problems[dataset],
         )

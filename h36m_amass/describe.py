@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 
+from h36m_amass.joint_sets import SKELETON
 from h36m_amass.store import DatasetView, Sequence, Store, SubjectView, count
 
 
@@ -30,10 +31,14 @@ def describe(store: Store, key: str | None = None) -> list[str]:
         ),
         f"written by    h36m-amass {header.software_version}, format version {header.format_version}",
         f"options       {json.dumps(dict(header.options))}",
-        *(f"regressor     {own.name}, sha256 {own.regressor_sha256}" for own in header.joint_sets),
+        *(f"regressor     {own.name}, {_origin(own.regressor_sha256)}" for own in header.joint_sets),
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
     ]
     return [line for line in lines if line] + [_summary(view) for view in store.values()]
+
+
+def _origin(digest: str) -> str:
+    return "the body model's own joints" if digest == SKELETON else f"sha256 {digest}"
 
 
 def _summary(item: DatasetView | SubjectView | Sequence) -> str:

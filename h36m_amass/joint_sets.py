@@ -81,8 +81,10 @@ def load_sources(
     for of, file in map(_split, _listed(joint_names)):
         if of is None and len(with_regressor) == 1:
             of = with_regressor[0]
+        if not with_regressor:
+            raise JointSetError(f"{file}: names no joints, as the skeleton's have their names; leave it out")
         if of not in with_regressor:
-            sets = ", ".join(with_regressor) or "none: the skeleton's joints have their names"
+            sets = ", ".join(with_regressor)
             raise JointSetError(f"{file}: is not said to be of which joint set; give NAME=FILE for one of {sets}")
         names_of[of] = file
     return tuple(

@@ -21,11 +21,12 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from h36m_amass import space
+from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.export import ExportError
 from h36m_amass.interrupts import held
 from h36m_amass.locking import locked
 from h36m_amass.parts import sync
-from h36m_amass.skeleton import SkeletonError, joint_order
+from h36m_amass.skeleton import H36M, SkeletonError, joint_order
 from h36m_amass.store import Sequence as StoredSequence
 from h36m_amass.store import Store, UnknownKeyError
 from h36m_amass.whole_file import SUFFIX
@@ -106,7 +107,8 @@ def export_motionbert(
     MotionBERT's own scripts differ in this:
 
     - they take every k-th frame, k = round(rate / 60), so that a recording at 100 Hz becomes one at 50 Hz that counts
-      as 60 Hz; a store that was built at 60 Hz is at 60 Hz;
+      as 60 Hz; a store that was built at 60 Hz is at 60 Hz, and has recordings at 59.94 Hz if it was built with
+      ``upsample``;
     - they cut recordings in pieces of 2916 frames, to fit them into memory, and no clip goes from one to the next. The
       clips that they cut are all among those here, as 2916 is a multiple of the stride 81;
     - of a recording or piece shorter than a clip they make one all the same, and draw at random which frames come
@@ -122,7 +124,7 @@ def export_motionbert(
     out_dir
         Folder to write to; made if it is not there.
     datasets
-        Names of the datasets to export; all of them if empty.
+        Names of the datasets to export, see `h36m_amass.datasets.choose`; all of them if empty.
     joint_set
         Name of the joint set to export, if `store` is a path; None for the first.
     clip_length
@@ -218,6 +220,12 @@ def _joint_order(store: Store) -> Int[np.ndarray, "joints"]:
     try:
         return np.array(joint_order("h36m", store.skeleton))
     except SkeletonError as error:
+        others = [own.name for own in store.header.joint_sets if own.skeleton == H36M]
+        if others:
+            raise ExportError(
+                f"{store.path}: its joint set {store.joint_set.name} has not the 17 joints of Human3.6M, which "
+                f"MotionBERT's are; use --joint-set {others[0]}"
+            ) from error
         raise ExportError(
             f"{store.path}: its joints are not the 17 of Human3.6M, which MotionBERT's are; build a store with SPIN's "
             "regressor"
@@ -225,10 +233,10 @@ def _joint_order(store: Store) -> Int[np.ndarray, "joints"]:
 
 
 def _sequences(store: Store, datasets: Sequence[str]) -> list[StoredSequence]:
-    unknown = [name for name in datasets if name not in store.datasets]
-    if unknown:
-        raise UnknownKeyError(f"{store.path}: has no dataset {unknown[0]!r}; it has {', '.join(store.datasets)}")
-    wanted = [name for name in store.datasets if not datasets or name in datasets]
+    try:
+        wanted = choose(datasets, store.datasets) if datasets else store.datasets
+    except DatasetError as error:
+        raise UnknownKeyError(f"{store.path}: {error}") from error
     return [sequence for name in wanted for sequence in store[name].sequences]
 
 

@@ -100,6 +100,8 @@ def fold_bodies(
                 own_skeleton = body_skeleton(model, body.parents)
             fitting = [source.for_mesh(body.num_vertices, vertex_map) for source in sources]
         except regressor.MeshMismatchError as error:
+            if len(sources) > 1:
+                error = regressor.MeshMismatchError(f"{error} (every joint set has to fit every body model)")
             missing |= dict.fromkeys(own, error)
             continue
         mapped = [joints for joints, source in zip(fitting, sources, strict=True) if joints is not source.joints]

@@ -173,6 +173,24 @@ def test_clips_of_some_datasets_come_in_the_stores_order(store: Store, tmp_path:
     assert (tmp_path / "b/train/00000000.pkl").read_bytes() == (tmp_path / "all/train/00000005.pkl").read_bytes()
 
 
+def test_a_dataset_is_exported_under_any_of_its_names(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", {"KIT/1/x": 243, "MPI_HDM05/1/x": 243})
+    export_motionbert(tmp_path / "s.h5", tmp_path / "out", datasets=["hdm05"])
+    assert [row["dataset"] for row in listed(tmp_path / "out")] == ["MPI_HDM05"]
+
+
+def test_a_set_that_fits_is_named_where_the_first_does_not(tmp_path: Path) -> None:
+    others = replace(HEADER.joint_sets[0], name="few", skeleton=skeleton.custom(("a", "b")))
+    header = replace(HEADER, joint_sets=(others, HEADER.joint_sets[0]), frame_rate=60.0)
+    writer = StoreWriter(tmp_path / "s.h5", header, "none")
+    writer.append(np.random.default_rng(0).normal(size=(243, 19, 3)).astype(np.float32))
+    writer.add(replace(record("A/1/x", 243), frame_rate=60.0), (0,))
+    writer.finish()
+    with pytest.raises(ExportError, match="use --joint-set h36m"):
+        export_motionbert(tmp_path / "s.h5", tmp_path / "out")
+    assert export_motionbert(tmp_path / "s.h5", tmp_path / "out", joint_set="h36m").clips == 1
+
+
 # --- as MotionBERT reads them
 
 

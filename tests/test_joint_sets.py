@@ -12,6 +12,7 @@ import torch
 
 from h36m_amass import amass, body_model, export_npz, regressor, synthetic
 from h36m_amass.builder import build
+from h36m_amass.check import check_inputs
 from h36m_amass.joint_sets import JointSetError, load_sources
 from h36m_amass.reference import skeleton_joints
 from h36m_amass.regressor import RegressorError
@@ -157,13 +158,19 @@ def test_the_skeleton_is_of_one_family_of_bodies(tmp_path: Path) -> None:
     report = build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support, joint_regressor="skeleton")
     assert "holds the joints of SMPL+H, and SMPL-X has others" in report.left_out[0].reason
     assert len(Store(tmp_path / "s.h5").skeleton) == 52
+    checked = check_inputs(support, ["skeleton"], tmp_path / "amass")
+    assert [finding.message for finding in checked.findings if not finding.ok] == [
+        "SMPL-X recordings cannot be converted: the joint set skeleton holds the joints of SMPL+H, and SMPL-X has "
+        "others; build recordings of the two into two stores"
+    ]
+    assert sum(row.without_dmpls for row in checked.datasets) == 0
 
 
 @pytest.mark.parametrize(
     ("regressors", "names", "message"),
     [
         (["{h}", "{h}"], None, "same name"),
-        (["skeleton"], "{n}", "the skeleton's joints have their names"),
+        (["skeleton"], "{n}", "the skeleton's have their names; leave it out"),
         (["{h}", "few={f}"], "{n}", "give NAME=FILE for one of h36m, few"),
         (["{h}"], "other={n}", "give NAME=FILE for one of h36m"),
     ],

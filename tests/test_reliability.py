@@ -94,7 +94,7 @@ def test_signals_that_follow_the_first_change_nothing(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             time.sleep(gap)
-        status = process.wait(30)
+        status = process.wait(90)
         wait_for(lambda: not group_of(process), SECONDS_TO_STOP)
     # Of two that come together, either may be the first that Python sees.
     assert status in {130, 143}
