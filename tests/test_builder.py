@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -527,3 +529,17 @@ def _slowly(read: Callable[..., amass.Header]) -> Callable[..., amass.Header]:
 
 def unit_of_names(unit: planning.Unit) -> list[tuple[str, str]]:
     return [(planned.file.path, planned.header.digest) for planned in unit.sequences]
+
+
+def test_the_parent_of_workers_never_imports_torch(amass_dir: Path, support_dir: Path, tmp_path: Path) -> None:
+    program = """if __name__ == "__main__":
+        import sys
+        from h36m_amass import build
+        build(*sys.argv[1:3], support_dir=sys.argv[3], workers=1, device="cpu", datasets=["Invented"])
+        print("torch" in sys.modules)
+    """
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    line = [sys.executable, script, amass_dir, tmp_path / "s.h5", support_dir]
+    done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

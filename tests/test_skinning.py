@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from h36m_amass import amass, body_model, devices, folding, regressor, skeleton, skinning, synthetic
 from h36m_amass.packing import PoseBlock, pose_joints, relative_joints, reproducible
 from h36m_amass.reference import mesh_joints, skeleton_joints
-from h36m_amass.skinning import Skinner, rotation_minus_identity
+from h36m_amass.skinning import MAX_RUNS, Skinner, rotation_minus_identity
 from tests.random_models import Case, cases
 
 
@@ -97,6 +98,33 @@ def test_joints_are_linear_in_the_regressor(case: Case) -> None:
     doubled = replace(case.regressor, matrix=scipy.sparse.csr_array(2.5 * case.regressor.matrix))
     ours = engine_float64(replace(case, regressor=doubled))
     np.testing.assert_allclose(ours, 2.5 * engine_float64(case), atol=1e-11 * max(1.0, np.abs(ours).max()))
+
+
+def test_more_runs_than_a_batch_may_hold_are_spread_over_several(
+    body: body_model.BodyModel, joints: regressor.JointRegressor
+) -> None:
+    motion = synthetic.motion("walk", 2.0, 100, gender="male", fingers="still", seed=1)
+    skinner = Skinner(folding.fold(body, joints), 512)
+    blocks = [
+        PoseBlock.whole(motion["betas"] * (frame % 5), motion["poses"][frame : frame + 2], None)
+        for frame in range(2 * MAX_RUNS + 5)
+    ]
+    together = list(relative_joints(skinner, enumerate(blocks)))
+    assert [number for number, _ in together] == list(range(len(blocks)))
+    for number, ours in together[::13]:
+        ((_, alone),) = relative_joints(skinner, [(None, blocks[number])])
+        np.testing.assert_allclose(ours, alone, atol=1e-6)
+
+
+def test_only_the_wanted_frames_of_a_block_are_posed(
+    body: body_model.BodyModel, joints: regressor.JointRegressor
+) -> None:
+    motion = synthetic.motion("walk", 1.0, 100, gender="male", fingers="moving", seed=1)
+    skinner, frames = Skinner(folding.fold(body, joints), 64), np.array([0, 3, 4, 50, 99])
+    arguments = motion["betas"], motion["poses"].astype(np.float32), motion["dmpls"]
+    ((_, some),) = relative_joints(skinner, [(None, PoseBlock(*arguments, frames))])
+    ((_, every),) = relative_joints(skinner, [(None, PoseBlock.whole(*arguments))])
+    np.testing.assert_allclose(some, every[frames], atol=1e-6)
 
 
 @settings(max_examples=30)
@@ -397,6 +425,18 @@ def test_pose_joints_refuses_what_does_not_fit(body: body_model.BodyModel, joint
             pose_joints(folded, **{**good, name: wrong})
     nothing = {name: array if name == "betas" else array[:0] for name, array in good.items()}
     assert pose_joints(folded, **nothing).shape == (0, 17, 3)
+
+
+def test_torch_decides_where_there_may_be_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(devices, "_GPU_DRIVERS", ("/",))
+    assert devices.resolve_device("auto") == "cuda:1"
+    monkeypatch.setattr(devices, "_GPU_DRIVERS", ())
+    if sys.platform == "linux":
+        assert devices.resolve_device("auto") == "cpu"
+    assert devices.resolve_device("cpu") == "cpu"
 
 
 @pytest.mark.parametrize("device", ["mps", "cuda:99", "nonsense", ""])
