@@ -23,7 +23,7 @@ from jaxtyping import Float, Float32, Float64
 from h36m_amass import archives
 from h36m_amass.archive_tree import NO_FOLDERS, ArchivedEntry, Entry, tree_of
 from h36m_amass.body_model import FAMILIES, GENDERS, Family
-from h36m_amass.datasets import DatasetError, choose
+from h36m_amass.datasets import DatasetError, canonical, choose
 from h36m_amass.npz import ArrayHeader, HeldFile, Layout, NpzError, NpzReader, Source
 from h36m_amass.resampling import FrameRateError, exact_rate
 
@@ -154,7 +154,8 @@ def find_sequences(
     Parameters
     ----------
     amass_dir
-        Folder that holds one folder or archive a dataset. Where there are both, the folder counts.
+        Folder that holds one folder or archive a dataset. Where there are both, under any two of the dataset's names,
+        the folder counts.
     datasets
         Names of the datasets to look at, see `h36m_amass.datasets.choose`; all of them if empty.
     use_dmpls
@@ -192,7 +193,7 @@ def find_sequences(
     for dataset in names:
         finder.add_dataset(dataset)
     finder.add_damage()
-    if not finder.sequences and finder.damage:
+    if not finder.sequences and not closed and finder.damage:
         raise AmassError(f"{amass_dir}: holds no AMASS sequences; {': '.join(finder.damage[0])}")
     if not finder.sequences and not closed:
         hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"
@@ -300,6 +301,7 @@ class _Finder:
         self.ignored: Counter[str] = Counter()
         self.headers: dict[tuple[str, bool], Header | str] = {}
         self.damage: list[tuple[str, str]] = []
+        self._beside: list[tuple[str, list[str]]] = []
         self._scanned: dict[str, tuple[list[str], list[Entry]]] = {}
         self._archives = self._find_archives()
 
@@ -334,13 +336,20 @@ class _Finder:
         self._scanned.update(tree_of(contents, f"{self.amass_dir}{os.sep}{dataset}"))
 
     def add_damage(self) -> None:
-        """Count the archives that are damaged, or empty, as left out."""
+        """Count the archives that are damaged, empty, or beside a folder of theirs that is, as left out."""
         found = {sequence.dataset for sequence in self.sequences} | {path.split("/")[0] for path, _ in self.misplaced}
         damaged = {name for name, _ in self.damage}
         for dataset, entry in self._archives.items():
             looked_through = f"{self.amass_dir}{os.sep}{dataset}" in self._scanned
             if looked_through and _printable(entry.name) not in damaged and not found & {dataset, entry.name}:
                 self.damage.append((_printable(entry.name), "holds no recordings; download it again, or take it away"))
+        for archive, folders in self._beside:
+            looked_through = all(f"{self.amass_dir}{os.sep}{folder}" in self._scanned for folder in folders)
+            if found & set(folders) or not looked_through:
+                self.ignored["archives beside a folder of their dataset"] += 1
+            else:
+                empty = f"the folder {_printable(folders[0])}, which holds no recordings"
+                self.damage.append((_printable(archive), f"is not read beside {empty}; take that folder away"))
         self.misplaced += self.damage
 
     def _find_archives(self) -> dict[str, os.DirEntry[str]]:
@@ -350,10 +359,11 @@ class _Finder:
         others: list[Entry] = []
         for entry in files:
             dataset = archives.dataset_name(entry.name)
+            own = [] if dataset is None else [name for name in folders if canonical(name) == canonical(dataset)]
             if dataset is None or isinstance(entry, ArchivedEntry) or not _is_file(entry):
                 others.append(entry)
-            elif dataset in folders:
-                self.ignored["archives beside a folder of their name"] += 1
+            elif own:
+                self._beside.append((entry.name, own))
             elif dataset in found:
                 both = f"{_printable(found[dataset].name)} and {_printable(entry.name)}"
                 raise AmassError(f"{self.amass_dir}: has {both}, two archives of one dataset; take one away")

@@ -335,7 +335,33 @@ def test_of_a_folder_and_an_archive_of_one_name_the_folder_counts(tmp_path: Path
     (folder / "unpacked.npz").write_bytes(recording())
     listing = find_sequences(tmp_path)
     assert [file.sequence for file in listing.sequences] == ["unpacked"]
-    assert dict(listing.ignored) == {"archives beside a folder of their name": 1}
+    assert dict(listing.ignored) == {"archives beside a folder of their dataset": 1}
+
+
+@pytest.mark.parametrize(("archive", "folder"), [("HDM05", "MPI_HDM05"), ("MPI_mosh", "MoSh"), ("SSM", "ssm-synced")])
+def test_a_folder_counts_whichever_of_its_names_the_archive_beside_it_has(
+    tmp_path: Path, archive: str, folder: str
+) -> None:
+    members_of(tmp_path / f"{archive}.tar", ("S/a.npz", recording()))
+    members_of(tmp_path / f"Other{folder}.tar", ("S/a.npz", recording()))
+    (tmp_path / folder / "S").mkdir(parents=True)
+    (tmp_path / folder / "S" / "a.npz").write_bytes(recording())
+    listing = find_sequences(tmp_path)
+    assert {file.dataset for file in listing.sequences} == {folder, f"Other{folder}"}
+    assert dict(listing.ignored) == {"archives beside a folder of their dataset": 1}
+
+
+def test_an_archive_that_an_empty_folder_hides_is_left_out_by_name(tmp_path: Path) -> None:
+    members_of(tmp_path / "HDM05.tar", ("S/a.npz", recording()))
+    (tmp_path / "MPI_HDM05").mkdir()
+    with pytest.raises(AmassError, match=r"no AMASS sequences; HDM05\.tar: is not read beside the folder MPI_HDM05"):
+        find_sequences(tmp_path)
+    members_of(tmp_path / "D.tar", ("S/a.npz", recording()))
+    listing = find_sequences(tmp_path)
+    assert list(left_out(listing)) == ["HDM05.tar"]
+    assert dict(listing.ignored) == {}
+    assert find_sequences(tmp_path, ("D",)).misplaced == ()
+    assert find_sequences(tmp_path, open_archives=False).closed == ("D",)
 
 
 def test_two_archives_of_one_dataset_are_one_error(tmp_path: Path) -> None:
