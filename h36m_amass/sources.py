@@ -76,8 +76,12 @@ def listed_header(listing: Listing, sources: Sources, file: SequenceFile, use_dm
     return found or amass.read_header(sources[file], use_dmpls)
 
 
-def archived_files(amass_dir: Path, paths: Iterable[str]) -> dict[str, SequenceFile]:
+def archived_files(
+    amass_dir: Path, paths: Iterable[str], progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, SequenceFile]:
     """Those of the recordings `paths` (relative to `amass_dir`) that lie in archives, by path.
+
+    `progress` is called as by `amass.find_sequences`.
 
     Raises
     ------
@@ -92,5 +96,5 @@ def archived_files(amass_dir: Path, paths: Iterable[str]) -> dict[str, SequenceF
     datasets = {dataset for dataset in datasets if dataset is not None and not (amass_dir / dataset).is_dir()}
     if not datasets:
         return {}
-    listing = find_sequences(amass_dir, tuple(sorted(datasets)))
+    listing = find_sequences(amass_dir, tuple(sorted(datasets)), progress=progress)
     return {file.path: file for file in listing.sequences if file.member is not None}

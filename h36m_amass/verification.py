@@ -96,7 +96,8 @@ def verify(
     seed
         Of the drawing; another one draws others.
     progress
-        Called with ``"verify"``, the frames done and all of them.
+        Called with ``"verify"``, the frames done and all of them; ``"archives"`` and megabytes of those that the
+        recordings lie in; ``"compare"`` and the sequences that frames were drawn from.
 
     Raises
     ------
@@ -251,7 +252,7 @@ class _Mesh:
         found = [np.empty(0)]
         paths = [self._store.sequences[row].record.source_path for row in rows.tolist()]
         try:
-            archived = archived_files(self._amass_dir, paths)
+            archived = archived_files(self._amass_dir, paths, progress)
         except amass.AmassError as error:
             self._findings.append(str(error))
             return np.empty(0)

@@ -414,8 +414,17 @@ def test_a_store_is_verified_against_archives(
     unpacked: Path, amass_dir: Path, support_dir: Path, tmp_path: Path
 ) -> None:
     tree = packed_tree(amass_dir, tmp_path / "packed", ".tar.bz2", ".tar", ".zip")
-    found = verify(unpacked, quick=True, against=tree, support_dir=support_dir, sample=40)
+    stages: set[str] = set()
+    found = verify(
+        unpacked,
+        quick=True,
+        against=tree,
+        support_dir=support_dir,
+        sample=40,
+        progress=lambda stage, done, total: stages.add(stage),
+    )
     assert found.findings == ()
+    assert stages == {"archives", "compare"}
     assert found.compared_frames > 0
     for archive in tree.iterdir():
         archive.write_bytes(archive.read_bytes()[:100])
