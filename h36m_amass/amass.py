@@ -360,7 +360,9 @@ class _Finder:
         for entry in files:
             dataset = archives.dataset_name(entry.name)
             own = [] if dataset is None else [name for name in folders if canonical(name) == canonical(dataset)]
-            if dataset is None or isinstance(entry, ArchivedEntry) or not _is_file(entry):
+            if archives.is_unread(entry.name):
+                self.ignored["archives of a kind that is not read"] += 1
+            elif dataset is None or isinstance(entry, ArchivedEntry) or not _is_file(entry):
                 others.append(entry)
             elif own:
                 self._beside.append((entry.name, own))

@@ -30,7 +30,24 @@ from isal.isal_zlib import crc32
 from h36m_amass.npz import MAX_DEFLATION, ByteRange, HeldFile, check_directory
 from h36m_amass.regular_file import open_regular
 
-SUFFIXES = {".tar.bz2": "bz2", ".tar.xz": "xz", ".tar.gz": "gz", ".tar": "tar", ".zip": "zip"}
+SUFFIXES = {
+    **{".tar.bz2": "bz2", ".tar.xz": "xz", ".tar.gz": "gz", ".tar": "tar", ".zip": "zip"},
+    **{".tbz2": "bz2", ".txz": "xz", ".tgz": "gz"},
+}
+"""Endings of archives, whatever their case, and the kinds that they stand for."""
+OTHER_SUFFIXES = (
+    ".rar",
+    ".7z",
+    ".tbz",
+    ".tar.zst",
+    ".tzst",
+    ".tar.lzma",
+    ".tar.z",
+    ".part",
+    ".crdownload",
+    ".download",
+)
+"""Endings of archives that are not read, or of such that are still being downloaded."""
 MAX_HELD = 2**28
 """Bytes of members that are held in memory at a time."""
 MAX_GROWTH = 1000
@@ -138,11 +155,18 @@ class Contents:
 
 def dataset_name(file_name: str) -> str | None:
     """The dataset that a file is an archive of, by its name; None if it is none."""
-    for suffix in SUFFIXES:
-        name = file_name.removesuffix(suffix)
-        if name != file_name and name and not name.startswith("."):
-            return name
-    return None
+    name = file_name[: -len(_suffix(file_name)) or None]
+    return None if name in ("", file_name) or name.startswith(".") else name
+
+
+def is_unread(file_name: str) -> bool:
+    """Whether a file is an archive by its name, of a kind that is not read or not there as a whole."""
+    return not file_name.startswith(".") and file_name.lower().endswith(OTHER_SUFFIXES)
+
+
+def _suffix(file_name: str) -> str:
+    """Which of `SUFFIXES` a file's name ends with, or nothing."""
+    return next((suffix for suffix in SUFFIXES if file_name.lower().endswith(suffix)), "")
 
 
 def examine(
@@ -163,7 +187,7 @@ def examine(
     progress
         Called now and then.
     """
-    kind = next(kind for suffix, kind in SUFFIXES.items() if path.endswith(suffix))
+    kind = SUFFIXES[_suffix(path)]
     walk = _Walk(path, wanted, show, progress)
     blocks: Mapping[int, int] | None = None
     size = modified = 0
@@ -349,7 +373,8 @@ class _Walk:
     def _add_tar_member(self, info: tarfile.TarInfo, stream: _Forward, modified: int) -> None:
         problem = None
         base = info.name.rpartition("/")[2]
-        if not info.isreg() or info.issparse():
+        plain = info.isreg() and not info.issparse()
+        if not plain and (self._wanted(base) or (info.issym() and _may_lead_to_a_folder(base))):
             problem = "is a link or no plain file in its archive; unpack the archive"
         elif stream.compressed and self._wanted(base) and info.size > MAX_HELD:
             problem = f"has {info.size} bytes, more than the {MAX_HELD} that are held in memory; unpack the archive"
@@ -380,9 +405,11 @@ class _Walk:
     def _zip_place(self, name: str, info: zipfile.ZipInfo, size: int) -> Place:
         problem = None
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
-        if (info.external_attr >> 16) & _FILE_TYPES == _LINK:
+        base = name.rpartition("/")[2]
+        link = (info.external_attr >> 16) & _FILE_TYPES == _LINK
+        if link and (self._wanted(base) or _may_lead_to_a_folder(base)):
             problem = "is a link or no plain file in its archive; unpack the archive"
-        elif not self._wanted(name.rpartition("/")[2]):
+        elif not self._wanted(base):
             pass
         elif not deflated and info.compress_type != zipfile.ZIP_STORED:
             problem = "is compressed in a way that is not read here; unpack the archive"
@@ -478,6 +505,11 @@ class _Forward:
         if position > self._most:
             what = f"it grows to more than {self._most} bytes" if self.compressed else "its end is missing"
             raise ArchiveError(_damaged(what))
+
+
+def _may_lead_to_a_folder(name: str) -> bool:
+    """Whether a link of this name, which is no recording's, may stand for a folder of recordings."""
+    return "." not in name
 
 
 def _key(member: Member) -> tuple[str, int]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from h36m_amass.sources import Sources
 from h36m_amass.store import Store
 from h36m_amass.verification import verify
 
-SUFFIXES = tuple(archives.SUFFIXES)
 MODES = {".tar.bz2": "w:bz2", ".tar.xz": "w:xz", ".tar.gz": "w:gz", ".tar": "w"}
+SUFFIXES = (*MODES, ".zip")
 
 
 def pack(folder: Path, target: Path, arcname: str) -> None:
@@ -239,6 +240,25 @@ def test_hostile_members_lead_nowhere(tmp_path: Path, suffix: str) -> None:
         assert amass.read_header(sources[listing.sequences[0]]).num_frames == 60
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_of_links_in_an_archive_those_are_left_out_that_may_lead_to_recordings(tmp_path: Path, suffix: str) -> None:
+    links = {"S/link.txt": "notes.txt", "S/shape.npz": "../shape.npz", "S/b.npz": "a.npz", "Other": "S"}
+    if suffix == ".zip":
+        with zipfile.ZipFile(tmp_path / "D.zip", "w") as packed:
+            packed.writestr("S/a.npz", recording())
+            for name, target in links.items():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = 0o120777 << 16
+                packed.writestr(info, target)
+    else:
+        hard = (special("S/hard.txt", tarfile.LNKTYPE, "S/notes.txt"), b"")
+        symbolic = ((special(name, tarfile.SYMTYPE, target), b"") for name, target in links.items())
+        members_of(tmp_path / f"D{suffix}", ("S/a.npz", recording()), hard, *symbolic)
+    listing = find_sequences(tmp_path)
+    assert [file.path for file in listing.sequences] == ["D/S/a.npz"]
+    assert set(left_out(listing)) == {"D/S/b.npz", "D/Other"}
+
+
 @pytest.mark.parametrize("first", ["a", "b", "c"])
 def test_members_are_read_in_any_order_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, either_library: None, first: str
@@ -362,6 +382,31 @@ def test_an_archive_that_an_empty_folder_hides_is_left_out_by_name(tmp_path: Pat
     assert dict(listing.ignored) == {}
     assert find_sequences(tmp_path, ("D",)).misplaced == ()
     assert find_sequences(tmp_path, open_archives=False).closed == ("D",)
+
+
+@pytest.mark.parametrize(("ending", "like"), [(".tgz", ".tar.gz"), (".tbz2", ".tar.bz2"), (".txz", ".tar.xz")])
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_endings_count_in_their_short_form_and_whatever_their_case(
+    tmp_path: Path, ending: str, like: str, case: Callable[[str], str]
+) -> None:
+    for name, written in (("Short", ending), ("Long", like)):
+        members_of(tmp_path / f"{name}{like}", ("S/a.npz", recording())).rename(tmp_path / f"{name}{case(written)}")
+    listing = find_sequences(tmp_path)
+    assert [file.path for file in listing.sequences] == ["Long/S/a.npz", "Short/S/a.npz"]
+    assert dict(listing.ignored) == {}
+    with Sources(tmp_path, listing.sequences) as sources:
+        assert all(amass.read_header(sources[file]).num_frames == 60 for file in listing.sequences)
+
+
+def test_archives_that_are_not_read_are_counted_as_such(tmp_path: Path) -> None:
+    members_of(tmp_path / "D.tar", ("S/a.npz", recording()))
+    for name in ("CNRS.rar", "EKUT.tar.bz2.part", "SFU.7Z", "license.txt", ".hidden.rar"):
+        (tmp_path / name).touch()
+    assert dict(find_sequences(tmp_path).ignored) == {
+        "archives of a kind that is not read": 3,
+        "files that are not .npz": 1,
+        "hidden files": 1,
+    }
 
 
 def test_two_archives_of_one_dataset_are_one_error(tmp_path: Path) -> None:
