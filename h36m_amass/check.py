@@ -76,6 +76,7 @@ def check_inputs(
     use_dmpls: bool = True,
     vertex_map: Path | None = None,
     progress: Progress | None = None,
+    processes: int = 0,
 ) -> Check:
     """Load the joint regressor and every body model that is needed, and look through an AMASS folder.
 
@@ -86,6 +87,9 @@ def check_inputs(
     support_dir, joint_regressor, amass_dir, use_dmpls, vertex_map, progress
         As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all
         three genders of SMPL+H count.
+    processes
+        How many may help to read the headers of very many recordings; they need the usual
+        ``if __name__ == "__main__":`` in a script.
     """
     findings: list[Finding] = []
     sources: tuple[JointSource, ...] = ()
@@ -108,7 +112,7 @@ def check_inputs(
         amass_dir = Path(amass_dir)
         try:
             listing = amass.find_sequences(amass_dir, use_dmpls=use_dmpls, progress=progress)
-            plan = make_plan(amass_dir, listing, frame_rate=None, use_dmpls=use_dmpls, progress=progress)
+            plan = make_plan(amass_dir, listing, None, use_dmpls, progress=progress, processes=processes)
         except amass.AmassError as error:
             recordings = [Finding(False, str(error))]
         else:

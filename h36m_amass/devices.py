@@ -1,4 +1,4 @@
-"""Which device a build computes on. Torch is asked only where it matters: to import it takes seconds."""
+"""Which device a build computes on, and how many cores there are. Torch, which takes seconds, is asked only if need be."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def resolve_device(device: str) -> str:
             "CUDA build of torch and its driver"
         )
     return f"cuda:{torch.cuda.current_device() if wanted.index is None else wanted.index}"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _may_have_gpu() -> bool:

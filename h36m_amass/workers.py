@@ -13,6 +13,7 @@ from pathlib import Path
 
 from h36m_amass import interrupts
 from h36m_amass.amass import Listing
+from h36m_amass.devices import usable_cores
 from h36m_amass.parts import commit
 from h36m_amass.planning import Progress, Unit
 from h36m_amass.workshop import CONVERSION, Workshop, convert_unit, start_worker
@@ -41,8 +42,8 @@ def useful_workers(workers: int | None, listing: Listing, device: str) -> int:
         return min(workers, len(listing.sequences))
     if device != "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, sum(file.size for file in listing.sequences) // BYTES_WORTH_A_WORKER))
+    size = sum(file.size for file in listing.sequences)
+    return max(1, min(usable_cores(), size // BYTES_WORTH_A_WORKER))
 
 
 def prepare_processes() -> None:
