@@ -1,4 +1,4 @@
-"""Which device a build computes on, and how many cores there are. Torch, which takes seconds, is asked only if need be."""
+"""Which device a build computes on, and how many cores there are; torch takes seconds, and is asked only if need be."""
 
 from __future__ import annotations
 
