@@ -45,7 +45,7 @@ def test_float64_engine_equals_the_full_mesh(case: Case) -> None:
     assert np.abs(engine_float64(case) - mesh(case)).max() <= 1e-10 * max(1.0, np.abs(mesh(case)).max())
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(cases())
 def test_float64_skeleton_equals_the_posed_joints_of_lbs(case: Case) -> None:
     ours = folded_float64(folding.fold_skeleton(case.body), case)
@@ -53,7 +53,7 @@ def test_float64_skeleton_equals_the_posed_joints_of_lbs(case: Case) -> None:
     assert np.abs(ours - exact).max() <= 1e-10 * max(1.0, np.abs(exact).max())
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(cases(), st.lists(st.sampled_from(["regressor", "half", "skeleton"]), min_size=1, max_size=4))
 def test_joined_regressors_give_the_joints_of_each(case: Case, which: list[str]) -> None:
     half = replace(case.regressor, matrix=scipy.sparse.csr_array(case.regressor.matrix[::2]))
