@@ -54,7 +54,9 @@ class Assembly:
         self._fingerprints = fingerprints
         self._converted = converted
         self._row_bytes = 12 * sum(len(own.skeleton) for own in header.joint_sets)
-        self._writer = StoreWriter(temporary, header, compression)
+        # h5py writes and cleans up in callbacks that an exception cannot leave: Ctrl-C would be lost in them.
+        with interrupts.held():
+            self._writer = StoreWriter(temporary, header, compression)
         self._waiting = set(there)
         self._next = self._unsynced = 0
 
@@ -69,7 +71,8 @@ class Assembly:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        with interrupts.held():
+            self._writer.close()
 
     def add(self, number: int) -> None:
         """Take unit `number`, which is converted, and copy what can be."""
@@ -80,7 +83,6 @@ class Assembly:
         """Copy the units that are converted, as far as none before them in the plan is missing."""
         while self._next in self._waiting:
             self._waiting.remove(self._next)
-            # h5py cleans up in callbacks that an exception cannot leave: Ctrl-C would be lost in them.
             with interrupts.held():
                 self._copy(self._next)
             self._next += 1
