@@ -159,19 +159,24 @@ def build(
     rate = None if frame_rate is None else exact_rate(frame_rate)
     device = resolve_device(device)
     _check_options(store, batch_size, workers, compression, max_frames, overwrite or update, report_file)
-    report_progress = progress or (lambda stage, done, total: None)
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
     target = Path(os.path.realpath(store))  # a link stays one
     parts_dir, temporary = Path(f"{target}.parts"), whole_file.unfinished(target)
     with (
-        interrupts.answered_once(),
+        interrupts.answered_once() as go_on,
         locked(parts_dir, store),
         _tidied(parts_dir, temporary),
         _kept_parts_told(parts_dir),
         contextlib.ExitStack() as stack,
     ):
+
+        def report_progress(stage: str, done: int, total: int) -> None:
+            go_on()
+            if progress is not None:
+                progress(stage, done, total)
+
         stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
         listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))

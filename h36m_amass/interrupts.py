@@ -7,7 +7,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -36,12 +36,20 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
-def answered_once() -> Iterator[None]:
+def answered_once() -> Iterator[Callable[[], None]]:
     """Once Ctrl-C or SIGTERM has raised, ignore those that follow until the end, so that they do not stop half-way
     what clears away.
+
+    Gives a call for the work that goes on: it raises again what was raised and got lost, as exceptions do in
+    callbacks of the interpreter and of HDF5.
     """
-    with _answering_once(_answers(), for_good=False):
-        yield
+    with _answering_once(_answers(), for_good=False) as raised:
+
+        def go_on() -> None:
+            if raised:
+                raise raised[0]
+
+        yield go_on
 
 
 @contextmanager
@@ -83,22 +91,25 @@ def _answers() -> dict[signal.Signals, _Answer]:
 
 
 @contextmanager
-def _answering_once(answers: Mapping[signal.Signals, _Answer], for_good: bool) -> Iterator[None]:
-    """Answer signals so, until one of the answers raises; then not at all, and not after the end either `for_good`."""
-    raised: list[int] = []
+def _answering_once(answers: Mapping[signal.Signals, _Answer], for_good: bool) -> Iterator[Sequence[BaseException]]:
+    """Answer signals so, until one of the answers raises; then not at all, and not after the end either `for_good`.
+
+    Gives what was raised.
+    """
+    raised: list[BaseException] = []
 
     def answer(number: int, frame: FrameType | None) -> None:
         if raised:
             return
         try:
             answers[signal.Signals(number)](number, frame)
-        except BaseException:
-            raised.append(number)
+        except BaseException as error:
+            raised.append(error)
             raise
 
     with _handlers(dict.fromkeys(answers, answer)) as before:
         try:
-            yield
+            yield raised
         finally:
             if raised and for_good:
                 before.update(dict.fromkeys(before, signal.SIG_IGN))

@@ -108,6 +108,20 @@ def test_signals_that_follow_the_first_change_nothing(
     assert {path.suffix for path in (tmp_path / "s.h5.parts").iterdir()} == {".part"}
 
 
+def test_an_interrupt_that_got_lost_in_a_callback_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), interrupts.answered_once() as go_on:
+        go_on()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "unraisablehook", lambda unraisable: None)
+            lost = Lost()
+            del lost
+        go_on()
+
+
 def test_the_first_signal_raises_and_all_are_answered_as_before_when_a_build_has_returned() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     cleared = 0
