@@ -106,6 +106,12 @@ def build(
     except SubsetError as error:
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
+        from h36m_amass import forkserver
+        from h36m_amass.devices import resolve_device
+
+        if workers != 0 and resolve_device(device) == "cpu":
+            forkserver.prepare()  # torch is imported while this process imports and plans
+
         from h36m_amass.builder import build as run
 
         from .console import print_report, progress_bar

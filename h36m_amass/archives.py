@@ -27,8 +27,9 @@ from typing import IO, Any
 
 from isal.isal_zlib import crc32
 
-from h36m_amass.npz import MAX_DEFLATION, ByteRange, HeldFile, check_directory
+from h36m_amass.npz import MAX_DEFLATION, ByteRange, HeldFile
 from h36m_amass.regular_file import open_regular
+from h36m_amass.zip_directory import check_directory
 
 SUFFIXES = {
     **{".tar.bz2": "bz2", ".tar.xz": "xz", ".tar.gz": "gz", ".tar": "tar", ".zip": "zip"},
@@ -392,7 +393,12 @@ class _Walk:
         """List the members of a zip archive, of which its directory tells all."""
         with _explained(), open_regular(self._path) as file:
             size = os.fstat(file.fileno()).st_size
-            check_directory(file, size, MAX_DIRECTORY)
+
+            def read_at(start: int, num_bytes: int) -> bytes:
+                file.seek(start)
+                return file.read(num_bytes)
+
+            check_directory(read_at, size, MAX_DIRECTORY)
             encrypted = 0
             for info in zipfile.ZipFile(file).infolist():
                 encrypted += info.flag_bits & _ENCRYPTED

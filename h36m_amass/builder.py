@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
-from h36m_amass import interrupts, regressor, reuse, space, whole_file
+from h36m_amass import forkserver, interrupts, regressor, reuse, space, whole_file
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass import find_sequences
 from h36m_amass.assembly import Assembly
@@ -182,7 +182,7 @@ def build(
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
         processes = 0 if executor is not None else worker_processes.useful_workers(workers, likely, device)
         if processes:
-            worker_processes.prepare_processes()  # before the plan, so that torch is imported meanwhile
+            forkserver.prepare()  # before the plan, so that torch is imported meanwhile
         plan = make_plan(
             amass_dir, listing, rate, use_dmpls, upsample, max_frames, report_progress, subset, processes - 1
         )

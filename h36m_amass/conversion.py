@@ -19,7 +19,7 @@ from h36m_amass.packing import PoseBlock, relative_joints, reproducible
 from h36m_amass.parts import PartWriter, PlacedSequence
 from h36m_amass.planning import BodyKind, PlannedSequence, Unit
 from h36m_amass.report import LeftOut
-from h36m_amass.resampling import Resampling, interpolate, needed_frames, outputs_within, resample
+from h36m_amass.resampling import Neighbours, needed_frames, neighbours, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
 from h36m_amass.sources import Sources
 from h36m_amass.workshop import Workshop
@@ -37,17 +37,15 @@ class _Segment:
 
     planned: PlannedSequence
     row: int
-    resampling: Resampling
-    needed: np.ndarray
+    neighbours: Neighbours
     trans: np.ndarray
 
     def finish(
         self, relative: Float32[np.ndarray, "needed joints 3"], row_sums: np.ndarray
     ) -> Float32[np.ndarray, "outputs joints 3"]:
         """World positions at the output's frame rate."""
-        joints = interpolate(self.resampling, self.needed, relative)
-        trans = interpolate(self.resampling, self.needed, self.trans.astype(np.float64))
-        return add_translation(joints, trans, row_sums)
+        joints = self.neighbours.interpolate(relative)
+        return add_translation(joints, self.neighbours.interpolate(self.trans), row_sums)
 
 
 def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
@@ -122,15 +120,21 @@ def _segments(
     reasons: dict[str, str],
 ) -> Iterator[tuple[_Segment, PoseBlock]]:
     """Segments of sequences of one body model; a damaged one ends where the damage is, with its reason in `reasons`."""
+    unchecked = 0
     for planned, row in work:
         try:
-            yield from _sequence_segments(workshop, sources, folded, planned, row)
+            for segment, block in _sequence_segments(sources, folded, planned, row):
+                yield segment, block
+                unchecked += len(block.poses)
+                if unchecked >= READ_FRAMES:
+                    workshop.check_goes_on()
+                    unchecked = 0
         except amass.AmassError as error:
             reasons[planned.file.path] = str(error)
 
 
 def _sequence_segments(
-    workshop: Workshop, sources: Sources, folded: FoldedRegressor, planned: PlannedSequence, row: int
+    sources: Sources, folded: FoldedRegressor, planned: PlannedSequence, row: int
 ) -> Iterator[tuple[_Segment, PoseBlock]]:
     """Cut a recording into runs of source frames, each with the outputs that become possible with it."""
     header = planned.header
@@ -138,13 +142,13 @@ def _sequence_segments(
     betas = amass.fit_betas(header.betas, folded.num_betas)
     first, start = 0, 0
     for frames in amass.read_frames(sources[planned.file], header, READ_FRAMES, folded.num_dmpls):
-        workshop.check_goes_on()
         stop = outputs_within(first + len(frames), header.num_frames, *rates)
         if stop > start:
             resampling = resample(header.num_frames, *rates, start, stop)
             needed = needed_frames(resampling)
             rows = needed - first
-            segment = _Segment(planned, row + start, resampling, needed, frames.trans.take(rows, axis=0))
+            trans = frames.trans.take(rows, axis=0)
+            segment = _Segment(planned, row + start, neighbours(resampling, needed), trans)
             yield segment, PoseBlock(betas, frames.poses, frames.dmpls, rows)
         first, start = first + len(frames) - 1, stop
 

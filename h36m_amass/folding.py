@@ -101,7 +101,7 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
 
     shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
     num_columns = shape_columns.shape[2]
-    rest = np.einsum("jv,vac->jac", body.J_regressor, shape_columns, optimize=True)
+    rest = _rest(body, shape_columns)
     pair_shape = pair_vertex_weights @ shape_columns[vertices].reshape(len(vertices), -1)
     pair_shape = pair_shape.reshape(-1, 3, num_columns) - pair_weight[:, None, None] * rest[pair_bone]
 
@@ -137,7 +137,7 @@ def fold_skeleton(body: BodyModel) -> FoldedRegressor:
     """The posed kinematic joints of `body` themselves, ``x_k = t_k + trans``: a weight of 1 on each bone's position."""
     bones = _with_ancestors(np.arange(body.num_bones), body.parents)
     shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
-    rest = np.einsum("jv,vac->jac", body.J_regressor, shape_columns, optimize=True)
+    rest = _rest(body, shape_columns)
     new_index = np.argsort(bones)
     rest_offsets = rest[bones]
     rest_offsets[1:] -= rest[body.parents[bones[1:]]]
@@ -214,6 +214,14 @@ def read(path: Path) -> FoldedRegressor:
         arrays = {name: npz[name] for name in npz.files}
     sizes: dict[str, Any] = {name: int(arrays.pop(name)) for name in ("num_betas", "num_dmpls", "num_body_bones")}
     return FoldedRegressor(**sizes, **arrays)
+
+
+def _rest(
+    body: BodyModel, shape_columns: Float[np.ndarray, "vertices 3 columns"]
+) -> Float[np.ndarray, "bones 3 columns"]:
+    """Rest positions of the bones as a linear form of the shape columns; few vertices count for each."""
+    j_regressor = scipy.sparse.csr_array(body.J_regressor)
+    return (j_regressor @ shape_columns.reshape(len(shape_columns), -1)).reshape(-1, *shape_columns.shape[1:])
 
 
 def _support(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:

@@ -28,6 +28,7 @@ import numpy as np
 from isal.isal_zlib import crc32
 
 from h36m_amass.regular_file import open_regular
+from h36m_amass.zip_directory import Member, read_members
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
@@ -41,19 +42,17 @@ _HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
 MAX_DEFLATION = 1032
 """No deflated data grow by more than this."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_ENCRYPTED, _UTF8 = 1, 0x800
+_ENCRYPTED = 1
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_BUFFER = 512
-"""Bytes: headers come at one go, and values past the buffer."""
+_PREFIX = 512
+"""Bytes that are read of a member for its headers; the values of a small array come with them."""
 MAX_CONTENT = 2**30
 """Bytes of a file that is read whole; body models have a tenth of it."""
 MAX_WHOLE = 2**28
 """Bytes of an array that can only be read whole."""
 MAX_DIRECTORY = 2**20
 """Bytes of an archive's directory; each array takes about a hundred."""
-_END = struct.Struct("<4s4H2LH")
-_END_64_LOCATOR = struct.Struct("<4sLQL")
-_END_64 = struct.Struct("<4sQ2H2L4Q")
+_PREADS = hasattr(os, "preadv")
 _BLOCK = 2**18
 """Bytes that stay in a core's cache while they are checked and converted."""
 
@@ -205,8 +204,11 @@ class NpzReader:
     def __init__(self, path: Source, content: bytes | None = None, layout: Layout | None = None) -> None:
         self.path = path
         self._places: dict[str, ArrayPlace] = {}
+        self._small: dict[str, bytes] = {}
         with _Explained(self.path):
             self._file = _opened(path if content is None else HeldFile(str(path), content, 0))
+            # Where it can be asked for bytes of any place, no buffer stands between.
+            self._descriptor = self._file.fileno() if isinstance(self._file, io.FileIO) and _PREADS else None
             try:
                 self._size, self._modified = _size_and_time(self._file, path, content)
                 if layout is not None and (layout.size, layout.modified) == (self._size, self._modified):
@@ -237,27 +239,37 @@ class NpzReader:
 
         What is read is compared with them; so they tell two contents apart without reading either.
         """
-        infos = [(name, self._members[name]) for name in names if name in self._members]
-        return tuple((name, info.file_size, info.CRC) for name, info in infos)
+        members = [(name, self._members[name]) for name in names if name in self._members]
+        return tuple((name, member.size, member.crc) for name, member in members)
 
     def layout(self, names: Iterable[str]) -> Layout:
         """Where those of the arrays `names` lie that are not compressed."""
         places = {}
         with _Explained(self.path):
             for name in names:
-                if name in self._places or self._is_stored(self._member(name)):
-                    places[name] = self._place(name)
+                place = self._place(name)
+                if place is not None:
+                    places[name] = place
         return Layout(self._size, self._modified, places)
 
     def header(self, name: str) -> ArrayHeader:
         """Shape and type of the array `name`."""
-        if name not in self._places:
-            with self._open(name) as (_, header):
-                return header
-        return self._places[name].header
+        with _Explained(self.path):
+            place = self._place(name)
+        if place is not None:
+            return place.header
+        with self._open(name) as (_, header):
+            return header
 
     def read(self, name: str, max_bytes: int = MAX_CONTENT) -> np.ndarray:
         """The array `name`, whole, unless it has more than `max_bytes`."""
+        with _Explained(self.path):
+            place = self._place(name)
+            if place is not None and name in self._small:
+                self._check_taken(name, place.header.num_bytes, max_bytes, "")
+                if crc32(self._small[name], place.crc_before) != place.crc:
+                    raise _wrong_crc(place.member)
+                return _as_array(memoryview(self._small[name]), place.header).copy()
         with self._open(name) as (values, header):
             extent = " in Fortran order" if header.fortran_order else ""
             self._check_taken(name, header.num_bytes, max_bytes, extent)
@@ -297,64 +309,76 @@ class NpzReader:
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        check_directory(self._file, self._size)
         return zipfile.ZipFile(self._file)
 
     @cached_property
-    def _members(self) -> dict[str, zipfile.ZipInfo]:
-        infos = [info for info in self._archive.infolist() if info.filename.endswith(".npy")]
-        members = {info.filename.removesuffix(".npy"): info for info in infos}
-        if len(members) < len(infos):
+    def _members(self) -> dict[str, Member]:
+        arrays = [own for own in read_members(self._read_at, self._size, MAX_DIRECTORY) if own.name.endswith(".npy")]
+        members = {own.name.removesuffix(".npy"): own for own in arrays}
+        if len(members) < len(arrays):
             raise NpzError(f"{self.path}: holds two arrays of one name; save it again")
         return members
+
+    def _read_at(self, start: int, num_bytes: int) -> bytes:
+        """So many bytes of the file, or those that there are."""
+        if self._descriptor is not None:
+            return os.pread(self._descriptor, num_bytes, start)
+        self._file.seek(start)
+        return self._file.read(num_bytes)
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes] | _StoredValues, ArrayHeader]]:
         with _Explained(self.path):
-            if name in self._places or self._is_stored(self._member(name)):
-                place = self._place(name)
-                yield _StoredValues(self._file, place), place.header
+            place = self._place(name)
+            if place is not None:
+                yield _StoredValues(self._file, self._descriptor, place), place.header
                 return
-            info = self._member(name)
-            with self._archive.open(info) as file:
+            with self._archive.open(f"{name}.npy") as file:
                 header, text = _read_header(file, f"{self.path}: '{name}'")
-                self._check_size(name, header, info.file_size - len(text))
+                self._check_size(name, header, self._members[name].size - len(text))
                 yield file, header
 
-    def _member(self, name: str) -> zipfile.ZipInfo:
+    def _member(self, name: str) -> Member:
         if name not in self._members:
             raise NpzError(f"{self.path}: has no array '{name}'")
         return self._members[name]
 
-    def _is_stored(self, info: zipfile.ZipInfo) -> bool:
+    def _is_stored(self, member: Member) -> bool:
         """Whether a member is not compressed, once it is clear that it can be read at all."""
-        name = info.filename.removesuffix(".npy")
-        if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+        if member.method not in _METHODS or member.flags & _ENCRYPTED:
+            name = member.name.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' is compressed in a way that npz files are not; save it again")
-        stored = info.compress_type == zipfile.ZIP_STORED
-        if info.file_size > self._size * (1 if stored else MAX_DEFLATION):
+        stored = member.method == zipfile.ZIP_STORED
+        if member.size > self._size * (1 if stored else MAX_DEFLATION):
+            name = member.name.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' claims more than the file can hold; copy or download it again")
         return stored
 
-    def _place(self, name: str) -> ArrayPlace:
-        """Find the values of an uncompressed array."""
+    def _place(self, name: str) -> ArrayPlace | None:
+        """Where the values of an array lie, unless they are compressed."""
         if name in self._places:
             return self._places[name]
-        info = self._members[name]
-        self._file.seek(info.header_offset)
-        local_name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
-        local = self._file.read(_LOCAL_HEADER.size + len(local_name))
-        if len(local) < _LOCAL_HEADER.size or local[:4] != b"PK\3\4":
+        member = self._member(name)
+        if not self._is_stored(member):
+            return None
+        begin = self._read_at(member.start, _PREFIX)
+        if len(begin) < _LOCAL_HEADER.size or begin[:4] != b"PK\3\4":
             raise zipfile.BadZipFile("a member is not where the archive says")
-        name_length, extra_length = _LOCAL_HEADER.unpack_from(local)[-2:]
-        if name_length != len(local_name) or local[_LOCAL_HEADER.size :] != local_name:
+        name_length, extra_length = _LOCAL_HEADER.unpack_from(begin)[-2:]
+        start = _LOCAL_HEADER.size + name_length + extra_length
+        end = start + _MAGIC + 4 + int.from_bytes(begin[start + _MAGIC : start + _MAGIC + 2], "little")
+        if len(begin) == _PREFIX < end:
+            begin = self._read_at(member.start, start + _MAGIC + 4 + MAX_HEADER)
+        if begin[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length] != member.raw_name:
             raise zipfile.BadZipFile("a member's name is not what the archive says")
-        begin = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        self._file.seek(begin)
-        header, text = _read_header(self._file, f"{self.path}: '{name}'")
-        self._check_size(name, header, info.file_size - len(text))
-        self._places[name] = ArrayPlace(info.filename, header, begin + len(text), crc32(text), info.CRC)
-        return self._places[name]
+        header, text = _read_header(io.BytesIO(begin[start:]), f"{self.path}: '{name}'")
+        self._check_size(name, header, member.size - len(text))
+        first = start + len(text)
+        place = ArrayPlace(member.name, header, member.start + first, crc32(text), member.crc)
+        if first + header.num_bytes <= len(begin):
+            self._small[name] = begin[first : first + header.num_bytes]
+        self._places[name] = place
+        return place
 
     def _check_taken(self, name: str, num_bytes: int, max_bytes: int, extent: str) -> None:
         if num_bytes > max_bytes:
@@ -376,10 +400,9 @@ class _StoredValues:
     than computing the joints.
     """
 
-    def __init__(self, file: IO[bytes], place: ArrayPlace) -> None:
-        self._file, self._place = file, place
-        # One call of the system a run, and none that only finds that the end is reached.
-        self._descriptor = file.fileno() if hasattr(os, "preadv") and _is_whole_file(file) else None
+    def __init__(self, file: IO[bytes], descriptor: int | None, place: ArrayPlace) -> None:
+        # With a descriptor it is one call of the system a run, and none that only finds that the end is reached.
+        self._file, self._descriptor, self._place = file, descriptor, place
         self._position, self._crc = 0, place.crc_before
 
     def readinto(self, target: memoryview) -> int:
@@ -390,7 +413,7 @@ class _StoredValues:
         self._crc = crc32(target[:count], self._crc)
         self._position += count
         if self._position == num_bytes and self._crc != self._place.crc:
-            raise zipfile.BadZipFile(f"the CRC of {self._place.member!r} does not fit")
+            raise _wrong_crc(self._place.member)
         return count
 
     def _read(self, target: memoryview, start: int) -> int:
@@ -399,6 +422,10 @@ class _StoredValues:
         self._file.seek(start)
         count: int = self._file.readinto(target)  # type: ignore[attr-defined]  # every binary file has it
         return count
+
+
+def _wrong_crc(member: str) -> zipfile.BadZipFile:
+    return zipfile.BadZipFile(f"the CRC of {member!r} does not fit")
 
 
 def _read_header(file: IO[bytes], what: str) -> tuple[ArrayHeader, bytes]:
@@ -488,40 +515,12 @@ def _check_end(file: IO[bytes] | _StoredValues) -> None:
         raise EOFError("data follow the array")
 
 
-def check_directory(file: IO[bytes], size: int, max_directory: int = MAX_DIRECTORY) -> None:
-    """Refuse a zip archive whose directory would take much memory, before zipfile reads it whole."""
-    ends = _END_64.size + _END_64_LOCATOR.size + _END.size
-    tail = _tail(file, size, ends)
-    place = len(tail) - _END.size
-    if place < 0 or tail[place : place + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":  # zipfile looks in the same order
-        tail = _tail(file, size, ends + 2**16)  # a comment may follow
-        place = tail.rfind(b"PK\5\6")
-    if place < 0 or len(tail) - place < _END.size:
-        return  # zipfile has its own words for that
-    directory = _END.unpack_from(tail, place)[5]
-    before = place + _END.size - ends
-    if before >= 0 and tail[before : before + 4] == b"PK\6\6":
-        directory = _END_64.unpack_from(tail, before)[8]
-    if directory > max_directory:
-        raise zipfile.BadZipFile(f"a directory of {directory} bytes")
-
-
-def _tail(file: IO[bytes], size: int, num_bytes: int) -> bytes:
-    """The last bytes of a file of `size` bytes."""
-    file.seek(max(0, size - num_bytes))
-    return file.read()
-
-
 def _opened(source: Source) -> IO[bytes]:
     if not isinstance(source, HeldFile):
-        return open_regular(source, _BUFFER)
+        return open_regular(source, 0 if _PREADS else -1)
     if isinstance(source.content, bytes):
         return io.BytesIO(source.content)
-    return io.BufferedReader(_RangeFile(source.content), _BUFFER)
-
-
-def _is_whole_file(file: IO[bytes]) -> bool:
-    return isinstance(file, io.BufferedReader) and not isinstance(file.raw, _RangeFile)
+    return io.BufferedReader(_RangeFile(source.content), _PREFIX)
 
 
 def _size_and_time(file: IO[bytes], source: Source, content: bytes | None) -> tuple[int, int]:

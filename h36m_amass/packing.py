@@ -232,7 +232,7 @@ def _batches(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[list[_Pi
     pieces: list[_Piece] = []
     free = skinner.batch_size
     for block in blocks:
-        moving = frozenset(i for i, c in enumerate(skinner.classes) if _moves(block, c))
+        moving = _moving_classes(skinner, block)
         start = 0
         while start < len(block):
             stop = min(len(block), start + free)
@@ -246,10 +246,17 @@ def _batches(skinner: Skinner, blocks: Iterable[PoseBlock]) -> Iterator[list[_Pi
         yield pieces
 
 
-def _moves(block: PoseBlock, bone_class: BoneClass) -> bool:
-    first, last = block.poses[0, bone_class.span], block.poses[-1, bone_class.span]
+def _moving_classes(skinner: Skinner, block: PoseBlock) -> frozenset[int]:
+    """Those of the skinner's classes of bones that do not hold one pose throughout the block."""
+    first = block.poses[0]
     # Most bones that move at all are elsewhere at the end, which spares a look at every frame.
-    return bool((first != last).any()) or bool((block.poses[:, bone_class.span] != first).any())
+    at_the_end = first != block.poses[-1]
+    spans = (own.span for own in skinner.classes)
+    return frozenset(
+        number
+        for number, span in enumerate(spans)
+        if at_the_end[span].any() or (block.poses[:, span] != first[span]).any()
+    )
 
 
 def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.cuda.Event | None:

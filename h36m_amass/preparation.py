@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +17,8 @@ from h36m_amass.skeleton import Skeleton, body_skeleton
 
 NUM_BETAS = 16
 NUM_DMPLS = 8
+LOADED_AT_A_TIME = 2
+"""Body models: each takes some 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,9 @@ def fold_bodies(
         except body_model.MissingModelError as error:
             missing[kind] = error
     there = [kind for kind in kinds if kind not in missing]
-    for (model, gender), group in groupby(there, lambda kind: (kind.model, kind.gender)):
-        own, family = list(group), body_model.FAMILIES[model]
-        soft = any(kind.has_dmpls for kind in own)
-        body = body_model.load(support_dir, gender, NUM_BETAS, NUM_DMPLS if soft else 0, family)
+    for own, body in _loaded(support_dir, there):
+        model, gender = own[0].model, own[0].gender
+        family, soft = body_model.FAMILIES[model], any(kind.has_dmpls for kind in own)
         body_model.check_bones(body, body_model.model_path(support_dir, gender, family), family)
         try:
             if any(source.joints is None for source in sources):
@@ -117,3 +120,23 @@ def fold_bodies(
     given = [own_skeleton if source.joints is None else source.joints.skeleton for source in sources]
     skeletons = tuple(skeleton for skeleton in given if skeleton is not None)
     return FoldedBodies(contents, digests, by_model, skeletons, synthetic, missing)
+
+
+def _loaded(support_dir: Path, kinds: Sequence[BodyKind]) -> Iterator[tuple[list[BodyKind], body_model.BodyModel]]:
+    """The body models of `kinds`, which are in order, each with those that are made from it.
+
+    One is read and hashed, which leaves the interpreter to others, while the one before it is.
+    """
+
+    def load(own: list[BodyKind]) -> body_model.BodyModel:
+        num_dmpls = NUM_DMPLS if any(kind.has_dmpls for kind in own) else 0
+        return body_model.load(support_dir, own[0].gender, NUM_BETAS, num_dmpls, body_model.FAMILIES[own[0].model])
+
+    waiting = deque(list(group) for _, group in groupby(kinds, lambda kind: (kind.model, kind.gender)))
+    with ThreadPoolExecutor(LOADED_AT_A_TIME) as loader:
+        loading: deque[tuple[list[BodyKind], Future[body_model.BodyModel]]] = deque()
+        while waiting or loading:
+            while waiting and len(loading) < LOADED_AT_A_TIME:
+                loading.append((waiting[0], loader.submit(load, waiting.popleft())))
+            own, body = loading.popleft()
+            yield own, body.result()

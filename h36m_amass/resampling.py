@@ -119,17 +119,40 @@ def needed_frames(resampling: Resampling) -> Int[np.ndarray, "needed"]:
     return np.flatnonzero(needed) + first
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """Between which rows of an array of source frames each output frame lies.
+
+    ``out[i] = (1 - weight[i]) * rows[first[i]] + weight[i] * rows[second[i]]``.
+    """
+
+    first: Int[np.ndarray, "outputs"]
+    second: Int[np.ndarray, "outputs"]
+    weight: Float[np.ndarray, "outputs"]
+    is_copy: bool
+
+    def interpolate(self, rows: Float[np.ndarray, "needed *rest"]) -> Float[np.ndarray, "outputs *rest"]:
+        """Output values from those of the source frames."""
+        before = rows.take(self.first, axis=0)
+        if self.is_copy:
+            return before
+        weight = self.weight.astype(rows.dtype, copy=False).reshape(-1, *(1,) * (rows.ndim - 1))
+        after = rows.take(self.second, axis=0)
+        after -= before
+        after *= weight
+        after += before
+        return after
+
+
+def neighbours(resampling: Resampling, frames: Int[np.ndarray, "needed"]) -> Neighbours:
+    """Where the source frames of `resampling` are among `frames`, which are ascending and hold all that are needed."""
+    first = np.searchsorted(frames, resampling.frame)
+    second = np.minimum(first + 1, len(frames) - 1)
+    return Neighbours(first, second, resampling.weight, not resampling.weight.any())
+
+
 def interpolate(
     resampling: Resampling, frames: Int[np.ndarray, "needed"], values: Float[np.ndarray, "needed *rest"]
 ) -> Float[np.ndarray, "outputs *rest"]:
     """Output values from the `values` of source frames `frames`, which are ascending and hold all that are needed."""
-    first = np.searchsorted(frames, resampling.frame)
-    if not resampling.weight.any():
-        return values[first]
-    second = np.minimum(first + 1, len(frames) - 1)
-    weight = resampling.weight.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
-    before, after = values.take(first, axis=0), values.take(second, axis=0)
-    after -= before
-    after *= weight
-    after += before
-    return after
+    return neighbours(resampling, frames).interpolate(values)

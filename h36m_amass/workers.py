@@ -8,15 +8,15 @@ import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
 from pathlib import Path
 
 from h36m_amass import interrupts
 from h36m_amass.amass import Listing
 from h36m_amass.devices import usable_cores
+from h36m_amass.forkserver import START_METHOD
 from h36m_amass.parts import commit
 from h36m_amass.planning import Progress, Unit
-from h36m_amass.workshop import CONVERSION, Workshop, convert_unit, start_worker
+from h36m_amass.workshop import Workshop, convert_unit, start_worker
 
 MAX_UNITS_AHEAD = 64
 UNITS_AHEAD_HERE = 2
@@ -24,8 +24,6 @@ UNITS_AHEAD_HERE = 2
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert these."""
 SECONDS_FOR_A_SIGNAL = 0.3
-# Workers are never forks of this process: torch's threads and CUDA do not survive that.
-_START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 class WorkerError(ValueError):
@@ -46,23 +44,15 @@ def useful_workers(workers: int | None, listing: Listing, device: str) -> int:
     return max(1, min(usable_cores(), size // BYTES_WORTH_A_WORKER))
 
 
-def prepare_processes() -> None:
-    """Start the server process that imports torch once, and whose forks the workers will be, where there is one."""
-    if _START_METHOD == "forkserver":
-        forkserver.set_forkserver_preload([CONVERSION])
-        with interrupts.ignored():
-            forkserver.ensure_running()
-
-
 def _local_executor(workers: int) -> Executor:
     """Processes, or one thread of this one."""
     if workers == 0:
         return ThreadPoolExecutor(1)
-    context = multiprocessing.get_context(_START_METHOD)
+    context = multiprocessing.get_context(START_METHOD)
     processes = ProcessPoolExecutor(workers, context, initializer=start_worker)
     try:
         # A spawned process inherits from here that Ctrl-C is ignored, a fork of the server process has it from there.
-        with interrupts.ignored() if _START_METHOD == "spawn" else interrupts.held():
+        with interrupts.ignored() if START_METHOD == "spawn" else interrupts.held():
             for _ in range(workers):  # each submission starts a process, until all are there
                 processes.submit(os.getpid)
     except BaseException:

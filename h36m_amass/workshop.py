@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from h36m_amass import interrupts, parts
+from h36m_amass.forkserver import CONVERSION
 from h36m_amass.planning import BodyKind, Unit
-
-CONVERSION = "h36m_amass.conversion"
-"""The module that computes, by name: it imports torch, which takes longer than many a build."""
 
 
 class StoppedError(Exception):
