@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,9 +16,10 @@ from jaxtyping import Float32
 
 from h36m_amass import amass, folding, parts
 from h36m_amass.folding import FoldedRegressor
-from h36m_amass.packing import PoseBlock, relative_joints, reproducible
+from h36m_amass.packing import PoseBlock, keep_to_one_thread, relative_joints, reproducible
 from h36m_amass.parts import PartWriter, PlacedSequence
 from h36m_amass.planning import BodyKind, PlannedSequence, Unit
+from h36m_amass.regular_file import open_at_once
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import Neighbours, needed_frames, neighbours, outputs_within, resample
 from h36m_amass.skinning import Skinner, add_translation
@@ -48,6 +50,12 @@ class _Segment:
         return add_translation(joints, self.neighbours.interpolate(self.trans), row_sums)
 
 
+def settle() -> None:
+    """Prepare a process that does nothing but convert units."""
+    keep_to_one_thread()
+    gc.freeze()  # torch's objects, half a million, would be looked through again and again
+
+
 def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     """Convert `unit` into a part of this `fingerprint`, and return the file, which `parts.commit` makes the part.
 
@@ -75,8 +83,8 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     for planned, row in zip(unit.sequences, rows, strict=False):
         by_body.setdefault(planned.body, []).append((planned, row))
     in_order = [planned for _, work in sorted(by_body.items()) for planned, _ in work]
-    paths = [f"{workshop.amass_dir}/{planned.file.path}" for planned in in_order if planned.file.member is None]
-    Thread(target=_read_ahead, args=(paths,), daemon=True).start()
+    plain = [planned.file for planned in in_order if planned.file.member is None]
+    Thread(target=_read_ahead, args=(workshop.amass_dir, plain), daemon=True).start()
     sources = Sources(workshop.amass_dir, [planned.file for planned in in_order], workshop.check_goes_on)
     with PartWriter(workshop.part_path(fingerprint), workshop.joint_counts) as part, sources, reproducible():
         for body, work in sorted(by_body.items()):
@@ -99,17 +107,21 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
         return part.finish(fingerprint, rows[-1], placed, left_out)
 
 
-def _read_ahead(paths: list[str]) -> None:
+def _read_ahead(amass_dir: Path, files: list[amass.SequenceFile]) -> None:
     """Have the system bring files into its cache while earlier ones are worked on, where it takes such advice.
 
     Reading them in this thread instead would fight with the computing one for the interpreter.
     """
     if not hasattr(os, "posix_fadvise"):
         return
-    for path in paths:
-        with suppress(OSError), open(path, "rb", 0) as file:  # noqa: PTH123  # Path.open would first take it apart
-            for start in range(0, os.fstat(file.fileno()).st_size, READ_AHEAD_BYTES):
-                os.posix_fadvise(file.fileno(), start, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+    for file in files:
+        with suppress(OSError):
+            descriptor = open_at_once(f"{amass_dir}/{file.path}", os.O_RDONLY)
+            try:
+                for start in range(0, file.size, READ_AHEAD_BYTES):
+                    os.posix_fadvise(descriptor, start, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
 
 
 def _segments(

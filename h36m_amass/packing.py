@@ -190,6 +190,11 @@ def reproducible() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
+def keep_to_one_thread() -> None:
+    """Have NumPy compute on one thread for good: others would start, and wait for work, between any two units."""
+    _numpy_blas().limit(limits=1)
+
+
 @lru_cache(maxsize=1)
 def _numpy_blas() -> ThreadpoolController:
     """The threads of NumPy's matrix products; looking for them takes some milliseconds."""

@@ -17,13 +17,13 @@ def open_regular(path: Path | str, buffering: int = -1) -> IO[bytes]:
     OSError
         There is none, it may not be read, or it is a pipe, a device or a socket.
     """
-    file = open(path, "rb", buffering, opener=_open_at_once)  # noqa: SIM115  # closed by the caller
+    file = open(path, "rb", buffering, opener=open_at_once)  # noqa: SIM115  # closed by the caller
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
     return file
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    # Without it, to open a pipe is to wait for somebody who writes to it. Reads of regular files do not change by it.
+def open_at_once(path: str, flags: int) -> int:
+    """A descriptor of a file; of a pipe, too, without waiting for somebody who writes to it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -75,7 +75,7 @@ def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
 
 def start_worker() -> None:
     """Run first in each worker process."""
-    importlib.import_module(CONVERSION)
+    importlib.import_module(CONVERSION).settle()
     interrupts.leave_to_parent()
 
 
