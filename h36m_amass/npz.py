@@ -14,6 +14,7 @@ import io
 import math
 import os
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -53,6 +54,7 @@ MAX_WHOLE = 2**28
 MAX_DIRECTORY = 2**20
 """Bytes of an archive's directory; each array takes about a hundred."""
 _PREADS = hasattr(os, "preadv")
+_memory = threading.local()
 _BLOCK = 2**18
 """Bytes that stay in a core's cache while they are checked and converted."""
 
@@ -109,7 +111,10 @@ def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, byte
     """
     content = read_content(path) if content is None else content
     with _Explained(path), io.BytesIO(content) as file:
-        header, text = _read_header(file, str(path))
+        try:
+            header, text = _read_header(file)
+        except NpzError as error:
+            raise NpzError(f"{path}: {error}") from error
         end = len(text) + header.num_bytes
         if len(content) < end:
             raise NpzError(f"{path}: is cut short; copy or download it again")
@@ -334,7 +339,10 @@ class NpzReader:
                 yield _StoredValues(self._file, self._descriptor, place), place.header
                 return
             with self._archive.open(f"{name}.npy") as file:
-                header, text = _read_header(file, f"{self.path}: '{name}'")
+                try:
+                    header, text = _read_header(file)
+                except NpzError as error:
+                    raise NpzError(f"{self.path}: '{name}': {error}") from error
                 self._check_size(name, header, self._members[name].size - len(text))
                 yield file, header
 
@@ -366,15 +374,17 @@ class NpzReader:
             raise zipfile.BadZipFile("a member is not where the archive says")
         name_length, extra_length = _LOCAL_HEADER.unpack_from(begin)[-2:]
         start = _LOCAL_HEADER.size + name_length + extra_length
-        end = start + _MAGIC + 4 + int.from_bytes(begin[start + _MAGIC : start + _MAGIC + 2], "little")
-        if len(begin) == _PREFIX < end:
+        if len(begin) == _PREFIX < _end_of_header(begin, start):
             begin = self._read_at(member.start, start + _MAGIC + 4 + MAX_HEADER)
         if begin[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length] != member.raw_name:
             raise zipfile.BadZipFile("a member's name is not what the archive says")
-        header, text = _read_header(io.BytesIO(begin[start:]), f"{self.path}: '{name}'")
-        self._check_size(name, header, member.size - len(text))
-        first = start + len(text)
-        place = ArrayPlace(member.name, header, member.start + first, crc32(text), member.crc)
+        first = _end_of_header(begin, start)
+        try:
+            header, crc = _whole_header(begin[start:first])
+        except NpzError as error:
+            raise NpzError(f"{self.path}: '{name}': {error}") from error
+        self._check_size(name, header, member.size - (first - start))
+        place = ArrayPlace(member.name, header, member.start + first, crc, member.crc)
         if first + header.num_bytes <= len(begin):
             self._small[name] = begin[first : first + header.num_bytes]
         self._places[name] = place
@@ -428,7 +438,20 @@ def _wrong_crc(member: str) -> zipfile.BadZipFile:
     return zipfile.BadZipFile(f"the CRC of {member!r} does not fit")
 
 
-def _read_header(file: IO[bytes], what: str) -> tuple[ArrayHeader, bytes]:
+def _end_of_header(content: bytes, start: int) -> int:
+    """Where the values of an array begin whose header begins at `start`, if it is one."""
+    wide = content[start + 6 : start + 7] == b"\2"
+    length = content[start + _MAGIC : start + _MAGIC + (4 if wide else 2)]
+    return start + _MAGIC + (4 if wide else 2) + int.from_bytes(length, "little")
+
+
+@lru_cache(maxsize=4096)
+def _whole_header(text: bytes) -> tuple[ArrayHeader, int]:
+    """A header, and the CRC-32 of its bytes; the same few come again and again."""
+    return _read_header(io.BytesIO(text))[0], crc32(text)
+
+
+def _read_header(file: IO[bytes]) -> tuple[ArrayHeader, bytes]:
     """Header of an array, and all bytes up to the values."""
     try:
         begin = _read_exactly(file, _MAGIC)
@@ -443,16 +466,16 @@ def _read_header(file: IO[bytes], what: str) -> tuple[ArrayHeader, bytes]:
             raise ValueError(f"a header of {length} bytes")
         text = _read_exactly(file, length)
         return _parse_header(text), begin + text
-    except NpzError as error:
-        raise NpzError(f"{what}: {error}") from error
+    except NpzError:
+        raise
     # Whatever a parser of hostile text can raise; numpy's own one tries Python 2 syntax, and raises more.
     except (ValueError, SyntaxError, TypeError, LookupError, EOFError, MemoryError, RecursionError) as error:
-        raise NpzError(f"{what}: is not a NumPy array ({error}); copy or download the file again") from error
+        raise NpzError(f"is not a NumPy array ({error}); copy or download the file again") from error
 
 
 @lru_cache(maxsize=4096)
 def _parse_header(text: bytes) -> ArrayHeader:
-    """Shape, order and type out of a header's Python literal; the same few come again and again."""
+    """Shape, order and type out of a header's Python literal."""
     literal = ast.literal_eval(text.decode("latin1"))
     shape, dtype = literal["shape"], np.lib.format.descr_to_dtype(literal["descr"])
     if dtype.hasobject:
@@ -501,12 +524,21 @@ def _read_converted(file: IO[bytes] | _StoredValues, dtype: np.dtype[np.generic]
         _read_into(file, array)
         return
     flat = array.reshape(-1)
-    block = np.empty(min(flat.size, max(1, _BLOCK // dtype.itemsize)), dtype)
+    block = _scratch(_BLOCK // dtype.itemsize * dtype.itemsize or dtype.itemsize).view(dtype)
     for start in range(0, flat.size, block.size):
         part = block[: flat.size - start]
         _read_into(file, part)
         with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
             flat[start : start + part.size] = part
+
+
+def _scratch(num_bytes: int) -> np.ndarray:
+    """Memory of this thread, for what is overwritten before anything else is read: new memory costs more than the use
+    that is made of it."""
+    if len(getattr(_memory, "bytes", ())) < num_bytes:
+        _memory.bytes = np.empty(num_bytes, np.uint8)
+    scratch: np.ndarray = _memory.bytes[:num_bytes]
+    return scratch
 
 
 def _check_end(file: IO[bytes] | _StoredValues) -> None:

@@ -114,8 +114,9 @@ def needed_frames(resampling: Resampling) -> Int[np.ndarray, "needed"]:
         return resampling.frame
     first = int(resampling.frame[0])
     needed = np.zeros(int(resampling.frame[-1]) - first + 2, dtype=bool)
-    needed[resampling.frame - first] = True
-    needed[resampling.frame[resampling.weight > 0] - first + 1] = True
+    place = resampling.frame - first
+    needed[place] = True
+    needed[place[resampling.weight > 0] + 1] = True
     return np.flatnonzero(needed) + first
 
 
