@@ -32,9 +32,9 @@ import h36m_amass
 from h36m_amass import amass, body_model, conversion, folding, planning, regressor, resampling, synthetic
 from h36m_amass.builder import NUM_DMPLS
 
-SOURCE_FRAMES = 3_000_000
+SOURCE_FRAMES = 9_000_000
 WORKERS = (1, 2)
-ROUNDS = 3
+ROUNDS = 2
 SUBSET = 6
 # The script's default, and one whose meshes stay in the processor's caches.
 BATCH_SIZES = (DEFAULT_BATCH_SIZE, 128)

@@ -33,7 +33,7 @@ MESH_FRAMES = 512
 MESH_BATCHES = (32, 64, 128, 256, 512)
 POINT_BATCHES = (256, 1024, 4096, 16384)
 BATCHES = (512, 1024, 2048, 4096)
-ROUNDS = 4
+ROUNDS = 3
 ENGINE, POINTS, MESH = WAYS = ("engine", "forward_points", "full mesh")
 STILL, MOVING, DENSE = "realistic, still fingers", "realistic, moving fingers", "dense"
 LEAST_TIMES = (
