@@ -95,8 +95,8 @@ class Assembly:
     def _copy(self, number: int) -> None:
         unit = self._converted(number)
         for positions in unit.blocks():
-            self._writer.append(positions)
-            self._unsynced += len(positions) * self._row_bytes
+            self._writer.append(*positions)
+            self._unsynced += len(positions[0]) * self._row_bytes
         for placed in unit.sequences:
             self._writer.add(placed.record, placed.other_checksums)
             self.records.append(placed.record)

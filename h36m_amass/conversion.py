@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -17,7 +18,7 @@ from jaxtyping import Float32
 from h36m_amass import amass, folding, parts
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, keep_to_one_thread, relative_joints, reproducible
-from h36m_amass.parts import PartWriter, PlacedSequence
+from h36m_amass.parts import PartWriter, PlacedSequence, Positions
 from h36m_amass.planning import BodyKind, PlannedSequence, Unit
 from h36m_amass.regular_file import open_at_once
 from h36m_amass.report import LeftOut
@@ -43,11 +44,12 @@ class _Segment:
     trans: np.ndarray
 
     def finish(
-        self, relative: Float32[np.ndarray, "needed joints 3"], row_sums: np.ndarray
-    ) -> Float32[np.ndarray, "outputs joints 3"]:
-        """World positions at the output's frame rate."""
-        joints = self.neighbours.interpolate(relative)
-        return add_translation(joints, self.neighbours.interpolate(self.trans), row_sums)
+        self, relative: Float32[np.ndarray, "needed joints 3"], row_sums: np.ndarray, joint_counts: tuple[int, ...]
+    ) -> Positions:
+        """World positions at the output's frame rate, each joint set apart."""
+        joints, trans = self.neighbours.interpolate(relative), self.neighbours.interpolate(self.trans)
+        sets = pairwise(accumulate(joint_counts, initial=0))
+        return tuple(add_translation(joints[:, start:stop], trans, row_sums[start:stop]) for start, stop in sets)
 
 
 def settle() -> None:
@@ -86,16 +88,16 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
     plain = [planned.file for planned in in_order if planned.file.member is None]
     Thread(target=_read_ahead, args=(workshop.amass_dir, plain), daemon=True).start()
     sources = Sources(workshop.amass_dir, [planned.file for planned in in_order], workshop.check_goes_on)
-    with PartWriter(workshop.part_path(fingerprint), workshop.joint_counts) as part, sources, reproducible():
+    with PartWriter(workshop.part_path(fingerprint), workshop.joint_counts, rows[-1]) as part, sources, reproducible():
         for body, work in sorted(by_body.items()):
             skinner = _skinner(workshop, body)
             for segment, relative in relative_joints(
                 skinner, _segments(workshop, sources, skinner.folded, work, reasons)
             ):
-                joints = segment.finish(relative, skinner.folded.row_sums)
+                joints = segment.finish(relative, skinner.folded.row_sums, workshop.joint_counts)
                 part.write(segment.row, joints)
                 name = segment.planned.file.path
-                checksums[name] = parts.checksums_of(joints, workshop.joint_counts, checksums.get(name))
+                checksums[name] = parts.checksums_of(joints, checksums.get(name))
         placed: list[PlacedSequence] = []
         left_out: list[LeftOut] = []
         for planned, row in zip(unit.sequences, rows, strict=False):
@@ -104,7 +106,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
                 left_out.append(LeftOut(planned.file.dataset, path, reasons[path]))
             else:
                 placed.append(PlacedSequence(planned.record(checksums[path][0]), row, checksums[path][1:]))
-        return part.finish(fingerprint, rows[-1], placed, left_out)
+        return part.finish(fingerprint, placed, left_out)
 
 
 def _read_ahead(amass_dir: Path, files: list[amass.SequenceFile]) -> None:

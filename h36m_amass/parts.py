@@ -1,8 +1,8 @@
 """Parts: what a work unit becomes, kept beside the store until the store is in place.
 
-A part holds the unit's positions, row after row; then, as JSON, which rows are which sequence, and why others were
-left out; then a seal of fixed length. It is written under another name, brought to the disk and renamed, so that
-one that is there is whole; what is read of it is compared with checksums all the same.
+A part holds the unit's positions, row after row, each joint set behind the one before; then, as JSON, which rows are
+which sequence, and why others were left out; then a seal of fixed length. It is written under another name, brought to
+the disk and renamed, so that one that is there is whole; what is read of it is compared with checksums all the same.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ from h36m_amass.store_format import SequenceRecord
 
 SUFFIX, UNFINISHED_SUFFIX = ".part", ".unfinished"
 BLOCK_ROWS = 8192
+_POINT = 12
+"""Bytes of three coordinates."""
 _BUFFER = 2**18
 """Bytes: short sequences are written many at a time."""
-_MAGIC = b"h36m-amass part\n"
+_MAGIC = b"h36m-amass part2"
 _SEAL = struct.Struct("<16s3Q")
+
+
+Positions = tuple[Float32[np.ndarray, "rows joints 3"], ...]
+"""The same rows of every joint set, an array each."""
 
 
 class PartError(ValueError):
@@ -72,8 +78,8 @@ class ConvertedUnit(Protocol):
     @property
     def left_out(self) -> Sequence[LeftOut]: ...
 
-    def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
-        """Positions of the sequences, one after another, the joints of each set behind those of the one before.
+    def blocks(self) -> Iterator[Positions]:
+        """Positions of the sequences, one after another; what was given out is overwritten by what comes next.
 
         Raises
         ------
@@ -90,18 +96,23 @@ class PartWriter:
     path
         Where the part will be.
     joint_counts
-        Joints of each set in a row.
+        Joints of each set.
+    num_rows
+        Rows of each set.
     """
 
-    def __init__(self, path: Path, joint_counts: tuple[int, ...]) -> None:
-        self._path = path
+    def __init__(self, path: Path, joint_counts: tuple[int, ...], num_rows: int) -> None:
         self._joint_counts = joint_counts
-        self._row_bytes = sum(joint_counts) * 3 * 4
+        self._starts = _set_starts(joint_counts, num_rows)
         # Another process may be at the same part: one that outlived a killed build, say.
         self._temporary = path.with_name(f"{path.stem[:16]}-{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED_SUFFIX}")
-        self._file = self._temporary.open("xb", _BUFFER)
-        self._place = 0
+        # Each set is written through a file of its own: to seek is to write what is in the buffer.
+        self._files = [self._temporary.open("xb", _BUFFER)]
+        self._places = [0, *self._starts[1:-1]]
         self._finished = False
+        for start in self._places[1:]:
+            self._files.append(self._temporary.open("r+b", _BUFFER))
+            self._files[-1].seek(start)
 
     def __enter__(self) -> PartWriter:
         return self
@@ -109,24 +120,24 @@ class PartWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a full disk says so twice
-            self._file.close()
+        for file in self._files:
+            with suppress(OSError):  # a full disk says so twice
+                file.close()
         if not self._finished:
             self._temporary.unlink(missing_ok=True)
 
-    def write(self, row: int, positions_3d: Float32[np.ndarray, "rows joints 3"]) -> None:
+    def write(self, row: int, positions_3d: Positions) -> None:
         """Put positions at `row` and behind; rows may come in any order."""
-        place = row * self._row_bytes
-        if place != self._place:  # to seek is to write what is in the buffer
-            self._file.seek(place)
-        self._file.write(np.ascontiguousarray(positions_3d, "<f4").data)
-        self._place = place + len(positions_3d) * self._row_bytes
+        for number, own in enumerate(positions_3d):
+            place = self._starts[number] + row * self._joint_counts[number] * _POINT
+            if place != self._places[number]:
+                self._files[number].seek(place)
+            self._files[number].write(np.ascontiguousarray(own, "<f4").data)
+            self._places[number] = place + len(own) * self._joint_counts[number] * _POINT
 
-    def finish(
-        self, fingerprint: str, num_rows: int, sequences: Sequence[PlacedSequence], left_out: Sequence[LeftOut]
-    ) -> Path:
+    def finish(self, fingerprint: str, sequences: Sequence[PlacedSequence], left_out: Sequence[LeftOut]) -> Path:
         """Close the part, and return the file, which `commit` brings to the disk and to its name."""
-        end = num_rows * self._row_bytes
+        end = self._starts[-1]
         content = {
             "fingerprint": fingerprint,
             "joint_counts": self._joint_counts,
@@ -137,12 +148,20 @@ class PartWriter:
             "left_out": [vars(left) for left in left_out],
         }
         text = json.dumps(content).encode()
-        self._file.truncate(end)
-        self._file.seek(end)
-        self._file.write(text + _SEAL.pack(_MAGIC, end, len(text), crc32(text)))
-        self._file.close()
+        *others, last = self._files
+        for file in others:
+            file.close()
+        last.truncate(end)
+        last.seek(end)
+        last.write(text + _SEAL.pack(_MAGIC, end, len(text), crc32(text)))
+        last.close()
         self._finished = True
         return self._temporary
+
+
+def _set_starts(joint_counts: tuple[int, ...], num_rows: int) -> list[int]:
+    """Where each joint set begins in a part, and where the last one ends."""
+    return list(accumulate((num_rows * count * _POINT for count in joint_counts), initial=0))
 
 
 def commit(temporary: Path, path: Path) -> None:
@@ -205,18 +224,20 @@ class Part:
             raise PartError(f"{path}: is not a part of this version ({error})") from error
         if written_for != fingerprint:
             raise PartError(f"{path}: belongs to another unit")
+        self._starts = _set_starts(self._joint_counts, num_bytes // max(1, sum(self._joint_counts) * _POINT))
 
-    def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
+    def blocks(self) -> Iterator[Positions]:
         with self._path.open("rb", buffering=0) as file:
 
-            def read_into(start: int, rows: Float32[np.ndarray, "rows joints 3"]) -> None:
-                file.seek(start * sum(self._joint_counts) * 12)
-                wanted = rows.reshape(-1).view(np.uint8).data
-                while len(wanted):
-                    count = file.readinto(wanted)
-                    if not count:
-                        raise PartError(f"{self._path}: is cut short")
-                    wanted = wanted[count:]
+            def read_into(first: int, rows: Positions) -> None:
+                for own, start, count in zip(rows, self._starts, self._joint_counts, strict=False):
+                    file.seek(start + first * count * _POINT)
+                    wanted = own.reshape(-1).view(np.uint8).data
+                    while len(wanted):
+                        num_bytes = file.readinto(wanted)
+                        if not num_bytes:
+                            raise PartError(f"{self._path}: is cut short")
+                        wanted = wanted[num_bytes:]
 
             yield from checked_blocks(self.sequences, self._joint_counts, read_into, str(self._path))
 
@@ -224,17 +245,17 @@ class Part:
 def checked_blocks(
     sequences: Sequence[PlacedSequence],
     joint_counts: tuple[int, ...],
-    read_into: Callable[[int, Float32[np.ndarray, "rows joints 3"]], None],
+    read_into: Callable[[int, Positions], None],
     where: str,
-) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
+) -> Iterator[Positions]:
     """Positions of `sequences` in blocks of at most `BLOCK_ROWS`, each sequence compared with its checksums.
 
     Parameters
     ----------
     joint_counts
-        Joints of each set in a row.
+        Joints of each set.
     read_into
-        Fills an array with the rows from a given one on.
+        Fills arrays with the rows from a given one on.
     where
         What is read, for the message.
 
@@ -243,7 +264,7 @@ def checked_blocks(
     PartError
         A sequence is not what was written.
     """
-    block = np.empty((BLOCK_ROWS, sum(joint_counts), 3), "<f4")
+    block = [np.empty((BLOCK_ROWS, count, 3), "<f4") for count in joint_counts]
     waiting = iter(sequences)
     placed, seen = next(waiting, None), 0
     checksums: tuple[int, ...] | None = None
@@ -257,24 +278,22 @@ def checked_blocks(
             filled, seen = filled + count, seen + count
             if seen == placed.record.length:
                 placed, seen = next(waiting, None), 0
-        read_into(first, block[:filled])
+        rows = tuple(own[:filled] for own in block)
+        read_into(first, rows)
         for piece, begin, end in pieces:
-            checksums = checksums_of(block[begin:end], joint_counts, checksums)
+            checksums = checksums_of(tuple(own[begin:end] for own in rows), checksums)
             if first + end == piece.start + piece.record.length:
                 if checksums != (piece.record.checksum, *piece.other_checksums):
                     raise PartError(f"{where}: the positions of {piece.record.key} are damaged")
                 checksums = None
-        yield block[:filled]
+        yield rows
 
 
-def checksums_of(
-    positions_3d: Float32[np.ndarray, "rows joints 3"], joint_counts: tuple[int, ...], before: tuple[int, ...] | None
-) -> tuple[int, ...]:
+def checksums_of(positions_3d: Positions, before: tuple[int, ...] | None) -> tuple[int, ...]:
     """CRC-32 of each joint set's positions, as little-endian float32, going on from those of the rows `before`."""
-    ends = list(accumulate(joint_counts))
     return tuple(
-        crc32(np.ascontiguousarray(positions_3d[:, end - count : end], "<f4").data, checksum)
-        for count, end, checksum in zip(joint_counts, ends, before or (0,) * len(ends), strict=True)
+        crc32(np.ascontiguousarray(own, "<f4").data, checksum)
+        for own, checksum in zip(positions_3d, before or (0,) * len(positions_3d), strict=True)
     )
 
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float32
-
-from h36m_amass.parts import PlacedSequence, checked_blocks
+from h36m_amass.parts import PlacedSequence, Positions, checked_blocks
 from h36m_amass.report import LeftOut
 from h36m_amass.store import Store
 from h36m_amass.store_format import UNIT_COLUMNS, UnitRecord
@@ -41,16 +38,13 @@ class StoredUnit:
         )
         self.left_out: tuple[LeftOut, ...] = ()
 
-    def blocks(self) -> Iterator[Float32[np.ndarray, "rows joints 3"]]:
+    def blocks(self) -> Iterator[Positions]:
         joint_counts = tuple(len(store.skeleton) for store in self._stores)
         yield from checked_blocks(self.sequences, joint_counts, self._read_into, str(self._stores[0].path))
 
-    def _read_into(self, start: int, rows: Float32[np.ndarray, "rows joints 3"]) -> None:
-        if len(self._stores) == 1:
-            self._stores[0].read_into(start, rows)
-            return
-        parts = [store.read(start, start + len(rows)) for store in self._stores]
-        np.concatenate(parts, axis=1, out=rows)
+    def _read_into(self, start: int, rows: Positions) -> None:
+        for store, own in zip(self._stores, rows, strict=True):
+            store.read_into(start, own)
 
 
 def stored_units(store: Store) -> dict[str, StoredUnit]:

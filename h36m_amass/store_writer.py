@@ -77,14 +77,13 @@ class StoreWriter:
         self._string_type = h5py.h5t.py_create(self._string, logical=True)
         self._string_in_memory = h5py.h5t.py_create(self._string)
 
-    def append(self, positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
-        """Write the next frames, the joints of each set behind those of the one before."""
-        written, end = self._num_written, 0
-        self._num_written += len(positions_3d)
-        for dataset in self._sets:
+    def append(self, *positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
+        """Write the next frames, an array for each joint set."""
+        written = self._num_written
+        self._num_written += len(positions_3d[0])
+        for dataset, own in zip(self._sets, positions_3d, strict=True):
             dataset.resize(self._num_written, axis=0)
-            begin, end = end, end + dataset.shape[1]
-            dataset[written:] = positions_3d[:, begin:end]
+            dataset[written:] = own
         self._rows.set_extent_simple((self._num_written, *self._joint_shape))
         self._target.check()
 

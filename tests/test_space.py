@@ -63,10 +63,10 @@ def test_no_store_and_no_part_is_larger_than_foreseen(
         writer.finish()
         writer.close()
         assert store.stat().st_size <= foreseen
-        with PartWriter(Path(folder) / f"{HASH}.part", (num_joints,)) as part:
-            part.write(0, positions)
+        with PartWriter(Path(folder) / f"{HASH}.part", (num_joints,), len(positions)) as part:
+            part.write(0, (positions,))
             placed = [PlacedSequence(record, 0) for record in records]
-            assert part.finish(HASH, len(positions), placed, []).stat().st_size <= foreseen
+            assert part.finish(HASH, placed, []).stat().st_size <= foreseen
 
 
 def test_a_build_asks_for_the_room_of_its_names(
