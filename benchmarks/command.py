@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +37,12 @@ class Run:
     frames: int
 
 
-def build(tree: Tree, support_dir: Path, workers: int, store: Path | None = None) -> Run:
+def build(
+    tree: Tree, support_dir: Path, workers: int, store: Path | None = None, joint_sets: Sequence[Path | str] = ()
+) -> Run:
     """Build a store of a tree that is in the page cache; it is removed again unless `store` says where it stays.
+
+    The joint sets are those of ``--joint-regressor``: the regressor in the support folder unless told otherwise.
 
     Raises
     ------
@@ -49,6 +54,7 @@ def build(tree: Tree, support_dir: Path, workers: int, store: Path | None = None
         peaks, report, output = (Path(folder) / name for name in ("peaks.json", "report.json", "output.txt"))
         arguments = ["build", tree.folder, store or Path(folder) / "store.h5", "--support-dir", support_dir]
         options = ["--device", "cpu", "--workers", workers, "--overwrite", "--strict", "--report", report]
+        options += [word for joint_set in joint_sets for word in ("--joint-regressor", joint_set)]
         # -P keeps this folder from the command's imports.
         command = [sys.executable, "-P", HERE / "peaks.py", peaks, *arguments, *options]
         tree.read()
