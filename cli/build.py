@@ -106,15 +106,15 @@ def build(
     except SubsetError as error:
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
-        from h36m_amass import forkserver
+        from h36m_amass import forkserver, interrupts
         from h36m_amass.devices import resolve_device
 
         if workers != 0 and resolve_device(device) == "cpu":
             forkserver.prepare()  # torch is imported while this process imports and plans
+        with interrupts.held():  # what is raised in the middle of an import may get lost
+            from h36m_amass.builder import build as run
 
-        from h36m_amass.builder import build as run
-
-        from .console import print_report, progress_bar
+            from .console import print_report, progress_bar
 
         with progress_bar() as progress:
             done = run(

@@ -9,11 +9,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
 _Answer = Callable[[int, FrameType | None], object]
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+_KEEPS_WAITING = hasattr(signal, "pthread_sigmask")
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -56,10 +58,20 @@ def answered_once() -> Iterator[Callable[[], None]]:
 def ignored() -> Iterator[None]:
     """Let processes be started that ignore Ctrl-C and SIGTERM from their first instruction on: they inherit it.
 
-    A terminal or a scheduler sends them to the whole group, and a worker that dies of it breaks the pool.
+    A terminal or a scheduler sends them to the whole group, and a worker that dies of it breaks the pool. This process
+    answers them at the end, where the system can keep them waiting.
     """
-    with _handlers(dict.fromkeys(_STOPPING, signal.SIG_IGN)):
-        yield
+    if not _KEEPS_WAITING or threading.current_thread() is not threading.main_thread():
+        with _handlers(dict.fromkeys(_STOPPING, signal.SIG_IGN)):
+            yield
+        return
+    resource_tracker.ensure_running()  # which would let them through when it starts its own process
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        with _handlers(dict.fromkeys(_STOPPING, signal.SIG_IGN)):
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -78,8 +90,11 @@ def held() -> Iterator[None]:
 
 def leave_to_parent() -> None:
     """Run in a worker process: ignore Ctrl-C, and end when the parent is gone, however that went."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # those that wait are the parent's, too
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how a pool ends its other processes when one has died
+    if _KEEPS_WAITING:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()

@@ -183,7 +183,8 @@ def test_a_set_that_fits_is_named_where_the_first_does_not(tmp_path: Path) -> No
     others = replace(HEADER.joint_sets[0], name="few", skeleton=skeleton.custom(("a", "b")))
     header = replace(HEADER, joint_sets=(others, HEADER.joint_sets[0]), frame_rate=60.0)
     writer = StoreWriter(tmp_path / "s.h5", header, "none")
-    writer.append(np.random.default_rng(0).normal(size=(243, 19, 3)).astype(np.float32))
+    rng = np.random.default_rng(0)
+    writer.append(*(rng.normal(size=(243, joints, 3)).astype(np.float32) for joints in (2, 17)))
     writer.add(replace(record("A/1/x", 243), frame_rate=60.0), (0,))
     writer.finish()
     with pytest.raises(ExportError, match="use --joint-set h36m"):

@@ -54,9 +54,15 @@ def long_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_ps
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("whom", ["process", "group"])
+@pytest.mark.parametrize(
+    ("number", "status", "whom", "workers"),
+    [
+        (signal.SIGINT, 130, "group", 2),
+        (signal.SIGINT, 130, "process", 0),
+        (signal.SIGTERM, 143, "group", 0),
+        (signal.SIGTERM, 143, "process", 2),
+    ],
+)
 def test_a_signal_stops_a_build_at_once_and_says_how_to_go_on(
     long_tree: Path, support_dir: Path, tmp_path: Path, workers: int, number: signal.Signals, status: int, whom: str
 ) -> None:
@@ -106,6 +112,14 @@ def test_signals_that_follow_the_first_change_nothing(
     assert "the same command goes on from there" in last
     assert "Traceback" not in errors.read_text()
     assert {path.suffix for path in (tmp_path / "s.h5.parts").iterdir()} == {".part"}
+
+
+def test_a_signal_that_comes_while_processes_are_started_is_answered_afterwards() -> None:
+    went_on = False
+    with pytest.raises(KeyboardInterrupt), interrupts.ignored():
+        os.kill(os.getpid(), signal.SIGINT)
+        went_on = True
+    assert went_on
 
 
 def test_an_interrupt_that_got_lost_in_a_callback_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:

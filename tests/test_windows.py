@@ -196,8 +196,8 @@ def fingerprint(windows: WindowDataset) -> tuple[int, bytes]:
 def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
     windows = WindowDataset(store, 27, step=5, padding="edge")
     _, expected = fingerprint(windows)
-    with ProcessPoolExecutor(4, multiprocessing.get_context(method)) as processes:
-        found = list(processes.map(fingerprint, [windows] * 8))
+    with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as processes:
+        found = list(processes.map(fingerprint, [windows] * 4))
     assert {content for _, content in found} == {expected}
     assert os.getpid() not in {process for process, _ in found}
     assert fingerprint(windows) == (os.getpid(), expected)
