@@ -19,7 +19,8 @@ from typing import Any
 import trees
 from common import table, write_results
 
-from h36m_amass import amass, conversion, planning, preparation, synthetic
+from h36m_amass import conversion, planning, preparation, synthetic
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.joint_sets import load_sources
 from h36m_amass.workshop import Workshop
 
@@ -31,7 +32,7 @@ SMALLEST_SHARE = 0.01
 
 def profile(folder: Path, support_dir: Path) -> dict[str, float]:
     """Microseconds a source frame of each function, in units that have been converted once before."""
-    plan = planning.make_plan(folder, amass.find_sequences(folder))
+    plan = planning.make_plan(folder, find_sequences(folder))
     units = plan.units[:UNITS]
     parts_dir = folder.with_suffix(".parts")
     parts_dir.mkdir()

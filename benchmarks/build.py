@@ -30,6 +30,7 @@ from trees import Recording, Tree
 
 import h36m_amass
 from h36m_amass import amass, body_model, conversion, folding, planning, regressor, resampling, synthetic
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.builder import NUM_DMPLS
 
 SOURCE_FRAMES = 9_000_000
@@ -194,7 +195,7 @@ def split(case: Case) -> dict[str, float]:
 
 
 def make_plan(case: Case) -> planning.Plan:
-    return planning.make_plan(case.tree.folder, amass.find_sequences(case.tree.folder))
+    return planning.make_plan(case.tree.folder, find_sequences(case.tree.folder))
 
 
 def read_frames(case: Case, plan: planning.Plan) -> None:

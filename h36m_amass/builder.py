@@ -19,7 +19,7 @@ from pathlib import Path
 
 from h36m_amass import forkserver, interrupts, regressor, reuse, space, whole_file
 from h36m_amass import workers as worker_processes
-from h36m_amass.amass import find_sequences
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
 from h36m_amass.body_model import FAMILIES
 from h36m_amass.datasets import canonical

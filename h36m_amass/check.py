@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from h36m_amass import amass, body_model, regressor
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.joint_sets import JointSetError, JointSource, check_family, load_sources, num_vertices, skeleton_family
 from h36m_amass.planning import BodyKind, Plan, PlannedSequence, Progress, make_plan
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS
@@ -111,7 +112,7 @@ def check_inputs(
     if amass_dir is not None:
         amass_dir = Path(amass_dir)
         try:
-            listing = amass.find_sequences(amass_dir, use_dmpls=use_dmpls, progress=progress)
+            listing = find_sequences(amass_dir, use_dmpls=use_dmpls, progress=progress)
             plan = make_plan(amass_dir, listing, None, use_dmpls, progress=progress, processes=processes)
         except amass.AmassError as error:
             recordings = [Finding(False, str(error))]

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from h36m_amass import amass, folding, parts
+from h36m_amass.amass_tree import SequenceFile
 from h36m_amass.folding import FoldedRegressor
 from h36m_amass.packing import PoseBlock, keep_to_one_thread, relative_joints, reproducible
 from h36m_amass.parts import PartWriter, PlacedSequence, Positions
@@ -109,7 +110,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
         return part.finish(fingerprint, placed, left_out)
 
 
-def _read_ahead(amass_dir: Path, files: list[amass.SequenceFile]) -> None:
+def _read_ahead(amass_dir: Path, files: list[SequenceFile]) -> None:
     """Have the system bring files into its cache while earlier ones are worked on, where it takes such advice.
 
     Reading them in this thread instead would fight with the computing one for the interpreter.

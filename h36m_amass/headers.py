@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from h36m_amass import amass, interrupts
-from h36m_amass.amass import AmassError, Header, Listing, SequenceFile
+from h36m_amass.amass import AmassError, Header
+from h36m_amass.amass_tree import Listing, SequenceFile
 from h36m_amass.sources import Sources, listed_header
 
 CHUNK = 128

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from h36m_amass.amass import find_sequences
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.datasets import CATALOGUE, Dataset, find
 
 

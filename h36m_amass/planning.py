@@ -12,6 +12,7 @@ from pathlib import Path
 from isal.isal_zlib import crc32
 
 from h36m_amass import amass, archives
+from h36m_amass.amass_tree import Listing, SequenceFile
 from h36m_amass.datasets import canonical
 from h36m_amass.headers import header_reader
 from h36m_amass.report import LeftOut
@@ -63,7 +64,7 @@ class PlannedSequence:
         Frames of the output.
     """
 
-    file: amass.SequenceFile
+    file: SequenceFile
     header: amass.Header
     frame_rate: Fraction
     length: int
@@ -145,7 +146,7 @@ class Plan:
 
 def make_plan(
     amass_dir: Path,
-    listing: amass.Listing,
+    listing: Listing,
     frame_rate: Fraction | None = Fraction(50),
     use_dmpls: bool = True,
     upsample: bool = False,
@@ -163,7 +164,7 @@ def make_plan(
     left_out = [LeftOut(_dataset_of(amass_dir, path), path, reason) for path, reason in listing.misplaced]
     planned: list[PlannedSequence] = []
     missed: Counter[str] = Counter()
-    named: list[amass.SequenceFile] = []
+    named: list[SequenceFile] = []
     for file in listing.sequences:
         missed_by = subset.missed_by_name(file)
         if missed_by is None:
@@ -217,9 +218,7 @@ def without_bodies(plan: Plan, reasons: Mapping[BodyKind, str]) -> Plan:
     return replace(plan, units=tuple(_units(kept)), left_out=(*plan.left_out, *left_out))
 
 
-def _planned(
-    file: amass.SequenceFile, header: amass.Header, frame_rate: Fraction | None, upsample: bool
-) -> PlannedSequence:
+def _planned(file: SequenceFile, header: amass.Header, frame_rate: Fraction | None, upsample: bool) -> PlannedSequence:
     if frame_rate is None:
         return PlannedSequence(file, header, header.frame_rate, header.num_frames)
     if header.frame_rate < frame_rate and not upsample:

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from h36m_amass import amass
-from h36m_amass.amass import AmassError, Header, Listing, SequenceFile, find_sequences
+from h36m_amass.amass import AmassError, Header
+from h36m_amass.amass_tree import Listing, SequenceFile, find_sequences
 from h36m_amass.archives import ArchiveError, MemberReader, dataset_name
 from h36m_amass.npz import Source
 
@@ -81,7 +82,7 @@ def archived_files(
 ) -> dict[str, SequenceFile]:
     """Those of the recordings `paths` (relative to `amass_dir`) that lie in archives, by path.
 
-    `progress` is called as by `amass.find_sequences`.
+    `progress` is called as by `find_sequences`.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from h36m_amass.amass import SequenceFile
+from h36m_amass.amass_tree import SequenceFile
 
 
 class SubsetError(ValueError):

@@ -18,6 +18,7 @@ from isal.isal_zlib import crc32
 from jaxtyping import Float32, Float64
 
 from h36m_amass import amass, body_model, regressor, sealing
+from h36m_amass.amass_tree import SequenceFile
 from h36m_amass.joint_sets import SKELETON, JointSource, load_sources, num_vertices
 from h36m_amass.npz import NpzError, NpzReader, Source
 from h36m_amass.planning import BodyKind, Progress
@@ -273,7 +274,7 @@ class _Mesh:
         return np.concatenate(found)
 
     def _exact(
-        self, sequence: Sequence, frames: np.ndarray, archived: amass.SequenceFile | None, sources: Sources
+        self, sequence: Sequence, frames: np.ndarray, archived: SequenceFile | None, sources: Sources
     ) -> Float64[np.ndarray, "frames joints 3"]:
         record = sequence.record
         path = self._amass_dir / record.source_path

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from h36m_amass import interrupts
-from h36m_amass.amass import Listing
+from h36m_amass.amass_tree import Listing
 from h36m_amass.devices import usable_cores
 from h36m_amass.forkserver import START_METHOD
 from h36m_amass.parts import commit

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h36m_amass.amass import AmassError, Listing, find_sequences, fit_betas, read_frames, read_header
+from h36m_amass.amass import AmassError, fit_betas, read_frames, read_header
+from h36m_amass.amass_tree import Listing, find_sequences
 
 FRAMES = 23
 

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from h36m_amass import amass, archives, planning, reuse, synthetic
-from h36m_amass.amass import AmassError, find_sequences
+from h36m_amass.amass import AmassError
+from h36m_amass.amass_tree import Listing, find_sequences
 from h36m_amass.builder import BuildError, build
 from h36m_amass.report import BuildReport
 from h36m_amass.sources import Sources
@@ -177,7 +178,7 @@ def test_a_file_that_is_no_archive_is_left_out_by_name(
     assert "\n" not in left.reason
 
 
-def left_out(listing: amass.Listing) -> dict[str, str]:
+def left_out(listing: Listing) -> dict[str, str]:
     return dict(listing.misplaced)
 
 
@@ -494,9 +495,10 @@ PEAK = """
 import json, resource, sys
 from pathlib import Path
 from h36m_amass import amass
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.sources import Sources
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-listing = amass.find_sequences(Path(sys.argv[1]))
+listing = find_sequences(Path(sys.argv[1]))
 (file,) = listing.sequences
 with Sources(Path(sys.argv[1]), [file]) as sources:
     amass.check_content(sources[file], listing.headers.get((file.path, True)) or amass.read_header(sources[file]))

@@ -22,6 +22,7 @@ import torch
 import h36m_amass
 from h36m_amass import amass, assembly, body_model, builder, conversion, headers, planning, regressor, synthetic
 from h36m_amass import workers as workers_module
+from h36m_amass.amass_tree import Listing, SequenceFile, find_sequences
 from h36m_amass.builder import BuildError, build
 from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
@@ -72,7 +73,7 @@ def leftovers(store: Path) -> list[str]:
 
 def test_every_sequence_equals_the_full_mesh(built: Path, amass_dir: Path, support_dir: Path) -> None:
     store = Store(built)
-    assert len(store.sequences) == len(amass.find_sequences(amass_dir).sequences) == 12
+    assert len(store.sequences) == len(find_sequences(amass_dir).sequences) == 12
     for sequence in store.sequences:
         assert error(sequence, amass_dir / sequence.record.source_path, support_dir) < 2e-6
 
@@ -183,8 +184,8 @@ def test_as_many_processes_start_as_are_worth_it(
     monkeypatch: pytest.MonkeyPatch, workers: int | None, sizes: list[int], device: str, processes: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
-    files = tuple(amass.SequenceFile("D", "S", str(i), f"D/S/{i}.npz", size) for i, size in enumerate(sizes))
-    assert workers_module.useful_workers(workers, amass.Listing(files, (), {}), device) == processes
+    files = tuple(SequenceFile("D", "S", str(i), f"D/S/{i}.npz", size) for i, size in enumerate(sizes))
+    assert workers_module.useful_workers(workers, Listing(files, (), {}), device) == processes
 
 
 def test_units_that_finish_in_any_order_give_the_same_bytes(
@@ -204,7 +205,7 @@ def test_units_that_finish_in_any_order_give_the_same_bytes(
 
     held: list[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = []
     monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 400)
-    plan = planning.make_plan(amass_dir, amass.find_sequences(amass_dir))
+    plan = planning.make_plan(amass_dir, find_sequences(amass_dir))
     assert len(plan.units) > 3
     build(amass_dir, tmp_path / "straight.h5", support_dir=support_dir)
     build(amass_dir, tmp_path / "backwards.h5", support_dir=support_dir, executor=Backwards(1))
@@ -381,7 +382,7 @@ def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Pa
 
 
 def test_the_plan_does_not_depend_on_how_it_is_carried_out(amass_dir: Path) -> None:
-    plan = planning.make_plan(amass_dir, amass.find_sequences(amass_dir))
+    plan = planning.make_plan(amass_dir, find_sequences(amass_dir))
     keys = [(p.file.dataset, p.file.subject, p.file.sequence) for p in plan.sequences]
     assert keys == sorted(keys)
     assert [unit.number for unit in plan.units] == list(range(len(plan.units)))
@@ -500,7 +501,7 @@ def test_headers_read_by_several_processes_make_the_same_plan(
     shutil.copytree(tree / "Pretend", tree / "Damaged")
     for path in sorted((tree / "Damaged").rglob("*_poses.npz"))[::2]:
         path.write_bytes(b"nothing")
-    alone = planning.make_plan(tree, amass.find_sequences(tree))
+    alone = planning.make_plan(tree, find_sequences(tree))
     monkeypatch.setattr(headers, "WORTH_PROCESSES", 1)
     monkeypatch.setattr(headers, "CHUNK", 3)
     opened: list[str] = []
@@ -512,7 +513,7 @@ def test_headers_read_by_several_processes_make_the_same_plan(
 
     monkeypatch.setattr(amass, "read_header", counting)
     monkeypatch.setattr(headers, "listed_header", _slowly(headers.listed_header))
-    together = planning.make_plan(tree, amass.find_sequences(tree), processes=processes)
+    together = planning.make_plan(tree, find_sequences(tree), processes=processes)
     assert [unit_of_names(unit) for unit in together.units] == [unit_of_names(unit) for unit in alone.units]
     assert together.left_out == alone.left_out
     assert len(together.left_out) > 1

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass import archives, build, export_npz, sealing
-from h36m_amass.amass import AmassError, find_sequences
+from h36m_amass.amass import AmassError
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.datasets import CATALOGUE, Dataset, DatasetError, canonical, choose, find, same
 from h36m_amass.store import Store, StoreError
 from h36m_amass.store_format import ADDED_IN

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from h36m_amass import amass, conversion, planning, sealing, store_format, synthetic
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.builder import build
 from h36m_amass.store import Store, StoreError
 from tests.scenes import recording, write, write_dataset
@@ -54,7 +55,7 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, units: int) -> None:
 
 
 def plan_of(amass_dir: Path) -> planning.Plan:
-    return planning.make_plan(amass_dir, amass.find_sequences(amass_dir))
+    return planning.make_plan(amass_dir, find_sequences(amass_dir))
 
 
 def unit_names(amass_dir: Path) -> list[set[str]]:

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from h36m_amass import amass, body_model, devices, folding, regressor, skeleton, skinning, synthetic
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.packing import PoseBlock, pose_joints, relative_joints, reproducible
 from h36m_amass.reference import mesh_joints, skeleton_joints
 from h36m_amass.skinning import MAX_RUNS, Skinner, rotation_minus_identity
@@ -292,7 +293,7 @@ def test_float32_stays_within_two_micrometres_on_motions(
 def test_float32_stays_within_two_micrometres_on_the_real_recording(
     body: body_model.BodyModel, joints: regressor.JointRegressor, real_amass: Path
 ) -> None:
-    (file,) = amass.find_sequences(real_amass).sequences
+    (file,) = find_sequences(real_amass).sequences
     header = amass.read_header(real_amass / file.path)
     frames = next(amass.read_frames(real_amass / file.path, header, 1000, 8))
     every = slice(None, None, 5)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass import Store, Subset, amass, build, planning
+from h36m_amass.amass_tree import Listing, find_sequences
 from h36m_amass.builder import BuildError
 from h36m_amass.subset import SubsetError
 from tests.conftest import Outcome
@@ -53,7 +54,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def plan_of(tree: Path, subset: Subset, datasets: tuple[str, ...] = ()) -> planning.Plan:
-    return planning.make_plan(tree, amass.find_sequences(tree, datasets), subset=subset)
+    return planning.make_plan(tree, find_sequences(tree, datasets), subset=subset)
 
 
 def keys(plan: planning.Plan) -> list[str]:
@@ -215,11 +216,11 @@ def test_what_a_trial_has_converted_is_not_converted_again(
 def test_no_more_processes_start_than_the_subset_is_worth(
     tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = amass.find_sequences(tree).sequences
+    files = find_sequences(tree).sequences
     assert [file.sequence for file in Subset(sequence="walk", limit=2).foreseen(files)] == ["walk", "walk"]
     seen = []
 
-    def one(workers: int | None, listing: amass.Listing, device: str) -> int:
+    def one(workers: int | None, listing: Listing, device: str) -> int:
         seen.append(len(listing.sequences))
         return 1
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from h36m_amass import amass, body_model, folding, regressor, skeleton, synthetic
+from h36m_amass.amass_tree import find_sequences
 from h36m_amass.reference import mesh_joints
 from h36m_amass.synthetic import GENDERS, JOINT_NAMES, KINDS, PARENTS
 
@@ -155,7 +156,7 @@ def test_every_file_says_that_it_is_made_up(support_dir: Path, amass_dir: Path) 
 def test_every_file_is_taken_for_made_up_by_its_loader(support_dir: Path, amass_dir: Path) -> None:
     assert regressor.load(support_dir / "J_regressor_h36m.npy").synthetic
     assert body_model.load(support_dir, "male", num_dmpls=0).synthetic
-    for file in amass.find_sequences(amass_dir).sequences:
+    for file in find_sequences(amass_dir).sequences:
         assert amass.read_header(amass_dir / file.path).synthetic
 
 
@@ -234,7 +235,7 @@ def test_a_motion_stays_near_the_floor_and_its_bones_keep_their_lengths(support_
 
 
 def test_a_tree_has_the_variety_that_it_says(amass_dir: Path) -> None:
-    listing = amass.find_sequences(amass_dir)
+    listing = find_sequences(amass_dir)
     assert {s.dataset for s in listing.sequences} == {"Madeup", "Pretend", "Invented"}
     assert len(listing.sequences) == 12
     assert listing.misplaced == ()
