@@ -28,10 +28,12 @@ _WORDS = {
     "assemble": "finishing the store of",
     "export": "exporting",
     "clips": "writing",
+    "draw": "drawing",
+    "cells": "drawing one pose each of",
     "verify": "reading",
     "compare": "computing through the full mesh",
 }
-_UNITS = {"archives": "MB", "plan": "recordings", "compare": "sequences", "clips": "clips"}
+_UNITS = {"archives": "MB", "plan": "recordings", "compare": "sequences", "clips": "clips", "cells": "sequences"}
 
 
 def console(stderr: bool = False) -> Console:

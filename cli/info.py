@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .failures import printable, reported
+
+if TYPE_CHECKING:
+    from h36m_amass.describe import Node
 
 
 def info(
@@ -16,12 +20,84 @@ def info(
         str | None,
         typer.Argument(help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="[KEY]"),
     ] = None,
+    joint_set: Annotated[
+        str | None, typer.Option(help="Tell of this joint set of the store alone. Default: of all.", metavar="NAME")
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=3, help="Levels of the tree. Default: as many as fit on a screen or two; with --json all."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw hours, sequence lengths and frame rates to this .png, .pdf or .svg (extra plot).", metavar="FILE"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the --plot FILE if it is there.")] = False,
 ) -> None:
     """Show what is inside a store, or inside one of its datasets, subjects or sequences."""
+    if overwrite and plot is None:
+        raise typer.BadParameter("--overwrite is about the file of --plot, which is not given")
     with reported():
-        from h36m_amass.describe import describe
-        from h36m_amass.store import Store
+        from h36m_amass import describe
+        from h36m_amass.store import Sequence, Store
 
-        with Store(store) as opened:
-            for line in describe(opened, key):
+        with Store(store, joint_set) as opened:
+            key = None if key is None else key.strip("/")
+            item = opened if key is None else opened[key]
+            if depth is not None and isinstance(item, Sequence):
+                raise typer.BadParameter("--depth is of a tree, and a sequence has none")
+            if plot is not None:
+                from h36m_amass.plot_overview import draw_overview
+
+                draw_overview(opened, describe.tree(opened, key, joint_set), plot, overwrite=overwrite)
+            if as_json:
+                typer.echo(json.dumps(describe.as_object(opened, key, joint_set, depth), indent=2))
+                return
+            if isinstance(item, Sequence):
+                lines = describe.describe_sequence(item, joint_set)
+            else:
+                root = describe.tree(opened, key, joint_set)
+                lines = [describe.summary(root), *(describe.provenance(opened, joint_set) if key is None else ())]
+            for line in lines:
                 typer.echo(printable(line))
+            if not isinstance(item, Sequence):
+                _print_tree(root, depth)
+            if plot is not None:
+                typer.echo(printable(f"picture       {plot}"))
+
+
+def _print_tree(root: Node, depth: int | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from h36m_amass import describe
+
+    from .console import console
+
+    out = console()
+    through, corner, bar = ("├── ", "└── ", "│   ") if out.encoding.startswith("utf") else ("|-- ", "`-- ", "|   ")
+    shown = describe.fitting_depth(root) if depth is None else depth
+    table = Table(box=None, pad_edge=False)
+    table.add_column(Text(" / ".join(describe.LEVELS[describe.LEVELS.index(root.kind) + 1 :][:shown])), no_wrap=True)
+    for title in ("sequences", "frames", "duration", "size"):
+        table.add_column(Text(title), justify="right", no_wrap=True)
+    for lasts, node in describe.flattened(root, shown):
+        # Names on the first level stand at the margin: the store has no line in the tree.
+        branch = "".join("    " if last else bar for last in lasts[1:-1])
+        branch += (corner if lasts[-1] else through) if len(lasts) > 1 else ""
+        table.add_row(
+            Text(branch + printable(node.name)),
+            f"{node.sequences:,}",
+            f"{node.frames:,}",
+            describe.duration(node.seconds),
+            describe.size(node.bytes),
+        )
+    out.print(table)
+    hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, shown))
+    if hidden:
+        deepest = len(describe.LEVELS) - 1 - describe.LEVELS.index(root.kind)
+        out.print(Text(f"not shown: {hidden:,} sequences; --depth {deepest} shows them, or KEY those of one part"))

@@ -14,6 +14,7 @@ from .demo import demo
 from .export_motionbert import export_motionbert
 from .export_npz import export_npz
 from .info import info
+from .plot import plot
 from .verify import verify
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command("export-motionbert")(export_motionbert)
 app.command("check")(check)
 app.command("datasets")(datasets)
 app.command("info")(info)
+app.command("plot")(plot)
 app.command("verify")(verify)
 app.command("demo")(demo)
 

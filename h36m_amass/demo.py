@@ -9,7 +9,8 @@ from h36m_amass import synthetic
 from h36m_amass.builder import build
 from h36m_amass.export import export_npz
 from h36m_amass.planning import Progress
-from h36m_amass.plot import draw_poses, require_matplotlib
+from h36m_amass.plot import draw_poses
+from h36m_amass.plot_canvas import require_matplotlib
 from h36m_amass.report import BuildReport
 from h36m_amass.store import Store
 
@@ -47,7 +48,7 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
 
     Raises
     ------
-    h36m_amass.plot.PlotError
+    h36m_amass.plot_canvas.PlotError
         matplotlib (extra ``plot``) is not installed.
     DemoError
         `folder` holds body models or recordings that no demo made.
@@ -69,5 +70,5 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
     npz = tuple(export_npz(store, folder / "npz"))
     with Store(store) as opened:
         walk = next(s for s in opened.sequences if "walk" in s.key)
-        draw_poses(walk, opened.skeleton, picture, seconds=1.2)
+        draw_poses(walk, picture, seconds=1.2, overwrite=True)
     return Demo(support_dir, amass_dir, store, npz, picture, report)
