@@ -82,7 +82,7 @@ def draw_poses(
     poses = [sequence.positions_3d[frame] for frame in frames]
     places = SPACING * np.arange(len(frames))
     width = max(6.0, 1.6 * len(frames) + 1.5)
-    figure = Figure(figsize=(width, 6.8), layout="constrained")
+    figure = Figure(figsize=(width, 6.4), layout="compressed")
     for axes, (view, degrees) in zip(figure.subplots(2, 1, sharex=True), _VIEWS.items(), strict=True):
         flat = []
         for place, pose in zip(places, poses, strict=True):

@@ -74,7 +74,9 @@ def first_frame(sequence: Sequence, start: float, seconds: float | None) -> int:
         raise PlotError(f"{sequence.key}: {seconds} s from {start} s on are no part of it; give positive numbers")
     frame = round(start * sequence.frame_rate)
     if frame >= len(sequence):
-        raise PlotError(f"{sequence.key}: is {sequence.duration:.2f} s long, and starts before {start:g} s; say so")
+        raise PlotError(
+            f"{sequence.key}: is {sequence.duration:.2f} s long, and not {start:g} s; give an earlier --start"
+        )
     return frame
 
 

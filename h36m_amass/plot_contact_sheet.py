@@ -137,7 +137,7 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     width, height = np.max(extents, axis=0) + np.array([0.35, 0.15])
     width = max(width, 1.1)
     metres_an_inch = width / _CELL_WIDTH
-    text = 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.1
+    text = 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.15
     pitch = height + text
 
     lines, colours, dots, labels = [], [], [], []
@@ -152,7 +152,7 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
         lines += [flat[list(bone)] for bone in pose.far_to_near]
         colours += [joint_colours[joint] for _, joint in pose.far_to_near]
         dots.append(flat)
-        if -0.15 < -low < height:
+        if -0.12 < -low < height:
             level = corner[1] - low
             ground.append([(corner[0] - 0.42 * width, level), (corner[0] + 0.42 * width, level)])
         labels.append((corner, pose.key))
@@ -165,13 +165,11 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     axes.set(xlim=(0, columns * width), ylim=(-rows * pitch, 0), aspect="equal")
     axes.add_collection(LineCollection(ground, colors=GROUND, linewidths=1, zorder=0))
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.4, capstyle="round", zorder=2))
-    points = np.concatenate(dots)
-    axes.scatter(
-        points[:, 0], points[:, 1], s=dot_area(skeleton) / 3, c=joint_colours * len(poses), zorder=3, linewidths=0
-    )
+    points, area = np.concatenate(dots), dot_area(skeleton) / 3
+    axes.scatter(points[:, 0], points[:, 1], s=area, c=joint_colours * len(poses), zorder=3, linewidths=0)
     for (x, y), key in labels:
         written = axes.text(
-            x, y - 0.15, _wrapped(key), fontsize=_FONT_SIZE, ha="center", va="top", linespacing=1.15, parse_math=False
+            x, y - 0.16, _wrapped(key), fontsize=_FONT_SIZE, ha="center", va="top", linespacing=1.15, parse_math=False
         )
         written.set_gid(key)
     figure.text(0.5, 1 - 0.3 / size[1], title, ha="center", parse_math=False)

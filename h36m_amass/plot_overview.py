@@ -111,13 +111,14 @@ def _draw_bars(axes: Axes, bars: list[tuple[str, float]], what: str, upright: bo
 
 def _draw_lengths(axes: Axes, seconds: Float[np.ndarray, "sequences"]) -> None:
     """A histogram on a logarithmic axis: a few sequences last a hundred times as long as most."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = float(seconds.min()) / 1.05, float(seconds.max()) * 1.05
-    if high / low < 4:
-        low, high = low / 2, high * 2
+    if high / low < 10:
+        low, high = low / 3, high * 3
     axes.hist(seconds, bins=np.geomspace(low, high, 31).tolist(), color=BAR)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 1000 else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     middle = float(np.median(seconds))
