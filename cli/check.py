@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .failures import FAILED, printable, reported
+from .verbosity import verbosity
 
 
 def check(
@@ -43,7 +44,8 @@ def check(
             )
     findings = found.findings
     for finding in findings:
-        typer.echo(f"{'ok' if finding.ok else 'problem'}: {printable(finding.message)}")
+        word, to_stderr = ("ok", False) if finding.ok else ("problem", verbosity().quiet)
+        typer.echo(f"{word}: {printable(finding.message)}", err=to_stderr)
     if found.datasets:
         print_checked(found.datasets)
     problems = sum(not finding.ok for finding in findings)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .failures import printable
+from .verbosity import verbosity
 
 if TYPE_CHECKING:
     from h36m_amass.check import CheckedDataset
@@ -47,6 +48,9 @@ def console(stderr: bool = False) -> Console:
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A callback for `h36m_amass.build`, shown as a bar with frames/s and time left, or as lines now and then."""
+    if verbosity().quiet:
+        yield lambda stage, done, total: None
+        return
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield _Lines()
@@ -139,8 +143,9 @@ def print_report(report: BuildReport) -> None:
             for row in report.datasets
         ],
     )
+    reasons = console(stderr=verbosity().quiet)
     for left in report.left_out:
-        out.print(Text(printable(f"left out: {left.path}: {left.reason}")))
+        reasons.print(Text(printable(f"left out: {left.path}: {left.reason}")))
     if report.not_selected:
         from h36m_amass.subset import told
 

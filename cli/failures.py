@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+
+from .verbosity import verbosity
 
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 
@@ -30,9 +35,47 @@ def reported() -> Iterator[None]:
             if not type(error).__module__.startswith("h36m_amass."):
                 raise
             _end(f"error: {error}", error, FAILED)
+        except BrokenPipeError:  # see `pipe_may_close`
+            raise
         except OSError as error:
             text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             _end(f"error: {text}", error, FAILED)
+
+
+@contextmanager
+def unexpected_reported() -> Iterator[None]:
+    """Turn what `reported` does not know, which is a bug, into one line and exit status 1, without a traceback.
+
+    Ctrl-C becomes status 130 here, too, before and after `reported` is at work.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        _end("interrupted", stop, INTERRUPTED)
+    except (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except Exception as error:
+        advice = "" if verbosity().debug else ": run the command again with --debug, and report what it prints"
+        _end(f"internal error: {type(error).__name__}: {error} (this is a bug{advice})", error, FAILED)
+
+
+@contextmanager
+def pipe_may_close() -> Iterator[None]:
+    """End without a word, with exit status 1, when whoever reads the output has stopped, as ``head`` does.
+
+    Typer does so where printing fails; what is left is what fails when the rest is flushed.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here and not at the interpreter's end, where nobody could answer
+            sys.stderr.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # what is still to be flushed
+            os.dup2(nowhere, stream.fileno())
+        raise SystemExit(FAILED) from None
 
 
 def printable(text: str) -> str:
@@ -41,6 +84,8 @@ def printable(text: str) -> str:
 
 
 def _end(message: str, error: BaseException, status: int) -> None:
+    if verbosity().debug:
+        typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     line = "; ".join([message, *getattr(error, "__notes__", [])])
     typer.echo(printable(" ".join(line.split())), err=True)
     raise typer.Exit(status) from None

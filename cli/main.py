@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .application import Application
 from .build import build
 from .check import check
 from .datasets import datasets
@@ -17,7 +18,7 @@ from .info import info
 from .plot import plot
 from .verify import verify
 
-app = typer.Typer(
+app = Application(
     name="h36m-amass",
     help="Turn AMASS motion capture into Human3.6M-compatible 3D joints: an HDF5 store, npz dictionaries, clips.",
     no_args_is_help=True,
@@ -35,8 +36,8 @@ app.command("verify")(verify)
 app.command("demo")(demo)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:  # which it is while a shell completes a word
         typer.echo(f"h36m-amass {version('h36m-amass')}")
         raise typer.Exit
 

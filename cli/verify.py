@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .failures import FAILED, printable, reported
+from .verbosity import verbosity
 
 
 def verify(
@@ -53,7 +54,7 @@ def verify(
                 progress=progress,
             )
         for finding in found.findings:
-            typer.echo(printable(f"problem: {finding}"))
+            typer.echo(printable(f"problem: {finding}"), err=verbosity().quiet)
         if found.compared_frames:
             typer.echo(
                 f"{found.compared_frames:,} frames through the full mesh: the largest difference is "

@@ -1,0 +1,50 @@
+"""How much a command is asked to say, wherever in the command line that was asked: -q, -v and --debug."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Verbosity:
+    """What was asked for.
+
+    Attributes
+    ----------
+    quiet
+        Nothing on standard output, and no progress: errors and warnings only.
+    verbose
+        What the library logs, too.
+    debug
+        Python's tracebacks, too.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+_current: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity())  # noqa: B039 (it is frozen)
+
+
+def verbosity() -> Verbosity:
+    """Of the command that runs; the usual one outside of commands."""
+    return _current.get()
+
+
+def ask(**more: bool) -> None:
+    """Add to what was asked for, by the names of `Verbosity`'s attributes."""
+    _current.set(replace(_current.get(), **more))
+
+
+@contextmanager
+def nothing_asked() -> Iterator[None]:
+    """Start anew, and forget at the end what was asked for until then."""
+    token = _current.set(Verbosity())
+    try:
+        yield
+    finally:
+        _current.reset(token)
