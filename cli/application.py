@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from .completion import quoted_for_bash
 from .failures import pipe_may_close, printable, unexpected_reported
 from .verbosity import ask, nothing_asked, verbosity
 
@@ -137,7 +138,8 @@ class Group(_WithCommonOptions, TyperGroup):
         with nothing_asked(), _environment(NO_COLOR="1" if plain else os.environ.get("NO_COLOR")), pipe_may_close():
             if os.environ.get("NO_COLOR"):
                 settings["color"] = False
-            return super().main(args, *rest, **settings)
+            with quoted_for_bash():
+                return super().main(args, *rest, **settings)
 
 
 class Application(typer.Typer):

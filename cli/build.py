@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_dataset, complete_device
 from .failures import printable, reported
 
 
@@ -26,13 +27,14 @@ def build(
     ],
     store: Annotated[Path, typer.Argument(help="HDF5 file to write.", metavar="STORE")],
     support_dir: Annotated[
-        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
+        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.", metavar="FOLDER")
     ] = Path("support_data"),
     joint_regressor: Annotated[
         list[str] | None,
         typer.Option(
             help="K x V regressor, .npy or SciPy sparse .npz, or skeleton for the body model's own joints; repeat, "
-            "also as NAME=FILE, for several joint sets. Default: J_regressor_h36m.npy in --support-dir.",
+            "also as NAME=FILE, for several joint sets.",
+            show_default="J_regressor_h36m.npy in --support-dir",
             metavar="FILE",
         ),
     ] = None,
@@ -40,46 +42,94 @@ def build(
         list[str] | None,
         typer.Option(
             help="Text file with a regressor's K joint names, one a line; NAME=FILE for several joint sets.",
+            show_default="Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",
             metavar="FILE",
         ),
     ] = None,
     vertex_map: Annotated[
         Path | None,
-        typer.Option(help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy."),
+        typer.Option(
+            help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy.",
+            show_default="none",
+            metavar="FILE",
+        ),
     ] = None,
     frame_rate: Annotated[
-        float | None, typer.Option("-r", "--frame-rate", help="Target frame rate in hertz. Default: 50.")
+        float | None,
+        typer.Option("-r", "--frame-rate", help="Target frame rate in hertz.", show_default="50", metavar="HERTZ"),
     ] = None,
     native_rate: Annotated[
         bool, typer.Option("--native-rate", help="Keep every frame, and each recording's own rate.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Frames computed at a time.")] = 2048,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it.",
+            metavar="DEVICE",
+            autocompletion=complete_device,
+        ),
+    ] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Frames computed at a time.", metavar="FRAMES")] = 2048,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes, 0 for this one alone. Default: one a core, fewer for little data, 0 on CUDA."),
+        typer.Option(
+            help="Processes beside the command's own; 0 for none.",
+            show_default="one a core, fewer for little data, 0 on CUDA",
+            metavar="PROCESSES",
+        ),
     ] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="Convert this dataset only, under any name; repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            help="Convert this dataset only, under any of its names; repeat for more.",
+            show_default="all",
+            metavar="NAME",
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     subject: Annotated[
-        str | None, typer.Option(help="Convert subjects alone whose whole name matches this regular expression.")
+        str | None,
+        typer.Option(
+            help="Convert subjects alone whose whole name matches this regular expression.",
+            show_default="all",
+            metavar="PATTERN",
+        ),
     ] = None,
     sequence: Annotated[
-        str | None, typer.Option(help="Convert recordings alone whose whole name matches this regular expression.")
+        str | None,
+        typer.Option(
+            help="Convert recordings alone whose whole name matches this regular expression.",
+            show_default="all",
+            metavar="PATTERN",
+        ),
     ] = None,
-    min_seconds: Annotated[float | None, typer.Option(help="Convert no recording that is shorter.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Convert no recording that is longer.")] = None,
+    min_seconds: Annotated[
+        float | None,
+        typer.Option(help="Convert no recording that is shorter.", show_default="any length", metavar="SECONDS"),
+    ] = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(help="Convert no recording that is longer.", show_default="any length", metavar="SECONDS"),
+    ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Convert only so many recordings, the first ones, for trying out.")
+        int | None,
+        typer.Option(
+            help="Convert only so many recordings, the first ones, for trying out.",
+            show_default="all",
+            metavar="RECORDINGS",
+        ),
     ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Leave soft tissue out of all recordings.")] = False,
     upsample: Annotated[
         bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
     ] = False,
-    compression: Annotated[Compression, typer.Option(help="Compression of the store.")] = Compression.none,
+    compression: Annotated[
+        Compression, typer.Option(help="Compression of the store: smaller, and slower to read.")
+    ] = Compression.none,
     max_frames: Annotated[
-        int, typer.Option(help="Leave recordings of more frames out: they are damaged or hostile.")
+        int,
+        typer.Option(help="Leave recordings of more frames out: they are damaged or hostile.", metavar="FRAMES"),
     ] = 10_000_000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace STORE if it is there.")] = False,
     update: Annotated[
@@ -91,7 +141,10 @@ def build(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if any recording would be left out.")] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Write what was converted and left out to this JSON file.")
+        Path | None,
+        typer.Option(
+            help="Write what was converted and left out to this JSON file.", show_default="none", metavar="FILE"
+        ),
     ] = None,
 ) -> None:
     """Convert AMASS recordings into one HDF5 store of 3D joints."""

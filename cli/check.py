@@ -13,21 +13,26 @@ from .verbosity import verbosity
 
 def check(
     amass_dir: Annotated[
-        Path | None, typer.Argument(help="AMASS folder to look through as well.", metavar="[AMASS_DIR]")
+        Path | None, typer.Argument(help="AMASS folder to look through as well.", metavar="AMASS_DIR")
     ] = None,
     support_dir: Annotated[
-        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
+        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.", metavar="FOLDER")
     ] = Path("support_data"),
     joint_regressor: Annotated[
         list[str] | None,
         typer.Option(
-            help="Regressor, or skeleton; repeat for several. Default: J_regressor_h36m.npy in --support-dir.",
+            help="Regressor, or skeleton; repeat for several.",
+            show_default="J_regressor_h36m.npy in --support-dir",
             metavar="FILE",
         ),
     ] = None,
     vertex_map: Annotated[
         Path | None,
-        typer.Option(help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy."),
+        typer.Option(
+            help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy.",
+            show_default="none",
+            metavar="FILE",
+        ),
     ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Do not ask for the DMPL models.")] = False,
 ) -> None:

@@ -12,7 +12,7 @@ from .failures import printable, reported
 
 def datasets(
     amass_dir: Annotated[
-        Path | None, typer.Argument(help="AMASS folder: say which of them are in it.", metavar="[AMASS_DIR]")
+        Path | None, typer.Argument(help="AMASS folder: say which of them are in it.", metavar="AMASS_DIR")
     ] = None,
 ) -> None:
     """List the datasets of AMASS and all their names; each is good for --dataset."""

@@ -11,7 +11,7 @@ from .failures import reported
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to work in.", metavar="[DIR]")] = Path("h36m-amass-demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder to work in.", metavar="DIR")] = Path("h36m-amass-demo"),
 ) -> None:
     """Make up body models and motions, build a store, export it and draw it: no downloads needed."""
     with reported():

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_dataset, complete_joint_set
 from .failures import printable, reported
 
 
@@ -14,15 +15,30 @@ def export_motionbert(
     store: Annotated[Path, typer.Argument(help="Store to read, built at 60 Hz.", metavar="STORE")],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write train/00000000.pkl ... to.", metavar="OUT_DIR")],
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="Export this dataset only, under any name; repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            help="Export this dataset only, under any of its names; repeat for more.",
+            show_default="all",
+            metavar="NAME",
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     joint_set: Annotated[
-        str | None, typer.Option(help="Joint set of the store to export. Default: its first.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="Joint set of the store to export.",
+            show_default="its first",
+            metavar="NAME",
+            autocompletion=complete_joint_set,
+        ),
     ] = None,
-    clip_length: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 243,
-    stride: Annotated[int, typer.Option(min=1, help="Frames from one clip to the next.")] = 81,
+    clip_length: Annotated[int, typer.Option(min=1, help="Frames of a clip.", metavar="FRAMES")] = 243,
+    stride: Annotated[
+        int, typer.Option(min=1, help="Frames from the start of one clip to the next.", metavar="FRAMES")
+    ] = 81,
     frame_rate: Annotated[
-        float, typer.Option(help="Rate in hertz that the store has to be at; nothing is resampled.")
+        float, typer.Option(help="Rate in hertz that the store has to be at; nothing is resampled.", metavar="HERTZ")
     ] = 60.0,
     stretch_short: Annotated[
         bool, typer.Option("--stretch-short", help="Stretch what is shorter than a clip to one, slower than it was.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import complete_key
 from .failures import printable, reported
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ def info(
     store: Annotated[Path, typer.Argument(help="Store to look into.", metavar="STORE")],
     key: Annotated[
         str | None,
-        typer.Argument(help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="[KEY]"),
+        typer.Argument(
+            help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="KEY", autocompletion=complete_key
+        ),
     ] = None,
     joint_set: Annotated[
         str | None, typer.Option(help="Tell of this joint set of the store alone. Default: of all.", metavar="NAME")

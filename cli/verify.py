@@ -18,22 +18,30 @@ def verify(
     ] = False,
     against: Annotated[
         Path | None,
-        typer.Option(help="AMASS folder that it was built from: compute some frames again through the full mesh."),
+        typer.Option(
+            help="AMASS folder that it was built from: compute some frames again through the full mesh.",
+            show_default="none",
+            metavar="AMASS_DIR",
+        ),
     ] = None,
     support_dir: Annotated[
-        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.")
+        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.", metavar="FOLDER")
     ] = Path("support_data"),
     joint_regressor: Annotated[
         str | None,
         typer.Option(
-            help="The regressor, or skeleton, whose joint set is compared. Default: J_regressor_h36m.npy in "
-            "--support-dir.",
+            help="Regressor, or skeleton, whose joint set is compared.",
+            show_default="J_regressor_h36m.npy in --support-dir",
             metavar="FILE",
         ),
     ] = None,
-    vertex_map: Annotated[Path | None, typer.Option(help="The vertex map, if one was used.")] = None,
-    sample: Annotated[int, typer.Option(min=1, help="How many frames to compute again.")] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Of their drawing; another one draws others.")] = 0,
+    vertex_map: Annotated[
+        Path | None, typer.Option(help="Vertex map that it was built with.", show_default="none", metavar="FILE")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Frames to compute again.", metavar="FRAMES")] = 500,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Number that tells which frames are drawn for that.", metavar="NUMBER")
+    ] = 0,
 ) -> None:
     """Say whether a store is whole, and whether it agrees with the full mesh. Exit status 1 if anything is wrong."""
     with reported():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 # What the drivers of NVIDIA's and AMD's GPUs bring, and Windows' subsystem for Linux.
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -42,6 +43,12 @@ def resolve_device(device: str) -> str:
             "CUDA build of torch and its driver"
         )
     return f"cuda:{torch.cuda.current_device() if wanted.index is None else wanted.index}"
+
+
+def likely_devices() -> tuple[str, ...]:
+    """What `resolve_device` may take here, without asking torch: for suggestions."""
+    gpus = sorted(Path("/dev").glob("nvidia[0-9]"))
+    return "auto", "cpu", "cuda", *(f"cuda:{number}" for number in range(len(gpus)))
 
 
 def usable_cores() -> int:
