@@ -24,6 +24,7 @@ SECONDS_BETWEEN_LINES = 10.0
 _WORDS = {
     "archives": "looking through archives of",
     "plan": "reading headers",
+    "bodies": "loading",
     "reuse": "checking what is converted already:",
     "convert": "converting",
     "assemble": "finishing the store of",
@@ -31,10 +32,19 @@ _WORDS = {
     "clips": "writing",
     "draw": "drawing",
     "cells": "drawing one pose each of",
+    "seal": "comparing with its seal",
     "verify": "reading",
     "compare": "computing through the full mesh",
 }
-_UNITS = {"archives": "MB", "plan": "recordings", "compare": "sequences", "clips": "clips", "cells": "sequences"}
+_UNITS = {
+    "archives": "MB",
+    "plan": "recordings",
+    "compare": "sequences",
+    "clips": "clips",
+    "cells": "sequences",
+    "seal": "MB",
+    "bodies": "body models",
+}
 
 
 def console(stderr: bool = False) -> Console:

@@ -54,7 +54,7 @@ def unexpected_reported() -> Iterator[None]:
         _end("interrupted", stop, INTERRUPTED)
     except (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, it ends here, and is told)
         advice = "" if verbosity().debug else ": run the command again with --debug, and report what it prints"
         _end(f"internal error: {type(error).__name__}: {error} (this is a bug{advice})", error, FAILED)
 

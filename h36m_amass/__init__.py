@@ -3,6 +3,7 @@
 What is named here is the public interface. It is imported when it is first used, because torch takes a second.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from h36m_amass.verification import verify
     from h36m_amass.version import __version__
     from h36m_amass.windows import WindowDataset, collate
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is logged is shown to those who ask for it
 
 _HOMES = {
     "Store": ("store", "Store"),

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from h36m_amass import interrupts
 from h36m_amass.parts import ConvertedUnit
+from h36m_amass.planning import log_left_out
 from h36m_amass.report import LeftOut
 from h36m_amass.store_format import SequenceRecord, StoreHeader, UnitRecord
 from h36m_amass.store_writer import StoreWriter
@@ -103,6 +104,8 @@ class Assembly:
         fingerprint = "" if unit.left_out else self._fingerprints[number]
         self._writer.add_unit(UnitRecord(fingerprint, len(unit.sequences)))
         self.left_out += unit.left_out
+        for left in unit.left_out:
+            log_left_out(left)
         if self._unsynced >= SYNC_BYTES:
             self._writer.sync()
             self._unsynced = 0

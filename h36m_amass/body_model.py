@@ -7,6 +7,7 @@ SMPL: Loper et al., SIGGRAPH Asia 2015. SMPL+H: Romero et al., SIGGRAPH Asia 201
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from h36m_amass.npz import NpzError, NpzReader, read_content
+
+_log = logging.getLogger(__name__)
 
 GENDERS = ("female", "male", "neutral")
 MAX_MODEL_BYTES = 3 * 2**27
@@ -206,11 +209,15 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     )
     num_vertices, num_bones = weights.shape
     parents = _parents(path, file.arrays["kintree_table"], num_bones)
+    files = str(path)
     dmpldirs, digest, synthetic = np.zeros((num_vertices, 3, 0)), file.digest, file.synthetic
     if num_dmpls > 0:
         dmpls = _read(dmpl_path(support_dir, gender), ("eigvec",), dmpl_origin(gender))
         dmpldirs = _dmpldirs(dmpl_path(support_dir, gender), dmpls.arrays["eigvec"], num_vertices, num_dmpls)
         digest, synthetic = digest + dmpls.digest, synthetic or dmpls.synthetic
+        files += f" and {dmpl_path(support_dir, gender)}"
+    sha256 = hashlib.sha256(digest).hexdigest()
+    _log.info("loaded %s: %d vertices, %d bones, sha256 %s", files, num_vertices, num_bones, sha256)
     return BodyModel(
         v_template=v_template,
         shapedirs=shapedirs,
@@ -219,7 +226,7 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
         weights=weights,
         J_regressor=j_regressor,
         parents=parents,
-        sha256=hashlib.sha256(digest).hexdigest(),
+        sha256=sha256,
         base_sha256=hashlib.sha256(file.digest).hexdigest(),
         synthetic=synthetic,
     )

@@ -9,6 +9,7 @@ replaces it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,12 +33,15 @@ from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, wit
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
+from h36m_amass.stages import Stages
 from h36m_amass.store import Store
 from h36m_amass.store_format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store_units import stored_units
 from h36m_amass.subset import EVERYTHING, Subset, told
 from h36m_amass.version import __version__
 from h36m_amass.workshop import Workshop, forget_skinners
+
+_log = logging.getLogger(__name__)
 
 MAX_BATCH_SIZE = 65536
 
@@ -154,7 +158,7 @@ def build(
     -----
     What ends a build before its time, Ctrl-C too, carries a note (PEP 678) that says what is kept for the next one.
     """
-    began = time.monotonic()
+    began, stages = time.monotonic(), Stages(_log)
     amass_dir, store, support_dir = Path(amass_dir), Path(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
     device = resolve_device(device)
@@ -179,6 +183,7 @@ def build(
 
         stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
         listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
+        stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
         processes = 0 if executor is not None else worker_processes.useful_workers(workers, likely, device)
         if processes:
@@ -186,16 +191,18 @@ def build(
         plan = make_plan(
             amass_dir, listing, rate, use_dmpls, upsample, max_frames, report_progress, subset, processes - 1
         )
+        stages.ended("planned %d recordings in %d work units", len(plan.sequences), len(plan.units))
         if not plan.sequences:
             raise BuildError(f"{amass_dir}: {_why_nothing(plan)}")
         _check_strict(strict, plan.left_out)
-        bodies = fold_bodies(plan, support_dir, sources, loaded_map)
+        bodies = fold_bodies(plan, support_dir, sources, loaded_map, report_progress)
         if not bodies.contents:
             raise next(iter(bodies.missing.values()))
         if bodies.missing:
             reasons = {kind: f"cannot be converted: {error}" for kind, error in bodies.missing.items()}
             plan = without_bodies(plan, reasons)
             _check_strict(strict, plan.left_out)
+        stages.ended("folded %d kinds of body", len(bodies.contents))
         options = {
             "frame_rate": None if rate is None else str(rate),
             "use_dmpls": use_dmpls,
@@ -217,6 +224,7 @@ def build(
         there = reuse.converted_units(
             amass_dir, plan, parts_dir, part_names, stored, fingerprints, rehash, report_progress
         )
+        stages.ended("found %d work units converted already", len(there))
         missing = {part_names[unit.number]: unit for unit in plan.units if unit.number not in there}
         needed = bodies.num_bytes + _needed_bytes(plan, missing, sum(joint_counts))
         space.require(needed, target.parent, str(store))
@@ -237,6 +245,7 @@ def build(
                     for number in numbers:
                         assembly.add(number)
                 assembly.copy()
+                stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
                 left_out = tuple(sorted((*plan.left_out, *assembly.left_out), key=lambda left: left.path))
                 if not assembly.records:
                     reuse.clear_away(parts_dir, with_parts=True)
@@ -248,6 +257,7 @@ def build(
             temporary.replace(target)
             sync(target.parent)
         reuse.clear_away(parts_dir, with_parts=True)
+        stages.ended("%s: finished, %d sequences", store, len(assembly.records))
     report = BuildReport(
         store=str(store),
         datasets=_dataset_rows(assembly.records, left_out),

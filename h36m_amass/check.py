@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from h36m_amass.amass_tree import find_sequences
 from h36m_amass.joint_sets import JointSetError, JointSource, check_family, load_sources, num_vertices, skeleton_family
 from h36m_amass.planning import BodyKind, Plan, PlannedSequence, Progress, make_plan
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS
+from h36m_amass.stages import Stages
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def check_inputs(
         How many may help to read the headers of very many recordings; they need the usual
         ``if __name__ == "__main__":`` in a script.
     """
+    stages = Stages(_log)
     findings: list[Finding] = []
     sources: tuple[JointSource, ...] = ()
     loaded_map: regressor.VertexMap | None = None
@@ -113,7 +118,9 @@ def check_inputs(
         amass_dir = Path(amass_dir)
         try:
             listing = find_sequences(amass_dir, use_dmpls=use_dmpls, progress=progress)
+            stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
             plan = make_plan(amass_dir, listing, None, use_dmpls, progress=progress, processes=processes)
+            stages.ended("read the headers of %d recordings", len(listing.sequences))
         except amass.AmassError as error:
             recordings = [Finding(False, str(error))]
         else:
@@ -125,7 +132,10 @@ def check_inputs(
             ]
             recordings += [Finding(False, f"{amass_dir / left.path}: {left.reason}") for left in plan.left_out]
     of_skeleton = skeleton_family({kind.model for kind in kinds})
-    for (model, gender), own in groupby(sorted(kinds), lambda kind: (kind.model, kind.gender)):
+    total = len({(kind.model, kind.gender) for kind in kinds})
+    for done, ((model, gender), own) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
+        if progress is not None:
+            progress("bodies", done, total)
         family, needs_dmpls = body_model.FAMILIES[model], any(kind.has_dmpls for kind in own)
         if any(source.joints is None for source in sources):
             try:
@@ -134,6 +144,9 @@ def check_inputs(
                 findings.append(Finding(False, f"{family.title} recordings cannot be converted: {error}"))
                 continue
         findings += _check_body_model(Path(support_dir), family, gender, sources, loaded_map, needs_dmpls)
+    if progress is not None:
+        progress("bodies", total, total)
+    stages.ended("looked at %d body models", total)
     return Check((*findings, *recordings), datasets)
 
 

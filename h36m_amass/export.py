@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ import numpy as np
 from h36m_amass import space, whole_file
 from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.skeleton import joint_order as resolve_joint_order
+from h36m_amass.stages import Stages
 from h36m_amass.store import DatasetView, Store, UnknownKeyError
+from h36m_amass.store import Sequence as StoredSequence
+
+_log = logging.getLogger(__name__)
 
 
 class ExportError(ValueError):
@@ -82,25 +87,34 @@ def export_npz(
     total = sum(dataset.num_frames for dataset in wanted)
     needed = space.store_bytes(total, len(order), sum(len(dataset.sequences) for dataset in wanted))
     space.require(needed, out_dir, str(out_dir))
-    done = 0
+    done, stages = 0, Stages(_log)
+
+    def exported(frames: int) -> None:
+        nonlocal done
+        done += frames
+        if progress is not None:
+            progress(done, total)
+
+    exported(0)
     with space.guarded(needed, out_dir, str(out_dir)):
         for dataset, path in zip(wanted, paths, strict=True):
-            _write(path, _dictionary(dataset, order))
-            done += dataset.num_frames
-            if progress is not None:
-                progress(done, total)
+            _write(path, _dictionary(dataset, order, exported))
+            stages.ended("wrote %s: %d frames", path, dataset.num_frames)
     return paths
 
 
-def _dictionary(dataset: DatasetView, order: list[int]) -> dict[str, dict[str, dict[str, Any]]]:
-    return {
-        subject: {
-            name: {
-                "positions_3d": np.ascontiguousarray(sequence.positions_3d[:][:, order]),
-                "frame_rate": float(sequence.frame_rate),
-            }
-            for name, sequence in sequences.items()
+def _dictionary(
+    dataset: DatasetView, order: list[int], exported: Callable[[int], None]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    def entry(sequence: StoredSequence) -> dict[str, Any]:
+        exported(len(sequence))
+        return {
+            "positions_3d": np.ascontiguousarray(sequence.positions_3d[:][:, order]),
+            "frame_rate": float(sequence.frame_rate),
         }
+
+    return {
+        subject: {name: entry(sequence) for name, sequence in sequences.items()}
         for subject, sequences in dataset.items()
     }
 

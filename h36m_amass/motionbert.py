@@ -8,6 +8,7 @@ joints, from those that its mirror image swaps) and ``lib/data/dataset_motion_3d
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import pickle
 import re
@@ -27,12 +28,15 @@ from h36m_amass.interrupts import held
 from h36m_amass.locking import locked
 from h36m_amass.parts import sync
 from h36m_amass.skeleton import H36M, SkeletonError, joint_order
+from h36m_amass.stages import Stages
 from h36m_amass.store import Sequence as StoredSequence
 from h36m_amass.store import Store, UnknownKeyError
 from h36m_amass.whole_file import SUFFIX
 
 CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
 """Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""
+_log = logging.getLogger(__name__)
+
 SCALE = np.float32(0.298)
 """Clip units a metre."""
 REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
@@ -174,7 +178,7 @@ def export_motionbert(
         raise ExportError(
             f"{store.path}: no sequence is as long as a clip of {clip_length} frames; ask for shorter ones"
         )
-    out_dir = Path(out_dir)
+    out_dir, stages = Path(out_dir), Stages(_log)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -194,10 +198,12 @@ def export_motionbert(
                 (work / TRAIN / _file_name(number)).write_bytes(_pickled(_motion(clip, clip_length, order)))
                 if progress is not None:
                     progress(number + 1, len(clips))
+            stages.ended("wrote %d clips", len(clips))
             _write_list(work / LIST, clips)
             _sync_all(work)
             with held():
                 _move_into_place(work, out_dir)
+            stages.ended("brought them to the disk and into place: %s", out_dir / TRAIN)
         finally:
             for made in (work / TRAIN, work / LIST):
                 _remove(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,8 @@ from h36m_amass.resampling import resampled_length
 from h36m_amass.store_format import SequenceRecord
 from h36m_amass.subset import EVERYTHING, Subset
 
+_log = logging.getLogger(__name__)
+
 UNIT_SOURCE_FRAMES = 65536
 MAX_UPSAMPLING = 100
 MAX_FRAMES = 10_000_000
@@ -28,8 +31,8 @@ MAX_FRAMES = 10_000_000
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done and how much there is.
 
-``"archives"`` counts megabytes of archives, ``"plan"`` recordings, ``"convert"`` source frames, and ``"assemble"``
-frames of the store.
+``"archives"`` counts megabytes of archives, ``"plan"`` recordings, ``"bodies"`` body models, ``"reuse"`` frames that
+are there already, ``"convert"`` source frames, and ``"assemble"`` frames of the store.
 """
 
 
@@ -162,6 +165,8 @@ def make_plan(
     other `processes`, too.
     """
     left_out = [LeftOut(_dataset_of(amass_dir, path), path, reason) for path, reason in listing.misplaced]
+    for left in left_out:
+        log_left_out(left)
     planned: list[PlannedSequence] = []
     missed: Counter[str] = Counter()
     named: list[SequenceFile] = []
@@ -192,10 +197,16 @@ def make_plan(
                 planned.append(_planned(file, header, frame_rate, upsample))
             except amass.AmassError as error:
                 left_out.append(LeftOut(file.dataset, file.path, str(error)))
+                log_left_out(left_out[-1])
     if progress is not None:
         progress("plan", len(named), len(named))
     not_selected = {field.name: missed[field.name] for field in fields(Subset) if missed[field.name]}
     return Plan(tuple(_units(planned)), tuple(left_out), dict(listing.ignored), not_selected)
+
+
+def log_left_out(left: LeftOut) -> None:
+    """Tell Python's logging of it as soon as it is known; the report comes at the end."""
+    _log.warning("left out: %s: %s", left.path, left.reason)
 
 
 def _dataset_of(amass_dir: Path, path: str) -> str:
@@ -215,6 +226,8 @@ def without_bodies(plan: Plan, reasons: Mapping[BodyKind, str]) -> Plan:
         for planned in plan.sequences
         if planned.body in reasons
     ]
+    for left in left_out:
+        log_left_out(left)
     return replace(plan, units=tuple(_units(kept)), left_out=(*plan.left_out, *left_out))
 
 

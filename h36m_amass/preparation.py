@@ -12,7 +12,7 @@ from pathlib import Path
 
 from h36m_amass import body_model, folding, regressor
 from h36m_amass.joint_sets import JointSource, check_family, skeleton_family
-from h36m_amass.planning import BodyKind, Plan
+from h36m_amass.planning import BodyKind, Plan, Progress
 from h36m_amass.skeleton import Skeleton, body_skeleton
 
 NUM_BETAS = 16
@@ -69,7 +69,11 @@ def model_key(family: body_model.Family, gender: str) -> str:
 
 
 def fold_bodies(
-    plan: Plan, support_dir: Path, sources: Sequence[JointSource], vertex_map: regressor.VertexMap | None = None
+    plan: Plan,
+    support_dir: Path,
+    sources: Sequence[JointSource],
+    vertex_map: regressor.VertexMap | None = None,
+    progress: Progress | None = None,
 ) -> FoldedBodies:
     """Fold the joint sets, one behind the other, into every kind of body of `plan`, as far as there are models of them.
 
@@ -93,7 +97,12 @@ def fold_bodies(
         except body_model.MissingModelError as error:
             missing[kind] = error
     there = [kind for kind in kinds if kind not in missing]
-    for own, body in _loaded(support_dir, there):
+    total = len({(kind.model, kind.gender) for kind in there})
+    if progress is not None:
+        progress("bodies", 0, total)
+    for done, (own, body) in enumerate(_loaded(support_dir, there), start=1):
+        if progress is not None:
+            progress("bodies", done, total)
         model, gender = own[0].model, own[0].gender
         family, soft = body_model.FAMILIES[model], any(kind.has_dmpls for kind in own)
         body_model.check_bones(body, body_model.model_path(support_dir, gender, family), family)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import scipy.sparse
 
 from h36m_amass import skeleton
 from h36m_amass.npz import NpzError, NpzReader, read_content, read_npy
+
+_log = logging.getLogger(__name__)
 
 SPIN_PAGE = "https://github.com/nkolot/SPIN (fetch_data.sh, data/J_regressor_h36m.npy)"
 H36M_FILE_NAME = "J_regressor_h36m"
@@ -127,6 +130,7 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
         joints = skeleton.H36M
     else:
         joints = skeleton.custom(tuple(f"joint_{k}" for k in range(num_joints)))
+    _log.info("loaded %s: %d joints, %d vertices, sha256 %s", path, *matrix.shape, digest)
     return JointRegressor(matrix, joints, digest, synthetic)
 
 
@@ -162,6 +166,7 @@ def load_map(path: Path, num_vertices: int) -> VertexMap:
             f"{path}: has shape {matrix.shape}, and the regressor is for a mesh of {num_vertices} vertices; give a map "
             f"with as many rows, like the ({num_vertices}, V) one to it from a mesh of V"
         )
+    _log.info("loaded %s: %d vertices from %d, sha256 %s", path, *matrix.shape, digest)
     return VertexMap(matrix, path, digest, synthetic)
 
 

@@ -7,6 +7,7 @@ asked, with the beginning of the file when a store is opened, with all of it whe
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,8 +51,10 @@ def check_head(path: Path) -> None:
             raise SealError("its first bytes are not what was written")
 
 
-def check_all(path: Path) -> None:
+def check_all(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Compare all of a store with its seal.
+
+    `progress` is called with the bytes read so far, and all of them.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def check_all(path: Path) -> None:
         if found is None:
             raise SealError("has no seal at its end: it was cut short, or changed, or written by an older version")
         size, checksum, _ = found
-        if _checksum(file, size) != checksum:
+        if _checksum(file, size, progress) != checksum:
             raise SealError("does not have the checksum of its seal: a byte of it was changed")
 
 
@@ -79,10 +82,12 @@ def _read(file: BinaryIO) -> tuple[int, int, int] | None:
     return int(found[1]), int(found[2], 16), int(found[3], 16)
 
 
-def _checksum(file: BinaryIO, num_bytes: int) -> int:
+def _checksum(file: BinaryIO, num_bytes: int, progress: Callable[[int, int], None] | None = None) -> int:
     """CRC-32 of the first bytes of a file."""
     file.seek(0)
     read = checksum = 0
     while block := file.read(min(_BLOCK, num_bytes - read)):
         read, checksum = read + len(block), crc32(block, checksum)
+        if progress is not None:
+            progress(read, num_bytes)
     return checksum

@@ -7,6 +7,7 @@ With the recordings at hand, frames drawn at random are computed again through a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,10 +27,13 @@ from h36m_amass.preparation import model_key
 from h36m_amass.reference import mesh_joints, skeleton_joints
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, resample, resampled_length
 from h36m_amass.sources import Sources, archived_files
+from h36m_amass.stages import Stages
 from h36m_amass.store import Sequence, Store
 from h36m_amass.store_frames import StoreError
 from h36m_amass.store_units import read_units
 from h36m_amass.view_check import view_findings
+
+_log = logging.getLogger(__name__)
 
 MAX_DIFFERENCE = 1e-5
 """Metres between a store and the full mesh in double precision: several times what float32 gives."""
@@ -97,8 +101,8 @@ def verify(
     seed
         Of the drawing; another one draws others.
     progress
-        Called with ``"verify"``, the frames done and all of them; ``"archives"`` and megabytes of those that the
-        recordings lie in; ``"compare"`` and the sequences that frames were drawn from.
+        Called with ``"seal"`` and megabytes of the store; ``"verify"``, the frames done and all of them; ``"archives"``
+        and megabytes of those that the recordings lie in; ``"compare"`` and the sequences that frames were drawn from.
 
     Raises
     ------
@@ -108,16 +112,18 @@ def verify(
         Something that comparing needs is missing.
     """
     path, report = Path(store), progress or (lambda stage, done, total: None)
+    stages = Stages(_log)
     findings: list[str] = []
     sealed = quick
     if not path.is_file():
         raise StoreError(f"{path}: there is no such store; make one with h36m-amass build")
     if not quick:
         try:
-            sealing.check_all(path)
+            sealing.check_all(path, lambda done, size: report("seal", done // 10**6, size // 10**6))
             sealed = True
         except sealing.SealError as error:
             findings.append(f"{path}: {error}; build it again")
+        stages.ended("%s: compared with its seal", path)
     try:
         verified = Store(path)
         _ = read_units(path)
@@ -132,6 +138,7 @@ def verify(
             for name in verified.joint_sets[1:]:
                 with verified.with_joint_set(name) as other:
                     findings += _frame_findings(other, report)
+        stages.ended("looked at %d sequences", len(verified.sequences))
         distances, compared_store = np.empty(0), verified
         if against is not None:
             support_dir = Path(support_dir)
@@ -145,6 +152,7 @@ def verify(
             map_path = None if vertex_map is None else Path(vertex_map)
             mesh = _Mesh(compared_store, Path(against), support_dir, source, map_path, findings)
             distances = mesh.distances(sample, np.random.default_rng(seed), report)
+            stages.ended("computed %d joints through the full mesh", distances.size)
         largest, percentile = (
             (float(distances.max()), float(np.percentile(distances, 99.9))) if distances.size else (float("nan"),) * 2
         )

@@ -375,7 +375,7 @@ def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Pa
         assert row.subjects == len(store[row.dataset])
         assert row.sequences == sum(len(subject) for subject in store[row.dataset].values())
     assert json.loads(report.to_json())["datasets"][0]["dataset"] == store.datasets[0]
-    assert list(stages) == ["plan", "convert", "assemble"]
+    assert list(stages) == ["plan", "bodies", "convert", "assemble"]
     assert stages["plan"][-1] == (12, 12)
     assert stages["convert"][-1] == (report.source_frames, report.source_frames)
     assert stages["assemble"][-1] == (report.frames, report.frames)

@@ -26,7 +26,7 @@ from h36m_amass.store import Store
 
 COMMANDS = ("build", "export-npz", "export-motionbert", "check", "datasets", "info", "plot", "verify", "demo")
 VERTICES, BONES, FRAMES = 30, 52, 25
-PROGRESS = ("reading headers ", "converting ", "assembling ", "exporting ")
+PROGRESS = ("reading headers ", "loading ", "converting ", "assembling ", "exporting ")
 
 Cli = Callable[..., Any]
 

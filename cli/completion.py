@@ -1,0 +1,116 @@
+"""What a shell offers for the value of an option or argument, after what stands before it on the line.
+
+The shell runs the command for each Tab, so nothing here imports torch, and of a store only the index is read. What
+cannot be read offers nothing: there is nobody to complain to.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from h36m_amass.store import Store
+
+_PLAIN = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
+
+
+def complete_key(context: typer.Context, incomplete: str) -> list[str]:
+    """``DATASET``, ``DATASET/SUBJECT`` or ``DATASET/SUBJECT/SEQUENCE`` of the store in the argument ``store``.
+
+    A level is offered at a time. What alone fits and has something below is offered with a slash, too, so that the
+    shell does not take the word for finished.
+    """
+    with _store(context) as store:
+        if store is None:
+            return []
+        depth = incomplete.count("/") + 1
+        columns = [store.index.texts(name) for name in ("dataset", "subject", "sequence")]
+        keys = {"/".join(names) for names in zip(*columns[:depth], strict=True)}
+    fitting = sorted(key for key in keys if key.startswith(incomplete))
+    if len(fitting) == 1 and depth < len(columns):
+        return [*fitting, f"{fitting[0]}/"]
+    return fitting if depth <= len(columns) else []
+
+
+def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:
+    """A dataset of the AMASS folder in the argument ``amass_dir``, or else of the store in ``store``; each once."""
+    if "amass_dir" in context.params:
+        there = _folder_datasets(_path(context, "amass_dir"))
+    else:
+        with _store(context) as store:
+            there = [] if store is None else list(store.datasets)
+    given = context.params.get("dataset") or ()
+    return [name for name in there if name.startswith(incomplete) and name not in given]
+
+
+def complete_joint_set(context: typer.Context, incomplete: str) -> list[str]:
+    """A joint set of the store in the argument ``store``."""
+    with _store(context) as store:
+        return [] if store is None else [name for name in store.joint_sets if name.startswith(incomplete)]
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """A device that torch may find."""
+    from h36m_amass.devices import likely_devices
+
+    return [device for device in likely_devices() if device.startswith(incomplete)]
+
+
+@contextmanager
+def quoted_for_bash() -> Iterator[None]:
+    """Quote what Typer prints for bash to complete with, which puts it on the line as it is; names have spaces."""
+    if os.environ.get("_H36M_AMASS_COMPLETE") != "complete_bash":
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        sys.stdout.write(_PLAIN.sub(lambda match: f"\\{match[0]}", printed.getvalue()).replace("\\\n", "\n"))
+
+
+@contextmanager
+def _store(context: typer.Context) -> Iterator[Store | None]:
+    """The store that was given, if it can be read."""
+    from h36m_amass.store import Store
+    from h36m_amass.store_frames import StoreError
+
+    store = None
+    path = _path(context, "store")
+    if path is not None:
+        with suppress(StoreError, OSError):
+            store = Store(path)
+    if store is None:
+        yield None
+        return
+    with store:
+        yield store
+
+
+def _folder_datasets(folder: Path | None) -> list[str]:
+    """Names of the folders and archives in an AMASS folder."""
+    from h36m_amass.archives import dataset_name
+
+    if folder is None:
+        return []
+    names: set[str | None] = set()
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            names.add(entry.name if entry.is_dir() else dataset_name(entry.name))
+    return sorted(name for name in names if name is not None and not name.startswith("."))
+
+
+def _path(context: typer.Context, argument: str) -> Path | None:
+    """An argument that names a path, as the shell would hand it over: it gives the line as it was typed."""
+    given = context.params.get(argument)
+    return None if given is None else Path(os.path.expandvars(given)).expanduser()
