@@ -102,15 +102,15 @@ class _WithCommonOptions:
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.params: list[Any] = [*getattr(self, "params", ()), *common_options()]
-        for parameter in self.params:
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc] # Click's, of the class beside this one
+        for parameter in parameters:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
-
-    def get_help_option(self, context: Any) -> Any:
-        option = super().get_help_option(context)  # type: ignore[misc] # Click's, of the class beside this one
-        if option is not None:
-            option.metavar, option.rich_help_panel = "", PANEL
-        return option
+            if parameter.name == "help":
+                parameter.rich_help_panel = PANEL
+        return parameters
 
 
 class Command(_WithCommonOptions, TyperCommand):

@@ -43,7 +43,7 @@ def complete_key(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:
     """A dataset of the AMASS folder in the argument ``amass_dir``, or else of the store in ``store``; each once."""
-    if "amass_dir" in context.params:
+    if "amass_dir" in _arguments(context):
         there = _folder_datasets(_path(context, "amass_dir"))
     else:
         with _store(context) as store:
@@ -110,7 +110,15 @@ def _folder_datasets(folder: Path | None) -> list[str]:
     return sorted(name for name in names if name is not None and not name.startswith("."))
 
 
+def _arguments(context: typer.Context) -> list[str]:
+    """Names of the command's arguments, in order."""
+    return [str(own.name) for own in context.command.params if own.param_type_name == "argument"]
+
+
 def _path(context: typer.Context, argument: str) -> Path | None:
     """An argument that names a path, as the shell would hand it over: it gives the line as it was typed."""
     given = context.params.get(argument)
+    if given is None:
+        # After an option that still lacks its value, Click leaves the arguments unnamed, in order.
+        given = dict(zip(_arguments(context), context.args, strict=False)).get(argument)
     return None if given is None else Path(os.path.expandvars(given)).expanduser()

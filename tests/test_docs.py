@@ -16,7 +16,9 @@ import pytest
 import typer
 
 from h36m_amass import cli
+from h36m_amass.cli.application import common_options
 from h36m_amass.demo import Demo
+from tests.test_help import stated_default
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "support_data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -105,19 +107,44 @@ def test_commands_and_their_options_exist(arguments: list[str]) -> None:
     group.commands[name].make_context(name, rest)
 
 
-def test_readme_lists_every_option_of_every_command() -> None:
+def command_sections() -> tuple[str, dict[str, str]]:
+    """The README's section on commands: what is before the first command, and what is said of each."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = readme[readme.index("\n## Commands\n") : readme.index("\n## Coming from")]
-    sections = dict(re.findall(r"^\*\*`h36m-amass (\S+).*?$(.*?)(?=^\*\*`|\Z)", listed, re.MULTILINE | re.DOTALL))
+    found = re.findall(r"^\*\*`h36m-amass (\S+?)[ `].*?$(.*?)(?=^\*\*`|\Z)", listed, re.MULTILINE | re.DOTALL)
+    return listed[: listed.index("\n**`")], dict(found)
+
+
+def table_rows(section: str) -> dict[tuple[str, ...], list[str]]:
+    """Cells of the rows that begin with options, by the options."""
+    rows = [re.split(r"\s*(?<!\\)\|\s*", line.strip("| ")) for line in section.splitlines() if line.startswith("| `-")]
+    return {tuple(re.findall(r"`(-.*?)`", row[0])): row[1:] for row in rows}
+
+
+def test_readme_lists_every_option_of_every_command() -> None:
+    before, sections = command_sections()
     group: Any = typer.main.get_command(cli.app)
+    common = {name for option in common_options() for name in option.opts}
+    assert {name for names in table_rows(before) for name in names} == common | {"-h", "--help"}
     assert sections.keys() == group.commands.keys()
     for name, command in group.commands.items():
-        rows = re.findall(r"^\| (`-.*?) \|", sections[name], re.MULTILINE)
-        assert set(re.findall(r"`(-.*?)`", " ".join(rows))) == options_of(command), name
+        listed = {option for options in table_rows(sections[name]) for option in options}
+        assert listed == options_of(command) - common, name
 
 
 def options_of(command: Any) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+
+
+def test_readme_and_help_say_the_same_defaults() -> None:
+    """The second column is what ``--help`` says, and empty for flags."""
+    sections = command_sections()[1]
+    group: Any = typer.main.get_command(cli.app)
+    for name, command in group.commands.items():
+        said = {option: stated_default(parameter) for parameter in command.params for option in parameter.opts}
+        for options, (default, *_) in table_rows(sections[name]).items():
+            for option in options:
+                assert default.replace("`", "") == said[option], f"{name} {option}"
 
 
 def test_modules_import_only_from_above_in_the_table() -> None:
