@@ -10,25 +10,28 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from h36m_amass.cli import app
 from h36m_amass.demo import Demo
 from h36m_amass.store import Store
 
-PROGRAM = "import sys; from h36m_amass.cli import app; app(prog_name='h36m-amass')"
 
-
-def completed(*words: object, shell: str = "bash", program: str = PROGRAM) -> list[str]:
-    """What is offered for the last of the words, as it is typed; nothing else may be printed."""
+def typed(*words: object, shell: str = "bash") -> dict[str, str]:
+    """The environment in which a shell runs the command to complete the last of the words."""
     line = ["h36m-amass", *map(str, words)]
-    environment = os.environ | {"_H36M_AMASS_COMPLETE": f"complete_{shell}"}
+    asked = {"_H36M_AMASS_COMPLETE": f"complete_{shell}"}
     if shell == "bash":
-        environment |= {"COMP_WORDS": "\n".join(line), "COMP_CWORD": str(len(line) - 1)}
-    else:
-        environment |= {"_TYPER_COMPLETE_ARGS": " ".join(line), "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
-    assert done.stderr == ""
-    return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
+        return asked | {"COMP_WORDS": "\n".join(line), "COMP_CWORD": str(len(line) - 1)}
+    return asked | {"_TYPER_COMPLETE_ARGS": " ".join(line), "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+
+
+def completed(*words: object, shell: str = "bash") -> list[str]:
+    """What is offered for the last of the words, as it is typed; nothing else may be printed."""
+    result = CliRunner().invoke(app, prog_name="h36m-amass", env=typed(*words, shell=shell), catch_exceptions=False)
+    assert result.stderr == ""
+    assert result.exit_code == 0
+    return result.stdout.split("\n")[:-1] if result.stdout.strip() else []
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +125,20 @@ def test_home_and_variables_are_looked_up_as_the_shell_would(demo: Demo, monkeyp
         assert completed("info", typed, "Made") == ["Madeup", "Madeup/"]
 
 
-def test_completing_a_key_does_not_import_torch(demo: Demo) -> None:
-    program = PROGRAM.replace("app(prog", "sys.modules['torch'] = None; app(prog")
-    assert completed("info", demo.store, "Made", program=program) == ["Madeup", "Madeup/"]
+def test_a_shell_gets_keys_from_a_process_that_does_not_import_torch(demo: Demo) -> None:
+    program = "import sys; sys.modules['torch'] = None; from h36m_amass.cli import app; app(prog_name='h36m-amass')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | typed("info", demo.store, "Made"),
+    )
+    assert (done.stdout, done.stderr) == ("Madeup\nMadeup/\n", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_is_given_its_script(shell: str) -> None:
-    environment = os.environ | {"_H36M_AMASS_COMPLETE": f"source_{shell}"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment)
-    assert f"complete_{shell}" in done.stdout
-    assert "h36m-amass" in done.stdout
+    environment = {"_H36M_AMASS_COMPLETE": f"source_{shell}"}
+    script = CliRunner().invoke(app, prog_name="h36m-amass", env=environment, catch_exceptions=False).stdout
+    assert f"_H36M_AMASS_COMPLETE=complete_{shell}" in script
