@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .completion import complete_key
+from .completion import complete_joint_set, complete_key
 from .failures import printable, reported
 
 if TYPE_CHECKING:
@@ -24,19 +24,31 @@ def info(
         ),
     ] = None,
     joint_set: Annotated[
-        str | None, typer.Option(help="Tell of this joint set of the store alone. Default: of all.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="Tell of this joint set of the store alone.",
+            show_default="all",
+            metavar="NAME",
+            autocompletion=complete_joint_set,
+        ),
     ] = None,
     depth: Annotated[
         int | None,
         typer.Option(
-            min=1, max=3, help="Levels of the tree. Default: as many as fit on a screen or two; with --json all."
+            min=1,
+            max=3,
+            help="Levels of the tree.",
+            show_default="as many as fit on a screen or two, with --json all",
+            metavar="NUMBER",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Draw hours, sequence lengths and frame rates to this .png, .pdf or .svg (extra plot).", metavar="FILE"
+            help="Draw hours, sequence lengths and frame rates to this .png, .pdf or .svg (extra plot).",
+            show_default="none",
+            metavar="FILE",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the --plot FILE if it is there.")] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_joint_set, complete_key
 from .failures import printable, reported
 
 
@@ -16,7 +17,8 @@ def plot(
         str | None,
         typer.Argument(
             help="DATASET/SUBJECT/SEQUENCE; with --contact-sheet DATASET or DATASET/SUBJECT, or nothing for all.",
-            metavar="[KEY]",
+            metavar="KEY",
+            autocompletion=complete_key,
         ),
     ] = None,
     out: Annotated[
@@ -24,8 +26,8 @@ def plot(
         typer.Option(
             "-o",
             "--out",
-            help="File to write: .png, .pdf or .svg for poses along time, .gif or .mp4 for an animation. "
-            "Default: KEY with - for slashes, and .png.",
+            help="File to write: .png, .pdf or .svg for poses along time, .gif or .mp4 for an animation.",
+            show_default="KEY.png, with - for slashes",
             metavar="FILE",
         ),
     ] = None,
@@ -33,16 +35,33 @@ def plot(
         bool, typer.Option("--contact-sheet", help="Draw one pose of each sequence at KEY, 48 a page.")
     ] = False,
     poses: Annotated[
-        int | None, typer.Option(min=1, max=50, help="How many poses of a sequence to draw side by side. Default: 7.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=50,
+            help="How many poses of a sequence to draw side by side.",
+            show_default="7",
+            metavar="NUMBER",
+        ),
     ] = None,
     start: Annotated[
-        float | None, typer.Option(min=0, help="Begin so many seconds after the sequence's start. Default: 0.")
+        float | None,
+        typer.Option(
+            min=0, help="Begin so many seconds after the sequence's start.", show_default="0", metavar="SECONDS"
+        ),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="Draw so many seconds. Default: to the sequence's end.")
+        float | None,
+        typer.Option(min=0, help="Draw no more than so many seconds.", show_default="all", metavar="SECONDS"),
     ] = None,
     joint_set: Annotated[
-        str | None, typer.Option(help="Joint set of the store to draw. Default: its first.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="Joint set of the store to draw.",
+            show_default="its first",
+            metavar="NAME",
+            autocompletion=complete_joint_set,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it is there.")] = False,
 ) -> None:

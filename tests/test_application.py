@@ -45,10 +45,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Let `h36m-amass info` meet an exception in the library."""
 
     def fail(error: BaseException) -> None:
-        def describe_nothing(*arguments: object) -> list[str]:
+        def sum_up_nothing(*arguments: object) -> str:
             raise error
 
-        monkeypatch.setattr(describe, "describe", describe_nothing)
+        monkeypatch.setattr(describe, "summary", sum_up_nothing)
 
     return fail
 
@@ -185,7 +185,7 @@ def test_debug_shows_the_traceback_of_bugs_and_of_errors(
     failing(ZeroDivisionError("spam"))
     outcome = cli(*place, demo.store)
     assert outcome.exit_code == 1
-    assert "in describe_nothing" in outcome.stderr
+    assert "in sum_up_nothing" in outcome.stderr
     assert outcome.stderr.splitlines()[-1].startswith("internal error: ZeroDivisionError: spam")
 
 

@@ -109,6 +109,10 @@ def test_the_remaining_defaults_are_words_for_none() -> None:
         f"{inspect.signature(builder.build).parameters['frame_rate'].default:g}",
         f"{regressor.H36M_FILE_NAME}.npy in --support-dir",
         "one a core, fewer for little data, 0 on CUDA",  # see workers.useful_workers
+        "KEY.png, with - for slashes",  # see drawing.draw
+        "7",  # poses of plot.draw_poses
+        "0",  # the sequence's start
+        "as many as fit on a screen or two, with --json all",  # see describe.fitting_depth
         "Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",  # see the next test
     }
     assert words <= ABSENT | derived
