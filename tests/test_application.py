@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from h36m_amass import describe
 from h36m_amass.body_model import model_path
-from h36m_amass.cli import app
 from h36m_amass.cli.application import Application
+from h36m_amass.cli.verbosity import Verbosity, verbosity
 from h36m_amass.demo import Demo
 
 Cli = Callable[..., Any]
@@ -151,6 +151,7 @@ def test_a_command_leaves_logging_and_the_next_command_as_they_were(cli: Cli, de
     assert cli("-v", "verify", demo.store).exit_code == 0
     assert (logger.level, list(logger.handlers)) == before
     assert cli("-q", "info", demo.store).stdout == ""
+    assert verbosity() == Verbosity()
     assert cli("info", demo.store).stdout != ""
 
 
@@ -223,12 +224,29 @@ def test_a_reader_that_has_gone_is_no_failure_to_talk_about(
     assert (done.returncode, done.stderr) == (1, "")
 
 
+def test_a_reader_may_go_before_the_last_is_flushed() -> None:
+    program = (
+        "from h36m_amass.cli.application import Application\n"
+        "application = Application(name='x')\n"
+        "application.command('one')(lambda: print('spam'))\n"
+        "application.command('two')(lambda: None)\n"
+        "application(['one'])"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 # --- colours
 
 
-@pytest.mark.parametrize("arguments", [("build", "--help"), ("build", "--spam"), ("verify", "{store}")])
-def test_colours_are_for_terminals_that_want_them(demo: Demo, arguments: tuple[str, ...]) -> None:
-    given = [argument.format(store=demo.store) for argument in arguments]
+@pytest.mark.parametrize("arguments", [("build", "--help"), ("build", "--spam"), ("export-npz", "{store}", "{out}")])
+def test_colours_are_for_terminals_that_want_them(demo: Demo, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    given = [argument.format(store=demo.store, out=tmp_path) for argument in arguments]
     assert COLOUR.search(on_terminal(*given))
     assert not COLOUR.search(on_terminal(*given, NO_COLOR="1"))
     assert not COLOUR.search(on_terminal(*given, "--no-color"))
@@ -254,7 +272,17 @@ def test_no_color_does_not_outlast_its_command(cli: Cli, monkeypatch: pytest.Mon
     assert "NO_COLOR" not in os.environ
 
 
-def test_what_is_behind_two_dashes_is_no_option(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "--no-color: there is no such store" in cli("info", "--", "--no-color").stderr
-    assert isinstance(typer.main.get_command(app).name, str)
+def test_what_is_behind_two_dashes_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    application = Application(name="x")
+
+    @application.command()
+    def one(word: str) -> None:
+        typer.echo(f"{word} {os.environ.get('NO_COLOR')}")
+
+    @application.command()
+    def two() -> None:
+        """So that commands have names."""
+
+    assert CliRunner().invoke(application, ["one", "--", "--no-color"]).stdout == "--no-color None\n"
+    assert CliRunner().invoke(application, ["one", "a", "--no-color"]).stdout == "a 1\n"
