@@ -17,6 +17,7 @@ from .export_npz import export_npz
 from .info import info
 from .plot import plot
 from .verify import verify
+from .view import view
 
 app = Application(
     name="h36m-amass",
@@ -33,6 +34,7 @@ app.command("datasets")(datasets)
 app.command("info")(info)
 app.command("plot")(plot)
 app.command("verify")(verify)
+app.command("view")(view)
 app.command("demo")(demo)
 
 

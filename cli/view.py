@@ -1,0 +1,64 @@
+"""``h36m-amass view``."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .failures import printable, reported
+
+
+def view(
+    store: Annotated[Path, typer.Argument(help="Store to look at.", metavar="STORE")],
+    second: Annotated[
+        Path | None,
+        typer.Argument(help="Another store, to show its sequences beside those of STORE.", metavar="[STORE2]"),
+    ] = None,
+    joint_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Joint set to show; give two to show two beside each other. Default: the store's first.",
+            metavar="NAME",
+        ),
+    ] = None,
+    text: Annotated[
+        str, typer.Option("--filter", help="Begin with the sequences whose DATASET/SUBJECT/SEQUENCE has these words.")
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to serve on. Any but this machine's own is open to others.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to serve on, or the next free one; 0 for any.")
+    ] = 8080,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in this machine's browser.")] = False,
+) -> None:
+    """Watch sequences in the browser, alone or two side by side, until Ctrl-C."""
+    sets = joint_set or []
+    if len(sets) > 2:
+        raise typer.BadParameter("at most two sequences are shown, so give --joint-set at most twice")
+    with reported():
+        from h36m_amass.address import free_port, only_this_machine, page_url, tunnel
+        from h36m_amass.store import Store
+        from h36m_amass.viewer import require_viser
+
+        require_viser()
+        first = Store(store, sets[0] if sets else None)
+        other = Store(second or store, sets[1] if len(sets) > 1 else None if second or not sets else sets[0])
+        port = free_port(host, port)
+        from h36m_amass.viewer_page import Shown, serve
+
+        def ready(served: int) -> None:
+            url = page_url(host, served)
+            typer.echo(printable(f"{url}  (Ctrl-C ends it)"))
+            if only_this_machine(host):
+                typer.echo(printable(f"from another machine: {tunnel(host, served)}, then open {url} there"))
+            else:
+                typer.echo(f"warning: whoever reaches port {served} of this machine sees the data", err=True)
+            if browser:
+                webbrowser.open(url)
+
+        with first, other:
+            serve(Shown(first, other, second is not None or len(sets) > 1, text), host, port, ready)

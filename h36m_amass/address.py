@@ -1,0 +1,75 @@
+"""Where a page is served: on which port, who can reach it, and how it is reached from another machine."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import socket
+
+LAST_PORT = 65535
+
+
+class AddressError(ValueError):
+    """Nothing can be served at an address."""
+
+
+def free_port(host: str, port: int, tries: int = 100) -> int:
+    """The first port from `port` on that nobody listens on at `host`; 0 takes any that is free.
+
+    Raises
+    ------
+    AddressError
+        `host` is not an address of this machine, or none of `tries` ports is free.
+    """
+    for candidate in range(port, min(port + tries, LAST_PORT + 1)):
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as listener:
+                # As a server does it, so that a port whose last connection has just ended counts as free.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(address)
+                return int(listener.getsockname()[1])
+        except socket.gaierror as error:
+            raise AddressError(f"{host}: is no address ({error.strerror}); give one of this machine's") from error
+        except OSError as error:
+            if not _taken(host):
+                raise AddressError(f"{host}: cannot be served on ({error.strerror}); use 127.0.0.1") from error
+    raise AddressError(f"{host}: no port from {port} on is free; give another one with --port")
+
+
+def _taken(host: str) -> bool:
+    """Is `host` an address of this machine, so that it must be the port that cannot be had?"""
+    try:
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return True
+    except OSError:
+        return False
+
+
+def only_this_machine(host: str) -> bool:
+    """Can `host` be reached from this machine alone?"""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def page_url(host: str, port: int) -> str:
+    """What a browser on this machine opens; an address that stands for all of the machine's is its loopback."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"
+    if address.is_unspecified:
+        return f"http://{'[::1]' if address.version == 6 else '127.0.0.1'}:{port}"
+    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
+
+
+def tunnel(host: str, port: int) -> str:
+    """The command that makes a page on this machine's loopback one on that of the machine where it is typed."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        user = "USER"
+    inner = f"[{host}]" if ":" in host else host
+    return f"ssh -N -L {port}:{inner}:{port} {user}@{socket.gethostname()}"

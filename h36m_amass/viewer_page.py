@@ -1,0 +1,482 @@
+"""The viewer's page (extra ``view``): its panel and its scene in the browser, through viser.
+
+Everything that happens on the page comes into one queue and is answered in one thread, so nothing here is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import io
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import viser
+from jaxtyping import Float
+
+from h36m_amass import figure
+from h36m_amass.skeleton import Skeleton
+from h36m_amass.store import Sequence, Store
+from h36m_amass.viewer import (
+    SPEEDS,
+    Catalogue,
+    Frames,
+    Playback,
+    beside,
+    catalogue,
+    facts,
+    trajectory,
+)
+
+POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0
+"""How often, at most, the scene and the panel change while a sequence plays."""
+_NO_PATH = "none"
+_PATH_COLOUR = (255, 150, 0)
+_Command = Callable[[], None]
+
+
+class _PrivateServer(viser.ViserServer):
+    """Without viser's way of sharing a page through a server on the internet: the data must not leave the machine."""
+
+    def request_share_url(self, verbose: bool = True) -> str | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page begins with.
+
+    Attributes
+    ----------
+    first, second
+        Stores, read for the joint sets that are shown; `second` is what the second sequence is chosen from.
+    side_by_side
+        Whether the second sequence is shown from the start.
+    text
+        What the names of the first sequence are filtered by.
+    """
+
+    first: Store
+    second: Store
+    side_by_side: bool
+    text: str
+
+
+@contextlib.contextmanager
+def _silent() -> Any:
+    """Without what viser prints when it starts and stops."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> None:
+    """Serve the page until an exception, like `KeyboardInterrupt`, ends it.
+
+    Parameters
+    ----------
+    shown
+        What it shows at first.
+    host, port
+        Where it is served; the port is free, or 0 for any.
+    ready
+        Called with the port once browsers can open it.
+
+    Raises
+    ------
+    h36m_amass.viewer.ViewerError
+        There is no sequence to show.
+    h36m_amass.store.StoreError
+        A store is damaged.
+    """
+    for store, text in ((shown.first, shown.text), (shown.second, "")):
+        catalogue(store, text)
+    with _silent():
+        server = _PrivateServer(host=host, port=port, label="h36m-amass", verbose=False)
+    try:
+        page = _Page(server, shown)
+        ready(server.get_port())
+        page.run()
+    finally:
+        with _silent():
+            server.stop()
+
+
+class _Figure:
+    """The nodes of one person in the scene, made for one sequence and moved with its poses."""
+
+    def __init__(
+        self,
+        scene: viser.SceneApi,
+        name: str,
+        pose: Float[np.ndarray, "joints 3"],
+        skeleton: Skeleton,
+        faint: bool,
+    ) -> None:
+        self._scene, self._name, self.skeleton = scene, name, skeleton
+        self._radii = figure.joint_radii(pose, skeleton)
+        self._labels: list[viser.LabelHandle] = []
+        self._path: viser.LineSegmentsHandle | None = None
+        colours = figure.colours(skeleton, faint)
+        ball, rod, bones = figure.ball(), figure.rod(), figure.place_bones(pose, skeleton, self._radii)
+        self._frame = scene.add_frame(name, show_axes=False)
+        self._joints = scene.add_batched_meshes_simple(
+            f"{name}/joints",
+            ball.vertices,
+            ball.faces,
+            batched_wxyzs=np.tile((1.0, 0.0, 0.0, 0.0), (len(skeleton), 1)),
+            batched_positions=pose,
+            batched_scales=self._radii,
+            batched_colors=colours,
+            lod="off",
+        )
+        self._bones = (
+            scene.add_batched_meshes_simple(
+                f"{name}/bones",
+                rod.vertices,
+                rod.faces,
+                batched_wxyzs=bones.wxyzs,
+                batched_positions=bones.positions,
+                batched_scales=bones.scales,
+                batched_colors=colours[figure.children(skeleton)],
+                lod="off",
+            )
+            if len(bones.positions)
+            else None
+        )
+
+    def show(self, pose: Float[np.ndarray, "joints 3"], shift: Float[np.ndarray, "3"]) -> None:
+        """Take a pose, moved by `shift`."""
+        self._frame.position = shift
+        self._joints.batched_positions = pose
+        if self._bones is not None:
+            bones = figure.place_bones(pose, self.skeleton, self._radii)
+            self._bones.batched_positions = bones.positions.astype(np.float32)
+            self._bones.batched_wxyzs = bones.wxyzs.astype(np.float32)
+            self._bones.batched_scales = bones.scales.astype(np.float32)
+        for label, position in zip(self._labels, pose, strict=False):
+            label.position = position
+
+    def name_joints(self, pose: Float[np.ndarray, "joints 3"], wanted: bool) -> None:
+        """Write the joints' names beside them, or take them away."""
+        for label in self._labels:
+            label.remove()
+        self._labels = [
+            self._scene.add_label(f"{self._name}/names/{joint}", name, position=position, font_screen_scale=0.8)
+            for joint, (name, position) in enumerate(zip(self.skeleton.joint_names, pose, strict=True))
+            if wanted
+        ]
+
+    def draw_path(self, points: Float[np.ndarray, "points 3"] | None) -> None:
+        """Draw a line through `points`, or none."""
+        if self._path is not None:
+            self._path.remove()
+            self._path = None
+        if points is not None and len(points) > 1:
+            segments = np.stack([points[:-1], points[1:]], axis=1)
+            self._path = self._scene.add_line_segments(
+                f"{self._name}/path", segments, _PATH_COLOUR, thickness=2.0, thickness_units="screen"
+            )
+
+    def remove(self) -> None:
+        self._frame.remove()
+
+
+class _Chooser:
+    """The fields of the panel that choose one sequence."""
+
+    def __init__(
+        self, gui: viser.GuiApi, store: Store, text: str, begin: str | None, chosen: Callable[[Sequence], None]
+    ) -> None:
+        """`begin` is the key of the sequence that is chosen at first, if the store has it."""
+        self._store, self._chosen = store, chosen
+        self._all, self._found = Catalogue.of(store), catalogue(store, text)
+        names = self._found.nearest(tuple(begin.split("/"))) if begin else self._found.names[0]  # type: ignore[arg-type]
+        self.filter = gui.add_text("Filter", text, hint="Words that the sequence's key has in it")
+        self.fields: list[viser.GuiDropdownHandle[str]] = [
+            gui.add_dropdown(label, options, initial_value=name)
+            for label, options, name in zip(
+                ("Dataset", "Subject", "Sequence"), self._options(names), names, strict=True
+            )
+        ]
+        self.joint_set = gui.add_dropdown(
+            "Joint set", store.joint_sets, initial_value=store.joint_set.name, visible=len(store.joint_sets) > 1
+        )
+        self.none = gui.add_html("<i style='padding: 0 1em'>No sequence has that in its name.</i>", visible=False)
+
+    @property
+    def sequence(self) -> Sequence:
+        """The one that is chosen."""
+        found: Sequence = self._store["/".join(field.value for field in self.fields)]
+        return found
+
+    def choose(self) -> None:
+        """Follow a change of dataset, subject or sequence."""
+        self._take(self._found.nearest(self._values()))
+
+    def narrow(self) -> None:
+        """Follow a change of the filter."""
+        found = self._all.matching(self.filter.value)
+        self.none.visible = not found.names
+        if found.names:
+            self._found = found
+            self._take(found.nearest(self._values()))
+
+    def take_joint_set(self) -> None:
+        """Follow a change of the joint set."""
+        self._store = self._store.with_joint_set(self.joint_set.value)
+        self._chosen(self.sequence)
+
+    def _values(self) -> tuple[str, str, str]:
+        dataset, subject, sequence = (field.value for field in self.fields)
+        return dataset, subject, sequence
+
+    def _options(self, names: tuple[str, str, str]) -> tuple[tuple[str, ...], ...]:
+        found = self._found
+        return found.datasets, found.subjects(names[0]), found.sequences(names[0], names[1])
+
+    def _take(self, names: tuple[str, str, str]) -> None:
+        for field, options, name in zip(self.fields, self._options(names), names, strict=True):
+            if field.options != options:
+                field.options = options
+            field.value = name  # type: ignore[misc] # mypy misses the setter, which does not follow its property
+        self._chosen(self.sequence)
+
+
+@dataclass(frozen=True)
+class _Person:
+    """A sequence in the scene."""
+
+    frames: Frames
+    figure: _Figure
+    start: Float[np.ndarray, "joints 3"]
+
+
+class _Page:
+    """The page: what is on it, and what happens when somebody uses it."""
+
+    def __init__(self, server: viser.ViserServer, shown: Shown) -> None:
+        self._server = server
+        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._second: _Person | None = None
+        self._drawn: tuple[int, float] = (-1, 0.0)
+        self._text_at = 0.0
+        server.scene.set_up_direction("+z")
+        server.scene.configure_default_lights(enabled=True, cast_shadow=True)
+        server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
+        self._world = server.scene.add_frame("/world", show_axes=False)
+        server.scene.add_grid(
+            "/world/ground", infinite_grid=True, fade_distance=25.0, cell_color=(225, 225, 225), shadow_opacity=0.2
+        )
+        self._add_fields(server.gui, shown)
+        self._first = self._person("first", self._chooser.sequence, faint=False)
+        self._playback = Playback(len(self._first.frames), self._first.frames.sequence.frame_rate)
+        self._open_first(self._chooser.sequence)
+        if shown.side_by_side:
+            self._show_second()
+        position, look_at = self._camera()
+        camera = server.initial_camera
+        camera.fov, camera.position, camera.look_at, camera.up = figure.FIELD_OF_VIEW, position, look_at, (0, 0, 1)
+
+    def _add_fields(self, gui: viser.GuiApi, shown: Shown) -> None:
+        self._text = gui.add_html("")
+        self._slider = gui.add_slider("Frame", min=0, max=1, step=1, initial_value=0)
+        self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
+        self._step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"))
+        self._speed = gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1 x")
+        self._loop = gui.add_checkbox("Loop", True)
+        with gui.add_folder("Sequence"):
+            self._chooser = _Chooser(gui, shown.first, shown.text, None, self._open_first)
+        with gui.add_folder("Second sequence", expand_by_default=shown.side_by_side):
+            self._beside = gui.add_checkbox("Show", shown.side_by_side)
+            begin = self._chooser.sequence.key
+            self._second_chooser = _Chooser(gui, shown.second, "", begin, lambda _: self._show_second())
+            self._gap = gui.add_slider("Distance (m)", min=0.0, max=4.0, step=0.1, initial_value=1.2)
+        with gui.add_folder("View"):
+            self._names = gui.add_checkbox("Joint names", False)
+            self._path = gui.add_dropdown("Trajectory", (_NO_PATH, *shown.first.joint_names))
+            self._follow = gui.add_checkbox("Follow", True, hint="Keep the person in the middle")
+            self._front = gui.add_button("Look from the front", icon=viser.Icon.FOCUS_CENTERED)
+        for field, answer in self._answers():
+            self._on(field, answer)
+
+    def _answers(self) -> list[tuple[Any, _Command]]:
+        """What is done when a field is used."""
+        answers: list[tuple[Any, _Command]] = [
+            (self._slider, lambda: self._seek(self._slider.value)),
+            (self._play, lambda: self._set(self._playback.toggled())),
+            (self._step, lambda: self._seek(self._playback.frame + int(self._step.value))),
+            (self._speed, lambda: self._set(replace(self._playback, speed=SPEEDS[self._speed.value]))),
+            (self._loop, lambda: self._set(replace(self._playback, loop=self._loop.value))),
+            (self._beside, self._show_second),
+            (self._gap, self._redraw),
+            (self._names, self._name_joints),
+            (self._path, self._draw_paths),
+            (self._follow, self._redraw),
+            (self._front, self._look),
+        ]
+        for chooser in (self._chooser, self._second_chooser):
+            answers.append((chooser.filter, chooser.narrow))
+            answers.append((chooser.joint_set, chooser.take_joint_set))
+            answers.extend((field, chooser.choose) for field in chooser.fields)
+        return answers
+
+    def _on(self, field: Any, answer: _Command) -> None:
+        def came(event: Any) -> None:
+            if event.client is not None:  # otherwise this program has set the field
+                self._commands.put(answer)
+
+        (field.on_click if hasattr(field, "on_click") else field.on_update)(came)
+
+    def run(self) -> None:
+        """Answer what is done on the page, and play."""
+        last = time.monotonic()
+        while True:
+            wait = 1.0 / POSES_A_SECOND if self._playback.playing else 0.5
+            with contextlib.suppress(queue.Empty):
+                command = self._commands.get(timeout=max(0.0, wait - (time.monotonic() - last)))
+                with self._server.atomic():
+                    command()
+                    while not self._commands.empty():
+                        self._commands.get()()
+            now = time.monotonic()
+            if self._playback.playing:
+                self._set(self._playback.advanced(now - last))
+            last = now
+
+    def _set(self, playback: Playback) -> None:
+        """Be somewhere else in time, or move on in another way."""
+        changed = playback.playing != self._playback.playing
+        self._playback = playback
+        if changed:
+            self._play.label = "Pause" if playback.playing else "Play"
+            self._play.icon = viser.Icon.PLAYER_PAUSE if playback.playing else viser.Icon.PLAYER_PLAY
+        self._draw()
+
+    def _seek(self, frame: int) -> None:
+        self._set(replace(self._playback.sought(frame), playing=False))
+
+    def _person(self, name: str, sequence: Sequence, faint: bool) -> _Person:
+        frames = Frames(sequence)
+        start = frames[0]
+        made = _Figure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
+        return _Person(frames, made, start)
+
+    def _open_first(self, sequence: Sequence) -> None:
+        self._first.figure.remove()
+        self._first = self._person("first", sequence, faint=False)
+        self._set(self._playback.over(sequence))
+        self._slider.max = max(1, len(sequence) - 1)
+        joints = (_NO_PATH, *sequence.store.joint_names)
+        if self._path.options != joints:
+            self._path.options = joints
+        self._name_joints()
+        self._draw_paths()
+        self._redraw()
+
+    def _show_second(self) -> None:
+        if self._second is not None:
+            self._second.figure.remove()
+        self._second = self._person("second", self._second_chooser.sequence, faint=True) if self._beside.value else None
+        self._name_joints()
+        self._draw_paths()
+        self._redraw()
+
+    def _people(self) -> list[_Person]:
+        return [self._first] if self._second is None else [self._first, self._second]
+
+    def _pose(self, person: _Person) -> Float[np.ndarray, "joints 3"]:
+        return (
+            person.frames[self._playback.frame] if person is self._first else person.frames.at(self._playback.seconds)
+        )
+
+    def _name_joints(self) -> None:
+        for person in self._people():
+            person.figure.name_joints(self._pose(person), self._names.value)
+
+    def _draw_paths(self) -> None:
+        for person in self._people():
+            names = person.figure.skeleton.joint_names
+            joint = names.index(self._path.value) if self._path.value in names else None
+            person.figure.draw_path(None if joint is None else trajectory(person.frames.sequence, joint))
+
+    def _shift(self) -> Float[np.ndarray, "3"]:
+        """Of the second figure."""
+        if self._second is None:
+            return np.zeros(3)
+        ahead = figure.facing(self._first.start, self._first.figure.skeleton)
+        roots = [figure.root(person.start, person.figure.skeleton) for person in self._people()]
+        same = self._first.frames.sequence.key == self._second.frames.sequence.key
+        return beside(roots[0], roots[1], ahead, self._gap.value, same)
+
+    def _middle(self) -> Float[np.ndarray, "3"]:
+        """The point of the ground under the people."""
+        roots = [
+            figure.root(self._pose(person), person.figure.skeleton).astype(np.float64) for person in self._people()
+        ]
+        roots[-1] = roots[-1] + self._shift()
+        return np.mean(roots, axis=0) * (1.0, 1.0, 0.0)
+
+    def _redraw(self) -> None:
+        """Draw although the frame is the same, with the people in the middle."""
+        self._drawn = (-1, 0.0)
+        self._world.position = -self._middle()
+        self._draw()
+
+    def _draw(self) -> None:
+        """Show where playback is, if that has changed: first the people, and now and then the numbers."""
+        now, playback = time.monotonic(), self._playback
+        if (playback.frame, playback.seconds) != self._drawn:
+            self._drawn = (playback.frame, playback.seconds)
+            with self._server.atomic():
+                self._first.figure.show(self._pose(self._first), np.zeros(3))
+                if self._second is not None:
+                    self._second.figure.show(self._pose(self._second), self._shift())
+                if self._follow.value:
+                    self._world.position = -self._middle()
+        if not playback.playing or now - self._text_at >= 1.0 / TEXTS_A_SECOND:
+            self._text_at = now
+            self._slider.value = playback.frame  # type: ignore[misc] # as above
+            self._text.content = self._lines()
+
+    def _lines(self) -> str:
+        playback, rows = self._playback, []
+        for person in self._people():
+            sequence = person.frames.sequence
+            rows.append(
+                (
+                    f"Frame {playback.frame} of {playback.num_frames}",
+                    f"{playback.seconds:.2f} s, {sequence.frame_rate:g} Hz",
+                )
+                if person is self._first
+                else ("", f"{sequence.frame_rate:g} Hz, {sequence.duration:.2f} s")
+            )
+            rows.extend(facts(sequence, sequence.store.joint_set.name))
+        return _table(rows, any(person.frames.sequence.store.header.synthetic for person in self._people()))
+
+    def _camera(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        shifts = (np.zeros(3), self._shift())
+        points = np.concatenate(
+            [self._pose(person) + shift for person, shift in zip(self._people(), shifts, strict=False)]
+        )
+        ahead = figure.facing(self._pose(self._first), self._first.figure.skeleton)
+        return figure.camera(points + np.array(self._world.position), ahead)
+
+    def _look(self) -> None:
+        position, look_at = self._camera()
+        for client in self._server.get_clients().values():
+            with client.atomic():
+                client.camera.position, client.camera.look_at = position, look_at
+
+
+def _table(rows: list[tuple[str, str]], synthetic: bool) -> str:
+    """Names and values as HTML, with whatever names of files hold written out."""
+    note = "<b style='color: #b45309'>SYNTHETIC: made-up motion, not data to train on</b>" if synthetic else ""
+    lines = "".join(
+        f"<div><b>{html.escape(name)}</b> <span style='overflow-wrap: anywhere'>{html.escape(value)}</span></div>"
+        for name, value in rows
+    )
+    return f"<div style='padding: 0 1em; font-size: 0.85em; line-height: 1.5'>{note}{lines}</div>"
