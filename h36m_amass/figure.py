@@ -15,7 +15,7 @@ THICKEST, THINNEST = 0.024, 0.006
 """Radii of joints in metres: of limbs, and of fingers."""
 FIELD_OF_VIEW = np.radians(40.0)
 """Of the camera, from top to bottom."""
-_MARGIN = 1.3
+_MARGIN = 1.15
 """How much more than the person fits into the view."""
 
 
@@ -136,17 +136,17 @@ def facing(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.
 
 
 def camera(
-    points: Float[np.ndarray, "points 3"], ahead: Float[np.ndarray, "3"]
+    points: Float[np.ndarray, "points 3"], ahead: Float[np.ndarray, "3"], turn: float = 0.0
 ) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-    """Position of a camera, and the point it looks at, that sees all of `points` half from the front.
+    """Position of a camera, and the point it looks at, that sees all of `points` from the front.
 
-    It stands where they face, `ahead`, turned by 30 degrees to their left, somewhat above their middle, and as far
-    away as `FIELD_OF_VIEW` asks for.
+    It stands where they face, `ahead`, turned by `turn` radians to their left, somewhat above their middle, and as
+    far away as `FIELD_OF_VIEW` asks for.
     """
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
     radius = max(float(np.linalg.norm(points - middle, axis=1).max()), 0.2)
     to_left = np.array([-ahead[1], ahead[0], 0.0])
-    away = np.cos(np.radians(30.0)) * ahead + np.sin(np.radians(30.0)) * to_left + (0.0, 0.0, 0.25)
+    away = np.cos(turn) * ahead + np.sin(turn) * to_left + (0.0, 0.0, 0.25)
     distance = _MARGIN * radius / np.sin(FIELD_OF_VIEW / 2)
     return middle + distance * away / np.linalg.norm(away), middle

@@ -214,13 +214,25 @@ def beside(
     return shift + gap * to_left
 
 
-def facts(sequence: Sequence, joint_set: str) -> list[tuple[str, str]]:
+def facts(sequence: Sequence, title: str = "Sequence") -> list[tuple[str, str]]:
     """What a sequence is, as names and values."""
-    record = sequence.record
+    record, store = sequence.record, sequence.store
     return [
-        ("Sequence", record.key),
-        ("Joints", f"{joint_set}, {len(sequence.store.skeleton)}"),
-        ("Body", f"{record.model}, {record.gender}, soft tissue: {'yes' if record.has_dmpls else 'no'}"),
+        (title, record.key),
+        (
+            "Frames",
+            f"{len(sequence):,} at {sequence.frame_rate:g} Hz, {len(store.skeleton)} joints of {store.joint_set.name}",
+        ),
+        ("Body", f"{record.model}, {record.gender}, {'with' if record.has_dmpls else 'without'} soft tissue"),
         ("Source", f"{record.source_path}, {record.source_frames:,} frames at {record.source_frame_rate:g} Hz"),
-        ("Store", str(sequence.store.path)),
+        ("Store", str(store.path)),
     ]
+
+
+def apart(
+    first: Float32[np.ndarray, "joints 3"], second: Float32[np.ndarray, "joints 3"], joint_names: Ordered[str]
+) -> str:
+    """How far the joints of two poses are from each other."""
+    distances = 1000.0 * np.linalg.norm(first.astype(np.float64) - second, axis=1)
+    largest = int(distances.argmax())
+    return f"{distances.mean():.1f} mm on average, at most {distances[largest]:.1f} mm ({joint_names[largest]})"

@@ -26,6 +26,7 @@ from h36m_amass.viewer import (
     Catalogue,
     Frames,
     Playback,
+    apart,
     beside,
     catalogue,
     facts,
@@ -34,6 +35,8 @@ from h36m_amass.viewer import (
 
 POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0
 """How often, at most, the scene and the panel change while a sequence plays."""
+ONE_TURNED_BY = np.radians(30.0)
+"""How far to the side a camera stands that looks at one person; at two it looks straight."""
 _NO_PATH = "none"
 _PATH_COLOUR = (255, 150, 0)
 _Command = Callable[[], None]
@@ -267,6 +270,7 @@ class _Page:
         server.scene.set_up_direction("+z")
         server.scene.configure_default_lights(enabled=True, cast_shadow=True)
         server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
+        server.gui.main_panel.dock_right()
         self._world = server.scene.add_frame("/world", show_axes=False)
         server.scene.add_grid(
             "/world/ground", infinite_grid=True, fade_distance=25.0, cell_color=(225, 225, 225), shadow_opacity=0.2
@@ -443,18 +447,18 @@ class _Page:
             self._text.content = self._lines()
 
     def _lines(self) -> str:
-        playback, rows = self._playback, []
-        for person in self._people():
-            sequence = person.frames.sequence
-            rows.append(
-                (
-                    f"Frame {playback.frame} of {playback.num_frames}",
-                    f"{playback.seconds:.2f} s, {sequence.frame_rate:g} Hz",
+        playback, first = self._playback, self._first.frames.sequence
+        rows = [
+            (f"Frame {playback.frame} of {playback.num_frames}", f"{playback.seconds:.2f} s of {first.duration:.2f} s"),
+            *facts(first),
+        ]
+        if self._second is not None:
+            second = self._second.frames.sequence
+            rows.extend(facts(second, "Second"))
+            if first.key == second.key and first.store.joint_names == second.store.joint_names:
+                rows.append(
+                    ("Apart", apart(self._pose(self._first), self._pose(self._second), first.store.joint_names))
                 )
-                if person is self._first
-                else ("", f"{sequence.frame_rate:g} Hz, {sequence.duration:.2f} s")
-            )
-            rows.extend(facts(sequence, sequence.store.joint_set.name))
         return _table(rows, any(person.frames.sequence.store.header.synthetic for person in self._people()))
 
     def _camera(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
@@ -463,7 +467,8 @@ class _Page:
             [self._pose(person) + shift for person, shift in zip(self._people(), shifts, strict=False)]
         )
         ahead = figure.facing(self._pose(self._first), self._first.figure.skeleton)
-        return figure.camera(points + np.array(self._world.position), ahead)
+        turn = 0.0 if self._second else ONE_TURNED_BY
+        return figure.camera(points + np.array(self._world.position), ahead, turn)
 
     def _look(self) -> None:
         position, look_at = self._camera()
@@ -474,9 +479,9 @@ class _Page:
 
 def _table(rows: list[tuple[str, str]], synthetic: bool) -> str:
     """Names and values as HTML, with whatever names of files hold written out."""
-    note = "<b style='color: #b45309'>SYNTHETIC: made-up motion, not data to train on</b>" if synthetic else ""
+    note = "<b style='color: #b45309'>SYNTHETIC: made-up, not data to train on</b>" if synthetic else ""
     lines = "".join(
         f"<div><b>{html.escape(name)}</b> <span style='overflow-wrap: anywhere'>{html.escape(value)}</span></div>"
         for name, value in rows
     )
-    return f"<div style='padding: 0 1em; font-size: 0.85em; line-height: 1.5'>{note}{lines}</div>"
+    return f"<div style='padding: 0 1em 0.7em; font-size: 0.85em; line-height: 1.5'>{note}{lines}</div>"
