@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint bench torture fuzz clean
+.PHONY: demo test lint docs figures bench torture fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/h36m-amass demo demo
@@ -16,6 +16,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(INSTALLED)-docs
+	$(BIN)/mkdocs build --strict --quiet
+
+figures: demo
+	$(BIN)/python docs/figures/joint_orders.py
+	cp demo/walk.png docs/images/demo-walk.png
+
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture
 
@@ -26,10 +33,14 @@ bench: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED)-bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
+
+$(INSTALLED)-docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt
