@@ -7,7 +7,6 @@ not in it but for its commands: a link to another of its sections leads to where
 from __future__ import annotations
 
 import html
-import os.path
 import posixpath
 import re
 from pathlib import Path
@@ -24,6 +23,7 @@ OUTSIDE = ("support_data/README.md", "benchmarks/RESULTS.md", "benchmarks/result
 
 _SECTION = re.compile(r"^##+ (?P<title>.+)\n(?P<text>(?:(?!^##).*\n?)*)", re.MULTILINE)
 _LINK = re.compile(r"\]\((?P<path>[^)\s#:]*)(?P<anchor>#[^)\s]*)?\)")
+_INTO_MANUAL = re.compile(r"\]\((?P<path>docs/[\w-]+\.md)(?P<anchor>#[^)\s]*)?\)")
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -33,8 +33,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for path in sorted(ROOT.glob(pattern)):
             files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = "\n" + readme[readme.index("\n## Commands\n") + 2 :].split("\n## ")[0]
-    files.append(File.generated(config, COMMANDS, content=f"# Commands{commands.removeprefix(chr(10) + '# Commands')}"))
+    commands = readme.split("\n## Commands\n")[1].split("\n## ")[0]
+    files.append(File.generated(config, COMMANDS, content=f"# Commands\n{commands}"))
     return files
 
 
@@ -71,7 +71,7 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 
 def is_outside(path: str) -> bool:
     """Whether a page or picture of the site lies outside of ``docs/`` in the repository."""
-    return os.path.exists(ROOT / path) and any(Path(path).match(pattern) for pattern in OUTSIDE)
+    return (ROOT / path).exists() and any(Path(path).match(pattern) for pattern in OUTSIDE)
 
 
 def readme_target(anchor: str, source: str) -> tuple[str, str]:
@@ -82,8 +82,7 @@ def readme_target(anchor: str, source: str) -> tuple[str, str]:
         return "docs/index.md", ""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for section in _SECTION.finditer(readme):
-        if f"#{re.sub(r'[^\w\- ]', '', section['title'].lower()).replace(' ', '-')}" == anchor:
-            led = re.search(r"\]\((docs/[\w-]+\.md)(#[^)\s]*)?\)", section["text"])
-            if led:
-                return led[1], led[2] or ""
+        led = _INTO_MANUAL.search(section["text"])
+        if led and anchor == "#" + re.sub(r"[^\w\- ]", "", section["title"].lower()).replace(" ", "-"):
+            return led["path"], led["anchor"] or ""
     raise PluginError(f"{source}: README.md{anchor} is not in the manual; let that section of it link to a page here")

@@ -8,20 +8,33 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
+import h36m_amass
 from h36m_amass import cli
 from h36m_amass.cli.application import common_options
 from h36m_amass.demo import Demo
 from tests.test_help import stated_default
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "support_data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "support_data" / "README.md",
+    ROOT / "benchmarks" / "RESULTS.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+MADE_FROM_README = "commands.md"
+"""A page of the site that docs/site_hooks.py takes out of the README."""
+LARGEST_PICTURE = 150_000
+"""Bytes of a figure in the manual."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<code>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -51,6 +64,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(text)}
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: several wait for each other at layers as small as the pages', when the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b[0] == "python" for b in blocks(p))], ids=page_id)
 def test_examples_run_and_print_what_they_say(
     page: Path, demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,15 +108,65 @@ def test_relative_links_resolve(page: Path) -> None:
         assert not anchor or anchor in anchors(linked), f"{page_id(page)} links to {target}"
 
 
+def test_every_block_is_run_or_shown() -> None:
+    """Python runs and console lines are looked up; text is what programs print or a tree of files, BibTeX is data."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text.count("```") == 2 * len(blocks(page)), f"{page_id(page)} has a block of no language"
+        assert {language for language, _, _ in blocks(page)} <= {"python", "console", "text", "bibtex"}, page_id(page)
+
+
+def test_the_manual_lists_every_page_and_every_page_is_there() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1]
+    listed = re.findall(r"^ +- .*: (\S+\.md)$", navigation, re.MULTILINE)
+    assert len(listed) == navigation.count(".md") == len(set(listed))
+    found = {page_id(page).removeprefix("docs/") for page in PAGES if page != ROOT / "README.md"}
+    assert set(listed) == found | {MADE_FROM_README}
+
+
+def test_every_figure_is_shown_and_small() -> None:
+    shown = {
+        (page.parent / target).resolve() for page in PAGES for target in _LINK.findall(page.read_text(encoding="utf-8"))
+    }
+    for figure in (ROOT / "docs" / "images").iterdir():
+        assert figure in shown, f"no page shows {figure.name}"
+        assert figure.stat().st_size < LARGEST_PICTURE, figure.name
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    described = re.findall(r"^::: h36m_amass\.(\w+)$", page, re.MULTILINE)
+    assert sorted(described) == sorted(set(h36m_amass.__all__) - {"__version__"})
+
+
+def lines_of_consoles(page: Path) -> list[tuple[str, list[str]]]:
+    """Where each line after a prompt stands, and its words."""
+    return [
+        (f"{page_id(page)}:{line + offset}", shlex.split(text.removeprefix("$ ")))
+        for language, code, line in blocks(page)
+        if language == "console"
+        for offset, text in enumerate(code.splitlines())
+        if text.startswith("$ ")
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_console_lines_are_of_programs_that_are_there(page: Path) -> None:
+    """Of ``h36m-amass`` see below; of ``make`` the targets exist, of ``pip install .`` the extras do."""
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for where, (program, *words) in lines_of_consoles(page):
+        assert program in ("h36m-amass", "make", "pip"), where
+        if program == "make":
+            assert set(words) <= set(targets), where
+        elif program == "pip":
+            asked = [name for word in words for names in re.findall(r"\.\[(.*)\]", word) for name in names.split(",")]
+            assert set(asked) <= extras.keys(), where
+
+
 def commands(page: Path) -> list[tuple[str, list[str]]]:
     """Where each command line of a page stands, and its arguments."""
-    return [
-        (f"{page_id(page)}:{line + offset}", shlex.split(text.removeprefix("$ "))[1:])
-        for language, code, line in blocks(page)
-        if language in ("bash", "console")
-        for offset, text in enumerate(code.splitlines())
-        if text.removeprefix("$ ").startswith("h36m-amass ")
-    ]
+    return [(where, words) for where, (program, *words) in lines_of_consoles(page) if program == "h36m-amass"]
 
 
 @pytest.mark.parametrize(

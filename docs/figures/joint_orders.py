@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from h36m_amass import Store, build, export_motionbert, synthetic
-from h36m_amass.plot import LEFT, MIDDLE, RIGHT
-from h36m_amass.skeleton import BODY_JOINTS, H36M, Skeleton, joint_order, reorder
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+
+from h36m_amass import Store, build, export_motionbert, synthetic
+from h36m_amass.plot import LEFT, MIDDLE, RIGHT
+from h36m_amass.skeleton import BODY_JOINTS, H36M, Skeleton, joint_order, reorder
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 GENDER, SECONDS, FRAME = "female", 0.5, 0
