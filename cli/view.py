@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_joint_set
 from .failures import printable, reported
 
 
@@ -15,23 +16,31 @@ def view(
     store: Annotated[Path, typer.Argument(help="Store to look at.", metavar="STORE")],
     second: Annotated[
         Path | None,
-        typer.Argument(help="Another store, to show its sequences beside those of STORE.", metavar="[STORE2]"),
+        typer.Argument(help="Another store, to show its sequences beside those of STORE.", metavar="STORE2"),
     ] = None,
     joint_set: Annotated[
         list[str] | None,
         typer.Option(
-            help="Joint set to show; give two to show two beside each other. Default: the store's first.",
+            help="Joint set to show; give two to show two beside each other.",
+            show_default="its first",
             metavar="NAME",
+            autocompletion=complete_joint_set,
         ),
     ] = None,
     text: Annotated[
-        str, typer.Option("--filter", help="Begin with the sequences whose DATASET/SUBJECT/SEQUENCE has these words.")
-    ] = "",
-    host: Annotated[str, typer.Option(help="Address to serve on. Any but this machine's own is open to others.")] = (
-        "127.0.0.1"
-    ),
+        str | None,
+        typer.Option(
+            "--filter",
+            help="Begin with the sequences whose DATASET/SUBJECT/SEQUENCE has these words.",
+            show_default="all",
+            metavar="WORDS",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on. Any but this machine's own is open to others.", metavar="ADDRESS")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to serve on, or the next free one; 0 for any.")
+        int, typer.Option(min=0, max=65535, help="Port to serve on, or the next free one; 0 for any.", metavar="PORT")
     ] = 8080,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in this machine's browser.")] = False,
 ) -> None:
@@ -61,4 +70,4 @@ def view(
                 webbrowser.open(url)
 
         with first, other:
-            serve(Shown(first, other, second is not None or len(sets) > 1, text), host, port, ready)
+            serve(Shown(first, other, second is not None or len(sets) > 1, text or ""), host, port, ready)
