@@ -97,8 +97,8 @@ def place_bones(
 ) -> Placement:
     """How a `rod` becomes each bone, in the order of `children`: from the parent to the joint.
 
-    The shortest rotation of z to a unit vector d is the quaternion (1 + d_z, z x d), normalised; for d = -z, which
-    leaves it open about which axis, half a turn about x is taken.
+    The shortest rotation of z to a unit vector d is by their angle about z x d. Where d = z or d = -z leaves the axis
+    open, it is x.
     """
     ends = children(skeleton)
     starts = [skeleton.parents[joint] for joint in ends]
@@ -106,9 +106,12 @@ def place_bones(
     lengths = np.linalg.norm(bones, axis=1)
     directions = np.where(lengths[:, None] > 0, bones / np.maximum(lengths, 1e-12)[:, None], (0.0, 0.0, 1.0))
     x, y, z = directions.T
-    wxyzs = np.stack([1.0 + z, -y, x, np.zeros_like(z)], axis=1)
-    wxyzs[1.0 + z < 1e-9] = (0.0, 1.0, 0.0, 0.0)
-    wxyzs /= np.linalg.norm(wxyzs, axis=1, keepdims=True)
+    across = np.hypot(x, y)
+    half = np.arctan2(across, z) / 2
+    tilted = across > 0
+    axis_x = np.divide(-y, across, out=np.ones_like(x), where=tilted)
+    axis_y = np.divide(x, across, out=np.zeros_like(x), where=tilted)
+    wxyzs = np.stack([np.cos(half), np.sin(half) * axis_x, np.sin(half) * axis_y, np.zeros_like(half)], axis=1)
     thickness = 0.65 * np.minimum(radii[ends], radii[starts])
     return Placement(wxyzs, pose[starts], np.stack([thickness, thickness, np.maximum(lengths, 1e-6)], axis=1))
 

@@ -24,7 +24,7 @@ from h36m_amass.demo import Demo
 from h36m_amass.skeleton import JOINT_ORDERS
 from h36m_amass.store import Store
 
-COMMANDS = ("build", "export-npz", "export-motionbert", "check", "datasets", "info", "plot", "verify", "demo")
+COMMANDS = ("build", "export-npz", "export-motionbert", "check", "datasets", "info", "plot", "verify", "view", "demo")
 VERTICES, BONES, FRAMES = 30, 52, 25
 PROGRESS = ("reading headers ", "loading ", "converting ", "assembling ", "exporting ")
 

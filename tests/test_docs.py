@@ -33,7 +33,7 @@ PAGES = [
 ]
 MADE_FROM_README = "commands.md"
 """A page of the site that docs/site_hooks.py takes out of the README."""
-LARGEST_PICTURE = 150_000
+LARGEST_PICTURE = 250_000
 """Bytes of a figure in the manual."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<code>.*?)^ *```$", re.MULTILINE | re.DOTALL)
