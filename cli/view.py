@@ -42,7 +42,7 @@ def view(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to serve on, or the next free one; 0 for any.", metavar="PORT")
     ] = 8080,
-    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in this machine's browser.")] = False,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
 ) -> None:
     """Watch sequences in the browser, alone or two side by side, until Ctrl-C."""
     sets = joint_set or []

@@ -293,7 +293,7 @@ def test_a_sequence_is_chosen_played_and_scrubbed_in_a_browser(viewer: Viewer, t
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 640, "height": 480})
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         errors: list[str] = []
         requests: list[str] = []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -307,30 +307,30 @@ def test_a_sequence_is_chosen_played_and_scrubbed_in_a_browser(viewer: Viewer, t
         def frame() -> int:
             return int(shown.inner_text().split()[1])
 
-        expect(shown).to_have_text("Frame 0 of 300", timeout=20_000)
+        expect(shown).to_have_text("Frame 0 of 300", timeout=60_000)
         page.get_by_label("Sequence").first.click()
         assert page.get_by_role("option").all_inner_texts() == ["run_poses", "turn_poses"]
         page.get_by_role("option", name="turn_poses").click()
-        expect(page.get_by_text("Invented/somebody/turn_poses", exact=True)).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Invented/somebody/turn_poses", exact=True)).to_be_visible(timeout=60_000)
 
         page.get_by_text("Filter", exact=True).first.locator("xpath=following::input[1]").fill("pretend WALK")
-        expect(page.get_by_text("Pretend/s1/walk_poses", exact=True)).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Pretend/s1/walk_poses", exact=True)).to_be_visible(timeout=60_000)
         assert frame() == 0
 
         page.get_by_role("button", name="Play").click()
-        expect(shown).not_to_have_text("Frame 0 of 300", timeout=20_000)
+        expect(shown).not_to_have_text("Frame 0 of 300", timeout=60_000)
         page.get_by_role("button", name="Pause").click()
-        expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=60_000)
         assert 0 < frame() < 300
 
         page.get_by_role("slider").first.press("Home")
-        expect(shown).to_have_text("Frame 0 of 300", timeout=20_000)
+        expect(shown).to_have_text("Frame 0 of 300", timeout=60_000)
         page.get_by_role("slider").first.press("ArrowRight")
-        expect(shown).to_have_text("Frame 1 of 300", timeout=20_000)
+        expect(shown).to_have_text("Frame 1 of 300", timeout=60_000)
         page.get_by_label("Joint names").click()
 
         picture = tmp_path / "page.png"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not told_apart(picture) and time.monotonic() < deadline:
             page.screenshot(path=picture, timeout=30_000)
         assert told_apart(picture), picture
