@@ -21,7 +21,7 @@ docs: $(INSTALLED)-docs
 
 figures: demo
 	$(BIN)/python docs/figures/joint_orders.py
-	cp demo/walk.png docs/images/demo-walk.png
+	$(BIN)/python docs/figures/demo_walk.py
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture
