@@ -81,7 +81,7 @@ class _Staging:
     poses
         The same, as the skinner takes them.
     joints
-        What it gives.
+        What it gives, on its way from another device.
     """
 
     by_frame: Float[np.ndarray, "frames 3*bones"]
@@ -111,10 +111,11 @@ def relative_joints(
     """
     slots = [_Staging.allocate(skinner) for _ in range(2)]
     waiting = _Waiting[_T]()
-    in_flight: tuple[_Staging, int, torch.cuda.Event | None] | None = None
+    in_flight: tuple[Tensor, int, torch.cuda.Event | None] | None = None
     for number, pieces in enumerate(_batches(skinner, waiting.watch(blocks))):
         staging = slots[number % 2]
-        launched = (staging, sum(map(len, pieces)), _launch(skinner, staging, pieces))
+        joints, event = _launch(skinner, staging, pieces)
+        launched = (joints, sum(map(len, pieces)), event)
         if in_flight is not None:
             yield from waiting.complete(_collect(*in_flight))
         in_flight = launched
@@ -264,8 +265,11 @@ def _moving_classes(skinner: Skinner, block: PoseBlock) -> frozenset[int]:
     )
 
 
-def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.cuda.Event | None:
-    """Fill `staging` and start the batch; on CUDA returns before it is done, with an event to wait for."""
+def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Fill `staging` and start the batch; gives where its joints will be in host memory.
+
+    On CUDA that is in `staging`, and this returns before it is done, with an event to wait for.
+    """
     moving = frozenset[int]().union(*(piece.moving for piece in pieces))
     still = [c for i, c in enumerate(skinner.classes) if i not in moving]
     has_dmpls = any(piece.block.dmpls is not None for piece in pieces)
@@ -292,14 +296,13 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> torch.
     def upload(host: Tensor) -> Tensor:
         return host.to(skinner.device, non_blocking=True)
 
-    staging.joints.copy_(
-        skinner.skin(upload(staging.poses), upload(terms), upload(slow_features), moving_classes), non_blocking=True
-    )
+    joints = skinner.skin(upload(staging.poses), upload(terms), upload(slow_features), moving_classes)
     if skinner.device.type != "cuda":
-        return None
+        return joints, None
+    staging.joints.copy_(joints, non_blocking=True)
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch does not type it
     event.record(torch.cuda.current_stream(skinner.device))
-    return event
+    return staging.joints, event
 
 
 def _take(
@@ -330,8 +333,9 @@ def _host_zeros(skinner: Skinner, *shape: int) -> Tensor:
     return torch.zeros(shape, dtype=skinner.dtype, pin_memory=skinner.device.type != "cpu")
 
 
-def _collect(staging: _Staging, num_frames: int, event: torch.cuda.Event | None) -> np.ndarray:
-    if event is not None:
-        event.synchronize()
-    joints: np.ndarray = staging.joints[:num_frames].numpy().copy()
-    return joints
+def _collect(joints: Tensor, num_frames: int, event: torch.cuda.Event | None) -> np.ndarray:
+    wanted: np.ndarray = joints[:num_frames].numpy()
+    if event is None:
+        return wanted
+    event.synchronize()
+    return wanted.copy()  # what is staged is overwritten by the batch after the next
