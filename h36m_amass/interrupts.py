@@ -66,12 +66,13 @@ def ignored() -> Iterator[None]:
             yield
         return
     resource_tracker.ensure_running()  # which would let them through when it starts its own process
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-    try:
-        with _handlers(dict.fromkeys(_STOPPING, signal.SIG_IGN)):
+    # Held besides: another thread of this process may be the one that gets them.
+    with held():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
             yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
