@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from functools import cache
 from itertools import takewhile
@@ -24,22 +24,15 @@ PANEL = "Options of every command"
 _NO_COLOR = "--no-color"
 
 
-def _quiet(asked: bool) -> bool:
-    if asked:
-        ask(quiet=True)
-    return asked
+def _asking(what: str) -> Callable[[bool], bool]:
+    """What a flag calls that asks for an attribute of `Verbosity`."""
 
+    def answer(asked: bool) -> bool:
+        if asked:
+            ask(**{what: True})
+        return asked
 
-def _verbose(asked: bool) -> bool:
-    if asked:
-        ask(verbose=True)
-    return asked
-
-
-def _debug(asked: bool) -> bool:
-    if asked:
-        ask(debug=True)
-    return asked
+    return answer
 
 
 def _common(
@@ -49,7 +42,7 @@ def _common(
             "-q",
             "--quiet",
             help="Print errors and warnings only; the exit status tells the rest.",
-            callback=_quiet,
+            callback=_asking("quiet"),
             expose_value=False,
             rich_help_panel=PANEL,
         ),
@@ -60,7 +53,7 @@ def _common(
             "-v",
             "--verbose",
             help="Print what is done when, which files are loaded, and what is left out as soon as it is.",
-            callback=_verbose,
+            callback=_asking("verbose"),
             expose_value=False,
             rich_help_panel=PANEL,
         ),
@@ -79,7 +72,7 @@ def _common(
         typer.Option(
             "--debug",
             help="Print Python's traceback of an error, too.",
-            callback=_debug,
+            callback=_asking("debug"),
             expose_value=False,
             rich_help_panel=PANEL,
         ),

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from h36m_amass.plot import draw_poses
+from h36m_amass.plot import DEFAULT_POSES, draw_poses
 from h36m_amass.plot_animation import animate
 from h36m_amass.plot_canvas import ANIMATIONS, PICTURES, PlotError, ending
 from h36m_amass.plot_contact_sheet import draw_contact_sheet
 from h36m_amass.store import Sequence, Store
-
-DEFAULT_POSES = 7
 
 
 def draw(

@@ -353,12 +353,11 @@ class NpzReader:
 
     def _is_stored(self, member: Member) -> bool:
         """Whether a member is not compressed, once it is clear that it can be read at all."""
+        name = member.name.removesuffix(".npy")
         if member.method not in _METHODS or member.flags & _ENCRYPTED:
-            name = member.name.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' is compressed in a way that npz files are not; save it again")
         stored = member.method == zipfile.ZIP_STORED
         if member.size > self._size * (1 if stored else MAX_DEFLATION):
-            name = member.name.removesuffix(".npy")
             raise NpzError(f"{self.path}: '{name}' claims more than the file can hold; copy or download it again")
         return stored
 

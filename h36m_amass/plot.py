@@ -26,7 +26,7 @@ from h36m_amass.store import Sequence
 
 SPACING = 1.3
 """Metres between neighbouring poses of a picture."""
-MAX_POSES = 50
+DEFAULT_POSES, MAX_POSES = 7, 50
 _VIEWS = {"front": 0.0, "side": 90.0}
 
 
@@ -34,7 +34,7 @@ def draw_poses(
     sequence: Sequence,
     path: Path | str,
     *,
-    num_poses: int = 7,
+    num_poses: int = DEFAULT_POSES,
     start: float = 0.0,
     seconds: float | None = None,
     overwrite: bool = False,

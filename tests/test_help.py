@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from h36m_amass import builder, export, motionbert, regressor, skeleton, verification
+from h36m_amass import builder, export, motionbert, plot, regressor, skeleton, verification
 from h36m_amass.cli import app
 from h36m_amass.cli.application import common_options
 
@@ -110,7 +110,7 @@ def test_the_remaining_defaults_are_words_for_none() -> None:
         f"{regressor.H36M_FILE_NAME}.npy in --support-dir",
         "one a core, fewer for little data, 0 on CUDA",  # see workers.useful_workers
         "KEY.png, with - for slashes",  # see drawing.draw
-        "7",  # poses of plot.draw_poses
+        f"{inspect.signature(plot.draw_poses).parameters['num_poses'].default}",
         "0",  # the sequence's start
         "as many as fit on a screen or two, with --json all",  # see describe.fitting_depth
         "Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",  # see the next test
