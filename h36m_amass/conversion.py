@@ -56,7 +56,7 @@ class _Segment:
 def settle() -> None:
     """Prepare a process that does nothing but convert units."""
     keep_to_one_thread()
-    gc.freeze()  # torch's objects, half a million, would be looked through again and again
+    gc.freeze()  # torch's objects would be looked through again and again
 
 
 def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:

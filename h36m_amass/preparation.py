@@ -18,7 +18,7 @@ from h36m_amass.skeleton import Skeleton, body_skeleton
 NUM_BETAS = 16
 NUM_DMPLS = 8
 LOADED_AT_A_TIME = 2
-"""Body models: each takes some 200 MB."""
+"""Body models: each is in memory as its file and as its arrays."""
 
 
 @dataclass(frozen=True)
