@@ -26,7 +26,7 @@ from h36m_amass.workshop import Workshop
 
 PACKAGE = Path(conversion.__file__).parent
 UNITS, SHORT_SEQUENCES, SHORT_LENGTH = 3, 2000, 100
-BATCH_SIZE = 2048
+BATCH_SIZE = 4096
 SMALLEST_SHARE = 0.01
 
 

@@ -40,7 +40,7 @@ class Run:
 def build(
     tree: Tree, support_dir: Path, workers: int, store: Path | None = None, joint_sets: Sequence[Path | str] = ()
 ) -> Run:
-    """Build a store of a tree that is in the page cache; it is removed again unless `store` says where it stays.
+    """Build a new store of a tree that is in the page cache; it is removed again unless `store` says where it stays.
 
     The joint sets are those of ``--joint-regressor``: the regressor in the support folder unless told otherwise.
 
@@ -53,10 +53,12 @@ def build(
     with tempfile.TemporaryDirectory() as folder:
         peaks, report, output = (Path(folder) / name for name in ("peaks.json", "report.json", "output.txt"))
         arguments = ["build", tree.folder, store or Path(folder) / "store.h5", "--support-dir", support_dir]
-        options = ["--device", "cpu", "--workers", workers, "--overwrite", "--strict", "--report", report]
+        options = ["--device", "cpu", "--workers", workers, "--strict", "--report", report]
         options += [word for joint_set in joint_sets for word in ("--joint-regressor", joint_set)]
         # -P keeps this folder from the command's imports.
         command = [sys.executable, "-P", HERE / "peaks.py", peaks, *arguments, *options]
+        if store is not None:
+            store.unlink(missing_ok=True)
         tree.read()
         # Into a file, because a pipe ends with the last of the workers, and not with the command.
         with output.open("wb") as file:

@@ -69,7 +69,7 @@ def build(
             autocompletion=complete_device,
         ),
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Frames computed at a time.", metavar="FRAMES")] = 2048,
+    batch_size: Annotated[int, typer.Option(help="Frames computed at a time.", metavar="FRAMES")] = 4096,
     workers: Annotated[
         int | None,
         typer.Option(

@@ -60,7 +60,7 @@ def build(
     vertex_map: Path | str | None = None,
     frame_rate: float | Fraction | None = 50.0,
     device: str = "auto",
-    batch_size: int = 2048,
+    batch_size: int = 4096,
     workers: int | None = 0,
     executor: Executor | None = None,
     datasets: Sequence[str] = (),
@@ -357,7 +357,7 @@ def _check_options(
     report_file: Path | str | None,
 ) -> None:
     if not 1 <= batch_size <= MAX_BATCH_SIZE:
-        raise BuildError(f"batch size {batch_size} is not from 1 to {MAX_BATCH_SIZE}; 2048 is a good one")
+        raise BuildError(f"batch size {batch_size} is not from 1 to {MAX_BATCH_SIZE}; 4096 is a good one")
     if workers is not None and workers < 0:
         raise BuildError(f"{workers} workers cannot work; give at least one, or 0 to compute in this process")
     if compression not in COMPRESSIONS:

@@ -24,7 +24,7 @@ from h36m_amass.planning import BodyKind, PlannedSequence, Unit
 from h36m_amass.regular_file import open_at_once
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import Neighbours, needed_frames, neighbours, outputs_within, resample
-from h36m_amass.skinning import Skinner, add_translation
+from h36m_amass.skinning import Skinner, Workspace, add_translation
 from h36m_amass.sources import Sources
 from h36m_amass.workshop import Workshop
 
@@ -175,9 +175,16 @@ def _skinner(workshop: Workshop, body: BodyKind) -> Skinner:
 @lru_cache(maxsize=16)
 def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
     """One skinner a kind of body is kept for all units of a worker; the path holds a digest of what is in the file."""
-    return Skinner(folding.read(path), batch_size, device)
+    return Skinner(folding.read(path), batch_size, device, workspace=_workspace(device))
+
+
+@lru_cache(maxsize=16)
+def _workspace(device: str) -> Workspace:
+    """What all skinners of a device share: units are converted one at a time."""
+    return Workspace()
 
 
 def forget_skinners() -> None:
     """Free the memory of the skinners that this process has kept."""
     _cached_skinner.cache_clear()
+    _workspace.cache_clear()

@@ -78,22 +78,25 @@ class _Staging:
     ----------
     by_frame
         Poses as recordings have them.
-    poses
-        The same, as the skinner takes them.
     joints
-        What it gives, on its way from another device.
+        What the skinner gives, on its way from another device.
     """
 
     by_frame: Float[np.ndarray, "frames 3*bones"]
-    poses: Float[Tensor, "3*rotated frames"]
     joints: Float[Tensor, "frames joints 3"]
+    _poses: Float[Tensor, "3*rotated*frames"]
 
     @staticmethod
     def allocate(skinner: Skinner) -> _Staging:
         size, folded = skinner.batch_size, skinner.folded
-        poses, joints = (3 * len(skinner.rotated), size), (size, folded.num_joints, 3)
         by_frame = np.zeros((size, 3 * folded.num_body_bones), torch.empty(0, dtype=skinner.dtype).numpy().dtype)
-        return _Staging(by_frame, _host_zeros(skinner, *poses), _host_zeros(skinner, *joints))
+        joints = (size if skinner.device.type != "cpu" else 0, folded.num_joints, 3)
+        return _Staging(by_frame, _host_zeros(skinner, *joints), _host_zeros(skinner, 3 * len(skinner.rotated) * size))
+
+    def poses(self, num_frames: int) -> Float[Tensor, "3*rotated frames"]:
+        """Room for the poses of so many frames as the skinner takes them."""
+        rows = len(self._poses) // len(self.by_frame)
+        return self._poses.narrow(0, 0, rows * num_frames).view(rows, num_frames)
 
 
 def relative_joints(
@@ -101,8 +104,8 @@ def relative_joints(
 ) -> Iterator[tuple[_T, Float[np.ndarray, "frames joints 3"]]]:
     """Joints of each block, in their order, in metres and without the root translation.
 
-    Blocks are cut and joined into batches of `skinner.batch_size` frames; the last batch is padded, so that
-    every batch has the same shape. One batch is computed while the one before it is copied back.
+    Blocks are cut and joined into batches of `skinner.batch_size` frames; one that is not full, as the last, is padded
+    to the next of a few sizes. One batch is computed while the one before it is copied back.
 
     Parameters
     ----------
@@ -130,7 +133,7 @@ def pose_joints(
     trans: Float[np.ndarray, "frames 3"],
     dmpls: Float[np.ndarray, "frames dmpls"] | None = None,
     *,
-    batch_size: int = 2048,
+    batch_size: int = 4096,
     device: torch.device | str = "cpu",
 ) -> Float[np.ndarray, "frames joints 3"]:
     """Joints of one sequence in float32 metres, for use outside a build.
@@ -281,7 +284,8 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> tuple[
     )
     terms = _host_zeros(skinner, *slow_terms.shape)
     terms.numpy()[:] = slow_terms
-    slow_features = _host_zeros(skinner, slow_terms.shape[1], skinner.batch_size)
+    size = skinner.size_of_batch(sum(map(len, pieces)))
+    slow_features = _host_zeros(skinner, slow_terms.shape[1], size)
     features, end = slow_features.numpy(), 0
     for run, piece in enumerate(pieces):
         start, end = end, end + len(piece)
@@ -289,20 +293,22 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> tuple[
         features[run, start:end] = 1.0
         if piece.block.dmpls is not None:
             features[len(pieces) :, start:end] = piece.block.dmpls.take(piece.frames, axis=0).T
-    staging.by_frame[end:] = 0.0
+    staging.by_frame[end:size] = 0.0
     moving_classes = [skinner.classes[i] for i in sorted(moving)]
-    _turn_round(skinner, moving_classes, staging)
+    poses = staging.poses(size)
+    _turn_round(skinner, moving_classes, staging.by_frame[:size], poses.numpy())
 
     def upload(host: Tensor) -> Tensor:
         return host.to(skinner.device, non_blocking=True)
 
-    joints = skinner.skin(upload(staging.poses), upload(terms), upload(slow_features), moving_classes)
+    joints = skinner.skin(upload(poses), upload(terms), upload(slow_features), moving_classes)
     if skinner.device.type != "cuda":
         return joints, None
-    staging.joints.copy_(joints, non_blocking=True)
+    arriving = staging.joints.narrow(0, 0, size)
+    arriving.copy_(joints, non_blocking=True)
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch does not type it
     event.record(torch.cuda.current_stream(skinner.device))
-    return staging.joints, event
+    return arriving, event
 
 
 def _take(
@@ -317,15 +323,19 @@ def _take(
         out[:] = values[frames]
 
 
-def _turn_round(skinner: Skinner, moving: Sequence[BoneClass], staging: _Staging) -> None:
-    """Fill the rows of the staged poses that the skinner looks at: frames become the last axis."""
-    poses = staging.poses.numpy()
+def _turn_round(
+    skinner: Skinner,
+    moving: Sequence[BoneClass],
+    by_frame: Float[np.ndarray, "frames 3*bones"],
+    poses: Float[np.ndarray, "3*rotated frames"],
+) -> None:
+    """Fill the rows of `poses` that the skinner looks at: frames become the last axis."""
     for start, stop in skinner.rows_to_rotate(moving):
         bones = skinner.rotated[start:stop]
         # As many neighbouring columns at a time as there are: a body's bones nearly all lie in order.
         for first, last in equal_runs(bones - np.arange(len(bones))):
             columns = slice(3 * int(bones[first]), 3 * (int(bones[last - 1]) + 1))
-            poses[3 * (start + first) : 3 * (start + last)] = staging.by_frame[:, columns].T
+            poses[3 * (start + first) : 3 * (start + last)] = by_frame[:, columns].T
 
 
 def _host_zeros(skinner: Skinner, *shape: int) -> Tensor:

@@ -28,7 +28,10 @@ from h36m_amass.folding import FoldedRegressor
 from h36m_amass.sparsity import Partition, partition, runs
 
 MAX_RUNS = 64
-"""Runs of frames of one sequence that a batch may hold: those of 32 frames still fill one."""
+"""Runs of frames of one sequence that a batch may hold: those of 64 frames still fill one of 4096."""
+SIZES = 8
+"""Batches that are not full are computed in one of so many sizes, or units of few frames would be mostly padding."""
+_GRAIN = 2**18
 
 
 @dataclass(frozen=True)
@@ -134,19 +137,53 @@ class BoneClass:
     blocks: tuple[DenseBlock, ...]
 
 
+class Workspace:
+    """Memory that skinners of one device and type share, of which one at a time computes a batch."""
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "length"]:
+        """At least so many numbers. What has been taken before is kept by those who use it still."""
+        if self._memory is None or len(self._memory) < length:
+            # Skinners of one body with and without soft tissue differ by a few rows.
+            self._memory = torch.empty(-(-length // _GRAIN) * _GRAIN, dtype=dtype, device=device)
+        return self._memory
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Buffers for batches of one number of frames, and the views of them that the steps of a batch need."""
+
+    size: int
+    scratch: Float[Tensor, "6 rotated frames"]
+    features: Float[Tensor, "features frames"]
+    rotations: Float[Tensor, "rotated 9 frames"]
+    terms: Float[Tensor, "shape_rows frames"]
+    world: Float[Tensor, "bones 3 3 frames"]
+    summands: Float[Tensor, "pairs+bones 3*frames"]
+    joints: Float[Tensor, "joints 3*frames"]
+    rest_offsets: Float[Tensor, "bones 3 frames"]
+    steps: Float[Tensor, "bones 3 frames"]
+    branches: tuple[Branch, ...]
+    pair_turns: tuple[Turn, ...]
+
+
 class Skinner:
-    """A folded regressor laid out for one device, with the buffers for batches of one size.
+    """A folded regressor laid out for one device, with the buffers for its batches.
 
     Parameters
     ----------
     folded
         From `h36m_amass.folding.fold`.
     batch_size
-        Frames a batch.
+        Frames a batch, at most.
     device
         Where to compute.
     dtype
         `torch.float32`, as `h36m_amass.build` uses it, or `torch.float64`.
+    workspace
+        Where the buffers lie; memory of its own if None.
 
     Attributes
     ----------
@@ -165,6 +202,7 @@ class Skinner:
         batch_size: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        workspace: Workspace | None = None,
     ) -> None:
         self.folded = folded
         self.batch_size = batch_size
@@ -189,21 +227,16 @@ class Skinner:
         shape = np.concatenate([folded.pair_shape[self._pair_order], folded.rest_offsets])
         self._shape = shape.reshape(self.num_shape_rows, -1)
 
-        size, max_slow = batch_size, MAX_RUNS + folded.num_dmpls
-        self._scratch = self._empty(6, len(self.rotated), size)
-        self._features = self._empty(max_slow + 9 * len(self.rotated), size)
-        self._rot = self._features.narrow(0, max_slow, 9 * len(self.rotated)).view(-1, 9, size)
-        self._lead = self._lead_block(max_slow)
-        self._terms = self._empty(self.num_shape_rows, size)
-        self._world = self._empty(bones, 3, 3, size)
-        self._summands = self._empty(pairs + bones, 3, size)
-        self._joints = self._empty(folded.num_joints, 3 * size)
-        self._flat_summands = self._summands.view(pairs + bones, 3 * size)
+        self._max_slow = MAX_RUNS + folded.num_dmpls
+        self._lead = self._lead_block()
         self._identity = torch.eye(3, dtype=dtype, device=self.device).view(3, 3, 1)
-        vectors = self._terms.view(-1, 3, size)
-        self._rest_offsets, self._steps = vectors.narrow(0, pairs, bones), self._summands.narrow(0, pairs, bones)
-        self._branches = self._make_branches()
-        self._pair_turns = self._make_pair_turns(vectors)
+        self._workspace = workspace or Workspace()
+        self._batches: dict[int, Batch] = {}
+
+    def size_of_batch(self, num_frames: int) -> int:
+        """Frames of the batch, padding included, in which `num_frames` are to be computed."""
+        step = -(-self.batch_size // SIZES)
+        return min(self.batch_size, -(-num_frames // step) * step)
 
     def slow_terms(
         self,
@@ -253,8 +286,8 @@ class Skinner:
         Parameters
         ----------
         poses
-            Rotation vectors of the `rotated` bones, in radians, three rows a bone. Only those of `rows_to_rotate`
-            are looked at.
+            As many frames as `size_of_batch` says. Rotation vectors of the `rotated` bones, in radians, three rows
+            a bone; only those of `rows_to_rotate` are looked at.
         slow_terms
             From the method of this name.
         slow_features
@@ -263,27 +296,28 @@ class Skinner:
         moving
             The classes of bones that move in some run of the batch.
         """
-        rotvecs = poses.view(-1, 3, self.batch_size)
+        batch = self._batch(poses.shape[1])
+        rotvecs = poses.view(-1, 3, batch.size)
         for start, stop in self.rows_to_rotate(moving):
             bones = (start, stop - start)
             rotation_minus_identity(
-                rotvecs.narrow(0, *bones), self._rot.narrow(0, *bones), self._scratch.narrow(1, *bones)
+                rotvecs.narrow(0, *bones), batch.rotations.narrow(0, *bones), batch.scratch.narrow(1, *bones)
             )
         led = self._lead if self._lead is not None and any(c is self.classes[0] for c in moving) else None
-        self._add_slow_terms(slow_terms, slow_features, led)
+        self._add_slow_terms(batch, slow_terms, slow_features, led)
         for bone_class in moving:
             led_here = led is not None and bone_class is self.classes[0]
             for block in bone_class.blocks[1:] if led_here else bone_class.blocks:
-                features = self._rot.narrow(0, *block.bones).view(-1, self.batch_size)
-                self._terms.narrow(0, *block.rows).addmm_(block.matrix, features)
-        self._forward_kinematics()
-        for turn in self._pair_turns:
+                features = batch.rotations.narrow(0, *block.bones).view(-1, batch.size)
+                batch.terms.narrow(0, *block.rows).addmm_(block.matrix, features)
+        self._forward_kinematics(batch)
+        for turn in batch.pair_turns:
             turn.run()
         for sums in self._sums:
-            summands = self._flat_summands.narrow(0, *sums.columns)
-            torch.mm(sums.matrix, summands, out=self._joints.narrow(0, *sums.rows))
+            summands = batch.summands.narrow(0, *sums.columns)
+            torch.mm(sums.matrix, summands, out=batch.joints.narrow(0, *sums.rows))
         # Torch transposes two axes several times as fast as it permutes three.
-        return torch.t_copy(self._joints.view(-1, self.batch_size)).view(self.batch_size, -1, 3)
+        return torch.t_copy(batch.joints.view(-1, batch.size)).view(batch.size, -1, 3)
 
     def rows_to_rotate(self, moving: Sequence[BoneClass]) -> list[tuple[int, int]]:
         """Rows of `rotated` that a batch needs, as half-open ranges: the chain's, and those of moving bones."""
@@ -293,8 +327,51 @@ class Skinner:
             needed[bone_class.bones] = True
         return runs(np.flatnonzero(needed))
 
+    def _batch(self, size: int) -> Batch:
+        """Buffers for batches of `size` frames; all sizes use the same memory."""
+        if size not in self._batches:
+            self._batches[size] = self._make_batch(size)
+        return self._batches[size]
+
+    def _make_batch(self, size: int) -> Batch:
+        rotated, bones, joints = len(self.rotated), len(self.folded.bones), self.folded.num_joints
+        pairs = len(self._pair_order)
+        rows = (
+            6 * rotated,
+            self._max_slow + 9 * rotated,
+            self.num_shape_rows,
+            9 * bones,
+            3 * (pairs + bones),
+            3 * joints,
+        )
+        memory = self._workspace.take(sum(rows) * self.batch_size, self.dtype, self.device)
+        ends = np.cumsum(rows).tolist()
+        scratch, features, terms, world, summands, sums = (
+            memory.narrow(0, (end - own) * size, own * size).view(own, size)
+            for end, own in zip(ends, rows, strict=True)
+        )
+        rotations = features.narrow(0, self._max_slow, 9 * rotated).view(rotated, 9, size)
+        world = world.view(bones, 3, 3, size)
+        vectors, turned = terms.view(-1, 3, size), summands.view(-1, 3, size)
+        rest_offsets, steps = vectors.narrow(0, pairs, bones), turned.narrow(0, pairs, bones)
+        return Batch(
+            size=size,
+            scratch=scratch.view(6, rotated, size),
+            features=features,
+            rotations=rotations,
+            terms=terms,
+            world=world,
+            summands=summands.view(pairs + bones, 3 * size),
+            joints=sums.view(joints, 3 * size),
+            rest_offsets=rest_offsets,
+            steps=steps,
+            branches=self._make_branches(rotations, world, rest_offsets, steps),
+            pair_turns=self._make_pair_turns(vectors, world, turned),
+        )
+
     def _add_slow_terms(
         self,
+        batch: Batch,
         slow_terms: Float[Tensor, "shape_rows slow"],
         slow_features: Float[Tensor, "slow frames"],
         led: LeadBlock | None,
@@ -304,66 +381,77 @@ class Skinner:
         if led is not None:
             num_slow = len(slow_features)
             begin, end = led.rows[0], sum(led.rows)
-            unused = led.matrix.shape[1] - led.num_features - num_slow
+            unused = self._max_slow - num_slow
             columns = (unused, num_slow + led.num_features)
-            torch.mul(slow_features, 1.0, out=self._features.narrow(0, unused, num_slow))
+            torch.mul(slow_features, 1.0, out=batch.features.narrow(0, unused, num_slow))
             torch.mul(slow_terms.narrow(0, *led.rows), 1.0, out=led.matrix.narrow(1, unused, num_slow))
             torch.mm(
                 led.matrix.narrow(1, *columns),
-                self._features.narrow(0, *columns),
-                out=self._terms.narrow(0, *led.rows),
+                batch.features.narrow(0, *columns),
+                out=batch.terms.narrow(0, *led.rows),
             )
         for start, stop in ((0, begin), (end, self.num_shape_rows)):
             if stop > start:
                 rows = (start, stop - start)
-                torch.mm(slow_terms.narrow(0, *rows), slow_features, out=self._terms.narrow(0, *rows))
+                torch.mm(slow_terms.narrow(0, *rows), slow_features, out=batch.terms.narrow(0, *rows))
 
-    def _forward_kinematics(self) -> None:
+    def _forward_kinematics(self, batch: Batch) -> None:
         """World rotations of the chain, and the way from each bone's parent to it.
 
         ``G_c = G_p Rot_c = G_p + G_p (Rot_c - I)`` for a child c of p. A position is the sum of the ways
         ``G_p offset_c`` from the root on, and is only ever needed in the sum over bones: that product sums the ways.
         """
-        root = self._rot.select(0, len(self.folded.bones) - 1).view(3, 3, self.batch_size)
-        torch.add(root, self._identity, out=self._world.select(0, 0))
-        torch.mul(self._rest_offsets.select(0, 0), 1.0, out=self._steps.select(0, 0))
-        for branch in self._branches:
+        root = batch.rotations.select(0, len(self.folded.bones) - 1).view(3, 3, batch.size)
+        torch.add(root, self._identity, out=batch.world.select(0, 0))
+        torch.mul(batch.rest_offsets.select(0, 0), 1.0, out=batch.steps.select(0, 0))
+        for branch in batch.branches:
             torch.addcmul(branch.parent, branch.parent_columns[0], branch.rotation_rows[0], out=branch.world)
             branch.world.addcmul_(branch.parent_columns[1], branch.rotation_rows[1])
             branch.world.addcmul_(branch.parent_columns[2], branch.rotation_rows[2])
             branch.steps.run()
 
-    def _make_branches(self) -> tuple[Branch, ...]:
-        rotations = self._rot.view(-1, 3, 3, self.batch_size)
+    def _make_branches(
+        self,
+        rotations: Float[Tensor, "rotated 9 frames"],
+        world: Float[Tensor, "bones 3 3 frames"],
+        rest_offsets: Float[Tensor, "bones 3 frames"],
+        steps: Float[Tensor, "bones 3 frames"],
+    ) -> tuple[Branch, ...]:
+        size = rotations.shape[2]
+        matrices = rotations.view(-1, 3, 3, size)
         branches = []
         for start, stop in _branches(self.folded.parents, self.folded.depth):
             bones, first = (start, stop - start), int(self.folded.parents[start])
             shared = first == self.folded.parents[stop - 1]
-            parent = self._world.narrow(0, first, 1 if shared else stop - start)
-            parent = parent.expand(stop - start, 3, 3, self.batch_size)
-            steps = Turn(
+            parent = world.narrow(0, first, 1 if shared else stop - start).expand(stop - start, 3, 3, size)
+            turn = Turn(
                 world_columns=parent.unbind(2),
-                vector_rows=_rows(self._rest_offsets.narrow(0, *bones)),
-                turned=self._steps.narrow(0, *bones),
+                vector_rows=_rows(rest_offsets.narrow(0, *bones)),
+                turned=steps.narrow(0, *bones),
             )
             branches.append(
                 Branch(
                     parent=parent,
-                    parent_columns=tuple(column.unsqueeze(2) for column in steps.world_columns),
-                    rotation_rows=_rows(rotations.narrow(0, start - 1, stop - start)),
-                    world=self._world.narrow(0, *bones),
-                    steps=steps,
+                    parent_columns=tuple(column.unsqueeze(2) for column in turn.world_columns),
+                    rotation_rows=_rows(matrices.narrow(0, start - 1, stop - start)),
+                    world=world.narrow(0, *bones),
+                    steps=turn,
                 )
             )
         return tuple(branches)
 
-    def _make_pair_turns(self, vectors: Float[Tensor, "pairs+bones 3 frames"]) -> tuple[Turn, ...]:
+    def _make_pair_turns(
+        self,
+        vectors: Float[Tensor, "pairs+bones 3 frames"],
+        world: Float[Tensor, "bones 3 3 frames"],
+        turned: Float[Tensor, "pairs+bones 3 frames"],
+    ) -> tuple[Turn, ...]:
         bone_of_pair = self.folded.pair_bone[self._pair_order]
         return tuple(
             Turn(
-                world_columns=self._world.narrow(0, int(bone_of_pair[start]), 1).unbind(2),
+                world_columns=world.narrow(0, int(bone_of_pair[start]), 1).unbind(2),
                 vector_rows=_rows(vectors.narrow(0, start, stop - start)),
-                turned=self._summands.narrow(0, start, stop - start),
+                turned=turned.narrow(0, start, stop - start),
             )
             for start, stop in equal_runs(bone_of_pair)
         )
@@ -405,21 +493,19 @@ class Skinner:
             blocks.append(SumBlock(*extents, self._upload(sums[start:stop, first:])))
         return tuple(blocks)
 
-    def _lead_block(self, max_slow: int) -> LeadBlock | None:
+    def _lead_block(self) -> LeadBlock | None:
         """The first block of the first class, where it begins with the first of the rotations."""
         blocks = self.classes[0].blocks if self.classes else ()
         if not blocks or blocks[0].bones[0] != 0:
             return None
         correctives = blocks[0].matrix
-        matrix = self._empty(len(correctives), max_slow + correctives.shape[1])
-        torch.mul(correctives, 1.0, out=matrix.narrow(1, max_slow, correctives.shape[1]))
+        shape = len(correctives), self._max_slow + correctives.shape[1]
+        matrix = torch.empty(shape, dtype=self.dtype, device=self.device)
+        torch.mul(correctives, 1.0, out=matrix.narrow(1, self._max_slow, correctives.shape[1]))
         return LeadBlock(blocks[0].rows, correctives.shape[1], matrix)
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype).to(self.device)
-
-    def _empty(self, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=self.dtype, device=self.device)
 
 
 def rotation_minus_identity(

@@ -22,7 +22,7 @@ from h36m_amass import amass, body_model, devices, folding, regressor, skeleton,
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.packing import PoseBlock, pose_joints, relative_joints, reproducible
 from h36m_amass.reference import mesh_joints, skeleton_joints
-from h36m_amass.skinning import MAX_RUNS, Skinner, rotation_minus_identity
+from h36m_amass.skinning import MAX_RUNS, SIZES, Skinner, Workspace, rotation_minus_identity
 from tests.random_models import Case, cases
 
 
@@ -115,6 +115,30 @@ def test_more_runs_than_a_batch_may_hold_are_spread_over_several(
     for number, ours in together[::13]:
         ((_, alone),) = relative_joints(skinner, [(None, blocks[number])])
         np.testing.assert_allclose(ours, alone, atol=1e-6)
+
+
+def test_skinners_that_share_memory_give_what_each_gives_alone(
+    body: body_model.BodyModel, joints: regressor.JointRegressor
+) -> None:
+    motion = synthetic.motion("walk", 8.0, 100, gender="male", fingers="moving", seed=1)
+    both = folding.fold_skeleton(body), folding.fold(body, joints)  # the second needs more room than the first
+    workspace = Workspace()
+    sharing = [Skinner(folded, 2048, workspace=workspace) for folded in both]
+    for length in (800, 3, 300, 800):
+        blocks = [(None, PoseBlock.whole(motion["betas"], motion["poses"][:length], motion["dmpls"][:length]))]
+        for skinner, folded in zip(sharing, both, strict=True):
+            ((_, ours),), ((_, alone),) = (relative_joints(own, blocks) for own in (skinner, Skinner(folded, 2048)))
+            np.testing.assert_array_equal(ours, alone)
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_a_batch_is_padded_by_less_than_an_eighth_of_a_full_one(batch_size: int, data: st.DataObject) -> None:
+    skinner = object.__new__(Skinner)
+    skinner.batch_size = batch_size
+    num_frames = data.draw(st.integers(1, batch_size))
+    size = skinner.size_of_batch(num_frames)
+    assert num_frames <= size <= batch_size
+    assert size - num_frames < batch_size / SIZES + 1
 
 
 def test_only_the_wanted_frames_of_a_block_are_posed(
