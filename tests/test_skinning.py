@@ -118,16 +118,17 @@ def test_more_runs_than_a_batch_may_hold_are_spread_over_several(
 
 
 def test_skinners_that_share_memory_give_what_each_gives_alone(
-    body: body_model.BodyModel, joints: regressor.JointRegressor
+    body: body_model.BodyModel, joints: regressor.JointRegressor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(skinning, "_GRAIN", 1)
     motion = synthetic.motion("walk", 8.0, 100, gender="male", fingers="moving", seed=1)
     both = folding.fold_skeleton(body), folding.fold(body, joints)  # the second needs more room than the first
     workspace = Workspace()
-    sharing = [Skinner(folded, 2048, workspace=workspace) for folded in both]
+    sharing = [Skinner(folded, 800, workspace=workspace) for folded in both]
     for length in (800, 3, 300, 800):
         blocks = [(None, PoseBlock.whole(motion["betas"], motion["poses"][:length], motion["dmpls"][:length]))]
         for skinner, folded in zip(sharing, both, strict=True):
-            ((_, ours),), ((_, alone),) = (relative_joints(own, blocks) for own in (skinner, Skinner(folded, 2048)))
+            ((_, ours),), ((_, alone),) = (relative_joints(own, blocks) for own in (skinner, Skinner(folded, 800)))
             np.testing.assert_array_equal(ours, alone)
 
 
