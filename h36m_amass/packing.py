@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from h36m_amass.folding import FoldedRegressor
-from h36m_amass.skinning import MAX_RUNS, BoneClass, Skinner, add_translation, equal_runs
+from h36m_amass.skinning import MAX_RUNS, Skinner, add_translation, equal_runs
 
 _T = TypeVar("_T")
 
@@ -274,12 +274,11 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> tuple[
     On CUDA that is in `staging`, and this returns before it is done, with an event to wait for.
     """
     moving = frozenset[int]().union(*(piece.moving for piece in pieces))
-    still = [c for i, c in enumerate(skinner.classes) if i not in moving]
     has_dmpls = any(piece.block.dmpls is not None for piece in pieces)
     slow_terms = skinner.slow_terms(
         np.stack([piece.block.betas for piece in pieces]),
         np.stack([piece.block.poses[piece.frames[0]] for piece in pieces]),
-        still,
+        moving,
         has_dmpls,
     )
     terms = _host_zeros(skinner, *slow_terms.shape)
@@ -294,14 +293,13 @@ def _launch(skinner: Skinner, staging: _Staging, pieces: list[_Piece]) -> tuple[
         if piece.block.dmpls is not None:
             features[len(pieces) :, start:end] = piece.block.dmpls.take(piece.frames, axis=0).T
     staging.by_frame[end:size] = 0.0
-    moving_classes = [skinner.classes[i] for i in sorted(moving)]
     poses = staging.poses(size)
-    _turn_round(skinner, moving_classes, staging.by_frame[:size], poses.numpy())
+    _turn_round(skinner, moving, staging.by_frame[:size], poses.numpy())
 
     def upload(host: Tensor) -> Tensor:
         return host.to(skinner.device, non_blocking=True)
 
-    joints = skinner.skin(upload(poses), upload(terms), upload(slow_features), moving_classes)
+    joints = skinner.skin(upload(poses), upload(terms), upload(slow_features), moving)
     if skinner.device.type != "cuda":
         return joints, None
     arriving = staging.joints.narrow(0, 0, size)
@@ -325,12 +323,12 @@ def _take(
 
 def _turn_round(
     skinner: Skinner,
-    moving: Sequence[BoneClass],
+    moving: frozenset[int],
     by_frame: Float[np.ndarray, "frames 3*bones"],
     poses: Float[np.ndarray, "3*rotated frames"],
 ) -> None:
     """Fill the rows of `poses` that the skinner looks at: frames become the last axis."""
-    for start, stop in skinner.rows_to_rotate(moving):
+    for start, stop in skinner.rotation_rows(moving).turning:
         bones = skinner.rotated[start:stop]
         # As many neighbouring columns at a time as there are: a body's bones nearly all lie in order.
         for first, last in equal_runs(bones - np.arange(len(bones))):

@@ -15,7 +15,6 @@ that float32 keeps its precision far from the origin.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -110,17 +109,15 @@ class SumBlock:
 class BoneClass:
     """Bones whose correctives reach the same pairs.
 
-    When all of them are still over a run of frames, their share is a constant of that run: it goes into the
-    run's shape terms, and the blocks are skipped.
+    When all of them are still over a run of frames, their rotations and their share are constants of that run: the
+    share goes into the run's slow terms, and the blocks are skipped.
 
     Attributes
     ----------
     bones
         Rows of the rotations.
-    columns
-        Columns in ``poses`` of these bones, three a bone.
     span
-        The same columns, as a slice where they are consecutive.
+        Their columns in ``poses``, three a bone, as a slice where they are consecutive.
     rows
         Rows of the pairs' vectors, three a pair.
     correctives
@@ -130,11 +127,26 @@ class BoneClass:
     """
 
     bones: Int[np.ndarray, "bones"]
-    columns: Int[np.ndarray, "3*bones"]
     span: slice | Int[np.ndarray, "3*bones"]
     rows: Int[np.ndarray, "rows"]
     correctives: Float[np.ndarray, "rows 9*bones"]
     blocks: tuple[DenseBlock, ...]
+
+
+@dataclass(frozen=True)
+class RotationRows:
+    """Where a batch has the rotations that it needs from, as half-open ranges of the skinner's `rotated` bones.
+
+    Attributes
+    ----------
+    turning
+        Computed for every frame.
+    held
+        Bones of the kinematic chain in still classes: one rotation a run of frames.
+    """
+
+    turning: tuple[tuple[int, int], ...]
+    held: tuple[tuple[int, int], ...]
 
 
 class Workspace:
@@ -232,6 +244,7 @@ class Skinner:
         self._identity = torch.eye(3, dtype=dtype, device=self.device).view(3, 3, 1)
         self._workspace = workspace or Workspace()
         self._batches: dict[int, Batch] = {}
+        self._rotation_rows: dict[frozenset[int], RotationRows] = {}
 
     def size_of_batch(self, num_frames: int) -> int:
         """Frames of the batch, padding included, in which `num_frames` are to be computed."""
@@ -242,12 +255,13 @@ class Skinner:
         self,
         betas: Float[np.ndarray, "runs betas"],
         first_poses: Float[np.ndarray, "runs 3*body_bones"],
-        still: Sequence[BoneClass] = (),
+        moving: frozenset[int],
         has_dmpls: bool = False,
-    ) -> Float[np.ndarray, "shape_rows slow"]:
+    ) -> Float[np.ndarray, "shape_rows+9*held slow"]:
         """What the slow features of `skin` bring about, float64: a column a run of frames, then one a DMPL.
 
-        Everything about a run that does not change within it goes into its one column.
+        Everything about a run that does not change within it goes into its one column: shape, the correctives of
+        still bones, and behind these ``Rot - I`` of those bones that `rotation_rows` says are held.
 
         Parameters
         ----------
@@ -255,31 +269,32 @@ class Skinner:
             Shape coefficients of each run, as many as the folded model has.
         first_poses
             Rotation vectors of the first frame of each run, in radians.
-        still
-            Classes whose bones do not move in any run.
+        moving
+            Numbers of the classes whose bones move in some run.
         has_dmpls
             Whether there are columns for soft tissue.
         """
         num_shape, num_dmpls = 1 + self.folded.num_betas, self.folded.num_dmpls if has_dmpls else 0
-        terms = np.empty((self.num_shape_rows, len(betas) + num_dmpls))
-        terms[:, len(betas) :] = self._shape[:, num_shape : num_shape + num_dmpls]
+        held = self.rotation_rows(moving).held
+        num_held = sum(stop - start for start, stop in held)
+        terms = np.zeros((self.num_shape_rows + 9 * num_held, len(betas) + num_dmpls))
+        terms[: self.num_shape_rows, len(betas) :] = self._shape[:, num_shape : num_shape + num_dmpls]
         run_terms = terms[:, : len(betas)]
-        run_terms[:] = self._shape[:, :1] + self._shape[:, 1:num_shape] @ betas.T
-        for bone_class in still:
-            rotvecs = first_poses[:, bone_class.columns].T.reshape(len(bone_class.bones), 3, -1)
-            rotations = np.empty((len(rotvecs), 9, rotvecs.shape[2]))
-            scratch = torch.empty(6, len(rotvecs), rotvecs.shape[2], dtype=torch.float64)
-            contiguous = np.ascontiguousarray(rotvecs, dtype=np.float64)
-            rotation_minus_identity(torch.from_numpy(contiguous), torch.from_numpy(rotations), scratch)
-            run_terms[bone_class.rows] += bone_class.correctives @ rotations.reshape(9 * len(rotvecs), -1)
+        run_terms[: self.num_shape_rows] = self._shape[:, :1] + self._shape[:, 1:num_shape] @ betas.T
+        for number, bone_class in enumerate(self.classes):
+            if number not in moving:
+                run_terms[bone_class.rows] += bone_class.correctives @ self._rotations(bone_class.bones, first_poses)
+        if held:
+            bones = np.concatenate([np.arange(*rows) for rows in held])
+            run_terms[self.num_shape_rows :] = self._rotations(bones, first_poses)
         return terms
 
     def skin(
         self,
         poses: Float[Tensor, "3*rotated frames"],
-        slow_terms: Float[Tensor, "shape_rows slow"],
+        slow_terms: Float[Tensor, "shape_rows+9*held slow"],
         slow_features: Float[Tensor, "slow frames"],
-        moving: Sequence[BoneClass],
+        moving: frozenset[int],
     ) -> Float[Tensor, "frames joints 3"]:
         """Joints of one batch, in metres, without the root translation.
 
@@ -287,27 +302,33 @@ class Skinner:
         ----------
         poses
             As many frames as `size_of_batch` says. Rotation vectors of the `rotated` bones, in radians, three rows
-            a bone; only those of `rows_to_rotate` are looked at.
+            a bone; only those that are turning, as `rotation_rows` says, are looked at.
         slow_terms
             From the method of this name.
         slow_features
             A row a run of frames, at most `MAX_RUNS`, one where a frame belongs to it and zero elsewhere; then a row
             a DMPL, the soft-tissue coefficients, if `slow_terms` has columns for them.
         moving
-            The classes of bones that move in some run of the batch.
+            Numbers of the classes of bones that move in some run of the batch.
         """
-        batch = self._batch(poses.shape[1])
+        batch, rows = self._batch(poses.shape[1]), self.rotation_rows(moving)
         rotvecs = poses.view(-1, 3, batch.size)
-        for start, stop in self.rows_to_rotate(moving):
+        for start, stop in rows.turning:
             bones = (start, stop - start)
             rotation_minus_identity(
                 rotvecs.narrow(0, *bones), batch.rotations.narrow(0, *bones), batch.scratch.narrow(1, *bones)
             )
-        led = self._lead if self._lead is not None and any(c is self.classes[0] for c in moving) else None
+        first = self.num_shape_rows
+        for start, stop in rows.held:
+            length = 9 * (stop - start)
+            rotations = batch.rotations.narrow(0, start, stop - start).view(length, batch.size)
+            torch.mm(slow_terms.narrow(0, first, length), slow_features, out=rotations)
+            first += length
+        led = self._lead if 0 in moving else None
         self._add_slow_terms(batch, slow_terms, slow_features, led)
-        for bone_class in moving:
-            led_here = led is not None and bone_class is self.classes[0]
-            for block in bone_class.blocks[1:] if led_here else bone_class.blocks:
+        for number in sorted(moving):
+            blocks = self.classes[number].blocks
+            for block in blocks[1:] if number == 0 and led is not None else blocks:
                 features = batch.rotations.narrow(0, *block.bones).view(-1, batch.size)
                 batch.terms.narrow(0, *block.rows).addmm_(block.matrix, features)
         self._forward_kinematics(batch)
@@ -319,13 +340,28 @@ class Skinner:
         # Torch transposes two axes several times as fast as it permutes three.
         return torch.t_copy(batch.joints.view(-1, batch.size)).view(batch.size, -1, 3)
 
-    def rows_to_rotate(self, moving: Sequence[BoneClass]) -> list[tuple[int, int]]:
-        """Rows of `rotated` that a batch needs, as half-open ranges: the chain's, and those of moving bones."""
-        needed = np.zeros(len(self.rotated), dtype=bool)
-        needed[: len(self.folded.bones)] = True
-        for bone_class in moving:
-            needed[bone_class.bones] = True
-        return runs(np.flatnonzero(needed))
+    def rotation_rows(self, moving: frozenset[int]) -> RotationRows:
+        """Where the rotations of a batch come from in which the classes of these numbers move."""
+        if moving not in self._rotation_rows:
+            needed = np.zeros(len(self.rotated), dtype=bool)
+            needed[: len(self.folded.bones)] = True
+            turning = needed.copy()
+            for number, bone_class in enumerate(self.classes):
+                turning[bone_class.bones] = number in moving
+            held = tuple(runs(np.flatnonzero(needed & ~turning)))
+            self._rotation_rows[moving] = RotationRows(tuple(runs(np.flatnonzero(turning))), held)
+        return self._rotation_rows[moving]
+
+    def _rotations(
+        self, bones: Int[np.ndarray, "bones"], poses: Float[np.ndarray, "runs 3*body_bones"]
+    ) -> Float[np.ndarray, "9*bones runs"]:
+        """``Rot - I`` of some of the `rotated` bones, float64."""
+        columns = (3 * self.rotated[bones][:, None] + np.arange(3)).reshape(-1)
+        rotvecs = np.ascontiguousarray(poses[:, columns].T, dtype=np.float64).reshape(len(bones), 3, len(poses))
+        rotations = np.empty((len(bones), 9, len(poses)))
+        scratch = np.empty((6, len(bones), len(poses)))
+        rotation_minus_identity(*map(torch.from_numpy, (rotvecs, rotations, scratch)))
+        return rotations.reshape(9 * len(bones), -1)
 
     def _batch(self, size: int) -> Batch:
         """Buffers for batches of `size` frames; all sizes use the same memory."""
@@ -372,7 +408,7 @@ class Skinner:
     def _add_slow_terms(
         self,
         batch: Batch,
-        slow_terms: Float[Tensor, "shape_rows slow"],
+        slow_terms: Float[Tensor, "shape_rows+9*held slow"],
         slow_features: Float[Tensor, "slow frames"],
         led: LeadBlock | None,
     ) -> None:
@@ -482,7 +518,7 @@ class Skinner:
         pose_columns = (3 * self.rotated[bones][:, None] + np.arange(3)).reshape(-1)
         spans = runs(np.sort(pose_columns))
         span = slice(*spans[0]) if len(spans) == 1 else pose_columns
-        return BoneClass(bones, pose_columns, span, rows_of_class, correctives, tuple(blocks))
+        return BoneClass(bones, span, rows_of_class, correctives, tuple(blocks))
 
     def _sum_blocks(self, sums: Float[np.ndarray, "joints pairs+bones"], pairs: int) -> tuple[SumBlock, ...]:
         """The sums in blocks: joints that are bones' positions have no pairs."""

@@ -353,14 +353,15 @@ def test_fingers_are_a_class_that_reaches_few_pairs(
 
 
 def skin_once(folded: folding.FoldedRegressor, device: str) -> torch.Tensor:
-    """One whole pass through the engine, with every class moving."""
+    """One whole pass through the engine."""
     skinner = Skinner(folded, 8, device)
-    size, terms = 8, skinner.slow_terms(np.zeros((1, folded.num_betas)), np.zeros((1, 156)), has_dmpls=True)
+    size, moving = 8, frozenset({0})  # the hands are still
+    terms = skinner.slow_terms(np.zeros((1, folded.num_betas)), np.zeros((1, 156)), moving, has_dmpls=True)
     return skinner.skin(
         torch.zeros(3 * len(skinner.rotated), size, device=device),
         torch.as_tensor(terms, dtype=torch.float32).to(device),
         torch.ones(terms.shape[1], size, device=device),
-        skinner.classes,
+        moving,
     )
 
 
@@ -382,7 +383,7 @@ def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
         terms = torch.zeros(skinner.num_shape_rows, 1, device="cuda:0")
         poses = torch.zeros(3 * len(skinner.rotated), 8, device="cuda:0")
         with pytest.raises(RuntimeError, match="cpu"):
-            skinner.skin(poses, terms, torch.ones(1, 8, device="cuda:0"), skinner.classes)
+            skinner.skin(poses, terms, torch.ones(1, 8, device="cuda:0"), frozenset({0, 1, 2}))
 
 
 @pytest.mark.gpu
