@@ -30,8 +30,8 @@ from h36m_amass import body_model, folding, regressor, synthetic
 
 # Each way has as many frames as are timed well.
 FRAMES, POINT_FRAMES, MESH_FRAMES = 16384, 8192, 512
-MESH_BATCHES = (32, 64, 128, 256)
-POINT_BATCHES = (128, 256, 1024, 4096)
+MESH_BATCHES = (64, 128, 256)
+POINT_BATCHES = (256, 1024, 4096)
 BATCHES = (1024, 2048, 4096, 8192)
 ROUNDS = 3
 ENGINE, POINTS, MESH = WAYS = ("engine", "forward_points", "full mesh")

@@ -24,19 +24,21 @@ MIXED_FRAMES = (10_000, 100_000, 1_000_000, 3_000_000)
 SHORT_LENGTH, SHORT_SEQUENCES = 100, (10, 1_000, 10_000)
 LONG_LENGTH, LONG_SEQUENCES = 10_000, 100
 LONGEST_LENGTH = 400_000
-ROUNDS = 2
+COMPARED_AGAIN = 1
+"""Further runs of the builds that are compared with each other; what is one point of a curve has one run."""
 MOST_MEMORY_MIB, LEAST_RATIO_OF_RATES, MOST_COST_OF_SETS = 1024, 0.5, 1.3
 MIXED, ONE_SET, TWO_SETS = "AMASS's mix", "AMASS's mix, h36m", "AMASS's mix, h36m and skeleton"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A tree and the number of workers that build it."""
+    """A tree, the number of workers that build it, and whether its time is one side of a ratio."""
 
     name: str
     tree: Tree
     workers: int = 1
     with_skeleton: bool = False
+    compared: bool = False
 
     def build(self, support_dir: Path) -> command.Run:
         joint_sets = (support_dir / f"{regressor.H36M_FILE_NAME}.npy", "skeleton") if self.with_skeleton else ()
@@ -48,7 +50,8 @@ def mixed_cases(folder: Path) -> list[Case]:
     largest = trees.write_mixed(folder / "largest", MIXED_FRAMES[-1])
     smaller = [trees.link(largest, folder / f"{frames}", frames) for frames in MIXED_FRAMES[:-1]]
     cases = [Case(MIXED, tree) for tree in (*smaller, largest)]
-    return [*cases, Case(ONE_SET, smaller[-1], 2), Case(TWO_SETS, smaller[-1], 2, with_skeleton=True)]
+    sets = ((ONE_SET, False), (TWO_SETS, True))
+    return [*cases, *(Case(name, smaller[-1], 2, with_skeleton, compared=True) for name, with_skeleton in sets)]
 
 
 def equal_cases(folder: Path) -> list[Case]:
@@ -56,9 +59,9 @@ def equal_cases(folder: Path) -> list[Case]:
     largest = trees.write_equal(folder / "short", SHORT_SEQUENCES[-1], SHORT_LENGTH)
     smaller = [trees.link(largest, folder / f"{count}", count * SHORT_LENGTH) for count in SHORT_SEQUENCES[:-1]]
     long = trees.write_equal(folder / "long", LONG_SEQUENCES, LONG_LENGTH)
-    cases = [Case(short_name(len(tree.recordings)), tree) for tree in (*smaller, largest)]
-    both = [Case(short_name(SHORT_SEQUENCES[-1]), largest, 2), Case(long_name(), long), Case(long_name(), long, 2)]
-    return [*cases, *both]
+    cases = [Case(short_name(len(tree.recordings)), tree) for tree in smaller]
+    compared = ((short_name(SHORT_SEQUENCES[-1]), largest), (long_name(), long))
+    return [*cases, *(Case(name, tree, workers, compared=True) for name, tree in compared for workers in (1, 2))]
 
 
 def longest_case(folder: Path) -> list[Case]:
@@ -74,9 +77,13 @@ def long_name() -> str:
 
 
 def measure(cases: Sequence[Case], support_dir: Path) -> list[dict[str, Any]]:
-    """Build the trees of `cases` in the same rounds."""
+    """Build the trees of `cases`, those that are compared in the same rounds."""
     calls = {str(number): partial(case.build, support_dir) for number, case in enumerate(cases)}
-    return [result(case, runs) for case, runs in zip(cases, in_turns(calls, ROUNDS).values(), strict=True)]
+    runs = in_turns(calls, 1)
+    compared = {name: call for name, call in calls.items() if cases[int(name)].compared}
+    for name, further in in_turns(compared, COMPARED_AGAIN).items():
+        runs[name] += further
+    return [result(case, own) for case, own in zip(cases, runs.values(), strict=True)]
 
 
 def result(case: Case, runs: Sequence[command.Run]) -> dict[str, Any]:

@@ -40,13 +40,13 @@ def mesh(case: Case) -> np.ndarray:
     return mesh_joints(case.body, case.regressor, case.betas, case.poses, case.trans, case.dmpls)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(cases())
 def test_float64_engine_equals_the_full_mesh(case: Case) -> None:
     assert np.abs(engine_float64(case) - mesh(case)).max() <= 1e-10 * max(1.0, np.abs(mesh(case)).max())
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(cases())
 def test_float64_skeleton_equals_the_posed_joints_of_lbs(case: Case) -> None:
     ours = folded_float64(folding.fold_skeleton(case.body), case)
@@ -54,7 +54,7 @@ def test_float64_skeleton_equals_the_posed_joints_of_lbs(case: Case) -> None:
     assert np.abs(ours - exact).max() <= 1e-10 * max(1.0, np.abs(exact).max())
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(cases(), st.lists(st.sampled_from(["regressor", "half", "skeleton"]), min_size=1, max_size=4))
 def test_joined_regressors_give_the_joints_of_each(case: Case, which: list[str]) -> None:
     half = replace(case.regressor, matrix=scipy.sparse.csr_array(case.regressor.matrix[::2]))
@@ -68,14 +68,14 @@ def test_joined_regressors_give_the_joints_of_each(case: Case, which: list[str])
     np.testing.assert_allclose(together, apart, atol=1e-11 * max(1.0, np.abs(apart).max()))
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(cases(), st.integers(1, 20))
 def test_any_batch_size_gives_the_same_joints(case: Case, batch_size: int) -> None:
     scale = max(1.0, np.abs(mesh(case)).max())
     assert np.abs(engine_float64(case, batch_size) - engine_float64(case, 1)).max() <= 1e-12 * scale
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(cases(), st.integers(0, 2**32 - 1))
 def test_vertices_may_be_numbered_anew(case: Case, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(case.body.num_vertices)
@@ -93,7 +93,7 @@ def test_vertices_may_be_numbered_anew(case: Case, seed: int) -> None:
     np.testing.assert_allclose(ours, engine_float64(case), atol=1e-11 * max(1.0, np.abs(ours).max()))
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(cases())
 def test_joints_are_linear_in_the_regressor(case: Case) -> None:
     doubled = replace(case.regressor, matrix=scipy.sparse.csr_array(2.5 * case.regressor.matrix))
@@ -153,7 +153,7 @@ def test_only_the_wanted_frames_of_a_block_are_posed(
     np.testing.assert_allclose(some, every[frames], atol=1e-6)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(cases(), st.lists(st.integers(1, 5), min_size=1, max_size=6))
 def test_blocks_may_be_cut_anywhere_and_mixed_with_others(case: Case, cuts: list[int]) -> None:
     folded = folding.fold(case.body, case.regressor)
