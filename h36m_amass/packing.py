@@ -1,4 +1,4 @@
-"""Frames of many sequences packed into batches of one constant shape: short sequences cost what long ones do."""
+"""Frames of many sequences packed into full batches, whatever their lengths: short ones cost what long ones do."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ that float32 keeps its precision far from the origin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,6 +32,7 @@ MAX_RUNS = 64
 SIZES = 8
 """Batches that are not full are computed in one of so many sizes, or units of few frames would be mostly padding."""
 _GRAIN = 2**18
+"""Numbers that the size of shared memory is rounded up to."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class BoneClass:
 
 @dataclass(frozen=True)
 class RotationRows:
-    """Where a batch has the rotations that it needs from, as half-open ranges of the skinner's `rotated` bones.
+    """How a batch gets the rotations that it needs, as half-open ranges of the skinner's `rotated` bones.
 
     Attributes
     ----------
@@ -155,8 +157,8 @@ class Workspace:
     def __init__(self) -> None:
         self._memory: Tensor | None = None
 
-    def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "length"]:
-        """At least so many numbers. What has been taken before is kept by those who use it still."""
+    def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "at_least_length"]:
+        """Room for so many numbers. What has been taken before is kept by those who use it still."""
         if self._memory is None or len(self._memory) < length:
             # Skinners of one body with and without soft tissue differ by a few rows.
             self._memory = torch.empty(-(-length // _GRAIN) * _GRAIN, dtype=dtype, device=device)
@@ -270,7 +272,7 @@ class Skinner:
         first_poses
             Rotation vectors of the first frame of each run, in radians.
         moving
-            Numbers of the classes whose bones move in some run.
+            Indices into `classes` of those whose bones move in some run.
         has_dmpls
             Whether there are columns for soft tissue.
         """
@@ -281,12 +283,16 @@ class Skinner:
         terms[: self.num_shape_rows, len(betas) :] = self._shape[:, num_shape : num_shape + num_dmpls]
         run_terms = terms[:, : len(betas)]
         run_terms[: self.num_shape_rows] = self._shape[:, :1] + self._shape[:, 1:num_shape] @ betas.T
-        for number, bone_class in enumerate(self.classes):
-            if number not in moving:
-                run_terms[bone_class.rows] += bone_class.correctives @ self._rotations(bone_class.bones, first_poses)
-        if held:
-            bones = np.concatenate([np.arange(*rows) for rows in held])
-            run_terms[self.num_shape_rows :] = self._rotations(bones, first_poses)
+        still = [bone_class for number, bone_class in enumerate(self.classes) if number not in moving]
+        rotations = self._rotations([bone_class.bones for bone_class in still], first_poses)
+        for bone_class in still:
+            of_class = rotations[bone_class.bones].reshape(9 * len(bone_class.bones), -1)
+            run_terms[bone_class.rows] += bone_class.correctives @ of_class
+        first = self.num_shape_rows
+        for start, stop in held:
+            length = 9 * (stop - start)
+            run_terms[first : first + length] = rotations[start:stop].reshape(length, -1)
+            first += length
         return terms
 
     def skin(
@@ -309,7 +315,7 @@ class Skinner:
             A row a run of frames, at most `MAX_RUNS`, one where a frame belongs to it and zero elsewhere; then a row
             a DMPL, the soft-tissue coefficients, if `slow_terms` has columns for them.
         moving
-            Numbers of the classes of bones that move in some run of the batch.
+            Indices into `classes` of those whose bones move in some run of the batch.
         """
         batch, rows = self._batch(poses.shape[1]), self.rotation_rows(moving)
         rotvecs = poses.view(-1, 3, batch.size)
@@ -341,7 +347,7 @@ class Skinner:
         return torch.t_copy(batch.joints.view(-1, batch.size)).view(batch.size, -1, 3)
 
     def rotation_rows(self, moving: frozenset[int]) -> RotationRows:
-        """Where the rotations of a batch come from in which the classes of these numbers move."""
+        """How a batch gets its rotations in which these of the `classes` move; kept, because every batch asks."""
         if moving not in self._rotation_rows:
             needed = np.zeros(len(self.rotated), dtype=bool)
             needed[: len(self.folded.bones)] = True
@@ -353,15 +359,18 @@ class Skinner:
         return self._rotation_rows[moving]
 
     def _rotations(
-        self, bones: Int[np.ndarray, "bones"], poses: Float[np.ndarray, "runs 3*body_bones"]
-    ) -> Float[np.ndarray, "9*bones runs"]:
-        """``Rot - I`` of some of the `rotated` bones, float64."""
-        columns = (3 * self.rotated[bones][:, None] + np.arange(3)).reshape(-1)
-        rotvecs = np.ascontiguousarray(poses[:, columns].T, dtype=np.float64).reshape(len(bones), 3, len(poses))
-        rotations = np.empty((len(bones), 9, len(poses)))
-        scratch = np.empty((6, len(bones), len(poses)))
-        rotation_minus_identity(*map(torch.from_numpy, (rotvecs, rotations, scratch)))
-        return rotations.reshape(9 * len(bones), -1)
+        self, bones: Sequence[Int[np.ndarray, "bones"]], poses: Float[np.ndarray, "runs 3*body_bones"]
+    ) -> Float[np.ndarray, "rotated 9 runs"]:
+        """``Rot - I`` of some of the `rotated` bones, float64; zero for the others."""
+        rotations = np.zeros((len(self.rotated), 9, len(poses)))
+        if bones:
+            rows = np.concatenate(bones)
+            columns = (3 * self.rotated[rows][:, None] + np.arange(3)).reshape(-1)
+            rotvecs = np.ascontiguousarray(poses[:, columns].T, dtype=np.float64).reshape(len(rows), 3, len(poses))
+            own, scratch = np.empty((len(rows), 9, len(poses))), np.empty((6, len(rows), len(poses)))
+            rotation_minus_identity(*map(torch.from_numpy, (rotvecs, own, scratch)))
+            rotations[rows] = own
+        return rotations
 
     def _batch(self, size: int) -> Batch:
         """Buffers for batches of `size` frames; all sizes use the same memory."""
@@ -419,8 +428,8 @@ class Skinner:
             begin, end = led.rows[0], sum(led.rows)
             unused = self._max_slow - num_slow
             columns = (unused, num_slow + led.num_features)
-            torch.mul(slow_features, 1.0, out=batch.features.narrow(0, unused, num_slow))
-            torch.mul(slow_terms.narrow(0, *led.rows), 1.0, out=led.matrix.narrow(1, unused, num_slow))
+            _copy(slow_features, batch.features.narrow(0, unused, num_slow))
+            _copy(slow_terms.narrow(0, *led.rows), led.matrix.narrow(1, unused, num_slow))
             torch.mm(
                 led.matrix.narrow(1, *columns),
                 batch.features.narrow(0, *columns),
@@ -439,7 +448,7 @@ class Skinner:
         """
         root = batch.rotations.select(0, len(self.folded.bones) - 1).view(3, 3, batch.size)
         torch.add(root, self._identity, out=batch.world.select(0, 0))
-        torch.mul(batch.rest_offsets.select(0, 0), 1.0, out=batch.steps.select(0, 0))
+        _copy(batch.rest_offsets.select(0, 0), batch.steps.select(0, 0))
         for branch in batch.branches:
             torch.addcmul(branch.parent, branch.parent_columns[0], branch.rotation_rows[0], out=branch.world)
             branch.world.addcmul_(branch.parent_columns[1], branch.rotation_rows[1])
@@ -537,7 +546,7 @@ class Skinner:
         correctives = blocks[0].matrix
         shape = len(correctives), self._max_slow + correctives.shape[1]
         matrix = torch.empty(shape, dtype=self.dtype, device=self.device)
-        torch.mul(correctives, 1.0, out=matrix.narrow(1, self._max_slow, correctives.shape[1]))
+        _copy(correctives, matrix.narrow(1, self._max_slow, correctives.shape[1]))
         return LeadBlock(blocks[0].rows, correctives.shape[1], matrix)
 
     def _upload(self, array: np.ndarray) -> Tensor:
@@ -600,6 +609,11 @@ def add_translation(
     world = np.empty(relative.shape, np.float32)
     np.add(relative.reshape(len(relative), -1), shares, out=world.reshape(len(world), -1), casting="same_kind")
     return world
+
+
+def _copy(source: Tensor, out: Tensor) -> None:
+    """``out[:] = source``, which `Tensor.copy_` would do from one device to another without a word."""
+    torch.mul(source, 1.0, out=out)
 
 
 def _paths(parents: Int[np.ndarray, "bones"]) -> Float[np.ndarray, "bones bones"]:
