@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
-from h36m_amass import synthetic
+from h36m_amass import body_model, synthetic
 from h36m_amass.cli import app
 from h36m_amass.demo import Demo, run_demo
 
@@ -39,6 +41,32 @@ def cli() -> Callable[..., Outcome]:
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """Keep the last body models in memory: they are 80 MB each, and hundreds of builds load the same ones."""
+    load = body_model.load
+
+    @lru_cache(maxsize=4)
+    def kept(files: tuple[tuple[int, ...], ...], *arguments: Any) -> body_model.BodyModel:
+        return load(*arguments)
+
+    def load_or_take(
+        support_dir: Path,
+        gender: str,
+        num_betas: int = 16,
+        num_dmpls: int = 8,
+        family: body_model.Family = body_model.SMPLH,
+    ) -> body_model.BodyModel:
+        paths = body_model.model_path(support_dir, gender, family), body_model.dmpl_path(support_dir, gender)
+        found = [path.stat() for path in paths if path.exists()]
+        files = tuple((file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in found)
+        return kept(files, support_dir, gender, num_betas, num_dmpls, family)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(body_model, "load", load_or_take)
+        yield
 
 
 @pytest.fixture(scope="session")
