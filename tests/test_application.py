@@ -205,6 +205,30 @@ def test_ctrl_c_where_no_command_answers_it_is_no_traceback() -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
 
 
+@pytest.mark.parametrize("module", ["h36m_amass.cli", "typer", "h36m_amass.cli.view"])
+def test_ctrl_c_while_a_command_is_imported_is_one_word(module: str) -> None:
+    program = f"""
+import signal, sys
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+from h36m_amass.__main__ import main
+sys.meta_path.insert(0, Interrupting)
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "datasets"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_the_package_is_the_command() -> None:
+    line = [sys.executable, "-m", "h36m_amass", "--version"]
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout.startswith("h36m-amass ")
+
+
 @pytest.mark.parametrize("arguments", [("info", "{store}"), ("--help",)])
 def test_a_reader_that_has_gone_is_no_failure_to_talk_about(demo: Demo, arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
