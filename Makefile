@@ -22,6 +22,7 @@ docs: $(INSTALLED)-docs
 figures: demo
 	$(BIN)/python docs/figures/joint_orders.py
 	$(BIN)/python docs/figures/demo_walk.py
+	$(BIN)/python docs/figures/viewer.py
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture

@@ -37,22 +37,17 @@ def plot(
     poses: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=50,
-            help="How many poses of a sequence to draw side by side.",
+            help="How many poses of a sequence to draw side by side, 1 to 50.",
             show_default="7",
             metavar="NUMBER",
         ),
     ] = None,
     start: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Begin so many seconds after the sequence's start.", show_default="0", metavar="SECONDS"
-        ),
-    ] = None,
+        float, typer.Option(help="Begin so many seconds after the sequence's start.", metavar="SECONDS")
+    ] = 0.0,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0, help="Draw no more than so many seconds.", show_default="all", metavar="SECONDS"),
+        typer.Option(help="Draw no more than so many seconds.", show_default="all", metavar="SECONDS"),
     ] = None,
     joint_set: Annotated[
         str | None,
@@ -66,12 +61,8 @@ def plot(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it is there.")] = False,
 ) -> None:
     """Draw a sequence, as a picture of its poses or as an animation, or one pose of each of many sequences."""
-    if contact_sheet and (poses, start, seconds) != (None, None, None):
-        raise typer.BadParameter("--poses, --start and --seconds are of one sequence, not of a --contact-sheet")
-    if key is None and not contact_sheet:
-        raise typer.BadParameter("name a sequence by its KEY, or give --contact-sheet")
     with reported():
-        from h36m_amass.drawing import draw
+        from h36m_amass.plot import draw
 
         from .console import progress_bar
 
@@ -82,7 +73,7 @@ def plot(
                 out,
                 contact_sheet=contact_sheet,
                 num_poses=poses,
-                start=start or 0.0,
+                start=start,
                 seconds=seconds,
                 joint_set=joint_set,
                 overwrite=overwrite,

@@ -9,8 +9,8 @@ from h36m_amass import synthetic
 from h36m_amass.builder import build
 from h36m_amass.export import export_npz
 from h36m_amass.planning import Progress
-from h36m_amass.plot import draw_poses
 from h36m_amass.plot_canvas import require_matplotlib
+from h36m_amass.plot_poses import draw_poses
 from h36m_amass.report import BuildReport
 from h36m_amass.store import Store
 

@@ -1,4 +1,4 @@
-"""A pose as a figure in a 3D scene: round bones and joints, their colours, and where a camera sees all of it."""
+"""A pose as a figure in a 3D scene: round bones and joints, and where a camera sees all of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from h36m_amass.skeleton import Skeleton, bone_lengths
+from h36m_amass.colours import colours_of
+from h36m_amass.skeleton import Skeleton, bone_lengths, bones, leftwards
 
-LEFT, RIGHT, MIDDLE = (31, 119, 180), (214, 39, 40), (64, 64, 64)
-"""Red, green and blue of 255, as in `h36m_amass.plot`."""
 THICKEST, THINNEST = 0.024, 0.006
 """Radii of joints in metres: of limbs, and of fingers."""
 FIELD_OF_VIEW = np.radians(40.0)
-"""Of the camera, from top to bottom."""
+"""Of the camera, from top to bottom, in radians."""
 _MARGIN = 1.15
 """How much more than the person fits into the view."""
 
@@ -78,33 +77,27 @@ def _turned(radii: Float[np.ndarray, "rings"], heights: Float[np.ndarray, "rings
     return Mesh(vertices.reshape(-1, 3), faces)
 
 
-def children(skeleton: Skeleton) -> list[int]:
-    """The joints at whose end a bone is, one a bone."""
-    return [joint for joint, parent in enumerate(skeleton.parents) if parent >= 0]
-
-
 def joint_radii(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "joints"]:
-    """Of each joint's ball: a fifth of the shortest bone that it is an end of, within limits."""
+    """Of each joint's ball, in metres: a fifth of the shortest bone that it is an end of, within limits."""
     radii = np.full(len(skeleton), THICKEST)
-    for joint, length in zip(children(skeleton), bone_lengths(pose, skeleton), strict=True):
-        for end in (joint, skeleton.parents[joint]):
-            radii[end] = min(radii[end], 0.2 * length)
+    for ends, length in zip(bones(skeleton), bone_lengths(pose, skeleton), strict=True):
+        radii[ends] = np.minimum(radii[ends], 0.2 * length)
     return np.maximum(radii, THINNEST)
 
 
 def place_bones(
     pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton, radii: Float[np.ndarray, "joints"]
 ) -> Placement:
-    """How a `rod` becomes each bone, in the order of `children`: from the parent to the joint.
+    """How a `rod` becomes each bone, in the order of `h36m_amass.skeleton.bones`: from the parent to
+    the joint.
 
     The shortest rotation of z to a unit vector d is by their angle about z x d. Where d = z or d = -z leaves the axis
     open, it is x.
     """
-    ends = children(skeleton)
-    starts = [skeleton.parents[joint] for joint in ends]
-    bones = (pose[ends] - pose[starts]).astype(np.float64)
-    lengths = np.linalg.norm(bones, axis=1)
-    directions = np.where(lengths[:, None] > 0, bones / np.maximum(lengths, 1e-12)[:, None], (0.0, 0.0, 1.0))
+    starts, ends = bones(skeleton).T
+    along = (pose[ends] - pose[starts]).astype(np.float64)
+    lengths = np.linalg.norm(along, axis=1)
+    directions = np.where(lengths[:, None] > 0, along / np.maximum(lengths, 1e-12)[:, None], (0.0, 0.0, 1.0))
     x, y, z = directions.T
     across = np.hypot(x, y)
     half = np.arctan2(across, z) / 2
@@ -116,26 +109,15 @@ def place_bones(
     return Placement(wxyzs, pose[starts], np.stack([thickness, thickness, np.maximum(lengths, 1e-6)], axis=1))
 
 
-def colours(skeleton: Skeleton, faint: bool = False) -> UInt8[np.ndarray, "joints 3"]:
-    """Of the joints, and of the bones that end in them; `faint` ones are half way to white."""
-    picked = [LEFT if j in skeleton.left else RIGHT if j in skeleton.right else MIDDLE for j in range(len(skeleton))]
-    full = np.array(picked, dtype=np.uint8).reshape(-1, 3)
-    return (full // 2 + 127).astype(np.uint8) if faint else full
-
-
-def root(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "3"]:
-    """The first joint that is no bone's end, like the pelvis."""
-    return pose[skeleton.parents.index(-1)]
+def faint_colours_of(skeleton: Skeleton) -> UInt8[np.ndarray, "joints 3"]:
+    """Of a second figure's joints: half way from those of the first to white."""
+    return (colours_of(skeleton) // 2 + 127).astype(np.uint8)
 
 
 def facing(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "3"]:
-    """Unit vector along the ground to where the person faces; -y if the joints do not tell left from right."""
-    if not skeleton.left:
-        return np.array([0.0, -1.0, 0.0])
-    to_left = pose[list(skeleton.left)].mean(axis=0) - pose[list(skeleton.right)].mean(axis=0)
-    ahead = np.array([to_left[1], -to_left[0], 0.0], dtype=np.float64)
-    length = np.linalg.norm(ahead)
-    return ahead / length if length > 1e-6 else np.array([0.0, -1.0, 0.0])
+    """Unit vector along the ground to where the person faces: left × up; -y if the joints do not tell."""
+    x, y = leftwards(pose, skeleton)
+    return np.array([y, -x, 0.0])
 
 
 def camera(

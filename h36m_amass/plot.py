@@ -1,112 +1,92 @@
-"""Pictures of a sequence: its poses along time (extra ``plot``)."""
+"""Draw what is at a key of a store, as a picture, an animation or a contact sheet (extra ``plot``)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from h36m_amass.plot_canvas import (
-    GROUND,
-    PICTURES,
-    PlotError,
-    bones_of,
-    colours_of,
-    dot_area,
-    ending,
-    first_frame,
-    label,
-    legend_handles,
-    require_free,
-    require_matplotlib,
-    save,
-    seen,
-)
-from h36m_amass.store import Sequence
-
-SPACING = 1.3
-"""Metres between neighbouring poses of a picture."""
-DEFAULT_POSES, MAX_POSES = 7, 50
-_VIEWS = {"front": 0.0, "side": 90.0}
+from h36m_amass.plot_animation import animate
+from h36m_amass.plot_canvas import ANIMATIONS, PICTURES, PlotError, ending
+from h36m_amass.plot_contact_sheet import draw_contact_sheet
+from h36m_amass.plot_poses import DEFAULT_POSES, draw_poses
+from h36m_amass.store import Sequence, Store
 
 
-def draw_poses(
-    sequence: Sequence,
-    path: Path | str,
+def draw(
+    store: Path | str,
+    key: str | None = None,
+    path: Path | str | None = None,
     *,
-    num_poses: int = DEFAULT_POSES,
+    contact_sheet: bool = False,
+    num_poses: int | None = None,
     start: float = 0.0,
     seconds: float | None = None,
+    joint_set: str | None = None,
     overwrite: bool = False,
-) -> None:
-    """Draw poses of one sequence, evenly spread over time, from the front and from the side.
-
-    Axes are equal and in metres, z up; left is blue and right is red. Each pose is centred on its root and turned
-    the way the person faces.
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Draw the sequence at `key`, or a contact sheet of all that is at and below it.
 
     Parameters
     ----------
-    sequence
-        A sequence of a store, whose joint set is drawn.
+    store
+        Path of a store.
+    key
+        ``DATASET/SUBJECT/SEQUENCE``; for a contact sheet less of it, or None for all of the store.
     path
-        Picture to write, a ``.png``, ``.pdf`` or ``.svg``.
-    num_poses
-        How many poses, at most `MAX_POSES` and as many as there are frames.
-    start, seconds
-        Draw this much from `start` on, both in seconds; None draws all the rest.
+        File to write, whose ending says what: see `h36m_amass.plot_poses.draw_poses`,
+        `h36m_amass.plot_animation.animate` and `h36m_amass.plot_contact_sheet.draw_contact_sheet`. None for a PNG of
+        the key's name in this folder.
+    num_poses, start, seconds
+        Of one sequence, and not of a contact sheet; poses are for pictures alone.
+    joint_set
+        Name of the joint set to draw; None for the first.
     overwrite
-        Replace `path` if it is there.
+        Replace files that are there.
+    progress
+        Called with the number of frames or sequences drawn so far, and of all.
+
+    Returns
+    -------
+    list of Path
+        What was written.
 
     Raises
     ------
-    PlotError
-        The skeleton has no bones to draw, nothing of the sequence is at `start`, matplotlib is not installed, or
-        `path` is there or has another ending.
+    h36m_amass.plot_canvas.PlotError
+        It cannot be drawn, or something is given that does not go with what is drawn.
     h36m_amass.store.StoreError
-        The store is damaged.
+        The store cannot be read, or has nothing at `key`.
     """
-    require_matplotlib()
-    path = Path(path)
-    ending(path, PICTURES, "a picture of poses")
-    require_free(path, overwrite)
-    if not 1 <= num_poses <= MAX_POSES:
-        raise PlotError(f"{path}: {num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}")
-    from matplotlib.collections import LineCollection
-    from matplotlib.figure import Figure
-
-    skeleton, rate = sequence.store.skeleton, sequence.frame_rate
-    bones, colours = bones_of(skeleton, sequence.key), colours_of(skeleton)
-    first = first_frame(sequence, start, seconds)
-    last = len(sequence) - 1 if seconds is None else min(len(sequence) - 1, first + round(seconds * rate))
-    frames = np.linspace(first, last, min(num_poses, last - first + 1)).round().astype(int).tolist()
-    poses = [sequence.positions_3d[frame] for frame in frames]
-    places = SPACING * np.arange(len(frames))
-    width = max(6.0, 1.6 * len(frames) + 1.5)
-    figure = Figure(figsize=(width, 6.4), layout="compressed")
-    for axes, (view, degrees) in zip(figure.subplots(2, 1, sharex=True), _VIEWS.items(), strict=True):
-        flat = []
-        for place, pose in zip(places, poses, strict=True):
-            drawn, nearer = seen(pose, skeleton, degrees)
-            drawn[:, 0] += place
-            far_to_near = sorted(bones, key=lambda bone: nearer[bone[0]] + nearer[bone[1]])
-            lines = [drawn[list(bone)] for bone in far_to_near]
-            axes.add_collection(
-                LineCollection(
-                    lines, colors=[colours[joint] for _, joint in far_to_near], linewidths=2.2, capstyle="round"
-                )
-            )
-            flat.append(drawn)
-        points = np.concatenate(flat)
-        axes.scatter(points[:, 0], points[:, 1], s=dot_area(skeleton), c=colours * len(frames), zorder=3, linewidths=0)
-        axes.axhline(0.0, color=GROUND, linewidth=1, zorder=0)
-        axes.set_aspect("equal")
-        axes.set_xlim(
-            min(-0.7 * SPACING, points[:, 0].min() - 0.1), max(places[-1] + 0.7 * SPACING, points[:, 0].max() + 0.1)
+    if contact_sheet and (num_poses, start, seconds) != (None, 0.0, None):
+        raise PlotError(
+            f"{store}: --poses, --start and --seconds are of one sequence; leave out --contact-sheet or them"
         )
-        axes.set_ylim(min(-0.1, points[:, 1].min() - 0.1), points[:, 1].max() + 0.15)
-        axes.set_ylabel(f"{view}: z (m)")
-    axes.set_xticks(places, [f"{frame / rate:.2f} s" for frame in frames])
-    axes.set_xlabel(f"poses over time, drawn {SPACING} m apart" if len(frames) > 1 else "time")
-    figure.suptitle(label(f"{sequence.key}, {rate:g} Hz", round(9 * width)), parse_math=False)
-    figure.legend(handles=legend_handles(), loc="outside lower center", ncols=3, frameon=False)
-    save(figure, path)
+    if key is None and not contact_sheet:
+        raise PlotError(f"{store}: which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet")
+    with Store(store, joint_set) as opened:
+        key = None if key is None else key.strip("/")
+        item = opened if key is None else opened[key]
+        path = _default_path(opened, key, contact_sheet) if path is None else Path(path)
+        if contact_sheet:
+            if isinstance(item, Sequence):
+                raise PlotError(f"{key}: is one sequence; give its dataset or subject for a contact sheet")
+            title = opened.path.name if key is None else key
+            return draw_contact_sheet(item.sequences, path, title=title, overwrite=overwrite, progress=progress)
+        if not isinstance(item, Sequence):
+            raise PlotError(f"{key}: is no sequence; add the name of one, or draw all of it with --contact-sheet")
+        if ending(path, (*PICTURES, *ANIMATIONS), "a picture or an animation") in PICTURES:
+            poses = DEFAULT_POSES if num_poses is None else num_poses
+            draw_poses(item, path, num_poses=poses, start=start, seconds=seconds, overwrite=overwrite)
+        elif num_poses is not None:
+            raise PlotError(f"{path}: an animation has all poses; leave --poses out, or name a .png")
+        else:
+            animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
+        return [path]
+
+
+def _default_path(store: Store, key: str | None, contact_sheet: bool) -> Path:
+    """A name for a PNG in this folder."""
+    name = store.path.stem if key is None else key
+    readable = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in name)
+    return Path(f"{readable}-contact-sheet.png" if contact_sheet else f"{readable}.png")

@@ -17,23 +17,22 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from h36m_amass import whole_file
+from h36m_amass.colours import colours_of
 from h36m_amass.plot_canvas import (
     ANIMATIONS,
     GROUND,
     PlotError,
-    bones_of,
-    colours_of,
     dot_area,
     ending,
-    first_frame,
     ignore_missing_glyphs,
     label,
-    leftwards,
     legend_handles,
+    require_bones,
     require_free,
     require_matplotlib,
-    root_of,
 )
+from h36m_amass.plot_span import frames_between
+from h36m_amass.skeleton import bones, leftwards, root
 from h36m_amass.store import Sequence
 
 MAX_RATES = {".gif": 25.0, ".mp4": 60.0}
@@ -76,18 +75,14 @@ class Timing:
 def timing(sequence: Sequence, max_rate: float, start: float = 0.0, seconds: float | None = None) -> Timing:
     """Which frames are drawn in real time at `max_rate` hertz at most, from `start` on, for so many seconds."""
     step = max(1, math.ceil(sequence.frame_rate / max_rate - 1e-9))
-    first = first_frame(sequence, start, seconds)
-    stop = (
-        len(sequence) if seconds is None else min(len(sequence), first + max(1, round(seconds * sequence.frame_rate)))
-    )
-    return Timing(range(first, stop, step), sequence.frame_rate / step)
+    return Timing(frames_between(sequence, start, seconds)[::step], sequence.frame_rate / step)
 
 
-def boxes(positions: Float32[np.ndarray, "frames joints 3"], root: int) -> Float[np.ndarray, "frames 3 2"]:
+def boxes(positions: Float32[np.ndarray, "frames joints 3"], centred: int) -> Float[np.ndarray, "frames 3 2"]:
     """Limits of the axes in metres in each frame: all joints are within, and the size never changes.
 
     The ground plane and the height are dealt with each on its own: the limits stay where they are if that takes
-    no more than `MAX_BOX`, and follow the root if it takes more.
+    no more than `MAX_BOX`, and follow the joint `centred` if it takes more.
     """
     wide = positions.astype(np.float64)
     limits = np.empty((len(wide), 3, 2))
@@ -95,7 +90,7 @@ def boxes(positions: Float32[np.ndarray, "frames joints 3"], root: int) -> Float
         low, high = wide[..., span].min(axis=(0, 1)), wide[..., span].max(axis=(0, 1))
         centre = np.broadcast_to((low + high) / 2, (len(wide), len(low)))
         if (high - low).max() > MAX_BOX:
-            centre = wide[:, root, span]
+            centre = wide[:, centred, span]
         half = max(np.abs(wide[..., span] - centre[:, None]).max() + MARGIN, least)
         limits[:, span] = np.stack([centre - half, centre + half], axis=-1)
     return limits
@@ -136,8 +131,9 @@ def animate(
     Raises
     ------
     PlotError
-        The skeleton has no bones to draw, nothing of the sequence is at `start`, matplotlib or ffmpeg is not
-        installed or fails, a GIF would have too many frames, or `path` is there or has another ending.
+        The skeleton has no bones to draw, nothing of the sequence is at `start`, `seconds` is no length of time,
+        matplotlib or ffmpeg is not installed or fails, a GIF would have too many frames, `path` is there, is a
+        folder or has another ending, or its folder is not there.
     h36m_amass.store.StoreError
         The store is damaged.
     """
@@ -145,7 +141,7 @@ def animate(
     path = Path(path)
     kind = ending(path, ANIMATIONS, "an animation")
     require_free(path, overwrite)
-    bones_of(sequence.store.skeleton, sequence.key)
+    require_bones(sequence.store.skeleton, sequence.key)
     drawn = timing(sequence, MAX_RATES[kind], start, seconds)
     if kind == ".gif":
         if len(drawn.frames) > MAX_GIF_FRAMES:
@@ -206,16 +202,16 @@ def _write_mp4(path: Path, sequence: Sequence, drawn: Timing, progress: Callable
 def _frames(
     sequence: Sequence, drawn: Timing, progress: Callable[[int, int], None] | None
 ) -> Iterator[UInt8[np.ndarray, "height width 4"]]:
-    """The frames of an animation as pixels."""
+    """The frames of an animation as pixels: views of one canvas, each to be used before the next is drawn over it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
     from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
     skeleton, numbers = sequence.store.skeleton, drawn.frames
-    bones, colours, root = bones_of(skeleton, sequence.key), colours_of(skeleton), root_of(skeleton)
+    pairs, colours = bones(skeleton), colours_of(skeleton) / 255
     positions = sequence.positions_3d[numbers.start : numbers.stop : numbers.step]
-    limits = boxes(positions, root)
+    limits = boxes(positions, root(skeleton))
     left = leftwards(positions[0], skeleton)
     size = limits[0, :, 1] - limits[0, :, 0]
 
@@ -231,7 +227,7 @@ def _frames(
         axis.set_pane_color("white")
     shadow, body = (Line3DCollection([], capstyle="round", axlim_clip=False) for _ in range(2))
     shadow.set(color=GROUND, linewidth=2.0, zorder=1)
-    body.set(color=[colours[joint] for _, joint in bones], linewidth=2.6, zorder=2)
+    body.set(color=colours[pairs[:, 1]], linewidth=2.6, zorder=2)
     axes.add_collection3d(shadow, autolim=False)
     axes.add_collection3d(body, autolim=False)
     dots: Any = axes.scatter(*positions[0].T, s=dot_area(skeleton), c=colours, depthshade=False, zorder=3, linewidths=0)
@@ -240,9 +236,9 @@ def _frames(
     figure.legend(handles=legend_handles(), loc="lower right", ncols=3, frameon=False)
 
     for place, (number, pose, box) in enumerate(zip(numbers, positions, limits, strict=True)):
-        body.set_segments(pose[np.array(bones)])
-        shadow.set_segments((pose * [1, 1, 0] + [0, 0, max(box[2, 0], 0.0)])[np.array(bones)])
-        dots._offsets3d = tuple(pose.T)
+        body.set_segments(pose[pairs])
+        shadow.set_segments((pose * [1, 1, 0] + [0, 0, max(box[2, 0], 0.0)])[pairs])
+        dots._offsets3d = tuple(pose.T)  # private, but matplotlib has no other way to move points in 3D
         axes.set(xlim=box[0], ylim=box[1], zlim=box[2])
         clock.set_text(f"{number / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
         with warnings.catch_warnings():

@@ -1,8 +1,7 @@
-"""What all pictures of people share: colours, views, bones, and how a picture becomes a file (extra ``plot``)."""
+"""What all pictures of people share: what they need, views, labels, and how one becomes a file (extra ``plot``)."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence as Many
 from pathlib import Path
@@ -12,13 +11,12 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from h36m_amass import whole_file
-from h36m_amass.skeleton import Skeleton
-from h36m_amass.store import Sequence
+from h36m_amass.colours import LEFT, MIDDLE, RIGHT
+from h36m_amass.skeleton import Skeleton, bones, leftwards, root
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEFT, RIGHT, MIDDLE = "tab:blue", "tab:red", "0.25"
 GROUND = "0.8"
 PICTURES = (".png", ".pdf", ".svg")
 ANIMATIONS = (".gif", ".mp4")
@@ -44,7 +42,13 @@ def require_matplotlib() -> None:
 
 
 def ending(path: Path | str, endings: Many[str], what: str) -> str:
-    """The ending of `path` in lower case, which has to be one of `endings` for `what` to be drawn."""
+    """The ending of `path` in lower case, which has to be one of `endings` for `what` to be drawn.
+
+    Raises
+    ------
+    PlotError
+        It is another one.
+    """
     found = Path(path).suffix.lower()
     if found not in endings:
         listed = ", ".join(endings[:-1])
@@ -62,63 +66,15 @@ def require_free(path: Path, overwrite: bool) -> None:
         raise PlotError(f"{path}: is there already; name another file, or replace it with --overwrite")
 
 
-def first_frame(sequence: Sequence, start: float, seconds: float | None) -> int:
-    """The frame at `start` seconds.
-
-    Raises
-    ------
-    PlotError
-        It is not in the sequence, or `seconds` is no length of time.
-    """
-    if not (0 <= start < math.inf and (seconds is None or 0 < seconds < math.inf)):
-        raise PlotError(f"{sequence.key}: {seconds} s from {start} s on are no part of it; give positive numbers")
-    frame = round(start * sequence.frame_rate)
-    if frame >= len(sequence):
-        raise PlotError(
-            f"{sequence.key}: is {sequence.duration:.2f} s long, and not {start:g} s; give an earlier --start"
-        )
-    return frame
-
-
-def bones_of(skeleton: Skeleton, name: str) -> list[tuple[int, int]]:
-    """Parent and joint of each bone.
-
-    Raises
-    ------
-    PlotError
-        There are none; `name` says of what.
-    """
-    bones = [(parent, joint) for joint, parent in enumerate(skeleton.parents) if parent >= 0]
-    if not bones:
+def require_bones(skeleton: Skeleton, name: str) -> None:
+    """Raise `PlotError` if there are no bones to draw; `name` says of what."""
+    if not len(bones(skeleton)):
         raise PlotError(f"{name}: its joints have no bones, so there is nothing to draw")
-    return bones
-
-
-def colours_of(skeleton: Skeleton) -> list[str]:
-    """The colour of each joint, and of the bone that leads to it."""
-    return [
-        LEFT if joint in skeleton.left else RIGHT if joint in skeleton.right else MIDDLE
-        for joint in range(len(skeleton))
-    ]
 
 
 def dot_area(skeleton: Skeleton) -> float:
     """Of a joint in square points: 52 joints have hands, whose fingers are not to be one blot."""
     return 9.0 if len(skeleton) <= 30 else 3.0
-
-
-def root_of(skeleton: Skeleton) -> int:
-    """The joint that has no parent."""
-    return skeleton.parents.index(-1)
-
-
-def leftwards(pose: Shaped[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "2"]:
-    """Unit vector in the ground plane towards the person's left; x, if the pose does not tell."""
-    if not skeleton.left:
-        return np.array([1.0, 0.0])
-    across = pose[list(skeleton.left), :2].mean(axis=0) - pose[list(skeleton.right), :2].mean(axis=0)
-    length = float(np.linalg.norm(across))
-    return np.array([1.0, 0.0]) if length < 1e-6 else (across / length).astype(np.float64)
 
 
 def seen(
@@ -131,7 +87,7 @@ def seen(
     left = leftwards(pose, skeleton)
     forward = np.array([left[1], -left[0]])  # left × up
     turn = np.radians(degrees)
-    ground = pose[:, :2].astype(np.float64) - pose[root_of(skeleton), :2]
+    ground = pose[:, :2].astype(np.float64) - pose[root(skeleton), :2]
     right = ground @ (np.cos(turn) * left + np.sin(turn) * forward)
     nearer = ground @ (np.cos(turn) * forward - np.sin(turn) * left)
     return np.stack([right, pose[:, 2]], axis=1), nearer
@@ -142,7 +98,10 @@ def legend_handles() -> list[Any]:
     from matplotlib.lines import Line2D
 
     sides = (RIGHT, "right"), (MIDDLE, "middle"), (LEFT, "left")
-    return [Line2D([], [], color=colour, linewidth=2.2, label=name) for colour, name in sides]
+    lines = []
+    for (red, green, blue), name in sides:
+        lines.append(Line2D([], [], color=(red / 255, green / 255, blue / 255), linewidth=2.2, label=name))
+    return lines
 
 
 def label(text: str, limit: int) -> str:
@@ -155,10 +114,13 @@ def label(text: str, limit: int) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture, whole or not at all; the same figure gives the same bytes."""
+    """Write a picture, whole or not at all; the same figure gives the same bytes.
+
+    The ending of `path` is one of `PICTURES`: see `ending`.
+    """
     import matplotlib
 
-    kind = ending(path, PICTURES, "a picture")
+    kind = path.suffix.lower()
     with whole_file.written(path) as file, warnings.catch_warnings(), matplotlib.rc_context(_SETTINGS):
         ignore_missing_glyphs()
         figure.savefig(file, format=kind[1:], dpi=DPI, metadata=_METADATA[kind])

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from h36m_amass.colours import colours_of
 from h36m_amass.plot_canvas import (
     GROUND,
     PICTURES,
     PlotError,
-    bones_of,
-    colours_of,
     dot_area,
     ending,
     label,
     legend_handles,
+    require_bones,
     require_free,
     require_matplotlib,
     save,
     seen,
 )
-from h36m_amass.skeleton import Skeleton
+from h36m_amass.skeleton import Skeleton, bones
 from h36m_amass.store import Selection, Sequence
 
 COLUMNS, ROWS = 8, 6
@@ -41,11 +41,11 @@ _LINE_CHARACTERS, _LINES = 25, 3
 
 @dataclass(frozen=True)
 class _Pose:
-    """The pose in the middle of a sequence, as it is seen in its cell: metres to the right, and up."""
+    """The pose in the middle of a sequence, as it is seen in its cell: metres to the right, and up; and its bones."""
 
     key: str
     flat: Float[np.ndarray, "joints 2"]
-    far_to_near: list[tuple[int, int]]
+    far_to_near: Int[np.ndarray, "bones 2"]
 
 
 def pages(number: int) -> int:
@@ -95,8 +95,8 @@ def draw_contact_sheet(
     Raises
     ------
     PlotError
-        The skeleton has no bones to draw, there are no sequences, matplotlib is not installed, or a file is there or
-        has another ending.
+        The skeleton has no bones to draw, there are no sequences, matplotlib is not installed, a file is there, is a
+        folder or has another ending, or its folder is not there.
     h36m_amass.store.StoreError
         The store is damaged.
     """
@@ -109,7 +109,7 @@ def draw_contact_sheet(
     for file in files:
         require_free(file, overwrite)
     skeleton = sequences.store.skeleton
-    bones_of(skeleton, title or str(sequences.store.path))
+    require_bones(skeleton, title or str(sequences.store.path))
     for number, file in enumerate(files):
         rows = sequences[number * PAGE : (number + 1) * PAGE]
         page = f", page {number + 1} of {len(files)}" if len(files) > 1 else ""
@@ -121,9 +121,9 @@ def draw_contact_sheet(
 
 def _middle(sequence: Sequence, skeleton: Skeleton) -> _Pose:
     flat, nearer = seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN)
-    bones = bones_of(skeleton, sequence.key)
     flat[:, 0] -= (flat[:, 0].min() + flat[:, 0].max()) / 2
-    return _Pose(sequence.key, flat, sorted(bones, key=lambda bone: nearer[bone[0]] + nearer[bone[1]]))
+    pairs = bones(skeleton)
+    return _Pose(sequence.key, flat, pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")])
 
 
 def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -> None:
@@ -141,7 +141,7 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     pitch = height + text
 
     lines, colours, dots, labels = [], [], [], []
-    joint_colours = colours_of(skeleton)
+    joint_colours = colours_of(skeleton) / 255
     ground = []
     for place, pose in enumerate(poses):
         row, column = divmod(place, columns)
@@ -149,8 +149,8 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
         low = pose.flat[:, 1].min()
         corner = np.array([(column + 0.5) * width, -row * pitch - height])
         flat = pose.flat - [0.0, low] + corner
-        lines += [flat[list(bone)] for bone in pose.far_to_near]
-        colours += [joint_colours[joint] for _, joint in pose.far_to_near]
+        lines += list(flat[pose.far_to_near])
+        colours += joint_colours[pose.far_to_near[:, 1]].tolist()
         dots.append(flat)
         if -0.12 < -low < height:
             level = corner[1] - low
@@ -166,7 +166,8 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     axes.add_collection(LineCollection(ground, colors=GROUND, linewidths=1, zorder=0))
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.4, capstyle="round", zorder=2))
     points, area = np.concatenate(dots), dot_area(skeleton) / 3
-    axes.scatter(points[:, 0], points[:, 1], s=area, c=joint_colours * len(poses), zorder=3, linewidths=0)
+    dot_colours = np.tile(joint_colours, (len(poses), 1))
+    axes.scatter(points[:, 0], points[:, 1], s=area, c=dot_colours, zorder=3, linewidths=0)
     for (x, y), key in labels:
         written = axes.text(
             x, y - 0.16, _wrapped(key), fontsize=_FONT_SIZE, ha="center", va="top", linespacing=1.15, parse_math=False

@@ -15,8 +15,8 @@ from h36m_amass.store import Store
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_BARS = 30
-"""Of a chart; what is left is one more. AMASS has some 25 datasets."""
+MAX_BARS, MAX_RATES = 30, 12
+"""Of the charts of durations and of frame rates; what is left is one more bar. AMASS has some 25 datasets."""
 BAR = "tab:blue"
 _UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 120.0), ("s", 1.0, 0.0))
 
@@ -38,7 +38,8 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     Raises
     ------
     PlotError
-        `root` is a sequence or empty, matplotlib is not installed, or `path` is there or has another ending.
+        `root` is a sequence or empty, matplotlib is not installed, `path` is there, is a folder or has another
+        ending, or its folder is not there.
     """
     require_matplotlib()
     path = Path(path)
@@ -50,11 +51,12 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
         raise PlotError(f"{root.key}: has no sequences, so there is nothing to draw")
     from matplotlib.figure import Figure
 
-    bars = _bars([(part.name, part.seconds) for part in sorted(root.below, key=lambda part: -part.seconds)])
+    by_name = [(part.name, part.seconds) for part in sorted(root.below, key=lambda part: -part.seconds)]
+    bars = _longest(by_name, MAX_BARS)
     figure = Figure(figsize=(11.0, max(4.8, 1.6 + 0.24 * len(bars))), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1))
     below = LEVELS[LEVELS.index(root.kind) + 1]
-    _draw_bars(figure.add_subplot(grid[:, 0]), bars, f"{below}s", upright=False)
+    _draw_durations(figure.add_subplot(grid[:, 0]), bars, f"{below}s")
 
     rows = store.sequences.rows if root.kind == LEVELS[0] else store[root.key].sequences.rows
     index = store.index.take(rows)
@@ -62,13 +64,8 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     _draw_lengths(figure.add_subplot(grid[0, 1]), seconds)
     rates, places = np.unique(index["source_frame_rate"].round(2), return_inverse=True)
     totals = np.bincount(places, weights=seconds)
-    kept = np.sort(np.argsort(-totals, kind="stable")[:12])
-    by_rate = [(f"{rates[place]:g}", float(totals[place])) for place in kept]
-    if len(kept) < len(rates):
-        by_rate.append((f"{len(rates) - len(kept)} others", float(totals.sum() - totals[kept].sum())))
-    axes = figure.add_subplot(grid[1, 1])
-    _draw_bars(axes, by_rate, "frame rates", upright=True)
-    axes.set_xlabel("frame rate of the recording (Hz)")
+    by_rate = [(f"{hertz:g}", float(total)) for hertz, total in zip(rates, totals, strict=True)]
+    _draw_rates(figure.add_subplot(grid[1, 1]), _longest(by_rate, MAX_RATES))
 
     rate = store.header.frame_rate
     stored = "at the recordings' own rates" if np.isnan(rate) else f"stored at {rate:g} Hz"
@@ -79,33 +76,47 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     save(figure, path)
 
 
-def _bars(parts: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Names and seconds, longest first; those that are too many for a chart as one."""
-    if len(parts) <= MAX_BARS:
-        return parts
-    rest = parts[MAX_BARS:]
-    return [*parts[:MAX_BARS], (f"{len(rest):,} others", sum(seconds for _, seconds in rest))]
+def _longest(parts: list[tuple[str, float]], limit: int) -> list[tuple[str, float]]:
+    """The `limit` parts, as names and seconds, that last longest, in the order they had; the rest as one at the end."""
+    kept = set(sorted(range(len(parts)), key=lambda place: -parts[place][1])[:limit])
+    rest = [seconds for place, (_, seconds) in enumerate(parts) if place not in kept]
+    others = [(f"{len(rest):,} others", sum(rest))] if rest else []
+    return [parts[place] for place in sorted(kept)] + others
 
 
-def _draw_bars(axes: Axes, bars: list[tuple[str, float]], what: str, upright: bool) -> None:
+def _in_unit(bars: list[tuple[str, float]]) -> tuple[str, list[float]]:
+    """The unit that suits the longest of the bars, and how long each is in it."""
     longest = max(seconds for _, seconds in bars)
     unit, factor = next((unit, factor) for unit, factor, least in _UNITS if longest >= least)
-    values = [seconds / factor for _, seconds in bars]
+    return unit, [seconds / factor for _, seconds in bars]
+
+
+def _draw_durations(axes: Axes, bars: list[tuple[str, float]], what: str) -> None:
+    """Bars from the left to the right, one below the other: names of datasets are long."""
+    unit, values = _in_unit(bars)
     places = range(len(bars))
-    draw = axes.bar if upright else axes.barh
-    axes.bar_label(draw(places, values, color=BAR), [f"{value:.3g}" for value in values], padding=2, fontsize=8)
-    names = [label(name, 12 if upright else 24) for name, _ in bars]
-    if upright:
-        axes.set_xticks(places, names, rotation=30 if len(bars) > 6 else 0, parse_math=False)
-        axes.set_ylabel(f"duration ({unit})")
-        axes.set_ylim(0, 1.18 * max(values))
-        axes.set_xlim(-0.8, max(len(bars), 3) - 0.2)
-    else:
-        axes.set_yticks(places, names, parse_math=False)
-        axes.set_xlabel(f"duration ({unit})")
-        axes.set_xlim(0, 1.15 * max(values))
-        axes.set_ylim(max(len(bars), 3) - 0.4, -0.6)
+    drawn = axes.barh(places, values, color=BAR)
+    axes.bar_label(drawn, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+    axes.set_yticks(places, [label(name, 24) for name, _ in bars], parse_math=False)
+    axes.set_xlabel(f"duration ({unit})")
+    axes.set_xlim(0, 1.15 * max(values))
+    axes.set_ylim(max(len(bars), 3) - 0.4, -0.6)
     axes.set_title(what, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_rates(axes: Axes, bars: list[tuple[str, float]]) -> None:
+    """Upright bars, from the lowest rate to the highest."""
+    unit, values = _in_unit(bars)
+    places = range(len(bars))
+    drawn = axes.bar(places, values, color=BAR)
+    axes.bar_label(drawn, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+    axes.set_xticks(places, [name for name, _ in bars], rotation=30 if len(bars) > 6 else 0)
+    axes.set_xlabel("frame rate of the recording (Hz)")
+    axes.set_xlim(-0.8, max(len(bars), 3) - 0.2)
+    axes.set_ylabel(f"duration ({unit})")
+    axes.set_ylim(0, 1.18 * max(values))
+    axes.set_title("frame rates", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from h36m_amass.regular_file import open_regular
 
@@ -178,11 +179,37 @@ def reorder(skeleton: Skeleton, indices: tuple[int, ...]) -> Skeleton:
     )
 
 
+def root(skeleton: Skeleton) -> int:
+    """The first joint that is no bone's end, like the pelvis."""
+    return skeleton.parents.index(-1)
+
+
+def bones(skeleton: Skeleton) -> Int[np.ndarray, "bones 2"]:
+    """Parent and joint of each bone, in the order of the joints."""
+    pairs = [(parent, joint) for joint, parent in enumerate(skeleton.parents) if parent >= 0]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def side(skeleton: Skeleton, joint: int) -> Literal["left", "right", "middle"]:
+    """The side of the body that a joint, and the bone that leads to it, is on."""
+    if joint in skeleton.left:
+        return "left"
+    return "right" if joint in skeleton.right else "middle"
+
+
 def bone_lengths(
     positions_3d: Shaped[np.ndarray, "*frames joints 3"], skeleton: Skeleton
 ) -> Shaped[np.ndarray, "*frames bones"]:
     """Distance in metres from each joint that has a parent to that parent."""
-    children = [joint for joint, parent in enumerate(skeleton.parents) if parent >= 0]
-    parents = [skeleton.parents[joint] for joint in children]
-    lengths: np.ndarray = np.linalg.norm(positions_3d[..., children, :] - positions_3d[..., parents, :], axis=-1)
+    parents, joints = bones(skeleton).T
+    lengths: np.ndarray = np.linalg.norm(positions_3d[..., joints, :] - positions_3d[..., parents, :], axis=-1)
     return lengths
+
+
+def leftwards(pose: Shaped[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "2"]:
+    """Unit vector in the ground plane towards the person's left; x, if the joints do not tell left from right."""
+    if not skeleton.left:
+        return np.array([1.0, 0.0])
+    across = pose[list(skeleton.left), :2].mean(axis=0) - pose[list(skeleton.right), :2].mean(axis=0)
+    length = float(np.linalg.norm(across))
+    return np.array([1.0, 0.0]) if length < 1e-6 else (across / length).astype(np.float64)

@@ -19,7 +19,8 @@ import viser
 from jaxtyping import Float
 
 from h36m_amass import figure
-from h36m_amass.skeleton import Skeleton
+from h36m_amass.colours import colours_of
+from h36m_amass.skeleton import Skeleton, bones, root
 from h36m_amass.store import Sequence, Store
 from h36m_amass.viewer import (
     SPEEDS,
@@ -123,8 +124,8 @@ class _Figure:
         self._radii = figure.joint_radii(pose, skeleton)
         self._labels: list[viser.LabelHandle] = []
         self._path: viser.LineSegmentsHandle | None = None
-        colours = figure.colours(skeleton, faint)
-        ball, rod, bones = figure.ball(), figure.rod(), figure.place_bones(pose, skeleton, self._radii)
+        colours = figure.faint_colours_of(skeleton) if faint else colours_of(skeleton)
+        ball, rod, placed = figure.ball(), figure.rod(), figure.place_bones(pose, skeleton, self._radii)
         self._frame = scene.add_frame(name, show_axes=False)
         self._joints = scene.add_batched_meshes_simple(
             f"{name}/joints",
@@ -141,13 +142,13 @@ class _Figure:
                 f"{name}/bones",
                 rod.vertices,
                 rod.faces,
-                batched_wxyzs=bones.wxyzs,
-                batched_positions=bones.positions,
-                batched_scales=bones.scales,
-                batched_colors=colours[figure.children(skeleton)],
+                batched_wxyzs=placed.wxyzs,
+                batched_positions=placed.positions,
+                batched_scales=placed.scales,
+                batched_colors=colours[bones(skeleton)[:, 1]],
                 lod="off",
             )
-            if len(bones.positions)
+            if len(placed.positions)
             else None
         )
 
@@ -156,10 +157,10 @@ class _Figure:
         self._frame.position = shift
         self._joints.batched_positions = pose
         if self._bones is not None:
-            bones = figure.place_bones(pose, self.skeleton, self._radii)
-            self._bones.batched_positions = bones.positions.astype(np.float32)
-            self._bones.batched_wxyzs = bones.wxyzs.astype(np.float32)
-            self._bones.batched_scales = bones.scales.astype(np.float32)
+            placed = figure.place_bones(pose, self.skeleton, self._radii)
+            self._bones.batched_positions = placed.positions.astype(np.float32)
+            self._bones.batched_wxyzs = placed.wxyzs.astype(np.float32)
+            self._bones.batched_scales = placed.scales.astype(np.float32)
         for label, position in zip(self._labels, pose, strict=False):
             label.position = position
 
@@ -412,15 +413,13 @@ class _Page:
         if self._second is None:
             return np.zeros(3)
         ahead = figure.facing(self._first.start, self._first.figure.skeleton)
-        roots = [figure.root(person.start, person.figure.skeleton) for person in self._people()]
+        roots = [person.start[root(person.figure.skeleton)] for person in self._people()]
         same = self._first.frames.sequence.key == self._second.frames.sequence.key
         return beside(roots[0], roots[1], ahead, self._gap.value, same)
 
     def _middle(self) -> Float[np.ndarray, "3"]:
         """The point of the ground under the people."""
-        roots = [
-            figure.root(self._pose(person), person.figure.skeleton).astype(np.float64) for person in self._people()
-        ]
+        roots = [self._pose(person)[root(person.figure.skeleton)].astype(np.float64) for person in self._people()]
         roots[-1] = roots[-1] + self._shift()
         return np.mean(roots, axis=0) * (1.0, 1.0, 0.0)
 

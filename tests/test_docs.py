@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -131,6 +132,18 @@ def test_every_figure_is_shown_and_small() -> None:
     for figure in (ROOT / "docs" / "images").iterdir():
         assert figure in shown, f"no page shows {figure.name}"
         assert figure.stat().st_size < LARGEST_PICTURE, figure.name
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "docs" / "figures").glob("*.py")), ids=page_id)
+def test_what_draws_a_figure_can_be_imported(script: Path) -> None:
+    """To run all takes a minute; this finds what they need and is not there any more."""
+    assert callable(runpy.run_path(str(script), run_name="figure")["main"])
+
+
+def test_make_figures_runs_every_script() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for script in (ROOT / "docs" / "figures").glob("*.py"):
+        assert f"\t$(BIN)/python {page_id(script)}\n" in makefile, script.name
 
 
 def test_the_reference_has_every_public_name() -> None:

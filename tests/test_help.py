@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from h36m_amass import builder, export, motionbert, plot, regressor, skeleton, verification
+from h36m_amass import builder, export, motionbert, plot, plot_poses, regressor, skeleton, verification
 from h36m_amass.cli import app
 from h36m_amass.cli.application import common_options
 
@@ -26,6 +26,7 @@ LIBRARY: dict[str, Callable[..., Any]] = {
     "build": builder.build,
     "export-npz": export.export_npz,
     "export-motionbert": motionbert.export_motionbert,
+    "plot": plot.draw,
     "verify": verification.verify,
 }
 """What a command is a face of: parameters of the same name have the same defaults."""
@@ -96,7 +97,7 @@ def test_a_stated_default_is_the_real_one(command: str, option: Any) -> None:
         assert option.default is None, "what is not None shows itself"
     if library is not None:
         own = inspect.signature(library).parameters.get(option.name)
-        if own is not None and own.default is not None and option.name not in ("workers", "datasets"):
+        if own is not None and own.default is not None and option.name != "workers":
             default = own.default
             assert stated == (f"{default:g}" if isinstance(default, float) else str(default))
     if option.name == "joint_regressor":
@@ -109,9 +110,8 @@ def test_the_remaining_defaults_are_words_for_none() -> None:
         f"{inspect.signature(builder.build).parameters['frame_rate'].default:g}",
         f"{regressor.H36M_FILE_NAME}.npy in --support-dir",
         "one a core, fewer for little data, 0 on CUDA",  # see workers.useful_workers
-        "KEY.png, with - for slashes",  # see drawing.draw
-        f"{inspect.signature(plot.draw_poses).parameters['num_poses'].default}",
-        "0",  # the sequence's start
+        "KEY.png, with - for slashes",  # see plot.draw
+        f"{inspect.signature(plot_poses.draw_poses).parameters['num_poses'].default}",
         "as many as fit on a screen or two, with --json all",  # see describe.fitting_depth
         "Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",  # see the next test
     }

@@ -22,8 +22,9 @@ from PIL import Image
 
 from h36m_amass import figure
 from h36m_amass.address import AddressError, free_port, only_this_machine, page_url, tunnel
+from h36m_amass.colours import LEFT, RIGHT, colours_of
 from h36m_amass.demo import Demo
-from h36m_amass.skeleton import H36M, custom
+from h36m_amass.skeleton import H36M, bones, custom
 from h36m_amass.store import Store
 from h36m_amass.viewer import CHUNK, Catalogue, Frames, Playback, ViewerError, apart, beside, catalogue, trajectory
 
@@ -135,20 +136,20 @@ def test_a_filter_that_matches_nothing_is_an_error_that_names_it(demo: Demo) -> 
 def test_a_rod_that_is_placed_goes_from_the_parent_to_the_joint(points: list[tuple[float, float, float]]) -> None:
     """Rotating (0, 0, length) by q gives q (0, 0, length) q*; its third column as a rotation matrix."""
     pose = np.array(points)
-    bones = figure.place_bones(pose, H36M, figure.joint_radii(pose, H36M))
-    w, x, y, z = bones.wxyzs.T
-    np.testing.assert_allclose(np.linalg.norm(bones.wxyzs, axis=1), 1.0)
+    placed = figure.place_bones(pose, H36M, figure.joint_radii(pose, H36M))
+    w, x, y, z = placed.wxyzs.T
+    np.testing.assert_allclose(np.linalg.norm(placed.wxyzs, axis=1), 1.0)
     axis = np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=1)
-    ends = bones.positions + bones.scales[:, 2:] * axis
-    np.testing.assert_allclose(ends, pose[figure.children(H36M)], atol=2e-6)
+    ends = placed.positions + placed.scales[:, 2:] * axis
+    np.testing.assert_allclose(ends, pose[bones(H36M)[:, 1]], atol=2e-6)
 
 
 def test_a_bone_that_points_straight_down_is_turned_over() -> None:
     pose = np.zeros((17, 3))
     pose[2] = 0, 0, -1
-    bones = figure.place_bones(pose, H36M, figure.joint_radii(pose, H36M))
-    assert np.isfinite(bones.wxyzs).all()
-    np.testing.assert_allclose(bones.wxyzs[figure.children(H36M).index(2)], (0, 1, 0, 0), atol=1e-12)
+    placed = figure.place_bones(pose, H36M, figure.joint_radii(pose, H36M))
+    assert np.isfinite(placed.wxyzs).all()
+    np.testing.assert_allclose(placed.wxyzs[bones(H36M)[:, 1] == 2], [(0, 1, 0, 0)], atol=1e-12)
 
 
 @pytest.mark.parametrize(("mesh", "volume"), [(figure.ball(40, 80), 4 * np.pi / 3), (figure.rod(80), np.pi)])
@@ -160,9 +161,11 @@ def test_meshes_are_closed_and_look_outwards(mesh: figure.Mesh, volume: float) -
 
 
 def test_left_and_right_have_colours_of_their_own_and_the_second_figure_paler_ones() -> None:
-    colours, faint = figure.colours(H36M), figure.colours(H36M, faint=True)
-    assert {tuple(colours[joint]) for joint in H36M.left} == {figure.LEFT}
-    assert {tuple(colours[joint]) for joint in H36M.right} == {figure.RIGHT}
+    colours, faint = colours_of(H36M), figure.faint_colours_of(H36M)
+    assert LEFT != RIGHT
+    assert {tuple(colours[joint]) for joint in H36M.left} == {LEFT}
+    assert {tuple(colours[joint]) for joint in H36M.right} == {RIGHT}
+    assert (faint >= colours).all()
     assert (faint > colours).any(axis=1).all()
 
 

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from h36m_amass import Store, build, export_motionbert, synthetic
-from h36m_amass.plot import LEFT, MIDDLE, RIGHT
-from h36m_amass.skeleton import BODY_JOINTS, H36M, Skeleton, joint_order, reorder
+from h36m_amass.colours import colours_of
+from h36m_amass.skeleton import BODY_JOINTS, H36M, Skeleton, joint_order, reorder, side
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 GENDER, SECONDS, FRAME = "female", 0.5, 0
@@ -123,15 +123,15 @@ def draw_body_and_hands(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton,
     label(panels["body"], flat, skeleton, *sides(flat, skeleton, body))
     panels["body"].set_ylabel("z (m)")
     panels["body"].set_xlabel("seen from the front (m)")
-    for side in ("right", "left"):
-        axes = panels[side]
-        wrist = skeleton.joint_names.index(f"{side}_wrist")
-        hand = [wrist, *(joint for joint in fingers if skeleton.joint_names[joint].startswith(side))]
+    for name_of_side in ("right", "left"):
+        axes = panels[name_of_side]
+        wrist = skeleton.joint_names.index(f"{name_of_side}_wrist")
+        hand = [wrist, *(joint for joint in fingers if side(skeleton, joint) == name_of_side)]
         flat = unfolded(pose, hand)
         draw_bones(axes, flat, skeleton, hand)
         ranked = sorted(hand, key=lambda joint: flat[joint, 0])
         label(axes, flat, skeleton, ranked[: len(hand) // 2], ranked[len(hand) // 2 :], reach=HAND_REACH)
-        axes.set_xlabel(f"the {side} hand in its plane (m)")
+        axes.set_xlabel(f"the {name_of_side} hand in its plane (m)")
     save(figure, name)
 
 
@@ -149,25 +149,21 @@ def sides(flat: Flat, skeleton: Skeleton, joints: Sequence[int]) -> tuple[list[i
     left_is_right = bool(np.mean(flat[list(skeleton.left), 0]) > np.mean(flat[list(skeleton.right), 0]))
     turn = 0
     for joint in sorted(joints, key=lambda joint: flat[joint, 1]):
-        if joint in skeleton.left or joint in skeleton.right:
-            columns[(joint in skeleton.left) == left_is_right].append(joint)
-        else:
+        if side(skeleton, joint) == "middle":
             columns[turn % 2].append(joint)
             turn += 1
+        else:
+            columns[(side(skeleton, joint) == "left") == left_is_right].append(joint)
     return columns
 
 
-def colour(joint: int, skeleton: Skeleton) -> str:
-    return LEFT if joint in skeleton.left else RIGHT if joint in skeleton.right else MIDDLE
-
-
 def draw_bones(axes: Axes, flat: Flat, skeleton: Skeleton, joints: Sequence[int]) -> None:
+    colours, shown = colours_of(skeleton) / 255, list(joints)
     for joint in joints:
         parent = skeleton.parents[joint]
         if parent in joints:
-            axes.plot(*flat[[parent, joint]].T, color=colour(joint, skeleton), linewidth=2.2, solid_capstyle="round")
-    shown = list(joints)
-    axes.scatter(*flat[shown].T, s=22, c=[colour(joint, skeleton) for joint in shown], zorder=3)
+            axes.plot(*flat[[parent, joint]].T, color=colours[joint], linewidth=2.2, solid_capstyle="round")
+    axes.scatter(flat[shown, 0], flat[shown, 1], s=22, c=colours[shown], zorder=3)
     axes.set_aspect("equal")
 
 
@@ -181,7 +177,7 @@ def label(
     reach: float = REACH,
 ) -> None:
     """Write index and name of each joint in a column beside the body, in the order of their heights."""
-    shown = flat[[*on_left, *on_right]]
+    shown, colours = flat[[*on_left, *on_right]], colours_of(skeleton) / 255
     low, high = shown[:, 1].min(), shown[:, 1].max()
     for joints, edge, align, outwards in (
         (on_left, shown[:, 0].min(), "right", -1),
@@ -194,7 +190,7 @@ def label(
                 f"{joint}  {skeleton.joint_names[joint]}",
                 xy=flat[joint],
                 xytext=(edge + outwards * reach, height),
-                color=colour(joint, skeleton),
+                color=tuple(colours[joint].tolist()),
                 ha=align,
                 va="center",
                 fontsize=9,

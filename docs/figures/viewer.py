@@ -2,7 +2,7 @@
 
     python docs/figures/viewer.py [STORE]
 
-STORE is what ``make demo`` makes unless it is given. Chromium and the extra ``dev`` have to be installed.
+Run by ``make figures``, last: Chromium has to be installed. STORE is what ``make demo`` makes unless it is given.
 """
 
 from __future__ import annotations
