@@ -20,7 +20,7 @@ import typer
 if TYPE_CHECKING:
     from h36m_amass.store import Store
 
-_PLAIN = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
+_SPECIAL = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
 
 
 def complete_key(context: typer.Context, incomplete: str) -> list[str]:
@@ -76,7 +76,7 @@ def quoted_for_bash() -> Iterator[None]:
         with redirect_stdout(printed):
             yield
     finally:
-        sys.stdout.write(_PLAIN.sub(lambda match: f"\\{match[0]}", printed.getvalue()).replace("\\\n", "\n"))
+        sys.stdout.write(_SPECIAL.sub(lambda match: f"\\{match[0]}", printed.getvalue()).replace("\\\n", "\n"))
 
 
 @contextmanager

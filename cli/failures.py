@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 
@@ -83,7 +84,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _end(message: str, error: BaseException, status: int) -> None:
+def _end(message: str, error: BaseException, status: int) -> NoReturn:
     if verbosity().debug:
         typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     line = "; ".join([message, *getattr(error, "__notes__", [])])

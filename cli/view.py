@@ -21,7 +21,7 @@ def view(
     joint_set: Annotated[
         list[str] | None,
         typer.Option(
-            help="Joint set to show; give two to show two beside each other.",
+            help="Joint set to show, of both stores if two are given; give two to show two beside each other.",
             show_default="its first",
             metavar="NAME",
             autocompletion=complete_joint_set,
@@ -31,13 +31,18 @@ def view(
         str | None,
         typer.Option(
             "--filter",
-            help="Begin with the sequences whose DATASET/SUBJECT/SEQUENCE has these words.",
+            help="Begin with the sequences whose DATASET/SUBJECT/SEQUENCE has each of these words.",
             show_default="all",
             metavar="WORDS",
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to serve on. Any but this machine's own is open to others.", metavar="ADDRESS")
+        str,
+        typer.Option(
+            help="Address of this machine to serve on. Any but a loopback one, as 127.0.0.1 is, lets "
+            "others see the data.",
+            metavar="ADDRESS",
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to serve on, or the next free one; 0 for any.", metavar="PORT")
@@ -54,8 +59,8 @@ def view(
         from h36m_amass.viewer import require_viser
 
         require_viser()
-        first = Store(store, sets[0] if sets else None)
-        other = Store(second or store, sets[1] if len(sets) > 1 else None if second or not sets else sets[0])
+        first_set, second_set = (sets + sets)[:2] if sets else (None, None)
+        first, other = Store(store, first_set), Store(second or store, second_set)
         port = free_port(host, port)
         from h36m_amass.viewer_page import Shown, serve
 

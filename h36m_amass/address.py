@@ -32,13 +32,13 @@ def free_port(host: str, port: int, tries: int = 100) -> int:
         except socket.gaierror as error:
             raise AddressError(f"{host}: is no address ({error.strerror}); give one of this machine's") from error
         except OSError as error:
-            if not _taken(host):
+            if not _is_ours(host):
                 raise AddressError(f"{host}: cannot be served on ({error.strerror}); use 127.0.0.1") from error
     raise AddressError(f"{host}: no port from {port} on is free; give another one with --port")
 
 
-def _taken(host: str) -> bool:
-    """Is `host` an address of this machine, so that it must be the port that cannot be had?"""
+def _is_ours(host: str) -> bool:
+    """Is `host` an address of this machine? Then it is the port that cannot be had."""
     try:
         with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return True

@@ -271,7 +271,7 @@ class _Finder:
             deeper = waiting.pop()
             self.add_strays(deeper, "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/")
             # A link could lead back up.
-            waiting += [path for path in self._folders(deeper) if not os.path.islink(path)]  # noqa: PTH114
+            waiting += [path for path in self._folders(deeper) if not os.path.islink(path)]  # noqa: PTH114  # pathlib is slow
 
     def _is_recording(self, entry: Entry) -> bool:
         """Whether a file is a recording by its name; if not, it is counted under its kind."""

@@ -12,7 +12,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment] # a module is no None; `locked` asks which it is
 
 FILE_NAME = "lock"
 _OWNER = b"process "

@@ -15,6 +15,8 @@ CHUNK = 256
 """Frames that are read at a time, as many as a store's chunks have."""
 LONGEST_PATH = 2000
 """Points of a joint's trajectory."""
+_BLOCK = 64 * CHUNK
+"""Frames that are read at a time to draw a trajectory: 3 MB of 17 joints."""
 SPEEDS = {"0.1 x": 0.1, "0.25 x": 0.25, "0.5 x": 0.5, "1 x": 1.0, "2 x": 2.0, "4 x": 4.0}
 
 
@@ -84,7 +86,8 @@ def catalogue(store: Store, text: str = "") -> Catalogue:
     """
     found = Catalogue.of(store).matching(text)
     if not found.names:
-        what = f"no sequence's name has {text!r} in it; 'h36m-amass info' lists them" if text else "has no sequences"
+        words = " and ".join(repr(word) for word in text.split())
+        what = f"no sequence has {words} in its key; 'h36m-amass info' lists them" if words else "has no sequences"
         raise ViewerError(f"{store.path}: {what}")
     return found
 
@@ -177,15 +180,21 @@ class Frames:
 
 
 def trajectory(sequence: Sequence, joint: int) -> Float32[np.ndarray, "points 3"]:
-    """A joint's way through the whole sequence, of at most `LONGEST_PATH` frames evenly spread over it."""
+    """A joint's way through the whole sequence, of at most `LONGEST_PATH` frames evenly spread over it.
+
+    Where nearly every chunk of the store has one of these frames, all is read, in a few large pieces, because a
+    compressed chunk is decoded as a whole. Otherwise only these frames are read, in one call.
+    """
     frames = np.linspace(0, len(sequence) - 1, min(len(sequence), LONGEST_PATH)).round().astype(np.int64)
+    if len(sequence) > CHUNK * len(frames):
+        poses = np.empty((len(frames), *sequence.positions_3d.shape[1:]), np.float32)
+        places = np.arange(len(frames))
+        sequence.store.read_runs(sequence.start + frames, poses, places, places + 1)
+        return poses[:, joint]
     points = np.empty((len(frames), 3), np.float32)
-    positions = sequence.positions_3d
-    if len(frames) == len(sequence):
-        points[:] = positions[:, joint]
-    else:
-        for place, frame in enumerate(frames.tolist()):
-            points[place] = positions[frame, joint]
+    for start in range(0, len(sequence), _BLOCK):
+        inside = (frames >= start) & (frames < start + _BLOCK)
+        points[inside] = sequence.positions_3d[start : start + _BLOCK, joint][frames[inside] - start]
     return points
 
 

@@ -10,7 +10,7 @@ import html
 import io
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +19,10 @@ import viser
 from jaxtyping import Float
 
 from h36m_amass import figure
-from h36m_amass.colours import colours_of
-from h36m_amass.skeleton import Skeleton, bones, root
+from h36m_amass.skeleton import root
 from h36m_amass.store import Sequence, Store
 from h36m_amass.viewer import (
     SPEEDS,
-    Catalogue,
     Frames,
     Playback,
     apart,
@@ -33,13 +31,14 @@ from h36m_amass.viewer import (
     facts,
     trajectory,
 )
+from h36m_amass.viewer_chooser import Chooser
+from h36m_amass.viewer_figure import SceneFigure
 
 POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0
 """How often, at most, the scene and the panel change while a sequence plays."""
 ONE_TURNED_BY = np.radians(30.0)
-"""How far to the side a camera stands that looks at one person; at two it looks straight."""
+"""How far to the side a camera stands that looks at one person, in radians; at two it looks straight."""
 _NO_PATH = "none"
-_PATH_COLOUR = (255, 150, 0)
 _Command = Callable[[], None]
 
 
@@ -71,7 +70,7 @@ class Shown:
 
 
 @contextlib.contextmanager
-def _silent() -> Any:
+def _silent() -> Iterator[None]:
     """Without what viser prints when it starts and stops."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
@@ -109,153 +108,12 @@ def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> N
             server.stop()
 
 
-class _Figure:
-    """The nodes of one person in the scene, made for one sequence and moved with its poses."""
-
-    def __init__(
-        self,
-        scene: viser.SceneApi,
-        name: str,
-        pose: Float[np.ndarray, "joints 3"],
-        skeleton: Skeleton,
-        faint: bool,
-    ) -> None:
-        self._scene, self._name, self.skeleton = scene, name, skeleton
-        self._radii = figure.joint_radii(pose, skeleton)
-        self._labels: list[viser.LabelHandle] = []
-        self._path: viser.LineSegmentsHandle | None = None
-        colours = figure.faint_colours_of(skeleton) if faint else colours_of(skeleton)
-        ball, rod, placed = figure.ball(), figure.rod(), figure.place_bones(pose, skeleton, self._radii)
-        self._frame = scene.add_frame(name, show_axes=False)
-        self._joints = scene.add_batched_meshes_simple(
-            f"{name}/joints",
-            ball.vertices,
-            ball.faces,
-            batched_wxyzs=np.tile((1.0, 0.0, 0.0, 0.0), (len(skeleton), 1)),
-            batched_positions=pose,
-            batched_scales=self._radii,
-            batched_colors=colours,
-            lod="off",
-        )
-        self._bones = (
-            scene.add_batched_meshes_simple(
-                f"{name}/bones",
-                rod.vertices,
-                rod.faces,
-                batched_wxyzs=placed.wxyzs,
-                batched_positions=placed.positions,
-                batched_scales=placed.scales,
-                batched_colors=colours[bones(skeleton)[:, 1]],
-                lod="off",
-            )
-            if len(placed.positions)
-            else None
-        )
-
-    def show(self, pose: Float[np.ndarray, "joints 3"], shift: Float[np.ndarray, "3"]) -> None:
-        """Take a pose, moved by `shift`."""
-        self._frame.position = shift
-        self._joints.batched_positions = pose
-        if self._bones is not None:
-            placed = figure.place_bones(pose, self.skeleton, self._radii)
-            self._bones.batched_positions = placed.positions.astype(np.float32)
-            self._bones.batched_wxyzs = placed.wxyzs.astype(np.float32)
-            self._bones.batched_scales = placed.scales.astype(np.float32)
-        for label, position in zip(self._labels, pose, strict=False):
-            label.position = position
-
-    def name_joints(self, pose: Float[np.ndarray, "joints 3"], wanted: bool) -> None:
-        """Write the joints' names beside them, or take them away."""
-        for label in self._labels:
-            label.remove()
-        self._labels = [
-            self._scene.add_label(f"{self._name}/names/{joint}", name, position=position, font_screen_scale=0.8)
-            for joint, (name, position) in enumerate(zip(self.skeleton.joint_names, pose, strict=True))
-            if wanted
-        ]
-
-    def draw_path(self, points: Float[np.ndarray, "points 3"] | None) -> None:
-        """Draw a line through `points`, or none."""
-        if self._path is not None:
-            self._path.remove()
-            self._path = None
-        if points is not None and len(points) > 1:
-            segments = np.stack([points[:-1], points[1:]], axis=1)
-            self._path = self._scene.add_line_segments(
-                f"{self._name}/path", segments, _PATH_COLOUR, thickness=2.0, thickness_units="screen"
-            )
-
-    def remove(self) -> None:
-        self._frame.remove()
-
-
-class _Chooser:
-    """The fields of the panel that choose one sequence."""
-
-    def __init__(
-        self, gui: viser.GuiApi, store: Store, text: str, begin: str | None, chosen: Callable[[Sequence], None]
-    ) -> None:
-        """`begin` is the key of the sequence that is chosen at first, if the store has it."""
-        self._store, self._chosen = store, chosen
-        self._all, self._found = Catalogue.of(store), catalogue(store, text)
-        names = self._found.nearest(tuple(begin.split("/"))) if begin else self._found.names[0]  # type: ignore[arg-type]
-        self.filter = gui.add_text("Filter", text, hint="Words that the sequence's key has in it")
-        self.fields: list[viser.GuiDropdownHandle[str]] = [
-            gui.add_dropdown(label, options, initial_value=name)
-            for label, options, name in zip(
-                ("Dataset", "Subject", "Sequence"), self._options(names), names, strict=True
-            )
-        ]
-        self.joint_set = gui.add_dropdown(
-            "Joint set", store.joint_sets, initial_value=store.joint_set.name, visible=len(store.joint_sets) > 1
-        )
-        self.none = gui.add_html("<i style='padding: 0 1em'>No sequence has that in its name.</i>", visible=False)
-
-    @property
-    def sequence(self) -> Sequence:
-        """The one that is chosen."""
-        found: Sequence = self._store["/".join(field.value for field in self.fields)]
-        return found
-
-    def choose(self) -> None:
-        """Follow a change of dataset, subject or sequence."""
-        self._take(self._found.nearest(self._values()))
-
-    def narrow(self) -> None:
-        """Follow a change of the filter."""
-        found = self._all.matching(self.filter.value)
-        self.none.visible = not found.names
-        if found.names:
-            self._found = found
-            self._take(found.nearest(self._values()))
-
-    def take_joint_set(self) -> None:
-        """Follow a change of the joint set."""
-        self._store = self._store.with_joint_set(self.joint_set.value)
-        self._chosen(self.sequence)
-
-    def _values(self) -> tuple[str, str, str]:
-        dataset, subject, sequence = (field.value for field in self.fields)
-        return dataset, subject, sequence
-
-    def _options(self, names: tuple[str, str, str]) -> tuple[tuple[str, ...], ...]:
-        found = self._found
-        return found.datasets, found.subjects(names[0]), found.sequences(names[0], names[1])
-
-    def _take(self, names: tuple[str, str, str]) -> None:
-        for field, options, name in zip(self.fields, self._options(names), names, strict=True):
-            if field.options != options:
-                field.options = options
-            field.value = name  # type: ignore[misc] # mypy misses the setter, which does not follow its property
-        self._chosen(self.sequence)
-
-
 @dataclass(frozen=True)
 class _Person:
     """A sequence in the scene."""
 
     frames: Frames
-    figure: _Figure
+    figure: SceneFigure
     start: Float[np.ndarray, "joints 3"]
 
 
@@ -266,7 +124,7 @@ class _Page:
         self._server = server
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._second: _Person | None = None
-        self._drawn: tuple[int, float] = (-1, 0.0)
+        self._drawn = -1
         self._text_at = 0.0
         server.scene.set_up_direction("+z")
         server.scene.configure_default_lights(enabled=True, cast_shadow=True)
@@ -279,7 +137,7 @@ class _Page:
         self._add_fields(server.gui, shown)
         self._first = self._person("first", self._chooser.sequence, faint=False)
         self._playback = Playback(len(self._first.frames), self._first.frames.sequence.frame_rate)
-        self._open_first(self._chooser.sequence)
+        self._begin_first()
         if shown.side_by_side:
             self._show_second()
         position, look_at = self._camera()
@@ -294,11 +152,11 @@ class _Page:
         self._speed = gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1 x")
         self._loop = gui.add_checkbox("Loop", True)
         with gui.add_folder("Sequence"):
-            self._chooser = _Chooser(gui, shown.first, shown.text, None, self._open_first)
+            self._chooser = Chooser(gui, shown.first, shown.text, None, self._open_first)
         with gui.add_folder("Second sequence", expand_by_default=shown.side_by_side):
             self._beside = gui.add_checkbox("Show", shown.side_by_side)
-            begin = self._chooser.sequence.key
-            self._second_chooser = _Chooser(gui, shown.second, "", begin, lambda _: self._show_second())
+            begin = self._chooser.names
+            self._second_chooser = Chooser(gui, shown.second, "", begin, lambda _: self._show_second())
             self._gap = gui.add_slider("Distance (m)", min=0.0, max=4.0, step=0.1, initial_value=1.2)
         with gui.add_folder("View"):
             self._names = gui.add_checkbox("Joint names", False)
@@ -367,13 +225,18 @@ class _Page:
     def _person(self, name: str, sequence: Sequence, faint: bool) -> _Person:
         frames = Frames(sequence)
         start = frames[0]
-        made = _Figure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
+        made = SceneFigure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
         return _Person(frames, made, start)
 
     def _open_first(self, sequence: Sequence) -> None:
         self._first.figure.remove()
         self._first = self._person("first", sequence, faint=False)
         self._set(self._playback.over(sequence))
+        self._begin_first()
+
+    def _begin_first(self) -> None:
+        """Make the rest of the page fit the first sequence."""
+        sequence = self._first.frames.sequence
         self._slider.max = max(1, len(sequence) - 1)
         joints = (_NO_PATH, *sequence.store.joint_names)
         if self._path.options != joints:
@@ -425,15 +288,15 @@ class _Page:
 
     def _redraw(self) -> None:
         """Draw although the frame is the same, with the people in the middle."""
-        self._drawn = (-1, 0.0)
+        self._drawn = -1
         self._world.position = -self._middle()
         self._draw()
 
     def _draw(self) -> None:
         """Show where playback is, if that has changed: first the people, and now and then the numbers."""
         now, playback = time.monotonic(), self._playback
-        if (playback.frame, playback.seconds) != self._drawn:
-            self._drawn = (playback.frame, playback.seconds)
+        if playback.frame != self._drawn:
+            self._drawn = playback.frame
             with self._server.atomic():
                 self._first.figure.show(self._pose(self._first), np.zeros(3))
                 if self._second is not None:
@@ -442,7 +305,7 @@ class _Page:
                     self._world.position = -self._middle()
         if not playback.playing or now - self._text_at >= 1.0 / TEXTS_A_SECOND:
             self._text_at = now
-            self._slider.value = playback.frame  # type: ignore[misc] # as above
+            self._slider.value = playback.frame  # type: ignore[misc] # mypy misses the setter, which does not follow its property
             self._text.content = self._lines()
 
     def _lines(self) -> str:

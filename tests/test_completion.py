@@ -76,11 +76,13 @@ def test_other_shells_get_names_as_they_are(odd_store: Path) -> None:
 
 def test_every_argument_that_names_a_sequence_completes(demo: Demo) -> None:
     """Whichever commands there are: an argument `key` is one of the argument `store`."""
-    group = typer.main.get_command(app)
+    group, names = typer.main.get_command(app), set()
     for name, command in group.commands.items():  # type: ignore[attr-defined] # a group
         arguments = [own.name for own in command.params if own.param_type_name == "argument"]
         if arguments[:2] == ["store", "key"]:
+            names.add(name)
             assert completed(name, demo.store, "Pretend/s1/w") == ["Pretend/s1/walk_poses"], name
+    assert {"info", "plot"} <= names
 
 
 def test_datasets_come_from_the_folder_or_the_store_on_the_line(demo: Demo, tmp_path: Path) -> None:

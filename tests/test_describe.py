@@ -157,6 +157,9 @@ def test_a_large_store_is_collapsed_and_every_number_is_there(cli: Cli, tmp_path
 
 def test_a_sequence_has_no_tree(cli: Cli, demo: Demo) -> None:
     assert cli("info", demo.store, "Pretend/s1/walk_poses", "--depth", 1).exit_code == 2
+
+
+def test_overwrite_needs_something_to_replace(cli: Cli, demo: Demo) -> None:
     assert cli("info", demo.store, "--overwrite").exit_code == 2
 
 

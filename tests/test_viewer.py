@@ -26,6 +26,8 @@ from h36m_amass.colours import LEFT, RIGHT, colours_of
 from h36m_amass.demo import Demo
 from h36m_amass.skeleton import H36M, bones, custom
 from h36m_amass.store import Store
+from h36m_amass.store_format import JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store_writer import StoreWriter
 from h36m_amass.viewer import CHUNK, Catalogue, Frames, Playback, ViewerError, apart, beside, catalogue, trajectory
 
 CHROMIUM = shutil.which("chromium")
@@ -124,9 +126,66 @@ def test_a_trajectory_goes_from_the_first_frame_to_the_last(demo: Demo, monkeypa
         np.testing.assert_array_equal(some[[0, -1]], whole[[0, -1]])
 
 
-def test_a_filter_that_matches_nothing_is_an_error_that_names_it(demo: Demo) -> None:
-    with Store(demo.store) as store, pytest.raises(ViewerError, match=r"amass_h36m\.h5.*'swim'"):
-        catalogue(store, "swim")
+def test_a_filter_that_matches_nothing_is_an_error_that_names_each_word(demo: Demo) -> None:
+    with Store(demo.store) as store, pytest.raises(ViewerError, match=r"amass_h36m\.h5.* 'q' and 'swim' in its key"):
+        catalogue(store, "q  swim")
+
+
+LONG = 10_000
+"""Frames of a sequence that is opened at once, however long it is."""
+
+
+@pytest.fixture(params=["none", "gzip"])
+def long_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store of a short sequence and one of `LONG` frames."""
+    header = StoreHeader("0", 50.0, {"male": "m"}, {}, False, (JointSet("h36m", "r", H36M),))
+    writer = StoreWriter(tmp_path / "s.h5", header, request.param)
+    writer.append(np.random.default_rng(0).normal(size=(7 + LONG, 17, 3)).astype(np.float32))
+    for name, length in (("q", 7), ("walk", LONG)):
+        writer.add(SequenceRecord("D", "s", name, length, 50.0, length, 50.0, "male", True, f"{name}.npz", 7, 0, "D"))
+    writer.finish()
+    with Store(tmp_path / "s.h5") as store:
+        yield store
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each call on a store reads."""
+    made: list[int] = []
+    one, many = Store.read_into, Store.read_runs
+    monkeypatch.setattr(Store, "read_into", lambda own, at, frames: made.append(len(frames)) or one(own, at, frames))
+    monkeypatch.setattr(
+        Store, "read_runs", lambda own, at, frames, *runs: made.append(len(frames)) or many(own, at, frames, *runs)
+    )
+    return made
+
+
+def test_a_long_sequence_opens_at_once(long_store: Store, reads: list[int]) -> None:
+    """The page is served, with two people on it, when a run of frames of each has been read."""
+    pytest.importorskip("viser")
+    from h36m_amass.viewer_page import Shown, serve
+
+    def ready(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        serve(Shown(long_store, long_store, True, "walk"), "127.0.0.1", 0, ready)
+    assert reads == [CHUNK, CHUNK]
+
+
+@pytest.mark.parametrize(("points", "rows"), [(LONG, LONG), (LONG // CHUNK + 1, LONG), (LONG // CHUNK, LONG // CHUNK)])
+def test_a_trajectory_is_read_in_few_calls(
+    long_store: Store, reads: list[int], monkeypatch: pytest.MonkeyPatch, points: int, rows: int
+) -> None:
+    """All rows while nearly each chunk has a point, and after that the points alone: `CHUNK` rows a point at most."""
+    monkeypatch.setattr("h36m_amass.viewer.LONGEST_PATH", points)
+    sequence = long_store["D/s/walk"]
+    whole = sequence.positions_3d[:, 5]
+    reads.clear()
+    path = trajectory(sequence, 5)
+    assert sum(reads) == rows <= CHUNK * points
+    assert len(reads) <= 1 + rows // (64 * CHUNK)
+    np.testing.assert_array_equal(path, whole[np.linspace(0, LONG - 1, points).round().astype(int)])
 
 
 # --- figures
@@ -251,6 +310,40 @@ def test_what_cannot_be_shown_is_one_line(cli: Callable[..., Any], demo: Demo, a
     assert outcome.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("stores", "sets", "shown"),
+    [
+        (1, [], ["h36m", "h36m"]),
+        (1, ["pair"], ["pair", "pair"]),
+        (1, ["pair", "h36m"], ["pair", "h36m"]),
+        (2, [], ["h36m", "h36m"]),
+        (2, ["pair"], ["pair", "pair"]),
+        (2, ["h36m", "pair"], ["h36m", "pair"]),
+    ],
+)
+def test_one_joint_set_serves_both_stores(
+    cli: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stores: int,
+    sets: list[str],
+    shown: list[str],
+) -> None:
+    from h36m_amass import viewer_page
+
+    own = [JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))]
+    writer = StoreWriter(tmp_path / "s.h5", StoreHeader("0", 50.0, {"male": "m"}, {}, False, tuple(own)))
+    writer.append(*(np.zeros((1, len(one.skeleton), 3), np.float32) for one in own))
+    writer.add(SequenceRecord("D", "s", "q", 1, 50.0, 1, 50.0, "male", True, "q.npz", 7, 0, "D"), (0,))
+    writer.finish()
+    served: list[Any] = []
+    monkeypatch.setattr(viewer_page, "serve", lambda page, *_: served.append(page))
+    given = [word for name in sets for word in ("--joint-set", name)]
+    assert cli("view", *[tmp_path / "s.h5"] * stores, *given, "--port", 0).exit_code == 0
+    assert [store.joint_set.name for store in (served[0].first, served[0].second)] == shown
+    assert served[0].side_by_side == (stores == 2 or len(sets) == 2)
+
+
 def test_without_viser_it_says_what_to_install(
     cli: Callable[..., Any], demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +404,9 @@ def test_a_sequence_is_chosen_played_and_scrubbed_in_a_browser(viewer: Viewer, t
             return int(shown.inner_text().split()[1])
 
         expect(shown).to_have_text("Frame 0 of 300", timeout=60_000)
+        expect(page.get_by_text("0.0 mm on average", exact=False)).to_be_visible(
+            timeout=60_000
+        )  # a store beside itself
         page.get_by_label("Sequence").first.click()
         assert page.get_by_role("option").all_inner_texts() == ["run_poses", "turn_poses"]
         page.get_by_role("option", name="turn_poses").click()
