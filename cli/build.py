@@ -10,6 +10,7 @@ import typer
 
 from .completion import complete_dataset, complete_device
 from .failures import printable, reported
+from .options import SupportDir, VertexMap
 
 
 class Compression(StrEnum):
@@ -26,9 +27,7 @@ def build(
         ),
     ],
     store: Annotated[Path, typer.Argument(help="HDF5 file to write.", metavar="STORE")],
-    support_dir: Annotated[
-        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.", metavar="FOLDER")
-    ] = Path("support_data"),
+    support_dir: SupportDir = Path("support_data"),
     joint_regressor: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,14 +45,7 @@ def build(
             metavar="FILE",
         ),
     ] = None,
-    vertex_map: Annotated[
-        Path | None,
-        typer.Option(
-            help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy.",
-            show_default="none",
-            metavar="FILE",
-        ),
-    ] = None,
+    vertex_map: VertexMap = None,
     frame_rate: Annotated[
         float | None,
         typer.Option("-r", "--frame-rate", help="Target frame rate in hertz.", show_default="50", metavar="HERTZ"),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .failures import FAILED, printable, reported
+from .options import SupportDir, VertexMap
 from .verbosity import verbosity
 
 
@@ -15,9 +16,7 @@ def check(
     amass_dir: Annotated[
         Path | None, typer.Argument(help="AMASS folder to look through as well.", metavar="AMASS_DIR")
     ] = None,
-    support_dir: Annotated[
-        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.", metavar="FOLDER")
-    ] = Path("support_data"),
+    support_dir: SupportDir = Path("support_data"),
     joint_regressor: Annotated[
         list[str] | None,
         typer.Option(
@@ -26,14 +25,7 @@ def check(
             metavar="FILE",
         ),
     ] = None,
-    vertex_map: Annotated[
-        Path | None,
-        typer.Option(
-            help="V x V' map to the regressor's V vertices, for SMPL-X say; sparse .npz, or .npy.",
-            show_default="none",
-            metavar="FILE",
-        ),
-    ] = None,
+    vertex_map: VertexMap = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Do not ask for the DMPL models.")] = False,
 ) -> None:
     """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""

@@ -7,32 +7,15 @@ from typing import Annotated
 
 import typer
 
-from .completion import complete_dataset, complete_joint_set
 from .failures import printable, reported
+from .options import ExportedDatasets, JointSet
 
 
 def export_motionbert(
     store: Annotated[Path, typer.Argument(help="Store to read, built at 60 Hz.", metavar="STORE")],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write train/00000000.pkl ... to.", metavar="OUT_DIR")],
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset",
-            help="Export this dataset only, under any of its names; repeat for more.",
-            show_default="all",
-            metavar="NAME",
-            autocompletion=complete_dataset,
-        ),
-    ] = None,
-    joint_set: Annotated[
-        str | None,
-        typer.Option(
-            help="Joint set of the store to export.",
-            show_default="its first",
-            metavar="NAME",
-            autocompletion=complete_joint_set,
-        ),
-    ] = None,
+    dataset: ExportedDatasets = None,
+    joint_set: JointSet = None,
     clip_length: Annotated[int, typer.Option(min=1, help="Frames of a clip.", metavar="FRAMES")] = 243,
     stride: Annotated[
         int, typer.Option(min=1, help="Frames from the start of one clip to the next.", metavar="FRAMES")

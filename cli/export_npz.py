@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .completion import complete_dataset, complete_joint_set
 from .failures import printable, reported
+from .options import ExportedDatasets, JointSet
 
 
 class JointOrder(StrEnum):
@@ -21,25 +21,8 @@ class JointOrder(StrEnum):
 def export_npz(
     store: Annotated[Path, typer.Argument(help="Store to read.", metavar="STORE")],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write DATASET.npz files to.", metavar="OUT_DIR")],
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset",
-            help="Export this dataset only, under any of its names; repeat for more.",
-            show_default="all",
-            metavar="NAME",
-            autocompletion=complete_dataset,
-        ),
-    ] = None,
-    joint_set: Annotated[
-        str | None,
-        typer.Option(
-            help="Joint set of the store to export.",
-            show_default="its first",
-            metavar="NAME",
-            autocompletion=complete_joint_set,
-        ),
-    ] = None,
+    dataset: ExportedDatasets = None,
+    joint_set: JointSet = None,
     joint_order: Annotated[
         JointOrder,
         typer.Option(help="Order of the joints: as stored, right leg first, or that of uplift-upsample-3dhpe."),

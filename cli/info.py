@@ -65,17 +65,17 @@ def info(
             item = opened if key is None else opened[key]
             if depth is not None and isinstance(item, Sequence):
                 raise typer.BadParameter("--depth is of a tree, and a sequence has none")
+            root = describe.tree(opened, key, joint_set)
             if plot is not None:
                 from h36m_amass.plot_overview import draw_overview
 
-                draw_overview(opened, describe.tree(opened, key, joint_set), plot, overwrite=overwrite)
+                draw_overview(opened, root, plot, overwrite=overwrite)
             if as_json:
-                typer.echo(json.dumps(describe.as_object(opened, key, joint_set, depth), indent=2))
+                typer.echo(json.dumps(describe.as_object(opened, root, joint_set, depth), indent=2))
                 return
             if isinstance(item, Sequence):
                 lines = describe.describe_sequence(item, joint_set)
             else:
-                root = describe.tree(opened, key, joint_set)
                 lines = [describe.summary(root), *(describe.provenance(opened, joint_set) if key is None else ())]
             for line in lines:
                 typer.echo(printable(line))
@@ -114,5 +114,5 @@ def _print_tree(root: Node, depth: int | None) -> None:
     out.print(table)
     hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, shown))
     if hidden:
-        deepest = len(describe.LEVELS) - 1 - describe.LEVELS.index(root.kind)
+        deepest = describe.deepest(root)
         out.print(Text(f"not shown: {hidden:,} sequences; --depth {deepest} shows them, or KEY those of one part"))

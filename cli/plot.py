@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .completion import complete_joint_set, complete_key
+from .completion import complete_key
 from .failures import printable, reported
+from .options import JointSet
 
 
 def plot(
@@ -49,15 +50,7 @@ def plot(
         float | None,
         typer.Option(help="Draw no more than so many seconds.", show_default="all", metavar="SECONDS"),
     ] = None,
-    joint_set: Annotated[
-        str | None,
-        typer.Option(
-            help="Joint set of the store to draw.",
-            show_default="its first",
-            metavar="NAME",
-            autocompletion=complete_joint_set,
-        ),
-    ] = None,
+    joint_set: JointSet = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it is there.")] = False,
 ) -> None:
     """Draw a sequence, as a picture of its poses or as an animation, or one pose of each of many sequences."""

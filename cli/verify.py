@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .failures import FAILED, printable, reported
+from .options import SupportDir
 from .verbosity import verbosity
 
 
@@ -24,9 +25,7 @@ def verify(
             metavar="AMASS_DIR",
         ),
     ] = None,
-    support_dir: Annotated[
-        Path, typer.Option("--support-dir", help="Folder with the body models and the regressor.", metavar="FOLDER")
-    ] = Path("support_data"),
+    support_dir: SupportDir = Path("support_data"),
     joint_regressor: Annotated[
         str | None,
         typer.Option(

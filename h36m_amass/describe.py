@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from h36m_amass.joint_sets import SKELETON
 from h36m_amass.store import Sequence, Store, count
@@ -127,10 +126,14 @@ def flattened(root: Node, depth: int) -> Iterator[tuple[tuple[bool, ...], Node]]
     yield from walk(root, ())
 
 
+def deepest(root: Node) -> int:
+    """How many levels a tree has below `root`."""
+    return len(LEVELS) - 1 - LEVELS.index(root.kind)
+
+
 def fitting_depth(root: Node) -> int:
     """The depth to which a tree has no more than `SHOWN_NODES` nodes; 1 at least."""
-    deepest = len(LEVELS) - 1 - LEVELS.index(root.kind)
-    for depth in range(deepest, 1, -1):
+    for depth in range(deepest(root), 1, -1):
         if sum(1 for _ in flattened(root, depth)) <= SHOWN_NODES:
             return depth
     return 1
@@ -213,7 +216,7 @@ def describe_sequence(sequence: Sequence, joint_set: str | None = None) -> list[
         f"subject       {record.subject}",
         f"sequence      {record.sequence}, row {sequence.row:,} of the index",
         f"rows          {sequence.start} to {stop}",
-        f"size          {size(int(_bytes_of(sequence, joint_set)))}",
+        f"size          {size(int(sequence_bytes(sequence.store, joint_set)[sequence.row]))}",
         f"body model    {record.model}, {record.gender}",
         f"soft tissue   {'yes' if record.has_dmpls else 'no'}",
         f"source        {record.source_path}, {record.source_size:,} bytes",
@@ -228,24 +231,22 @@ def describe_sequence(sequence: Sequence, joint_set: str | None = None) -> list[
     return lines
 
 
-def _bytes_of(sequence: Sequence, joint_set: str | None) -> Int[np.ndarray, ""]:
-    return sequence_bytes(sequence.store, joint_set)[sequence.row]
-
-
-def as_object(store: Store, key: str | None = None, joint_set: str | None = None, depth: int | None = None) -> Any:
-    """What is in a store, or at `key`, as JSON has it; the README lists the keys.
+def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int | None = None) -> dict[str, Any]:
+    """What is in a store, or in a part of it, as JSON has it; docs/pictures.md lists the keys.
 
     Parameters
     ----------
+    root
+        The store or the part: see `tree`.
     joint_set
         Tell of this joint set alone; None tells of all.
     depth
-        How many levels below the one that is asked for; None for all.
+        How many levels below `root`; None for all.
 
     Raises
     ------
     h36m_amass.store.StoreError
-        The store is damaged, or nothing is at `key`.
+        The store is damaged.
     """
     header, shown = store.header, _joint_sets(store, joint_set)
     made: dict[str, Any] = {
@@ -263,19 +264,19 @@ def as_object(store: Store, key: str | None = None, joint_set: str | None = None
             ],
         }
     }
-    item = store if key is None else store[key]
-    if isinstance(item, Sequence):
+    if root.kind == LEVELS[-1]:
+        item = store[root.key]
         made["sequence"] = {
             "key": item.key,
             "row": item.row,
             "start": item.start,
             **asdict(item.record),
             "seconds": item.duration,
-            "bytes": int(_bytes_of(item, joint_set)),
+            "bytes": root.bytes,
             "joint_sets": [asdict(found) for found in joint_ranges(item, joint_set)],
         }
     else:
-        made["tree"] = _node_object(tree(store, key, joint_set), depth)
+        made["tree"] = _node_object(root, depth)
     return made
 
 

@@ -107,11 +107,9 @@ def _dictionary(
     dataset: DatasetView, order: list[int], exported: Callable[[int], None]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     def entry(sequence: StoredSequence) -> dict[str, Any]:
+        positions = np.ascontiguousarray(sequence.positions_3d[:][:, order])
         exported(len(sequence))
-        return {
-            "positions_3d": np.ascontiguousarray(sequence.positions_3d[:][:, order]),
-            "frame_rate": float(sequence.frame_rate),
-        }
+        return {"positions_3d": positions, "frame_rate": float(sequence.frame_rate)}
 
     return {
         subject: {name: entry(sequence) for name, sequence in sequences.items()}
