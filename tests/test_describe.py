@@ -192,6 +192,28 @@ def test_an_overview_is_drawn_of_all_that_has_parts(cli: Cli, demo: Demo, tmp_pa
     assert "--overwrite" in again.stderr
 
 
+def test_bars_of_an_overview_add_up_however_many_parts_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`write` gives each sequence a rate of its own; all bars are in seconds here."""
+    from h36m_amass import plot_overview
+
+    figures: list[Any] = []
+    monkeypatch.setattr(plot_overview, "save", lambda figure, _: figures.append(figure))
+    lengths = {f"D{part}/s/q": 100 - part for part in range(plot_overview.MAX_BARS + 5)}
+    with Store(write(tmp_path / "s.h5", lengths)) as store:
+        whole = describe.tree(store)
+        plot_overview.draw_overview(store, whole, tmp_path / "all.png")
+    durations, _, rates = figures[0].axes
+    longest = sorted((part.seconds for part in whole.below), reverse=True)
+    for drawn, limit in (
+        ([bar.get_width() for bar in durations.patches], plot_overview.MAX_BARS),
+        ([bar.get_height() for bar in rates.patches], plot_overview.MAX_RATES),
+    ):
+        assert sum(drawn) == pytest.approx(whole.seconds)
+        assert sorted(drawn[:-1], reverse=True) == pytest.approx(longest[:limit])
+
+
 def test_a_sequence_has_no_overview(cli: Cli, demo: Demo, tmp_path: Path) -> None:
     outcome = cli("info", demo.store, "Pretend/s1/walk_poses", "--plot", tmp_path / "q.png")
     assert outcome.exit_code == 1

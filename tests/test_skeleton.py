@@ -15,10 +15,14 @@ from h36m_amass.skeleton import (
     Skeleton,
     SkeletonError,
     bone_lengths,
+    bones,
     custom,
     joint_order,
+    leftwards,
     read_joint_names,
     reorder,
+    root,
+    side,
 )
 
 # As VideoPose3D and MotionBERT number the joints: https://github.com/facebookresearch/VideoPose3D, h36m_dataset.py.
@@ -183,3 +187,29 @@ def test_a_file_of_names_that_cannot_be_read_is_named(tmp_path: Path, name: str)
     with pytest.raises(SkeletonError) as caught:
         read_joint_names(path, 3)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_each_joint_has_a_side_and_each_but_the_root_a_bone() -> None:
+    by_side = {name: [j for j in range(17) if side(H36M, j) == name] for name in ("left", "right", "middle")}
+    assert (by_side["left"], by_side["right"]) == (list(H36M.left), list(H36M.right))
+    assert sorted(joint for joints in by_side.values() for joint in joints) == list(range(17))
+    pairs = bones(H36M)
+    assert [root(H36M), *pairs[:, 1].tolist()] == list(range(17))
+    assert all(H36M.parents[joint] == parent for parent, joint in pairs.tolist())
+    assert bones(custom(("a", "b"))).shape == (0, 2)
+
+
+@given(st.floats(0, 6.28), st.floats(-5, 5))
+def test_leftwards_turns_with_the_person_and_a_mirror_swaps_it(angle: float, shift: float) -> None:
+    pose = np.zeros((17, 3))
+    pose[list(H36M.left), 0], pose[list(H36M.right), 0] = 0.2, -0.2
+    cosine, sine = np.cos(angle), np.sin(angle)
+    turned = pose @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) + [shift, -shift, 1.0]
+    np.testing.assert_allclose(leftwards(turned, H36M), (cosine, sine), atol=1e-9)
+    swapped = Skeleton(H36M.joint_names, H36M.parents, H36M.right, H36M.left)
+    np.testing.assert_allclose(leftwards(turned, swapped), (-cosine, -sine), atol=1e-9)
+
+
+def test_a_pose_that_does_not_tell_its_left_is_seen_from_the_front() -> None:
+    for skeleton in (H36M, custom(H36M.joint_names)):
+        np.testing.assert_array_equal(leftwards(np.ones((17, 3)), skeleton), (1, 0))
