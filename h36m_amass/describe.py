@@ -289,7 +289,7 @@ def _node_object(node: Node, depth: int | None) -> dict[str, Any]:
 def duration(seconds: float) -> str:
     """In the unit a person would choose."""
     if seconds < 120:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 

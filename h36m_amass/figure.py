@@ -14,6 +14,8 @@ THICKEST, THINNEST = 0.024, 0.006
 """Radii of joints in metres: of limbs, and of fingers."""
 FIELD_OF_VIEW = np.radians(40.0)
 """Of the camera, from top to bottom, in radians."""
+ASPECT = 0.7
+"""Width by height of the narrowest window in which nobody is cut off."""
 _MARGIN = 1.15
 """How much more than the person fits into the view."""
 
@@ -126,12 +128,15 @@ def camera(
     """Position of a camera, and the point it looks at, that sees all of `points` from the front.
 
     It stands where they face, `ahead`, turned by `turn` radians to their left, somewhat above their middle, and as
-    far away as `FIELD_OF_VIEW` asks for.
+    far away as `FIELD_OF_VIEW`, which is that of the height, asks for in a window as wide for its height as `ASPECT`.
     """
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
-    radius = max(float(np.linalg.norm(points - middle, axis=1).max()), 0.2)
     to_left = np.array([-ahead[1], ahead[0], 0.0])
     away = np.cos(turn) * ahead + np.sin(turn) * to_left + (0.0, 0.0, 0.25)
-    distance = _MARGIN * radius / np.sin(FIELD_OF_VIEW / 2)
-    return middle + distance * away / np.linalg.norm(away), middle
+    away /= np.linalg.norm(away)
+    right = np.array([-away[1], away[0], 0.0]) / np.hypot(away[0], away[1])
+    axes = np.stack([right / ASPECT, np.cross(away, right)])
+    aside = np.abs((points - middle) @ axes.T).max(axis=1) / np.tan(FIELD_OF_VIEW / 2)
+    distance = _MARGIN * max(float((aside + (points - middle) @ away).max()), 0.5)
+    return middle + distance * away, middle

@@ -28,6 +28,8 @@ from h36m_amass.store import Sequence
 SPACING = 1.3
 """Metres between neighbouring poses of a picture."""
 DEFAULT_POSES, MAX_POSES = 7, 50
+FAR_ABOVE_GROUND = 4.0
+"""Metres: whoever is higher is drawn without the ground, or would be too small to see."""
 _VIEWS = {"front": 0.0, "side": 90.0}
 
 
@@ -99,12 +101,15 @@ def draw_poses(
         points = np.concatenate(flat)
         dots = np.tile(colours, (len(frames), 1))
         axes.scatter(points[:, 0], points[:, 1], s=dot_area(skeleton), c=dots, zorder=3, linewidths=0)
-        axes.axhline(0.0, color=GROUND, linewidth=1, zorder=0)
+        low, high = float(points[:, 1].min()), float(points[:, 1].max())
+        if low < FAR_ABOVE_GROUND:
+            axes.axhline(0.0, color=GROUND, linewidth=1, zorder=0)
+            low = min(low, 0.0)
         axes.set_aspect("equal")
         axes.set_xlim(
             min(-0.7 * SPACING, points[:, 0].min() - 0.1), max(places[-1] + 0.7 * SPACING, points[:, 0].max() + 0.1)
         )
-        axes.set_ylim(min(-0.1, points[:, 1].min() - 0.1), points[:, 1].max() + 0.15)
+        axes.set_ylim(low - 0.1, high + 0.15)
         axes.set_ylabel(f"{view}: z (m)")
     axes.set_xticks(places, [f"{frame / rate:.2f} s" for frame in frames])
     axes.set_xlabel(f"poses over time, drawn {SPACING} m apart" if len(frames) > 1 else "time")

@@ -160,16 +160,16 @@ class _Page:
             self._gap = gui.add_slider("Distance (m)", min=0.0, max=4.0, step=0.1, initial_value=1.2)
         with gui.add_folder("View"):
             self._names = gui.add_checkbox("Joint names", False)
-            self._path = gui.add_dropdown("Trajectory", (_NO_PATH, *shown.first.joint_names))
+            self._path = gui.add_dropdown("Trajectory", _paths(shown.first.joint_names))
             self._follow = gui.add_checkbox("Follow", True, hint="Keep the person in the middle")
             self._front = gui.add_button("Look from the front", icon=viser.Icon.FOCUS_CENTERED)
+        self._slider.on_update(self._slider_moved)
         for field, answer in self._answers():
             self._on(field, answer)
 
     def _answers(self) -> list[tuple[Any, _Command]]:
         """What is done when a field is used."""
         answers: list[tuple[Any, _Command]] = [
-            (self._slider, lambda: self._seek(self._slider.value)),
             (self._play, lambda: self._set(self._playback.toggled())),
             (self._step, lambda: self._seek(self._playback.frame + int(self._step.value))),
             (self._speed, lambda: self._set(replace(self._playback, speed=SPEEDS[self._speed.value]))),
@@ -193,6 +193,19 @@ class _Page:
                 self._commands.put(answer)
 
         (field.on_click if hasattr(field, "on_click") else field.on_update)(came)
+
+    async def _slider_moved(self, event: viser.GuiEvent[Any]) -> None:
+        """Seek where somebody has put the slider; a coroutine, which viser runs before playing can move it on."""
+        if event.client is not None:
+            frame = int(self._slider.value)
+
+            def seek() -> None:
+                self._seek(frame)
+                # The browser may show a frame that was on its way, and what is the same is not sent again.
+                self._show_on_slider(frame - 1 if frame else 1)
+                self._show_on_slider(frame)
+
+            self._commands.put(seek)
 
     def run(self) -> None:
         """Answer what is done on the page, and play."""
@@ -238,9 +251,12 @@ class _Page:
         """Make the rest of the page fit the first sequence."""
         sequence = self._first.frames.sequence
         self._slider.max = max(1, len(sequence) - 1)
-        joints = (_NO_PATH, *sequence.store.joint_names)
-        if self._path.options != joints:
-            self._path.options = joints
+        paths = _paths(sequence.store.joint_names)
+        if self._path.options != paths:
+            none = self._path.value == self._path.options[0]
+            self._path.options = paths
+            if none:
+                self._path.value = paths[0]  # type: ignore[misc] # as above
         self._name_joints()
         self._draw_paths()
         self._redraw()
@@ -266,9 +282,10 @@ class _Page:
             person.figure.name_joints(self._pose(person), self._names.value)
 
     def _draw_paths(self) -> None:
+        chosen = None if self._path.value == self._path.options[0] else self._path.value
         for person in self._people():
             names = person.figure.skeleton.joint_names
-            joint = names.index(self._path.value) if self._path.value in names else None
+            joint = names.index(chosen) if chosen in names else None
             person.figure.draw_path(None if joint is None else trajectory(person.frames.sequence, joint))
 
     def _shift(self) -> Float[np.ndarray, "3"]:
@@ -305,8 +322,11 @@ class _Page:
                     self._world.position = -self._middle()
         if not playback.playing or now - self._text_at >= 1.0 / TEXTS_A_SECOND:
             self._text_at = now
-            self._slider.value = playback.frame  # type: ignore[misc] # mypy misses the setter, which does not follow its property
+            self._show_on_slider(playback.frame)
             self._text.content = self._lines()
+
+    def _show_on_slider(self, frame: int) -> None:
+        self._slider.value = frame  # type: ignore[misc] # mypy misses the setter, which does not follow its property
 
     def _lines(self) -> str:
         playback, first = self._playback, self._first.frames.sequence
@@ -337,6 +357,14 @@ class _Page:
         for client in self._server.get_clients().values():
             with client.atomic():
                 client.camera.position, client.camera.look_at = position, look_at
+
+
+def _paths(joint_names: tuple[str, ...]) -> tuple[str, ...]:
+    """What the trajectory may be of: nothing first, under a name that no joint has."""
+    nothing = _NO_PATH
+    while nothing in joint_names:
+        nothing = f"({nothing})"
+    return (nothing, *joint_names)
 
 
 def _table(rows: list[tuple[str, str]], synthetic: bool) -> str:

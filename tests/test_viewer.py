@@ -29,6 +29,7 @@ from h36m_amass.store import Store
 from h36m_amass.store_format import JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store_writer import StoreWriter
 from h36m_amass.viewer import CHUNK, Catalogue, Frames, Playback, ViewerError, apart, beside, catalogue, trajectory
+from h36m_amass.viewer_page import _paths
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = (
@@ -247,8 +248,25 @@ def test_the_camera_stands_in_front_and_sees_every_joint(angle: float, place: tu
     position, look_at = figure.camera(pose, ahead, turn)
     view = (look_at - position) / np.linalg.norm(look_at - position)
     assert view @ ahead < -0.5
-    rays = (pose - position) / np.linalg.norm(pose - position, axis=1, keepdims=True)
-    assert (rays @ view > np.cos(figure.FIELD_OF_VIEW / 2)).all()
+    right = np.cross(view, (0, 0, 1)) / np.linalg.norm(np.cross(view, (0, 0, 1)))
+    rays = (pose - position) / ((pose - position) @ view)[:, None]
+    assert (np.abs(rays @ np.cross(right, view)) < np.tan(figure.FIELD_OF_VIEW / 2)).all()
+    assert (np.abs(rays @ right) < figure.ASPECT * np.tan(figure.FIELD_OF_VIEW / 2)).all()
+
+
+def test_two_people_fill_the_width_and_are_whole() -> None:
+    points = np.array([[x, 0.1, z] for x in (-1.5, -1.0, 1.0, 1.5) for z in (0, 1.8)])
+    position, look_at = figure.camera(points, np.array([0.0, -1, 0]))
+    view = (look_at - position) / np.linalg.norm(look_at - position)
+    across = (points - position)[:, 0] / ((points - position) @ view)
+    assert 0.8 < np.abs(across).max() / (figure.ASPECT * np.tan(figure.FIELD_OF_VIEW / 2)) < 1.0
+
+
+@given(st.lists(st.sampled_from(["none", "(none)", "((none))", "hip"]), unique=True))
+def test_no_joint_has_the_name_of_no_trajectory(names: list[str]) -> None:
+    nothing, *joints = _paths(tuple(names))
+    assert joints == names
+    assert nothing not in names
 
 
 def test_a_second_figure_stands_to_the_left_and_keeps_its_own_way_if_it_is_the_same_recording() -> None:
@@ -418,13 +436,20 @@ def test_a_sequence_is_chosen_played_and_scrubbed_in_a_browser(viewer: Viewer, t
 
         page.get_by_role("button", name="Play").click()
         expect(shown).not_to_have_text("Frame 0 of 300", timeout=60_000)
+        slider = page.get_by_role("slider").first
+        # Where it is put while it plays, it stays, and so does its knob.
+        slider.press("End")
+        expect(shown).to_have_text("Frame 299 of 300", timeout=60_000)
+        expect(slider).to_have_attribute("aria-valuenow", "299", timeout=60_000)
+
+        page.get_by_role("button", name="Play").click()
         page.get_by_role("button", name="Pause").click()
         expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=60_000)
-        assert 0 < frame() < 300
+        assert 0 <= frame() < 300
 
-        page.get_by_role("slider").first.press("Home")
+        slider.press("Home")
         expect(shown).to_have_text("Frame 0 of 300", timeout=60_000)
-        page.get_by_role("slider").first.press("ArrowRight")
+        slider.press("ArrowRight")
         expect(shown).to_have_text("Frame 1 of 300", timeout=60_000)
         page.get_by_label("Joint names").click()
 
