@@ -44,8 +44,11 @@ def cli() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def loaded_once() -> Iterator[None]:
-    """Keep the last body models in memory: they are 80 MB each, and hundreds of builds load the same ones."""
+def loaded_once() -> Iterator[Callable[[], None]]:
+    """Keep the last body models in memory: they are 80 MB each, and hundreds of builds load the same ones.
+
+    Gives the function that forgets them, for tests of what loading does.
+    """
     load = body_model.load
 
     @lru_cache(maxsize=4)
@@ -66,7 +69,7 @@ def loaded_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(body_model, "load", load_or_take)
-        yield
+        yield kept.cache_clear
 
 
 @pytest.fixture(scope="session")
