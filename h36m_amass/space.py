@@ -66,7 +66,7 @@ def bytes_of(size: str) -> int:
     SizeError
         It is none.
     """
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([a-zA-Z]{2,3})", size.strip())
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-zA-Z]{2,3})", size.strip())
     if found is None or found[2].lower() not in _UNITS:
         raise SizeError(f"{size!r} is no size; give a number and a unit of kB, MB, GB, TB, KiB, MiB, GiB or TiB: 10GB")
     return int(Fraction(found[1]) * _UNITS[found[2].lower()])

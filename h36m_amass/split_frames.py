@@ -139,6 +139,9 @@ class SplitFrameReader:
                     readers[number].read_rest(file, buffer[first + count : last], place + count)
             except OSError as error:
                 raise StoreError(f"{self._files[number].path}: cannot be read ({error.strerror})") from error
+        for number, reader in readers.items():
+            if number not in self._open:  # there were too many at once
+                reader.close()
 
     def _tabulated(self) -> _Table | None:
         """Where rows lie as far as it is known, or None if a file does not hold them as they are."""
