@@ -102,6 +102,7 @@ def files_of(path: Path) -> list[Path]:
     data=st.data(),
 )
 @example(lengths=[5] * 12, rows=1, compression="none", data=None)
+@example(lengths=[5] * 12, rows=10, compression="none", data=None)
 def test_a_split_store_reads_like_one_in_one_file(
     lengths: list[int], rows: int, compression: str, data: st.DataObject | None
 ) -> None:
@@ -405,6 +406,12 @@ def test_files_of_a_store_that_was_renamed_stay(path: Path, tmp_path: Path) -> N
     write(path, LENGTHS, SIZE, seed=1)
     write(path, LENGTHS, SIZE, seed=2)
     np.testing.assert_array_equal(Store(renamed).read(0, len(positions)), positions)
+
+
+def test_files_that_are_called_after_another_store_stay(path: Path, tmp_path: Path) -> None:
+    positions = Store(path).read(0, sum(LENGTHS))
+    write(Path(shutil.copy(path, tmp_path / "copy.h5")), LENGTHS, SIZE, seed=1)
+    np.testing.assert_array_equal(Store(path).read(0, len(positions)), positions)
 
 
 def test_a_build_gives_the_same_files_for_any_workers_and_takes_them_over(support_dir: Path, tmp_path: Path) -> None:
