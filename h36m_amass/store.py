@@ -485,12 +485,12 @@ class Store(_Level[DatasetView]):
 
     def _own_frames(self, positions: object, identity: FileIdentity) -> FrameReader:
         """A reader of positions that are in the store's own file."""
-        shape = positions.shape if isinstance(positions, h5py.Dataset) else ()
-        if shape[1:] != (len(self.skeleton), 3):
+        shape, dtype = (positions.shape, positions.dtype) if isinstance(positions, h5py.Dataset) else ((), None)
+        if dtype is None or shape[1:] != (len(self.skeleton), 3):
             raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
-        frames = readable(positions)
-        if frames.dtype.kind != "f":
+        if dtype.kind != "f":
             raise StoreError(f"{self.path}: is damaged (positions_3d holds no numbers); build it again")
+        frames = readable(positions)
         self._num_frames = len(frames)
         return frame_reader(frames, self.path.absolute(), identity)
 
