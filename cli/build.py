@@ -119,6 +119,14 @@ def build(
     compression: Annotated[
         Compression, typer.Option(help="Compression of the store: smaller, and slower to read.")
     ] = Compression.none,
+    split_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Split the store into files of about this size, like 10GB; STORE is a small index of them.",
+            show_default="one file",
+            metavar="SIZE",
+        ),
+    ] = None,
     max_frames: Annotated[
         int,
         typer.Option(help="Leave recordings of more frames out: they are damaged or hostile.", metavar="FRAMES"),
@@ -144,11 +152,16 @@ def build(
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     if overwrite and update:
         raise typer.BadParameter("--overwrite and --update exclude each other")
+    from h36m_amass.space import SizeError, bytes_of
     from h36m_amass.subset import Subset, SubsetError
 
     try:
         subset = Subset(subject, sequence, min_seconds, max_seconds, limit)
     except SubsetError as error:
+        raise typer.BadParameter(printable(str(error))) from error
+    try:
+        split_bytes = None if split_size is None else bytes_of(split_size)
+    except SizeError as error:
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
         from h36m_amass import forkserver, interrupts
@@ -178,6 +191,7 @@ def build(
                 use_dmpls=not no_dmpls,
                 upsample=upsample,
                 compression=compression.value,
+                split_size=split_bytes,
                 max_frames=max_frames,
                 overwrite=overwrite,
                 update=update,

@@ -10,6 +10,7 @@ from h36m_amass import interrupts
 from h36m_amass.parts import ConvertedUnit
 from h36m_amass.planning import log_left_out
 from h36m_amass.report import LeftOut
+from h36m_amass.split_writer import Split, SplitWriter
 from h36m_amass.store_format import SequenceRecord, StoreHeader, UnitRecord
 from h36m_amass.store_writer import StoreWriter
 
@@ -32,6 +33,8 @@ class Assembly:
         Numbers of units that need not be added: they are converted.
     header, compression
         See `h36m_amass.store_writer.StoreWriter`.
+    split
+        How the store is split; None for a store in one file.
 
     Attributes
     ----------
@@ -49,6 +52,7 @@ class Assembly:
         there: Iterable[int],
         header: StoreHeader,
         compression: str,
+        split: Split | None = None,
     ) -> None:
         self.records: list[SequenceRecord] = []
         self.left_out: list[LeftOut] = []
@@ -57,7 +61,11 @@ class Assembly:
         self._row_bytes = 12 * sum(len(own.skeleton) for own in header.joint_sets)
         # h5py writes and cleans up in callbacks that an exception cannot leave: Ctrl-C would be lost in them.
         with interrupts.held():
-            self._writer = StoreWriter(temporary, header, compression)
+            self._writer = (
+                StoreWriter(temporary, header, compression)
+                if split is None
+                else SplitWriter(temporary, split, header, compression)
+            )
         self._waiting = set(there)
         self._next = self._unsynced = 0
 
@@ -95,14 +103,11 @@ class Assembly:
 
     def _copy(self, number: int) -> None:
         unit = self._converted(number)
-        for positions in unit.blocks():
-            self._writer.append(*positions)
-            self._unsynced += len(positions[0]) * self._row_bytes
-        for placed in unit.sequences:
-            self._writer.add(placed.record, placed.other_checksums)
-            self.records.append(placed.record)
         fingerprint = "" if unit.left_out else self._fingerprints[number]
-        self._writer.add_unit(UnitRecord(fingerprint, len(unit.sequences)))
+        record = UnitRecord(fingerprint, len(unit.sequences))
+        self._writer.write_unit(record, [(own.record, own.other_checksums) for own in unit.sequences], unit.blocks())
+        self.records += [own.record for own in unit.sequences]
+        self._unsynced += sum(own.record.length for own in unit.sequences) * self._row_bytes
         self.left_out += unit.left_out
         for left in unit.left_out:
             log_left_out(left)

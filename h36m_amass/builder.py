@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
-from h36m_amass import forkserver, interrupts, regressor, reuse, space, whole_file
+from h36m_amass import forkserver, interrupts, publishing, regressor, reuse, space, whole_file
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
@@ -33,6 +34,7 @@ from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, wit
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
+from h36m_amass.split_writer import Split
 from h36m_amass.stages import Stages
 from h36m_amass.store import Store
 from h36m_amass.store_format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader
@@ -44,6 +46,8 @@ from h36m_amass.workshop import Workshop, forget_skinners
 _log = logging.getLogger(__name__)
 
 MAX_BATCH_SIZE = 65536
+MIN_SPLIT_SIZE = 10**5
+"""A file of a split store takes some tens of kilobytes besides its positions."""
 
 
 class BuildError(ValueError):
@@ -68,6 +72,7 @@ def build(
     use_dmpls: bool = True,
     upsample: bool = False,
     compression: str = "none",
+    split_size: int | None = None,
     max_frames: int = MAX_FRAMES,
     overwrite: bool = False,
     update: bool = False,
@@ -118,6 +123,9 @@ def build(
         Whether recordings slower than `frame_rate` are converted too, instead of left out.
     compression
         ``"none"``, ``"lzf"`` or ``"gzip"``.
+    split_size
+        Bytes of positions, before compression, after which the store goes on in another file, with the next sequence.
+        `store` is a small index then, and the files lie beside it. None for one file.
     max_frames
         Of a recording; a longer one is left out.
     overwrite
@@ -162,7 +170,7 @@ def build(
     amass_dir, store, support_dir = Path(amass_dir), Path(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
     device = resolve_device(device)
-    _check_options(store, batch_size, workers, compression, max_frames, overwrite or update, report_file)
+    _check_options(store, batch_size, workers, compression, split_size, max_frames, overwrite or update, report_file)
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
@@ -171,7 +179,7 @@ def build(
     with (
         interrupts.answered_once() as go_on,
         locked(parts_dir, store),
-        _tidied(parts_dir, temporary),
+        _tidied(target, parts_dir, temporary),
         _kept_parts_told(parts_dir),
         contextlib.ExitStack() as stack,
     ):
@@ -214,6 +222,7 @@ def build(
             "datasets": sorted({canonical(name) for name in datasets}),
             **asdict(subset),
             "vertex_map_sha256": None if loaded_map is None else loaded_map.sha256,
+            **({} if split_size is None else {"split_size": split_size}),
         }
         header = _header(rate, options, sources, bodies, plan)
         joint_counts = tuple(map(len, bodies.skeletons))
@@ -226,7 +235,7 @@ def build(
         )
         stages.ended("found %d work units converted already", len(there))
         missing = {part_names[unit.number]: unit for unit in plan.units if unit.number not in there}
-        needed = bodies.num_bytes + _needed_bytes(plan, missing, sum(joint_counts))
+        needed = bodies.num_bytes + _needed_bytes(plan, missing, sum(joint_counts), split_size)
         space.require(needed, target.parent, str(store))
         with space.guarded(needed, target.parent, str(store)):
             sync(parts_dir.parent)  # what is in a folder is lost with its name
@@ -239,7 +248,8 @@ def build(
                 name = part_names[number]
                 return there.get(number) or Part(workshop.part_path(name), name)
 
-            with Assembly(temporary, fingerprints, converted, there, header, compression) as assembly:
+            split = None if split_size is None else Split(target, split_size, partial(publishing.data_path, target))
+            with Assembly(temporary, fingerprints, converted, there, header, compression, split) as assembly:
                 numbers = worker_processes.convert_units(workshop, missing, executor, processes, report_progress)
                 with contextlib.closing(numbers):
                     for number in numbers:
@@ -254,8 +264,7 @@ def build(
                 report_progress("assemble", 0, assembly.num_frames)
                 assembly.finish()
                 report_progress("assemble", assembly.num_frames, assembly.num_frames)
-            temporary.replace(target)
-            sync(target.parent)
+            publishing.put_in_place(temporary, target, parts_dir)
         reuse.clear_away(parts_dir, with_parts=True)
         stages.ended("%s: finished, %d sequences", store, len(assembly.records))
     report = BuildReport(
@@ -311,14 +320,16 @@ def _header(
 
 
 @contextlib.contextmanager
-def _tidied(parts_dir: Path, temporary: Path) -> Iterator[None]:
+def _tidied(target: Path, parts_dir: Path, temporary: Path) -> Iterator[None]:
     """Clear away what a killed build has left, and at the end what this one has, but for finished parts."""
     temporary.unlink(missing_ok=True)
+    publishing.clear_away(target, parts_dir)
     reuse.clear_away(parts_dir, with_parts=False)
     try:
         yield
     finally:
         temporary.unlink(missing_ok=True)
+        publishing.clear_away(target, parts_dir)
         reuse.clear_away(parts_dir, with_parts=False)
         forget_skinners()
 
@@ -336,7 +347,7 @@ def _kept_parts_told(parts_dir: Path) -> Iterator[None]:
         raise
 
 
-def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int) -> int:
+def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int, split_size: int | None) -> int:
     """Room that a build takes at its end, when the parts are still there and the old store too."""
     sequences = plan.sequences
     columns = zip(*(vars(planned.record(0)).values() for planned in sequences), strict=True)
@@ -344,7 +355,9 @@ def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int) -> i
     parts = sum(
         space.store_bytes(unit.frames, num_joints, len(unit.sequences), name_bytes) for unit in missing.values()
     )
-    return parts + space.store_bytes(sum(s.length for s in sequences), num_joints, len(sequences), name_bytes)
+    frames = sum(s.length for s in sequences)
+    files = 0 if split_size is None else space.num_data_files(frames * num_joints * 12, split_size, len(sequences))
+    return parts + space.split_store_bytes(files, frames, num_joints, len(sequences), name_bytes)
 
 
 def _check_options(
@@ -352,6 +365,7 @@ def _check_options(
     batch_size: int,
     workers: int | None,
     compression: str,
+    split_size: int | None,
     max_frames: int,
     replace: bool,
     report_file: Path | str | None,
@@ -362,6 +376,10 @@ def _check_options(
         raise BuildError(f"{workers} workers cannot work; give at least one, or 0 to compute in this process")
     if compression not in COMPRESSIONS:
         raise BuildError(f"compression {compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
+    if split_size is not None and split_size < MIN_SPLIT_SIZE:
+        raise BuildError(f"files of {split_size} bytes are too small to split a store into; give at least 100 kB")
+    if split_size is not None and not _is_text(os.path.realpath(store)):
+        raise BuildError(f"{store}: its name is no UTF-8, which the index of a split store needs; give another name")
     if max_frames < 1:
         raise BuildError(f"recordings of {max_frames} frames at most are none; give at least one")
     if not store.absolute().parent.is_dir():
@@ -377,6 +395,14 @@ def _check_options(
         raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
     if report_file is not None and Path(report_file).resolve() == store.resolve():
         raise BuildError(f"{report_file}: is the store; give the report another name")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        Path(path).name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:

@@ -186,6 +186,10 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
     lines = [
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
         f"file          {size(store.path.stat().st_size)}",
+        *(
+            f"data file     {own.record.name}, {size(own.identity.size)}, {own.record.frames:,} frames"
+            for own in store.data_files
+        ),
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
         *(
             f"joint set     {own.name}, {len(own.skeleton)} joints: {', '.join(own.skeleton.joint_names)}"
@@ -253,6 +257,10 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
         "store": {
             "path": str(store.path),
             "file_bytes": store.path.stat().st_size,
+            "data_files": [
+                {"name": own.record.name, "bytes": own.identity.size, "frames": own.record.frames}
+                for own in store.data_files
+            ],
             "format_version": header.format_version,
             "software_version": header.software_version,
             "synthetic": header.synthetic,

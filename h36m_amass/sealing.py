@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from isal.isal_zlib import crc32
 
@@ -22,6 +22,37 @@ _BLOCK = 2**20
 
 class SealError(ValueError):
     """A store is not, byte for byte, what was written; the message does not name the file."""
+
+
+class Seal(NamedTuple):
+    """What a seal says of the file before it.
+
+    Attributes
+    ----------
+    bytes
+        How many there are.
+    checksum, head
+        CRC-32 of all of them, and of the first `HEAD`.
+    """
+
+    bytes: int
+    checksum: int
+    head: int
+
+
+def read_seal(path: Path) -> Seal:
+    """The seal of a file, which is not compared with more than the file's size.
+
+    Raises
+    ------
+    SealError
+        It has none, or is of another size.
+    """
+    with path.open("rb") as file:
+        found = _read(file)
+    if found is None:
+        raise SealError("has no seal at its end")
+    return found
 
 
 def seal(path: Path) -> None:
@@ -70,8 +101,8 @@ def check_all(path: Path, progress: Callable[[int, int], None] | None = None) ->
             raise SealError("does not have the checksum of its seal: a byte of it was changed")
 
 
-def _read(file: BinaryIO) -> tuple[int, int, int] | None:
-    """Size, checksum and checksum of the head, as the seal says, if there is one."""
+def _read(file: BinaryIO) -> Seal | None:
+    """The seal, if there is one."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _LENGTH))
     found = _FORM.fullmatch(file.read())
@@ -79,7 +110,7 @@ def _read(file: BinaryIO) -> tuple[int, int, int] | None:
         return None
     if int(found[1]) != size - _LENGTH:
         raise SealError(f"is of {size - _LENGTH} bytes and not the {int(found[1])} of its seal: it was changed")
-    return int(found[1]), int(found[2], 16), int(found[3], 16)
+    return Seal(int(found[1]), int(found[2], 16), int(found[3], 16))
 
 
 def _checksum(file: BinaryIO, num_bytes: int, progress: Callable[[int, int], None] | None = None) -> int:

@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Int
 
-from h36m_amass import store_index
+from h36m_amass import data_files, store_index
 from h36m_amass.skeleton import Skeleton, joint_order, reorder
+from h36m_amass.split_frames import SplitFrameReader
 from h36m_amass.splits import datasets_of
 from h36m_amass.store_format import JointSet, SequenceRecord
-from h36m_amass.store_frames import StoreError, frame_reader
+from h36m_amass.store_frames import FileIdentity, FrameReader, StoreError, frame_reader
 from h36m_amass.store_header import joint_set_group, opened, read_header, readable
 from h36m_amass.store_index import DamagedIndexError, Index
 
@@ -324,6 +325,8 @@ class Store(_Level[DatasetView]):
         The joint set whose positions are read; `index` has the checksums of these.
     index
         One row a sequence, in columns.
+    data_files
+        The files that the positions of a split store are in; none if they are in the store's own.
 
     Raises
     ------
@@ -342,15 +345,15 @@ class Store(_Level[DatasetView]):
             self.joint_set = self._chosen(joint_set)
             try:
                 group = joint_set_group(file, self.joint_set.name, self.joint_sets)
-                positions = group["positions_3d"]
-                shape = positions.shape if isinstance(positions, h5py.Dataset) else ()
-                if shape[1:] != (len(self.skeleton), 3):
-                    raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
-                if positions.dtype.kind != "f":
-                    raise StoreError(f"{self.path}: is damaged (positions_3d holds no numbers); build it again")
-                self._num_frames = len(readable(positions))
+                self.data_files = data_files.placed(self.path, data_files.read(file))
+                if self.data_files:
+                    self._frames: FrameReader = SplitFrameReader(
+                        self.data_files, self.joint_set.name, self.joint_sets, len(self.skeleton)
+                    )
+                    self._num_frames = sum(own.record.frames for own in self.data_files)
+                else:
+                    self._frames = self._own_frames(group["positions_3d"], identity)
                 self.index = store_index.read(file, group, self._num_frames, self.header.format_version)
-                self._frames = frame_reader(positions, self.path.absolute(), identity)
             except DamagedIndexError as error:
                 raise StoreError(f"{self.path}: its index is damaged ({error}); build it again") from error
         self._names = list(zip(*(self.index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
@@ -479,6 +482,17 @@ class Store(_Level[DatasetView]):
         if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
             raise StoreError(f"{self.path}: has only {self._num_frames} rows")
         self._frames.read_runs(starts, frames, begins, ends)
+
+    def _own_frames(self, positions: object, identity: FileIdentity) -> FrameReader:
+        """A reader of positions that are in the store's own file."""
+        shape, dtype = (positions.shape, positions.dtype) if isinstance(positions, h5py.Dataset) else ((), None)
+        if dtype is None or shape[1:] != (len(self.skeleton), 3):
+            raise StoreError(f"{self.path}: is damaged (positions_3d has shape {shape}); build it again")
+        if dtype.kind != "f":
+            raise StoreError(f"{self.path}: is damaged (positions_3d holds no numbers); build it again")
+        frames = readable(positions)
+        self._num_frames = len(frames)
+        return frame_reader(frames, self.path.absolute(), identity)
 
     def _chosen(self, name: str | None) -> JointSet:
         for own in self.header.joint_sets:

@@ -1,4 +1,4 @@
-"""The HDF5 store's format, version 2: what writer and reader share. ``docs/store-format.md`` states it in prose."""
+"""The HDF5 store's format, versions 2 and 3: what writer and reader share; ``docs/store-format.md`` has it in prose."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ FORMAT = "h36m-amass"
 UNFINISHED = "h36m-amass, unfinished"
 """What a store in the making says of its format."""
 FORMAT_VERSION = 2
+"""Of a store in one file."""
+SPLIT_VERSION = 3
+"""Of the index of a split store, whose positions are in other files; the newest that there is."""
 CHUNK_FRAMES = 256
 COMPRESSIONS = ("none", "lzf", "gzip")
 
@@ -106,7 +109,7 @@ class StoreHeader:
     joint_sets
         At least one; the first is what is read unless another is asked for.
     format_version
-        Of the file that it was read from; what is written is of the newest.
+        Of the file; what is written is of `FORMAT_VERSION`, or of `SPLIT_VERSION` if it is the index of a split store.
     """
 
     software_version: str
@@ -137,6 +140,27 @@ class UnitRecord:
 
     fingerprint: str
     sequences: int
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that holds rows of a split store, as its index knows it.
+
+    Attributes
+    ----------
+    name
+        Of the file, which lies beside the index.
+    frames
+        How many of the store's rows it holds, behind those of the files before.
+    bytes, checksum, head
+        What its seal says, see `h36m_amass.sealing.Seal`.
+    """
+
+    name: str
+    frames: int
+    bytes: int
+    checksum: int
+    head: int
 
 
 def header_text(header: StoreHeader) -> str:
@@ -181,3 +205,10 @@ INDEX_COLUMNS: Mapping[str, type | str] = {
 ADDED_IN: Mapping[str, int] = {"canonical_dataset": 2, "model": 2}
 """The format version that brought a column of the index, where that was not the first."""
 UNIT_COLUMNS: Mapping[str, type | str] = {"fingerprint": str, "sequences": "<i8"}
+DATA_FILE_COLUMNS: Mapping[str, type | str] = {
+    "name": str,
+    "frames": "<i8",
+    "bytes": "<i8",
+    "checksum": "<u4",
+    "head": "<u4",
+}

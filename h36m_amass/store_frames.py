@@ -66,7 +66,9 @@ class FileIdentity:
         return FileIdentity(status.st_size, status.st_mtime_ns)
 
 
-def frame_reader(positions: h5py.Dataset, path: Path, identity: FileIdentity) -> FrameReader:
+def frame_reader(
+    positions: h5py.Dataset, path: Path, identity: FileIdentity, cached_bytes: int = CACHED_BYTES
+) -> FrameReader:
     """The fastest reader there is for positions of an open store.
 
     Parameters
@@ -77,6 +79,8 @@ def frame_reader(positions: h5py.Dataset, path: Path, identity: FileIdentity) ->
         The store.
     identity
         Of the file before it was opened.
+    cached_bytes
+        Of decoded chunks that are kept, if there are any.
 
     Raises
     ------
@@ -86,10 +90,10 @@ def frame_reader(positions: h5py.Dataset, path: Path, identity: FileIdentity) ->
     stretches = _stretches(positions, identity.size, path) if positions.file.userblock_size == 0 else None
     if stretches is not None and hasattr(os, "preadv"):
         return RawFrameReader(path, identity, positions.shape[1:], *stretches)
-    return Hdf5FrameReader(path, identity, positions.name)
+    return Hdf5FrameReader(path, identity, positions.name, cached_bytes)
 
 
-class _OpenFile:
+class OpenFile:
     """A descriptor, closed when nobody holds it any more: to close one that another thread reads from is a race.
 
     Raises
@@ -139,20 +143,20 @@ class RawFrameReader:
         self._next_rows = np.append(first_rows[1:], _NEVER)
         # For single windows: to look one number up in an array takes several times as long.
         self._lists = [*first_rows.tolist(), _NEVER], places.tolist()
-        self._file: _OpenFile | None = None
+        self._file: OpenFile | None = None
         self._opening = Lock()
 
     def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
-        file = self._file or self._open()
+        file = self._file or self.open_file()
         first_rows, places = self._lists
-        buffer, stretch = _bytes(frames), bisect_right(first_rows, start) - 1
+        buffer, stretch = memory_of(frames), bisect_right(first_rows, start) - 1
         try:
             while len(buffer):
                 wanted = buffer[: (first_rows[stretch + 1] - start) * self._row_bytes]
                 place = places[stretch] + (start - first_rows[stretch]) * self._row_bytes
                 count = os.preadv(file.descriptor, [wanted], place)
                 if count != len(wanted):
-                    self._read_rest(file, wanted[count:], place + count)
+                    self.read_rest(file, wanted[count:], place + count)
                 buffer, start, stretch = buffer[len(wanted) :], first_rows[stretch + 1], stretch + 1
         except OSError as error:
             raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
@@ -164,9 +168,9 @@ class RawFrameReader:
         begins: Int[np.ndarray, "runs"],
         ends: Int[np.ndarray, "runs"],
     ) -> None:
-        file = self._file or self._open()
+        file = self._file or self.open_file()
         descriptor = file.descriptor
-        buffer, preadv = _bytes(frames), os.preadv
+        buffer, preadv = memory_of(frames), os.preadv
         while len(starts):
             stretch = np.searchsorted(self._first_rows, starts, side="right") - 1
             places = self._places[stretch] + (starts - self._first_rows[stretch]) * self._row_bytes
@@ -176,7 +180,7 @@ class RawFrameReader:
                 for place, first, last in zip(places.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
                     count = preadv(descriptor, [buffer[first:last]], place)
                     if count != last - first:
-                        self._read_rest(file, buffer[first + count : last], place + count)
+                        self.read_rest(file, buffer[first + count : last], place + count)
             except OSError as error:
                 raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
             # What goes on in the next stretch of the file; few runs do.
@@ -192,7 +196,12 @@ class RawFrameReader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _file=None, _opening=Lock())
 
-    def _read_rest(self, file: _OpenFile, buffer: memoryview, place: int) -> None:
+    @property
+    def stretches(self) -> tuple[Int[np.ndarray, "stretches"], Int[np.ndarray, "stretches"]]:
+        """First row, and its first byte in the file, of each stretch of rows that lie one after another."""
+        return self._first_rows, self._places
+
+    def read_rest(self, file: OpenFile, buffer: memoryview, place: int) -> None:
         """Go on where the system has given less than was asked for."""
         while len(buffer):
             count = os.preadv(file.descriptor, [buffer], place)
@@ -200,20 +209,21 @@ class RawFrameReader:
                 raise StoreError(f"{self._path}: was cut short while it was open; build it again")
             buffer, place = buffer[count:], place + count
 
-    def _open(self) -> _OpenFile:
+    def open_file(self) -> OpenFile:
+        """The file, which stays open for as long as it is held; raises `StoreError` as that says."""
         with self._opening:
             file = self._file
             if file is None:
                 # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
-                self._file = file = _OpenFile(self._path, self._identity)
+                self._file = file = OpenFile(self._path, self._identity)
             return file
 
 
 class Hdf5FrameReader:
-    """Reads rows through HDF5, which decodes compressed chunks and keeps some of them, `CACHED_BYTES` a process."""
+    """Reads rows through HDF5, which decodes compressed chunks and keeps some of them, `cached_bytes` a process."""
 
-    def __init__(self, path: Path, identity: FileIdentity, name: str) -> None:
-        self._path, self._identity, self._name = path, identity, name
+    def __init__(self, path: Path, identity: FileIdentity, name: str, cached_bytes: int) -> None:
+        self._path, self._identity, self._name, self._cached_bytes = path, identity, name, cached_bytes
         self._file: h5py.File | None = None
         self._process = 0
         self._opening = Lock()
@@ -241,7 +251,8 @@ class Hdf5FrameReader:
         self._file = None  # h5py closes it when nobody reads from it any more
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_identity": self._identity, "_name": self._name}
+        names = "_path", "_identity", "_name", "_cached_bytes"
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _file=None, _process=0, _opening=Lock())
@@ -252,13 +263,13 @@ class Hdf5FrameReader:
             with self._opening:
                 file = self._file
                 if file is None or self._process != os.getpid():
-                    _OpenFile(self._path, self._identity)  # is it still the same?
-                    file = h5py.File(self._path, "r", rdcc_nbytes=CACHED_BYTES, rdcc_nslots=CACHE_SLOTS)
+                    OpenFile(self._path, self._identity)  # is it still the same?
+                    file = h5py.File(self._path, "r", rdcc_nbytes=self._cached_bytes, rdcc_nslots=CACHE_SLOTS)
                     self._file, self._process = file, os.getpid()
         return file[self._name].id
 
 
-def _bytes(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
+def memory_of(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
     """The bytes of a contiguous array; of any other it would be a copy, and this raises `TypeError`."""
     return frames.data.cast("B") if frames.size else memoryview(b"")
 

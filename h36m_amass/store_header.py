@@ -16,7 +16,7 @@ import numpy as np
 from h36m_amass.npz import MAX_DEFLATION
 from h36m_amass.sealing import SealError, check_head
 from h36m_amass.skeleton import Skeleton
-from h36m_amass.store_format import FORMAT, FORMAT_VERSION, JointSet, StoreHeader
+from h36m_amass.store_format import FORMAT, SPLIT_VERSION, JointSet, StoreHeader
 from h36m_amass.store_frames import FileIdentity, StoreError
 
 ONLY_SET = "joints"
@@ -80,9 +80,9 @@ def read_header(file: h5py.File, path: Path) -> StoreHeader:
     version = number(file, "format_version")
     if not isinstance(version, np.integer) or version < 1:
         raise StoreError(f"{path}: is damaged (its format version is {version}); build it again")
-    if version > FORMAT_VERSION:
+    if version > SPLIT_VERSION:
         raise StoreError(
-            f"{path}: is of format version {version}, and this h36m-amass reads up to {FORMAT_VERSION}; upgrade it"
+            f"{path}: is of format version {version}, and this h36m-amass reads up to {SPLIT_VERSION}; upgrade it"
         )
     if "header" not in file:
         raise StoreError(f"{path}: is no h36m-amass store, or one that was not finished; build it again")

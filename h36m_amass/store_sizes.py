@@ -1,6 +1,9 @@
-"""How many bytes of a store's file its sequences take."""
+"""How many bytes of a store's files its sequences take."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -28,13 +31,26 @@ def sequence_bytes(store: Store, joint_set: str | None = None) -> Int[np.ndarray
     """
     edges = np.append(0, store.index.starts + store.index.lengths)
     taken = np.zeros(len(store.sequences), np.int64)
-    with opened(store.path) as (file, _):
-        for name in store.joint_sets if joint_set is None else (joint_set,):
-            positions = readable(joint_set_group(file, name, store.joint_sets)["positions_3d"])
-            if len(positions) != store.num_frames:
-                raise StoreError(f"{store.path}: has been replaced since it was opened; open it again")
-            taken += np.diff(np.interp(edges, *_bytes_before(positions)).round().astype(np.int64))
+    for path, first, end in _files(store):
+        # Sequences of other files have no rows among these, and get nothing.
+        own_edges = edges.clip(first, end) - first
+        with opened(path) as (file, _):
+            for name in store.joint_sets if joint_set is None else (joint_set,):
+                positions = readable(joint_set_group(file, name, store.joint_sets)["positions_3d"])
+                if len(positions) != end - first:
+                    raise StoreError(f"{path}: has been replaced since it was opened; open it again")
+                taken += np.diff(np.interp(own_edges, *_bytes_before(positions)).round().astype(np.int64))
     return taken
+
+
+def _files(store: Store) -> Iterator[tuple[Path, int, int]]:
+    """The files that positions are in, and which rows, from the first to behind the last."""
+    if not store.data_files:
+        yield store.path, 0, store.num_frames
+    first = 0
+    for own in store.data_files:
+        yield own.path, first, first + own.record.frames
+        first += own.record.frames
 
 
 def _bytes_before(positions: h5py.Dataset) -> tuple[Int[np.ndarray, "points"], Int[np.ndarray, "points"]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -15,7 +15,6 @@ from h36m_amass.sealing import seal
 from h36m_amass.store_format import (
     CHUNK_FRAMES,
     FORMAT,
-    FORMAT_VERSION,
     INDEX_COLUMNS,
     UNFINISHED,
     UNIT_COLUMNS,
@@ -27,9 +26,14 @@ from h36m_amass.store_format import (
 )
 from h36m_amass.writable_file import WritableFile
 
+Entry = tuple[SequenceRecord, tuple[int, ...]]
+"""A sequence, and the checksums of its positions in the joint sets behind the first."""
+Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
+"""The same frames of every joint set, an array each."""
 
-class StoreWriter:
-    """Writes a store front to back: frames with `append`, the sequences that they make up with `add`, then `finish`.
+
+class CatalogueWriter:
+    """Writes all of a store but its positions: what it says of itself, and its sequences, with `add`, then `finish`.
 
     A write that fails, because the disk is full say, raises its `OSError` at the end of the call; only `close` is
     possible then.
@@ -40,11 +44,9 @@ class StoreWriter:
         File to make; an existing one is replaced.
     header
         What the store says of itself.
-    compression
-        ``"none"``, ``"lzf"`` or ``"gzip"``.
     """
 
-    def __init__(self, path: Path, header: StoreHeader, compression: str = "none") -> None:
+    def __init__(self, path: Path, header: StoreHeader) -> None:
         self._path = path
         path.unlink(missing_ok=True)
         self._target = WritableFile(path)
@@ -55,20 +57,19 @@ class StoreWriter:
         self._header = header
         self._write_header(header)
         self._joint_sets = self._new_group(self._file.id, "joint_sets")
-        self._sets = [self._make_joint_set(own, compression) for own in header.joint_sets]
+        self._sets = [self._make_joint_set(own) for own in header.joint_sets]
         # The first set is also where readers of one set look.
-        self._file["positions_3d"] = self._sets[0]
-        self._file["skeleton"] = self._file[f"joint_sets/{header.joint_sets[0].name}/skeleton"]
-        self._positions = self._file["positions_3d"]
+        for name in ("positions_3d", "skeleton"):
+            if name in self._sets[0]:
+                self._file[name] = self._sets[0][name]
         self._joint_shape = (len(header.joint_sets[0].skeleton), 3)
         self._units: list[UnitRecord] = []
         self._records: list[SequenceRecord] = []
         self._other_checksums: list[tuple[int, ...]] = []
         self._starts: list[int] = []
-        self._num_written = self._num_entered = 0
+        self._num_entered = 0
         self._sequences = self._new_group(self._file.id, "sequences")
         self._parents: dict[str, h5py.h5g.GroupID] = {}
-        self._positions_type = self._positions.id.get_type()
         self._rows, self._view_space = (h5py.h5s.create_simple((0, *self._joint_shape)) for _ in range(2))
         self._view_properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         self._view_properties.set_obj_track_times(False)
@@ -77,18 +78,8 @@ class StoreWriter:
         self._string_type = h5py.h5t.py_create(self._string, logical=True)
         self._string_in_memory = h5py.h5t.py_create(self._string)
 
-    def append(self, *positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
-        """Write the next frames, an array for each joint set."""
-        written = self._num_written
-        self._num_written += len(positions_3d[0])
-        for dataset, own in zip(self._sets, positions_3d, strict=True):
-            dataset.resize(self._num_written, axis=0)
-            dataset[written:] = own
-        self._rows.set_extent_simple((self._num_written, *self._joint_shape))
-        self._target.check()
-
     def add(self, record: SequenceRecord, other_checksums: tuple[int, ...] = ()) -> None:
-        """Enter the next sequence, whose frames have been appended.
+        """Enter the next sequence.
 
         Parameters
         ----------
@@ -109,17 +100,17 @@ class StoreWriter:
         """Write the index, seal the file and close it; it is whole and on the disk when this returns."""
         columns = {name: [getattr(r, name) for r in self._records] for name in INDEX_COLUMNS if name != "start"}
         columns["start"] = self._starts
-        _write_columns(h5py.Group(self._new_group(self._file.id, "index")), INDEX_COLUMNS, columns)
+        write_columns(h5py.Group(self._new_group(self._file.id, "index")), INDEX_COLUMNS, columns)
         for number, own in enumerate(self._header.joint_sets):
             group = self._file["joint_sets"][own.name]
             if number == 0:
                 group["checksum"] = self._file["index/checksum"]
             else:
-                _write_columns(
+                write_columns(
                     group, {"checksum": "<u4"}, {"checksum": [others[number - 1] for others in self._other_checksums]}
                 )
         columns = {name: [getattr(unit, name) for unit in self._units] for name in UNIT_COLUMNS}
-        _write_columns(h5py.Group(self._new_group(self._file.id, "units")), UNIT_COLUMNS, columns)
+        write_columns(h5py.Group(self._new_group(self._file.id, "units")), UNIT_COLUMNS, columns)
         text = np.bytes_(header_text(self._header).encode("utf-8"))
         self._file.create_dataset("header", data=text, dtype=h5py.string_dtype("utf-8", text.itemsize))
         self._file.attrs["format"] = FORMAT
@@ -141,7 +132,7 @@ class StoreWriter:
     def _write_header(self, header: StoreHeader) -> None:
         attrs = self._file.attrs
         attrs["format"] = UNFINISHED
-        attrs["format_version"] = FORMAT_VERSION
+        attrs["format_version"] = header.format_version
         attrs["software_version"] = header.software_version
         attrs["frame_rate"] = header.frame_rate
         attrs["regressor_sha256"] = header.joint_sets[0].regressor_sha256
@@ -152,23 +143,14 @@ class StoreWriter:
         attrs["options"] = json.dumps(dict(header.options), sort_keys=True)
         attrs["synthetic"] = header.synthetic
 
-    def _make_joint_set(self, joint_set: JointSet, compression: str) -> h5py.Dataset:
-        """The group of a joint set, but for its checksums; returns its positions."""
+    def _make_joint_set(self, joint_set: JointSet) -> h5py.Group:
+        """The group of a joint set, but for its positions and checksums."""
         group = h5py.Group(self._new_group(self._joint_sets, joint_set.name))
         bones = h5py.Group(self._new_group(group.id, "skeleton"))
-        _write_columns(bones, {"joint_names": str}, {"joint_names": joint_set.skeleton.joint_names})
+        write_columns(bones, {"joint_names": str}, {"joint_names": joint_set.skeleton.joint_names})
         for name in ("parents", "left", "right"):
             bones.create_dataset(name, data=np.array(getattr(joint_set.skeleton, name), dtype="<i8"))
-        joint_shape = (len(joint_set.skeleton), 3)
-        return group.create_dataset(
-            "positions_3d",
-            shape=(0, *joint_shape),
-            maxshape=(None, *joint_shape),
-            chunks=(CHUNK_FRAMES, *joint_shape),
-            dtype="<f4",
-            compression=None if compression == "none" else compression,
-            shuffle=compression != "none",
-        )
+        return group
 
     def _new_group(self, parent: h5py.h5g.GroupID, name: str) -> h5py.h5g.GroupID:
         return h5py.h5g.create(parent, name.encode(), gcpl=self._group_properties)
@@ -179,6 +161,7 @@ class StoreWriter:
         There are thousands of them, and h5py's high-level calls take several times as long.
         """
         shape = (record.length, *self._joint_shape)
+        self._rows.set_extent_simple((start + record.length, *self._joint_shape))
         self._rows.select_hyperslab((start, 0, 0), shape)
         self._view_space.set_extent_simple(shape)
         properties = self._view_properties.copy()
@@ -189,11 +172,60 @@ class StoreWriter:
                 self._parents[name] = self._new_group(parent, name.rpartition("/")[2])
             parent = self._parents[name]
         group = self._new_group(parent, record.sequence)
-        view = h5py.h5d.create(group, b"positions_3d", self._positions_type, self._view_space, dcpl=properties)
+        view = h5py.h5d.create(group, b"positions_3d", h5py.h5t.IEEE_F32LE, self._view_space, dcpl=properties)
         frame_rate = h5py.h5a.create(view, b"frame_rate", h5py.h5t.IEEE_F64LE, self._scalar)
         frame_rate.write(np.array(record.frame_rate), mtype=h5py.h5t.NATIVE_DOUBLE)
         gender = h5py.h5a.create(view, b"gender", self._string_type, self._scalar)
         gender.write(np.array(record.gender, dtype=self._string), mtype=self._string_in_memory)
+
+
+class StoreWriter(CatalogueWriter):
+    """Writes a store in one file, front to back: frames with `append`, the sequences that they make up with `add`.
+
+    Parameters
+    ----------
+    path, header
+        See `CatalogueWriter`.
+    compression
+        ``"none"``, ``"lzf"`` or ``"gzip"``.
+    """
+
+    def __init__(self, path: Path, header: StoreHeader, compression: str = "none") -> None:
+        self._compression = compression
+        self._num_written = 0
+        super().__init__(path, header)
+        self._positions = [group["positions_3d"] for group in self._sets]
+
+    def write_unit(self, unit: UnitRecord, sequences: Sequence[Entry], blocks: Iterable[Positions]) -> None:
+        """Write the frames of a unit, which come in blocks, and enter its sequences, which they make up, and it."""
+        for positions_3d in blocks:
+            self.append(*positions_3d)
+        for record, other_checksums in sequences:
+            self.add(record, other_checksums)
+        self.add_unit(unit)
+
+    def append(self, *positions_3d: Float32[np.ndarray, "frames joints 3"]) -> None:
+        """Write the next frames, an array for each joint set."""
+        written = self._num_written
+        self._num_written += len(positions_3d[0])
+        for dataset, own in zip(self._positions, positions_3d, strict=True):
+            dataset.resize(self._num_written, axis=0)
+            dataset[written:] = own
+        self._target.check()
+
+    def _make_joint_set(self, joint_set: JointSet) -> h5py.Group:
+        group = super()._make_joint_set(joint_set)
+        joint_shape = (len(joint_set.skeleton), 3)
+        group.create_dataset(
+            "positions_3d",
+            shape=(0, *joint_shape),
+            maxshape=(None, *joint_shape),
+            chunks=(CHUNK_FRAMES, *joint_shape),
+            dtype="<f4",
+            compression=None if self._compression == "none" else self._compression,
+            shuffle=self._compression != "none",
+        )
+        return group
 
 
 def _new_file(path: Path, target: WritableFile) -> h5py.File:
@@ -206,7 +238,7 @@ def _new_file(path: Path, target: WritableFile) -> h5py.File:
     return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
 
 
-def _write_columns(
+def write_columns(
     group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[str | float]]
 ) -> None:
     """One dataset a column, strings of a fixed length."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import h5py
 
+from h36m_amass.data_files import source_name
 from h36m_amass.store import Store
 from h36m_amass.store_format import header_text
 from h36m_amass.store_frames import StoreError
@@ -45,6 +46,9 @@ def _findings(path: Path, name: str) -> Iterator[str]:
         frame_rate = store.header.frame_rate
         if not math.isnan(frame_rate) and (store.index["frame_rate"] != frame_rate).any():
             yield f"{name}: its sequences are not all at {frame_rate:g} Hz, as its header says"
+        for joint_set in store.joint_sets if store.data_files else ():
+            if not _shows_data_files(file, store, joint_set):
+                yield f"{name}: the positions of its joint set {joint_set} are not those of its data files"
         for sequence in store.sequences:
             where = f"{name}: the view of {sequence.key}"
             try:
@@ -63,6 +67,24 @@ def _findings(path: Path, name: str) -> Iterator[str]:
             elif (rate, gender) != (sequence.frame_rate, sequence.gender):
                 index_says = f"{sequence.frame_rate:g} Hz and {sequence.gender}"
                 yield f"{where} says {rate:g} Hz and {gender}, and the index {index_says}"
+
+
+def _shows_data_files(file: h5py.File, store: Store, joint_set: str) -> bool:
+    """Whether the virtual positions of a joint set, by both of its names, are those of all data files in turn."""
+    expected, first = [], 0
+    for own in (placed.record for placed in store.data_files):
+        expected.append((source_name(own), f"joint_sets/{joint_set}/positions_3d", first, first + own.frames))
+        first += own.frames
+    try:
+        positions = file["joint_sets"][joint_set]["positions_3d"]
+        found = []
+        for source in positions.virtual_sources():
+            (begin, *_), (end, *_) = source.vspace.get_select_bounds()
+            found.append((source.file_name, source.dset_name, begin, end + 1))
+        named = joint_set != store.joint_sets[0] or file["positions_3d"] == positions
+        return bool(named and found == expected and len(positions) == store.num_frames)
+    except DAMAGE:
+        return False
 
 
 def _is_said(file: h5py.File, key: str, value: object) -> bool:

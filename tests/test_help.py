@@ -30,7 +30,7 @@ LIBRARY: dict[str, Callable[..., Any]] = {
     "verify": verification.verify,
 }
 """What a command is a face of: parameters of the same name have the same defaults."""
-ABSENT = {"all", "any length", "none", "its first"}
+ABSENT = {"one file", "all", "any length", "none", "its first"}
 """What stands for the default None: nothing is narrowed down, given or chosen."""
 
 

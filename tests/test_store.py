@@ -20,7 +20,7 @@ from h36m_amass.datasets import CATALOGUE, canonical
 from h36m_amass.demo import Demo
 from h36m_amass.splits import SPLITS, SplitError, datasets_of
 from h36m_amass.store import Store, StoreError, UnknownKeyError
-from h36m_amass.store_format import FORMAT_VERSION, INDEX_COLUMNS, JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store_format import INDEX_COLUMNS, SPLIT_VERSION, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store_writer import StoreWriter
 
 HEADER = StoreHeader("0", 50.0, {"male": "m"}, {"batch_size": 1}, True, (JointSet("h36m", "r", skeleton.H36M),))
@@ -190,8 +190,8 @@ def test_a_store_that_cannot_be_read_is_refused_by_name(path: Path, tmp_path: Pa
     newer = tmp_path / "newer.h5"
     newer.write_bytes(path.read_bytes())
     with h5py.File(newer, "r+") as file:
-        file.attrs["format_version"] = FORMAT_VERSION + 1
-    cases["newer.h5"] = f"format version {FORMAT_VERSION + 1}.*upgrade"
+        file.attrs["format_version"] = SPLIT_VERSION + 1
+    cases["newer.h5"] = f"format version {SPLIT_VERSION + 1}.*upgrade"
     holed = tmp_path / "holed.h5"
     holed.write_bytes(path.read_bytes())
     with h5py.File(holed, "r+") as file:
