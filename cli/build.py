@@ -120,6 +120,15 @@ def build(
             metavar="RECORDINGS",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Convert only the Ith of N shares, beside other machines; without it, the same command then finishes "
+            "STORE.",
+            show_default="all",
+            metavar="I/N",
+        ),
+    ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Leave soft tissue out of all recordings.")] = False,
     upsample: Annotated[
         bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
@@ -152,11 +161,14 @@ def build(
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     if overwrite and update:
         raise typer.BadParameter("--overwrite and --update exclude each other")
+    from h36m_amass.shards import ShardError
+    from h36m_amass.shards import parse as parse_shard
     from h36m_amass.subset import Subset, SubsetError
 
     try:
         subset = Subset(subject, sequence, min_seconds, max_seconds, limit)
-    except SubsetError as error:
+        own_shard = None if shard is None else parse_shard(shard)
+    except (SubsetError, ShardError) as error:
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
         from h36m_amass import forkserver, interrupts
@@ -183,6 +195,7 @@ def build(
                 workers=workers,
                 datasets=dataset or (),
                 subset=subset,
+                shard=own_shard,
                 use_dmpls=not no_dmpls,
                 upsample=upsample,
                 compression=compression.value,
