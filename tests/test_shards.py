@@ -7,7 +7,9 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import signal
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -59,6 +61,18 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(amass, "read_frames", counting_read)
     return counts
+
+
+_SBATCH = """
+tasks=
+for word in "$@"; do
+    if [[ $word == --array=1-* ]]; then tasks=$(seq "${word#--array=1-}"); fi
+done
+export SLURM_CPUS_PER_TASK=0
+if [[ -z $tasks ]]; then bash "${@: -1}"; fi
+for task in $tasks; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done
+echo 7
+"""
 
 
 def units_of(lengths: list[int]) -> list[Any]:
@@ -418,6 +432,34 @@ def test_a_lock_that_another_machine_removed_is_not_taken_for_one(
             with pytest.raises(LockedError), locking.locked(path.parent, tmp_path / "s"):
                 pass
     assert names_in(tmp_path) == []
+
+
+def test_the_job_script_of_the_manual_gives_the_store(
+    cli: Callable[..., Outcome], tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as that can be seen without SLURM: `sbatch` here runs what it gets at once, and notes the commands."""
+    project, programs, noted = tmp_path / "project", tmp_path / "programs", tmp_path / "noted"
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "bin" / "activate").touch()
+    (project / "data").symlink_to(tree)
+    (project / "support_data").symlink_to(support_dir)
+    programs.mkdir()
+    for name, script in {"h36m-amass": f'echo "$@" >> {noted}', "sbatch": _SBATCH}.items():
+        (programs / name).write_text(f"#!/bin/bash\n{script}\n")
+        (programs / name).chmod(0o755)
+    page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    script, submission = (code.replace("16", "3") for code in re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S))
+    (project / "convert.sbatch").write_text(script.replace("/shared/project", str(project)))
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", submission], cwd=project, env=environment, check=True)
+    lines = noted.read_text().splitlines()
+    plain = "build data amass_h36m.h5 --device cpu --workers 0"
+    assert lines == [*(f"{plain} --shard {number}/3" for number in (1, 2, 3)), plain]
+    monkeypatch.chdir(project)
+    for line in lines:
+        assert not (project / "amass_h36m.h5").exists()
+        assert cli(*line.split()).exit_code == 0
+    assert len(Store(project / "amass_h36m.h5").sequences) == RECORDINGS
 
 
 def test_the_command_says_what_to_run_at_the_end(
