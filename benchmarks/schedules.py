@@ -248,7 +248,7 @@ def bounds(pieces: Pieces, source_frames: int) -> dict[str, float]:
 
 
 def workers_until_the_parent_is_busy(pieces: Pieces) -> int:
-    """With more of them the parent, which commits and copies, is what a build waits for."""
+    """From so many on, a build waits for the parent, which commits and copies."""
     return math.ceil(pieces.a_frame("convert") / (pieces.a_frame("commit") + pieces.a_frame("copy")))
 
 
@@ -330,7 +330,7 @@ def main() -> None:
     told = [cost_table(pieces)]
     told += [f"{frames:,} source frames\n\n{schedule_table(runs)}" for frames, runs in schedules.items()]
     told += [bounds_table(limits)]
-    told += [f"The parent keeps up with {workers_until_the_parent_is_busy(pieces)} workers."]
+    told += [f"From {workers_until_the_parent_is_busy(pieces)} workers on, a build waits for its parent."]
     results = {
         "pieces": asdict(pieces),
         "schedules": {
