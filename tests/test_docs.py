@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -152,6 +153,14 @@ def test_every_figure_is_shown_and_small() -> None:
     for figure in (ROOT / "docs" / "images").iterdir():
         assert figure in shown, f"no page shows {figure.name}"
         assert figure.stat().st_size < LARGEST_PICTURE, figure.name
+
+
+def test_figures_of_scale_are_those_of_the_last_simulation() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "schedules.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    told = [text for text in results["table"].split("\n\n") if not text.endswith(" source frames")]
+    assert len(told) == 5
+    assert all(text in page for text in told)
 
 
 def test_the_reference_has_every_public_name() -> None:
