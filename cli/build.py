@@ -112,6 +112,15 @@ def build(
             metavar="RECORDINGS",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Convert only the Ith of N shares, beside other machines; without it, the same command then finishes "
+            "STORE.",
+            show_default="all",
+            metavar="I/N",
+        ),
+    ] = None,
     no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Leave soft tissue out of all recordings.")] = False,
     upsample: Annotated[
         bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
@@ -152,16 +161,16 @@ def build(
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     if overwrite and update:
         raise typer.BadParameter("--overwrite and --update exclude each other")
+    from h36m_amass.shards import ShardError
+    from h36m_amass.shards import parse as parse_shard
     from h36m_amass.space import SizeError, bytes_of
     from h36m_amass.subset import Subset, SubsetError
 
     try:
         subset = Subset(subject, sequence, min_seconds, max_seconds, limit)
-    except SubsetError as error:
-        raise typer.BadParameter(printable(str(error))) from error
-    try:
+        own_shard = None if shard is None else parse_shard(shard)
         split_bytes = None if split_size is None else bytes_of(split_size)
-    except SizeError as error:
+    except (SubsetError, ShardError, SizeError) as error:
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
         from h36m_amass import forkserver, interrupts
@@ -188,6 +197,7 @@ def build(
                 workers=workers,
                 datasets=dataset or (),
                 subset=subset,
+                shard=own_shard,
                 use_dmpls=not no_dmpls,
                 upsample=upsample,
                 compression=compression.value,

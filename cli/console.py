@@ -178,12 +178,15 @@ def print_report(report: BuildReport) -> None:
     if report.synthetic:
         out.print(Text("SYNTHETIC: made-up input went into this store; it is not data to train on"))
     rate = report.source_frames / report.seconds
+    what = report.store if report.shard is None else f"shard {report.shard} of {report.store}"
     out.print(
         Text(
-            f"{report.store}: {report.frames:,} frames from {report.source_frames:,} "
+            f"{what}: {report.frames:,} frames from {report.source_frames:,} "
             f"in {report.seconds:.1f} s ({rate:,.0f} source frames/s) on {report.device}"
         )
     )
+    if report.shard is not None:
+        out.print(Text(f"when all shards are done, the same command without --shard finishes {report.store}"))
     if report.left_out:
         number = len(report.left_out)
         were = "recording was" if number == 1 else "recordings were"

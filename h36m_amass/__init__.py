@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from h36m_amass.motionbert import export_motionbert
     from h36m_amass.packing import pose_joints
     from h36m_amass.regressor import load as load_regressor
+    from h36m_amass.shards import Shard
     from h36m_amass.store import Store
     from h36m_amass.subset import Subset
     from h36m_amass.verification import verify
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is logged is shown to those who ask for it
 
 _HOMES = {
+    "Shard": ("shards", "Shard"),
     "Store": ("store", "Store"),
     "Subset": ("subset", "Subset"),
     "WindowDataset": ("windows", "WindowDataset"),
@@ -40,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Shard",
     "Store",
     "Subset",
     "WindowDataset",

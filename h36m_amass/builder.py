@@ -19,7 +19,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from h36m_amass import forkserver, interrupts, publishing, regressor, reuse, space, whole_file
+from h36m_amass import forkserver, interrupts, publishing, regressor, reuse, shards, space, whole_file
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
@@ -29,11 +29,12 @@ from h36m_amass.devices import resolve_device
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
 from h36m_amass.joint_sets import JointSource, load_sources, num_vertices
 from h36m_amass.locking import locked
-from h36m_amass.parts import ConvertedUnit, Part, sync
-from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, without_bodies
+from h36m_amass.parts import SUFFIX, ConvertedUnit, Part, sync
+from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, log_left_out, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
+from h36m_amass.shards import Shard
 from h36m_amass.split_writer import Split
 from h36m_amass.stages import Stages
 from h36m_amass.store import Store
@@ -69,6 +70,7 @@ def build(
     executor: Executor | None = None,
     datasets: Sequence[str] = (),
     subset: Subset = EVERYTHING,
+    shard: Shard | None = None,
     use_dmpls: bool = True,
     upsample: bool = False,
     compression: str = "none",
@@ -117,6 +119,10 @@ def build(
     subset
         Which of their recordings to convert, and how many: by name, by length or the first few, for trying out. The
         others are counted in the report. With `update`, too, the store has these and no others.
+    shard
+        Convert only this share of what the build would, into parts beside `store`, which is not touched, so that
+        several machines can work at the same time. The same build without `shard` then puts the store together, and
+        converts what is missing. `overwrite` and `update` are to be given as there.
     use_dmpls
         Whether soft tissue goes into the joints, where a recording has it.
     upsample
@@ -178,8 +184,8 @@ def build(
     parts_dir, temporary = Path(f"{target}.parts"), whole_file.unfinished(target)
     with (
         interrupts.answered_once() as go_on,
-        locked(parts_dir, store),
-        _tidied(target, parts_dir, temporary),
+        locked(parts_dir, store, shard.label if shard else ""),
+        _tidied(target, parts_dir, temporary, shard),
         _kept_parts_told(parts_dir),
         contextlib.ExitStack() as stack,
     ):
@@ -230,16 +236,22 @@ def build(
         ingredients = Ingredients(digests, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
         fingerprints = [unit_fingerprint(unit, ingredients) for unit in plan.units]
         part_names = [part_fingerprint(unit, own) for unit, own in zip(plan.units, fingerprints, strict=True)]
+        share = shards.share(plan.units, shard) if shard else plan.units
         there = reuse.converted_units(
-            amass_dir, plan, parts_dir, part_names, stored, fingerprints, rehash, report_progress
+            amass_dir, share, parts_dir, part_names, stored, fingerprints, rehash, report_progress
         )
         stages.ended("found %d work units converted already", len(there))
-        missing = {part_names[unit.number]: unit for unit in plan.units if unit.number not in there}
-        needed = bodies.num_bytes + _needed_bytes(plan, missing, sum(joint_counts), split_size)
+        missing = {part_names[unit.number]: unit for unit in share if unit.number not in there}
+        awaited = (
+            missing if shard is None else _without_part(plan, parts_dir, part_names, stored, fingerprints) | missing
+        )
+        needed = bodies.num_bytes + _needed_bytes(plan, awaited, sum(joint_counts), split_size)
         space.require(needed, target.parent, str(store))
         with space.guarded(needed, target.parent, str(store)):
             sync(parts_dir.parent)  # what is in a folder is lost with its name
-            names, flag = bodies.write(parts_dir), f"{reuse.FLAG_PREFIX}{os.getpid()}"
+            # Process numbers are those of one machine; a shard's label is locked on all of them.
+            names = bodies.write(parts_dir, f"-{shard.label}" if shard else "")
+            flag = f"{reuse.FLAG_PREFIX}{shard.label if shard else os.getpid()}"
             workshop = Workshop(
                 amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, device, batch_size, flag
             )
@@ -247,6 +259,19 @@ def build(
             def converted(number: int) -> ConvertedUnit:
                 name = part_names[number]
                 return there.get(number) or Part(workshop.part_path(name), name)
+
+            if shard is not None:
+                numbers = worker_processes.convert_units(workshop, missing, executor, processes, report_progress)
+                with contextlib.closing(numbers):
+                    for _ in numbers:  # each is a part by now, and on the disk
+                        pass
+                stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
+                units = [converted(unit.number) for unit in share]
+                report = _share_report(shard, units, there, store, use_dmpls, header.synthetic, device, began)
+                _check_strict(strict, report.left_out)
+                if report_file is not None:
+                    _write_report(Path(report_file), report)
+                return report
 
             split = None if split_size is None else Split(target, split_size, partial(publishing.data_path, target))
             with Assembly(temporary, fingerprints, converted, there, header, compression, split) as assembly:
@@ -285,6 +310,37 @@ def build(
     return report
 
 
+def _share_report(
+    shard: Shard,
+    units: Sequence[ConvertedUnit],
+    there: Mapping[int, ConvertedUnit],
+    store: Path,
+    use_dmpls: bool,
+    synthetic: bool,
+    device: str,
+    began: float,
+) -> BuildReport:
+    """What of a shard's share became joints. Those of all shards are of different recordings."""
+    records = [placed.record for unit in units for placed in unit.sequences]
+    left_out = tuple(sorted((left for unit in units for left in unit.left_out), key=lambda left: left.path))
+    for left in left_out:
+        log_left_out(left)
+    return BuildReport(
+        store=str(store),
+        datasets=_dataset_rows(records, left_out),
+        left_out=left_out,
+        ignored={},
+        not_selected={},
+        use_dmpls=use_dmpls,
+        without_dmpls=tuple(r.source_path for r in records if use_dmpls and _lacks_dmpls(r)),
+        reused=sum(len(unit.sequences) for unit in there.values()),
+        synthetic=synthetic,
+        device=device,
+        seconds=time.monotonic() - began,
+        shard=str(shard),
+    )
+
+
 def _write_report(path: Path, report: BuildReport) -> None:
     try:
         if path.exists() and not path.is_file():  # /dev/stdout, say
@@ -293,9 +349,8 @@ def _write_report(path: Path, report: BuildReport) -> None:
         with whole_file.written(Path(os.path.realpath(path))) as file:  # a link stays one
             file.write(report.to_json().encode())
     except OSError as error:
-        raise BuildError(
-            f"{path}: the report cannot be written ({error.strerror}); {report.store} is whole, and up to date"
-        ) from error
+        kept = f"{report.store} is whole, and up to date" if report.shard is None else f"shard {report.shard} is done"
+        raise BuildError(f"{path}: the report cannot be written ({error.strerror}); {kept}") from error
 
 
 def _header(
@@ -320,17 +375,25 @@ def _header(
 
 
 @contextlib.contextmanager
-def _tidied(target: Path, parts_dir: Path, temporary: Path) -> Iterator[None]:
-    """Clear away what a killed build has left, and at the end what this one has, but for finished parts."""
-    temporary.unlink(missing_ok=True)
-    publishing.clear_away(target, parts_dir)
-    reuse.clear_away(parts_dir, with_parts=False)
-    try:
-        yield
-    finally:
+def _tidied(target: Path, parts_dir: Path, temporary: Path, shard: Shard | None) -> Iterator[None]:
+    """Clear away what a killed build has left, and at the end what this one has, but for finished parts.
+
+    A shard clears away its own: others may be at work beside it.
+    """
+
+    def clear() -> None:
+        if shard is not None:
+            reuse.clear_shard(parts_dir, shard.label)
+            return
         temporary.unlink(missing_ok=True)
         publishing.clear_away(target, parts_dir)
         reuse.clear_away(parts_dir, with_parts=False)
+
+    clear()
+    try:
+        yield
+    finally:
+        clear()
         forget_skinners()
 
 
@@ -345,6 +408,22 @@ def _kept_parts_told(parts_dir: Path) -> Iterator[None]:
             count = f"{kept} converted part{'s are' if kept > 1 else ' is'}"
             error.add_note(f"{count} kept in {parts_dir}: the same command goes on from there")
         raise
+
+
+def _without_part(
+    plan: Plan,
+    parts_dir: Path,
+    part_names: Sequence[str],
+    stored: Mapping[str, ConvertedUnit],
+    fingerprints: Sequence[str],
+) -> dict[str, Unit]:
+    """The units of which there is no part yet, whosever they are: their parts and the store need room together."""
+    there = {path.stem for path in parts_dir.glob(f"*{SUFFIX}")}
+    return {
+        part_names[unit.number]: unit
+        for unit in plan.units
+        if part_names[unit.number] not in there and fingerprints[unit.number] not in stored
+    }
 
 
 def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int, split_size: int | None) -> int:

@@ -54,11 +54,14 @@ class FoldedBodies:
         """Of all files together."""
         return sum(map(len, self.contents.values()))
 
-    def write(self, folder: Path) -> dict[BodyKind, str]:
-        """Write the files, and give their names, each with a digest of the content in it."""
+    def write(self, folder: Path, mark: str = "") -> dict[BodyKind, str]:
+        """Write the files, and give their names, each with a digest of the content in it, and `mark`.
+
+        Builds that write to one folder at the same time need marks: no file may change under the workers of another.
+        """
         names = {}
         for kind, content in self.contents.items():
-            names[kind] = f"folded-{hashlib.sha256(content).hexdigest()[:32]}.npz"
+            names[kind] = f"folded-{hashlib.sha256(content).hexdigest()[:32]}{mark}.npz"
             (folder / names[kind]).write_bytes(content)
         return names
 

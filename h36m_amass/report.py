@@ -59,6 +59,10 @@ class BuildReport:
         Where it was computed.
     seconds
         From start to end.
+    shard
+        As ``3/16`` of a build of that shard alone: datasets, what was left out on reading, and the like are then those
+        of its share, and what was left out for its header, ignored or not selected is told by the build that puts the
+        store together. None otherwise.
     """
 
     store: str
@@ -72,6 +76,7 @@ class BuildReport:
     synthetic: bool
     device: str
     seconds: float
+    shard: str | None = None
 
     @property
     def frames(self) -> int:

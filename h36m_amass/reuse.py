@@ -8,22 +8,24 @@ from pathlib import Path
 
 from h36m_amass import amass
 from h36m_amass.parts import SUFFIX, UNFINISHED_SUFFIX, ConvertedUnit, Part, PartError
-from h36m_amass.planning import Plan, PlannedSequence, Progress, Unit
+from h36m_amass.planning import PlannedSequence, Progress, Unit
 from h36m_amass.sources import Sources
 from h36m_amass.store_frames import StoreError
 from h36m_amass.store_units import StoredUnit
 
 FLAG_PREFIX = "building-"
+_SHARD = r"[0-9]+-of-[0-9]+"
 # Whatever else lies there is somebody else's, and stays.
 _PART = re.compile(rf"[0-9a-f]{{64}}{re.escape(SUFFIX)}")
 _PASSING = re.compile(
     rf"[0-9a-f]{{16}}-[0-9]+-[0-9a-f]{{8}}{re.escape(UNFINISHED_SUFFIX)}|folded-[0-9a-f]{{32}}\.npz|{FLAG_PREFIX}[0-9]+"
+    rf"|folded-[0-9a-f]{{32}}-{_SHARD}\.npz|{FLAG_PREFIX}{_SHARD}|lock-{_SHARD}"
 )
 
 
 def converted_units(
     amass_dir: Path,
-    plan: Plan,
+    units: Sequence[Unit],
     parts_dir: Path,
     part_names: Sequence[str],
     stored: Mapping[str, StoredUnit],
@@ -31,23 +33,21 @@ def converted_units(
     rehash: bool,
     progress: Progress,
 ) -> dict[int, ConvertedUnit]:
-    """Units of the plan that are there already, as parts or in an existing store, by number.
+    """Those of some `units` of a plan that are there already, as parts or in an existing store, by number.
 
     What is there is read, and compared with its checksums and with the plan; damaged parts are removed.
 
     Parameters
     ----------
     part_names, fingerprints
-        Fingerprint of each unit's part, and of the unit.
+        Fingerprint of the part of each unit of the plan, and of the unit.
     stored
         Units of an existing store by fingerprint.
     rehash
         Whether the recordings are read too, to see that none has been damaged in place.
     """
     there = {path.stem for path in parts_dir.glob(f"*{SUFFIX}")}
-    candidates = [
-        unit for unit in plan.units if part_names[unit.number] in there or fingerprints[unit.number] in stored
-    ]
+    candidates = [unit for unit in units if part_names[unit.number] in there or fingerprints[unit.number] in stored]
     total, done = sum(unit.frames for unit in candidates), 0
     found: dict[int, ConvertedUnit] = {}
     for unit in candidates:
@@ -69,6 +69,17 @@ def clear_away(parts_dir: Path, with_parts: bool) -> None:
     """Remove what this build, or one that was killed, has put into `parts_dir`; finished parts only if asked."""
     for path in parts_dir.glob("*"):
         if _PASSING.fullmatch(path.name) or (with_parts and _PART.fullmatch(path.name)):
+            path.unlink(missing_ok=True)
+
+
+def clear_shard(parts_dir: Path, label: str) -> None:
+    """Remove what a shard of this `label`, or an earlier one that was killed, has put there for its own workers.
+
+    What is left of units that were being written when it was killed stays until the store is put together: nothing
+    says whose it is.
+    """
+    for path in (parts_dir / f"{FLAG_PREFIX}{label}", *parts_dir.glob(f"folded-*-{label}.npz")):
+        if _PASSING.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import io
+import json
 import re
 import runpy
 import shlex
@@ -97,6 +100,20 @@ def test_examples_run_and_print_what_they_say(
             printed = None
 
 
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b[0] == "py" for b in blocks(p))], ids=page_id)
+def test_python_that_is_not_run_calls_what_is_there(page: Path) -> None:
+    for language, code, line in blocks(page):
+        if language != "py":
+            continue
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in h36m_amass.__all__:
+                keywords = {str(keyword.arg): None for keyword in node.keywords}
+                inspect.signature(getattr(h36m_amass, node.func.id)).bind(*node.args, **keywords)
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("h36m_amass"):
+                module = importlib.import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names), f"{page_id(page)}:{line}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_relative_links_resolve(page: Path) -> None:
     for target in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
@@ -110,11 +127,16 @@ def test_relative_links_resolve(page: Path) -> None:
 
 
 def test_every_block_is_run_or_shown() -> None:
-    """Python runs and console lines are looked up; text is what programs print or a tree of files, BibTeX is data."""
+    """Python runs and console lines are looked up; text is what programs print or a tree of files, BibTeX is data.
+
+    What needs a cluster is looked at as far as it goes: see below for Python, called py, and `test_shards` for bash.
+    """
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert text.count("```") == 2 * len(blocks(page)), f"{page_id(page)} has a block of no language"
-        assert {language for language, _, _ in blocks(page)} <= {"python", "console", "text", "bibtex"}, page_id(page)
+        assert {language for language, _, _ in blocks(page)} <= {"python", "py", "console", "bash", "text", "bibtex"}, (
+            page_id(page)
+        )
 
 
 def test_the_manual_lists_every_page_and_every_page_is_there() -> None:
@@ -144,6 +166,14 @@ def test_make_figures_runs_every_script() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for script in (ROOT / "docs" / "figures").glob("*.py"):
         assert f"\t$(BIN)/python {page_id(script)}\n" in makefile, script.name
+
+
+def test_figures_of_scale_are_those_of_the_last_simulation() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "schedules.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    told = [text for text in results["table"].split("\n\n") if not text.endswith(" source frames")]
+    assert len(told) == 5
+    assert all(text in page for text in told)
 
 
 def test_the_reference_has_every_public_name() -> None:
