@@ -23,12 +23,13 @@ from h36m_amass import workers as worker_processes
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
 from h36m_amass.body_model import FAMILIES
+from h36m_amass.crews import ExecutorCrew
 from h36m_amass.datasets import canonical
 from h36m_amass.devices import resolve_device
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
 from h36m_amass.joint_sets import JointSource, load_sources, num_vertices
 from h36m_amass.locking import locked
-from h36m_amass.parts import ConvertedUnit, Part, sync
+from h36m_amass.parts import ConvertedUnit, GivenUpUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
@@ -106,7 +107,7 @@ def build(
         ``if __name__ == "__main__":`` in a script.
     executor
         Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
-        of one process take turns.
+        of one process take turns. Units that it loses are given to it again.
     datasets
         Names of the datasets to convert, see `h36m_amass.datasets.choose`; all of them if empty.
     subset
@@ -143,8 +144,8 @@ def build(
         Another process is building `store`.
     h36m_amass.space.SpaceError
         The disk has too little room.
-    h36m_amass.workers.WorkerError
-        A worker process died.
+    h36m_amass.crews.WorkerError
+        There are no workers to be had, or they do not see the files.
     h36m_amass.store_frames.StoreError
         The store to be updated is damaged.
     h36m_amass.amass.AmassError, h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
@@ -235,14 +236,19 @@ def build(
                 amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, device, batch_size, flag
             )
 
+            given_up: dict[int, GivenUpUnit] = {}
+
             def converted(number: int) -> ConvertedUnit:
                 name = part_names[number]
-                return there.get(number) or Part(workshop.part_path(name), name)
+                return there.get(number) or given_up.get(number) or Part(workshop.part_path(name), name)
 
             with Assembly(temporary, fingerprints, converted, there, header, compression) as assembly:
-                numbers = worker_processes.convert_units(workshop, missing, executor, processes, report_progress)
-                with contextlib.closing(numbers):
-                    for number in numbers:
+                elsewhere = None if executor is None else ExecutorCrew(executor)
+                ended = worker_processes.convert_units(workshop, missing, elsewhere, processes, report_progress)
+                with contextlib.closing(ended):
+                    for number, nothing in ended:
+                        if nothing is not None:
+                            given_up[number] = nothing
                         assembly.add(number)
                 assembly.copy()
                 stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)

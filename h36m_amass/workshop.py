@@ -67,8 +67,11 @@ class Workshop:
             raise StoppedError
 
 
-def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
-    """`h36m_amass.conversion.convert_unit`, in the process that runs this."""
+def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str, attempt: int) -> Path:
+    """`h36m_amass.conversion.convert_unit`, in the process that runs this.
+
+    The number of the attempt makes calls differ: some executors answer the same call with what they have of the last.
+    """
     temporary: Path = importlib.import_module(CONVERSION).convert_unit(workshop, unit, fingerprint)
     return temporary
 

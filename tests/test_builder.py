@@ -388,20 +388,6 @@ def test_the_plan_does_not_depend_on_how_it_is_carried_out(amass_dir: Path) -> N
     assert [unit.number for unit in plan.units] == list(range(len(plan.units)))
 
 
-def test_a_dead_worker_is_one_clear_error(amass_dir: Path, support_dir: Path, tmp_path: Path) -> None:
-    from concurrent.futures.process import BrokenProcessPool
-
-    class Dead(ThreadPoolExecutor):
-        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-            future: Future[Any] = Future()
-            future.set_exception(BrokenProcessPool("gone"))
-            return future
-
-    with pytest.raises(workers_module.WorkerError, match="worker process died"):
-        build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, executor=Dead(1))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_public_names_are_what_they_say() -> None:
     assert h36m_amass.build is build
     assert h36m_amass.Store is Store
