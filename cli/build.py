@@ -70,6 +70,15 @@ def build(
             metavar="PROCESSES",
         ),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            help="Convert on this Dask scheduler's workers, tcp://HOST:8786 say, or local for one of --workers "
+            "processes; needs the extra dask.",
+            show_default="none",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -154,7 +163,7 @@ def build(
         from h36m_amass import forkserver, interrupts
         from h36m_amass.devices import resolve_device
 
-        if workers != 0 and resolve_device(device) == "cpu":
+        if dask is None and workers != 0 and resolve_device(device) == "cpu":
             forkserver.prepare()  # torch is imported while this process imports and plans
         with interrupts.held():  # what is raised in the middle of an import may get lost
             from h36m_amass.builder import build as run
@@ -173,6 +182,7 @@ def build(
                 device=device,
                 batch_size=batch_size,
                 workers=workers,
+                dask=dask,
                 datasets=dataset or (),
                 subset=subset,
                 use_dmpls=not no_dmpls,

@@ -23,7 +23,7 @@ from h36m_amass import workers as worker_processes
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
 from h36m_amass.body_model import FAMILIES
-from h36m_amass.crews import ExecutorCrew
+from h36m_amass.crews import Crew, ExecutorCrew
 from h36m_amass.datasets import canonical
 from h36m_amass.devices import resolve_device
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
@@ -64,6 +64,7 @@ def build(
     batch_size: int = 4096,
     workers: int | None = 0,
     executor: Executor | None = None,
+    dask: str | None = None,
     datasets: Sequence[str] = (),
     subset: Subset = EVERYTHING,
     use_dmpls: bool = True,
@@ -108,6 +109,9 @@ def build(
     executor
         Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
         of one process take turns. Units that it loses are given to it again.
+    dask
+        Address of a Dask scheduler, whose workers run the units, under the same conditions; or ``"local"`` for one of
+        `workers` processes of this machine. Needs the extra ``dask``.
     datasets
         Names of the datasets to convert, see `h36m_amass.datasets.choose`; all of them if empty.
     subset
@@ -145,7 +149,7 @@ def build(
     h36m_amass.space.SpaceError
         The disk has too little room.
     h36m_amass.crews.WorkerError
-        There are no workers to be had, or they do not see the files.
+        There are no workers to be had, no Dask, or the workers do not see the files.
     h36m_amass.store_frames.StoreError
         The store to be updated is damaged.
     h36m_amass.amass.AmassError, h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
@@ -164,6 +168,7 @@ def build(
     rate = None if frame_rate is None else exact_rate(frame_rate)
     device = resolve_device(device)
     _check_options(store, batch_size, workers, compression, max_frames, overwrite or update, report_file)
+    _check_executor(workers, executor, dask)
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
@@ -186,7 +191,12 @@ def build(
         listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
         stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
-        processes = 0 if executor is not None else worker_processes.useful_workers(workers, likely, device)
+        elsewhere: Crew | None = None if executor is None else ExecutorCrew(executor)
+        processes = 0 if elsewhere is not None else worker_processes.useful_workers(workers, likely, device)
+        if dask is not None:
+            from h36m_amass.dask_crew import dask_crew
+
+            elsewhere, processes = stack.enter_context(dask_crew(dask, processes or 1)), 0
         if processes:
             forkserver.prepare()  # before the plan, so that torch is imported meanwhile
         plan = make_plan(
@@ -243,7 +253,6 @@ def build(
                 return there.get(number) or given_up.get(number) or Part(workshop.part_path(name), name)
 
             with Assembly(temporary, fingerprints, converted, there, header, compression) as assembly:
-                elsewhere = None if executor is None else ExecutorCrew(executor)
                 ended = worker_processes.convert_units(workshop, missing, elsewhere, processes, report_progress)
                 with contextlib.closing(ended):
                     for number, nothing in ended:
@@ -383,6 +392,15 @@ def _check_options(
         raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
     if report_file is not None and Path(report_file).resolve() == store.resolve():
         raise BuildError(f"{report_file}: is the store; give the report another name")
+
+
+def _check_executor(workers: int | None, executor: Executor | None, dask: str | None) -> None:
+    if dask is not None and executor is not None:
+        raise BuildError("work units run either on an executor or with Dask; give one of the two")
+    if dask == "local" and workers == 0:
+        raise BuildError("0 workers cannot work for Dask; give at least one, or leave --workers out")
+    if dask not in (None, "local") and workers:
+        raise BuildError(f"{dask}: this Dask scheduler has its own workers; leave --workers out, or use --dask local")
 
 
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:

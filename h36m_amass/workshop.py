@@ -12,6 +12,7 @@ from pathlib import Path
 from h36m_amass import interrupts, parts
 from h36m_amass.forkserver import CONVERSION
 from h36m_amass.planning import BodyKind, Unit
+from h36m_amass.version import __version__
 
 
 class StoppedError(Exception):
@@ -80,6 +81,16 @@ def start_worker() -> None:
     """Run first in each worker process."""
     importlib.import_module(CONVERSION).settle()
     interrupts.leave_to_parent()
+
+
+def import_conversion() -> None:
+    """Do now what would otherwise be done with the first unit: importing torch takes seconds."""
+    importlib.import_module(CONVERSION)
+
+
+def installed_version() -> str:
+    """That of the process which runs this."""
+    return __version__
 
 
 def forget_skinners() -> None:
