@@ -56,7 +56,8 @@ def build(
     device: Annotated[
         str,
         typer.Option(
-            help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it.",
+            help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it; several GPUs as "
+            "cuda:0,cuda:1 or cuda:all, one process each.",
             metavar="DEVICE",
             autocompletion=complete_device,
         ),
@@ -161,9 +162,9 @@ def build(
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
         from h36m_amass import forkserver, interrupts
-        from h36m_amass.devices import resolve_device
+        from h36m_amass.devices import resolve_devices
 
-        if dask is None and workers != 0 and resolve_device(device) == "cpu":
+        if dask is None and workers != 0 and resolve_devices(device) == ("cpu",):
             forkserver.prepare()  # torch is imported while this process imports and plans
         with interrupts.held():  # what is raised in the middle of an import may get lost
             from h36m_amass.builder import build as run

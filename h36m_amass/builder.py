@@ -25,7 +25,7 @@ from h36m_amass.assembly import Assembly
 from h36m_amass.body_model import FAMILIES
 from h36m_amass.crews import Crew, ExecutorCrew
 from h36m_amass.datasets import canonical
-from h36m_amass.devices import resolve_device
+from h36m_amass.devices import resolve_devices
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
 from h36m_amass.joint_sets import JointSource, load_sources, num_vertices
 from h36m_amass.locking import locked
@@ -99,7 +99,8 @@ def build(
     frame_rate
         In hertz; None keeps every frame and each sequence's own rate.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; or several GPUs, ``"cuda:0,cuda:1"`` or ``"cuda:all"``, one
+        process each. Units go to whichever is free.
     batch_size
         Frames that are computed at a time.
     workers
@@ -111,7 +112,7 @@ def build(
         of one process take turns. Units that it loses are given to it again.
     dask
         Address of a Dask scheduler, whose workers run the units, under the same conditions; or ``"local"`` for one of
-        `workers` processes of this machine. Needs the extra ``dask``.
+        `workers` processes of this machine, as many as None starts if that is 0. Needs the extra ``dask``.
     datasets
         Names of the datasets to convert, see `h36m_amass.datasets.choose`; all of them if empty.
     subset
@@ -166,9 +167,10 @@ def build(
     began, stages = time.monotonic(), Stages(_log)
     amass_dir, store, support_dir = Path(amass_dir), Path(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
-    device = resolve_device(device)
+    devices = resolve_devices(device)
+    device = ",".join(devices)
     _check_options(store, batch_size, workers, compression, max_frames, overwrite or update, report_file)
-    _check_executor(workers, executor, dask)
+    _check_executor(workers, executor, dask, devices)
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
@@ -192,7 +194,8 @@ def build(
         stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
         elsewhere: Crew | None = None if executor is None else ExecutorCrew(executor)
-        processes = 0 if elsewhere is not None else worker_processes.useful_workers(workers, likely, device)
+        wanted = workers or None if dask is not None else workers
+        processes = 0 if elsewhere is not None else worker_processes.useful_workers(wanted, likely, devices)
         if dask is not None:
             from h36m_amass.dask_crew import dask_crew
 
@@ -229,7 +232,7 @@ def build(
         header = _header(rate, options, sources, bodies, plan)
         joint_counts = tuple(map(len, bodies.skeletons))
         digests = tuple(source.digest for source in sources)
-        ingredients = Ingredients(digests, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
+        ingredients = Ingredients(digests, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, devices[0])
         fingerprints = [unit_fingerprint(unit, ingredients) for unit in plan.units]
         part_names = [part_fingerprint(unit, own) for unit, own in zip(plan.units, fingerprints, strict=True)]
         there = reuse.converted_units(
@@ -243,7 +246,7 @@ def build(
             sync(parts_dir.parent)  # what is in a folder is lost with its name
             names, flag = bodies.write(parts_dir), f"{reuse.FLAG_PREFIX}{os.getpid()}"
             workshop = Workshop(
-                amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, device, batch_size, flag
+                amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, devices[0], batch_size, flag
             )
 
             given_up: dict[int, GivenUpUnit] = {}
@@ -253,7 +256,9 @@ def build(
                 return there.get(number) or given_up.get(number) or Part(workshop.part_path(name), name)
 
             with Assembly(temporary, fingerprints, converted, there, header, compression) as assembly:
-                ended = worker_processes.convert_units(workshop, missing, elsewhere, processes, report_progress)
+                ended = worker_processes.convert_units(
+                    workshop, missing, elsewhere, devices, processes, report_progress
+                )
                 with contextlib.closing(ended):
                     for number, nothing in ended:
                         if nothing is not None:
@@ -394,11 +399,13 @@ def _check_options(
         raise BuildError(f"{report_file}: is the store; give the report another name")
 
 
-def _check_executor(workers: int | None, executor: Executor | None, dask: str | None) -> None:
+def _check_executor(workers: int | None, executor: Executor | None, dask: str | None, devices: Sequence[str]) -> None:
+    if len(devices) > 1 and (executor is not None or dask is not None):
+        raise BuildError("an executor's or Dask's workers compute on one device each; give one, cuda say")
+    if len(devices) > 1 and workers:
+        raise BuildError(f"{len(devices)} devices have one process each; leave --workers out")
     if dask is not None and executor is not None:
         raise BuildError("work units run either on an executor or with Dask; give one of the two")
-    if dask == "local" and workers == 0:
-        raise BuildError("0 workers cannot work for Dask; give at least one, or leave --workers out")
     if dask not in (None, "local") and workers:
         raise BuildError(f"{dask}: this Dask scheduler has its own workers; leave --workers out, or use --dask local")
 

@@ -8,9 +8,9 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from h36m_amass import interrupts
 from h36m_amass.crews import UNITS_AHEAD_ELSEWHERE, WorkerError
@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 
 LOCAL = "local"
 SECONDS_TO_CONNECT = 5
+SECONDS_FOR_A_RESULT = 60
+"""A path is all that there is to fetch."""
 SECONDS_TO_COME_BACK = 120
 """How long a scheduler that was there is waited for."""
 
@@ -56,14 +58,14 @@ class DaskCrew:
         self._look_at_workers()
 
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
+        # Not through Dask's own executor: its futures never end if the scheduler dies while a result is on its way.
         from distributed.client import ClosedClientError
 
         while True:
             try:
                 if self._client.status != "closed":
                     # Not pure: what is asked for again is to be done again.
-                    own: Future[_T] = self._client.get_executor(pure=False).submit(call, *arguments)
-                    return own
+                    return _as_future(self._client.submit(call, *arguments, pure=False))
             except ClosedClientError:
                 pass
             _log.warning("%s: the Dask scheduler is gone; waiting for it to come back", self._address)
@@ -150,6 +152,28 @@ def dask_setup(worker: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_conversion()
     gc.freeze()
+
+
+def _as_future(of_dask: Any) -> Future[Any]:
+    """What comes of a future of Dask's, as one of Python's; one that Dask has lost ends with a `CancelledError`.
+
+    To cancel it leaves Dask's as it is: a client that closes releases them all.
+    """
+    own: Future[Any] = Future()
+
+    def settle(ended: Any) -> None:
+        if not own.set_running_or_notify_cancel():
+            return
+        try:
+            error = ended.exception() if ended.status == "error" else None
+            result = None if error else ended.result(timeout=SECONDS_FOR_A_RESULT)
+        except Exception as lost:  # noqa: BLE001 (whatever it is, it is of the way and not of the unit)
+            own.set_exception(CancelledError(f"Dask has lost it: {lost}"))
+        else:
+            own.set_exception(error) if error else own.set_result(result)
+
+    of_dask.add_done_callback(settle)
+    return own
 
 
 def _connected(address: str, seconds: float) -> Client:

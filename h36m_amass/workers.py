@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import replace
 from pathlib import Path
 
 from h36m_amass import interrupts
@@ -25,22 +26,29 @@ BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert these."""
 
 
-def useful_workers(workers: int | None, listing: Listing, device: str) -> int:
-    """How many processes to start, 0 for none but this one.
+def useful_workers(workers: int | None, listing: Listing, devices: Sequence[str]) -> int:
+    """How many processes to start, 0 for none but this one. Each of several devices has one.
 
     Each computes on one thread, so that they do not exceed the cores. One is better than none even for little data:
     it imports torch while this one plans and folds.
     """
+    if len(devices) > 1:
+        return len(devices)
     if workers is not None:
         return min(workers, len(listing.sequences))
-    if device != "cpu":
+    if devices[0] != "cpu":
         return 0
     size = sum(file.size for file in listing.sequences)
     return max(1, min(usable_cores(), size // BYTES_WORTH_A_WORKER))
 
 
 def convert_units(
-    workshop: Workshop, units: Mapping[str, Unit], elsewhere: Crew | None, processes: int, progress: Progress
+    workshop: Workshop,
+    units: Mapping[str, Unit],
+    elsewhere: Crew | None,
+    devices: Sequence[str],
+    processes: int,
+    progress: Progress,
 ) -> Generator[tuple[int, GivenUpUnit | None], None, None]:
     """Convert `units`, in whatever order: give the number of each that is done, and what stands for it if it was
     given up.
@@ -53,6 +61,8 @@ def convert_units(
         By fingerprint of their parts.
     elsewhere
         Where they run; None for up to `processes` of this machine.
+    devices
+        What processes compute on, in turn.
     processes
         0 for this one.
 
@@ -65,6 +75,7 @@ def convert_units(
         return
     crews = process_crews(min(processes, len(units))) if elsewhere is None else [elsewhere]
     by_number = {unit.number: (unit, fingerprint) for fingerprint, unit in units.items()}
+    workshops = [replace(workshop, device=devices[place % len(devices)]) for place in range(len(crews))]
     schedule = Schedule(by_number, [crew.place for crew in crews])
     attempts: Counter[int] = Counter()
     running: dict[Future[Path], tuple[int, int]] = {}
@@ -76,7 +87,7 @@ def convert_units(
             unit, fingerprint = by_number[number]
             attempts[number] += 1
             with interrupts.held():
-                running[crews[place].submit(convert_unit, workshop, unit, fingerprint, attempts[number])] = (
+                running[crews[place].submit(convert_unit, workshops[place], unit, fingerprint, attempts[number])] = (
                     place,
                     number,
                 )

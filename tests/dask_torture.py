@@ -91,7 +91,7 @@ def torture(folder: Path, units: int, blows: int, seed: int, frames: int = 2000)
             while len(list((folder / "store.h5.parts").glob("*.part"))) < moment:
                 assert build.poll() is None, f"it ended before blow {number}: {errors.read_text()}"
                 time.sleep(0.005)
-            (own.restart if number % 2 else own.restart_worker)()
+            (own.restart_worker if number % 2 else own.restart)()
         assert build.wait() == 0, errors.read_text()
     assert store.read_bytes() == (folder / "whole.h5").read_bytes(), "the bytes are not those of an undisturbed build"
     assert not (folder / "store.h5.parts").exists()

@@ -1,4 +1,4 @@
-"""Units that kill their worker with SIGKILL, as want of memory does: what workers run instead of `convert_unit`."""
+"""What workers run instead of `convert_unit`: units that kill them, as want of memory does, or that tell of them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def convert_or_die(workshop: Workshop, unit: Unit, fingerprint: str, attempt: in
         death.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     return temporary
+
+
+def convert_and_tell(workshop: Workshop, unit: Unit, fingerprint: str, attempt: int) -> Path:
+    """Leaves word of which device it was, and which process."""
+    folder = _folder(workshop.amass_dir)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{unit.number} {workshop.device} {os.getpid()}").touch()
+    return real.convert_unit(workshop, unit, fingerprint, attempt)
+
+
+def told_devices(amass_dir: Path) -> list[tuple[str, str]]:
+    """Device and process of each unit that `convert_and_tell` has converted."""
+    return [(device, process) for _, device, process in (path.name.split() for path in _folder(amass_dir).iterdir())]
 
 
 def _folder(amass_dir: Path) -> Path:

@@ -169,23 +169,25 @@ def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(
 
 
 @pytest.mark.parametrize(
-    ("workers", "sizes", "device", "processes"),
+    ("workers", "sizes", "devices", "processes"),
     [
-        (None, [1] * 9, "cpu", 1),
-        (None, [2 * workers_module.BYTES_WORTH_A_WORKER], "cpu", 2),
-        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, "cpu", 4),
-        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, "cuda:0", 0),
-        (0, [1] * 9, "cpu", 0),
-        (3, [1] * 9, "cpu", 3),
-        (3, [1] * 2, "cpu", 2),
+        (None, [1] * 9, ("cpu",), 1),
+        (None, [2 * workers_module.BYTES_WORTH_A_WORKER], ("cpu",), 2),
+        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, ("cpu",), 4),
+        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, ("cuda:0",), 0),
+        (0, [1] * 9, ("cpu",), 0),
+        (3, [1] * 9, ("cpu",), 3),
+        (3, [1] * 2, ("cpu",), 2),
+        (None, [1] * 9, ("cuda:0", "cuda:2"), 2),
+        (0, [1] * 9, ("cuda:0", "cuda:2"), 2),
     ],
 )
 def test_as_many_processes_start_as_are_worth_it(
-    monkeypatch: pytest.MonkeyPatch, workers: int | None, sizes: list[int], device: str, processes: int
+    monkeypatch: pytest.MonkeyPatch, workers: int | None, sizes: list[int], devices: tuple[str, ...], processes: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
     files = tuple(SequenceFile("D", "S", str(i), f"D/S/{i}.npz", size) for i, size in enumerate(sizes))
-    assert workers_module.useful_workers(workers, Listing(files, (), {}), device) == processes
+    assert workers_module.useful_workers(workers, Listing(files, (), {}), devices) == processes
 
 
 def test_units_that_finish_in_any_order_give_the_same_bytes(
