@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 
 LOCAL = "local"
 SECONDS_TO_CONNECT = 5
+SECONDS_TO_START = 60
 SECONDS_FOR_A_RESULT = 60
 """A path is all that there is to fetch."""
 SECONDS_TO_COME_BACK = 120
@@ -43,6 +44,8 @@ class DaskCrew:
     ----------
     address
         Of the scheduler.
+    starting
+        Whether its workers are just being started, and are those of this h36m-amass.
 
     Raises
     ------
@@ -52,15 +55,18 @@ class DaskCrew:
 
     place = Place(UNITS_AHEAD_ELSEWHERE, serial=False)
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, starting: bool) -> None:
+        self._address, self._starting = address, starting
         self._client = _connected(address, SECONDS_TO_CONNECT)
-        self._look_at_workers()
+        if not starting:
+            self._look_at_workers()
 
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         # Not through Dask's own executor: its futures never end if the scheduler dies while a result is on its way.
         from distributed.client import ClosedClientError
 
+        if self._starting:
+            self._wait_for_start()
         while True:
             try:
                 if self._client.status != "closed":
@@ -80,6 +86,15 @@ class DaskCrew:
     def close(self) -> None:
         """Leave the scheduler."""
         self._client.close()
+
+    def _wait_for_start(self) -> None:
+        try:
+            self._client.wait_for_workers(1, timeout=SECONDS_TO_START)
+        except TimeoutError as error:
+            raise DaskError(
+                'the workers of the local cluster do not start; a script needs its usual if __name__ == "__main__":'
+            ) from error
+        self._starting = False
 
     def _look_at_workers(self) -> None:
         try:
@@ -112,7 +127,7 @@ def dask_crew(address: str, processes: int) -> Iterator[DaskCrew]:
     from distributed.utils import silence_logging_cmgr
 
     with silence_logging_cmgr(logging.CRITICAL), _scheduler(address, processes) as scheduler:
-        crew = DaskCrew(scheduler)
+        crew = DaskCrew(scheduler, starting=address == LOCAL)
         try:
             yield crew
         finally:
@@ -124,20 +139,24 @@ def dask_crew(address: str, processes: int) -> Iterator[DaskCrew]:
 def _scheduler(address: str, processes: int) -> Iterator[str]:
     """Address of the scheduler, which is started, with its workers, if it is to be local."""
     if address != LOCAL:
+        _check_address(address)
         yield address
         return
     from distributed import LocalCluster
 
-    with interrupts.held():
+    # Its loop's thread inherits that signals are not its own, and so do all workers that it starts at any time.
+    with interrupts.ignored():
         cluster = LocalCluster(
-            n_workers=processes,
+            n_workers=0,
             threads_per_worker=1,
-            dashboard_address=None,
+            # Its page would be on a port that is another's, maybe.
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             memory_limit=0,
             silence_logs=logging.CRITICAL,
             preload=[__name__],
         )
     try:
+        cluster.scale(processes)  # they start while this process plans
         yield cluster.scheduler_address
     finally:
         with interrupts.held():
@@ -145,13 +164,15 @@ def _scheduler(address: str, processes: int) -> Iterator[str]:
 
 
 def dask_setup(worker: object) -> None:
-    """What Dask runs first in each worker of a local cluster: Ctrl-C, which the whole terminal gets, is the parent's.
+    """What Dask runs first in each worker of a local cluster: Ctrl-C and SIGTERM, which the whole terminal or job
+    gets, are the parent's to answer.
 
     Workers of others are theirs: they keep their signals, and each unit puts torch's settings aside and back.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     import_conversion()
-    gc.freeze()
+    gc.freeze()  # torch's objects would be looked through again and again
 
 
 def _as_future(of_dask: Any) -> Future[Any]:
@@ -176,6 +197,21 @@ def _as_future(of_dask: Any) -> Future[Any]:
     return own
 
 
+def _check_address(address: str) -> None:
+    """Before a client is made of it, which would not end well: one that never was connected cannot be closed."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(address)
+        get_backend(scheme)
+        parse_host_port(place)
+    except ValueError as error:
+        raise DaskError(
+            f"{address!r} is no address of a Dask scheduler ({error}); give one like tcp://host:8786"
+        ) from error
+
+
 def _connected(address: str, seconds: float) -> Client:
     from distributed import Client
 
@@ -183,10 +219,6 @@ def _connected(address: str, seconds: float) -> Client:
     while True:
         try:
             return Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-        except ValueError as error:
-            raise DaskError(
-                f"{address}: is no address of a Dask scheduler ({error}); give one like tcp://host:8786"
-            ) from error
         except OSError as error:
             if time.monotonic() >= deadline:
                 raise DaskError(

@@ -20,19 +20,18 @@ from pathlib import Path
 from tests.scenes import command, end_group, write_dataset, write_support
 
 UNIT_FRAMES = 300
-WORKERS = 2
 
 
 class Cluster:
     """``dask scheduler`` and ``dask worker`` on this machine's loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        self._folder = folder
+        self._folder, self._number = folder, workers
         self._scheduler = self._start_scheduler()
-        self._workers = [self._start_worker() for _ in range(WORKERS)]
+        self._workers = [self._start_worker() for _ in range(self._number)]
 
     def restart_worker(self) -> None:
         end_group(self._workers.pop(0))
@@ -42,7 +41,7 @@ class Cluster:
         """All of it: workers end when they lose their scheduler."""
         self.end()
         self._scheduler = self._start_scheduler()
-        self._workers = [self._start_worker() for _ in range(WORKERS)]
+        self._workers = [self._start_worker() for _ in range(self._number)]
 
     def end(self) -> None:
         for process in (self._scheduler, *self._workers):
@@ -63,28 +62,30 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, workers: int) -> Iterator[Cluster]:
     """A cluster of which nothing is left at the end."""
     folder.mkdir()
-    own = Cluster(folder)
+    own = Cluster(folder, workers)
     try:
         yield own
     finally:
         own.end()
 
 
-def torture(folder: Path, units: int, blows: int, seed: int, frames: int = 2000) -> None:
+def torture(folder: Path, units: int, blows: int, seed: int, frames: int = 2000, workers: int = 2) -> None:
     """Build so many `units` while a worker or all of a cluster is killed and restarted `blows` times."""
     chance = random.Random(seed)
     support, tree, store = write_support(folder / "support"), folder / "amass", folder / "store.h5"
     write_dataset(tree, "D", units, frames)
     options = ("--support-dir", support)
-    with command("build", tree, folder / "whole.h5", *options, "--workers", 2, unit_frames=UNIT_FRAMES) as process:
+    with command(
+        "build", tree, folder / "whole.h5", *options, "--workers", workers, unit_frames=UNIT_FRAMES
+    ) as process:
         assert process.wait() == 0
-    moments = sorted(chance.sample(range(1, units - WORKERS), blows))
+    moments = sorted(chance.sample(range(1, units - workers), blows))
     errors = folder / "errors"
     with (
-        cluster(folder / "cluster") as own,
+        cluster(folder / "cluster", workers) as own,
         command("build", tree, store, *options, "--dask", own.address, unit_frames=UNIT_FRAMES, errors=errors) as build,
     ):
         for number, moment in enumerate(moments):
