@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
-import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 
 LOCAL = "local"
 SECONDS_TO_CONNECT = 5
+SECONDS_BETWEEN_TRIES = 0.2
 SECONDS_TO_START = 60
 SECONDS_FOR_A_RESULT = 60
 """A path is all that there is to fetch."""
@@ -58,8 +59,12 @@ class DaskCrew:
     def __init__(self, address: str, starting: bool) -> None:
         self._address, self._starting = address, starting
         self._client = _connected(address, SECONDS_TO_CONNECT)
-        if not starting:
-            self._look_at_workers()
+        try:
+            if not starting:
+                self._look_at_workers()
+        except BaseException:
+            self.close()
+            raise
 
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         # Not through Dask's own executor: its futures never end if the scheduler dies while a result is on its way.
@@ -139,12 +144,11 @@ def dask_crew(address: str, processes: int) -> Iterator[DaskCrew]:
 def _scheduler(address: str, processes: int) -> Iterator[str]:
     """Address of the scheduler, which is started, with its workers, if it is to be local."""
     if address != LOCAL:
-        _check_address(address)
         yield address
         return
     from distributed import LocalCluster
 
-    # Its loop's thread inherits that signals are not its own, and so do all workers that it starts at any time.
+    # Its loop's thread inherits that Ctrl-C and SIGTERM are not its own, and so do all workers that it ever starts.
     with interrupts.ignored():
         cluster = LocalCluster(
             n_workers=0,
@@ -164,13 +168,10 @@ def _scheduler(address: str, processes: int) -> Iterator[str]:
 
 
 def dask_setup(worker: object) -> None:
-    """What Dask runs first in each worker of a local cluster: Ctrl-C and SIGTERM, which the whole terminal or job
-    gets, are the parent's to answer.
+    """What Dask runs first in each worker of a local cluster.
 
-    Workers of others are theirs: they keep their signals, and each unit puts torch's settings aside and back.
+    Workers of others are theirs: each unit puts torch's settings aside and back, and that is all.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     import_conversion()
     gc.freeze()  # torch's objects would be looked through again and again
 
@@ -197,30 +198,35 @@ def _as_future(of_dask: Any) -> Future[Any]:
     return own
 
 
-def _check_address(address: str) -> None:
-    """Before a client is made of it, which would not end well: one that never was connected cannot be closed."""
+def _place_of(address: str) -> tuple[str, int]:
+    """Host and port of a scheduler."""
     from distributed.comm.addressing import parse_address, parse_host_port
     from distributed.comm.registry import get_backend
 
     try:
         scheme, place = parse_address(address)
         get_backend(scheme)
-        parse_host_port(place)
+        host, port = parse_host_port(place)
     except ValueError as error:
         raise DaskError(
             f"{address!r} is no address of a Dask scheduler ({error}); give one like tcp://host:8786"
         ) from error
+    return host, port
 
 
 def _connected(address: str, seconds: float) -> Client:
     from distributed import Client
 
-    deadline = time.monotonic() + seconds
+    place, deadline = _place_of(address), time.monotonic() + seconds
     while True:
         try:
+            # A client that never was connected goes on trying, and cannot be closed: none is made before somebody is
+            # there.
+            socket.create_connection(place, SECONDS_TO_CONNECT).close()
             return Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
         except OSError as error:
             if time.monotonic() >= deadline:
                 raise DaskError(
                     f"{address}: no Dask scheduler answers there; start one with: dask scheduler"
                 ) from error
+            time.sleep(SECONDS_BETWEEN_TRIES)

@@ -63,7 +63,7 @@ class Schedule:
 
     def hand_out(self) -> Iterator[tuple[int, int]]:
         """Place and unit of each unit that starts now; it counts as started when it is given."""
-        while self._waiting and not self._alone and (place := self._free_place()) is not None:
+        while self._waiting and (place := self._free_place()) is not None:
             yield self._start(place, self._waiting.popleft())
         if self._suspects and not self._waiting and not any(self._at):
             self._alone = True

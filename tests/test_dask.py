@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +112,43 @@ def test_a_signal_to_all_of_a_local_cluster_is_the_parents_to_answer(tmp_path: P
         while not list(tmp_path.glob("s.h5.parts/*.part")):
             assert process.poll() is None, errors.read_text()
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait(30) == 143
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
         deadline = time.monotonic() + 10
         while group_of(process):
             assert time.monotonic() < deadline, "a worker outlives its build"
     assert "the same command goes on from there" in errors.read_text().splitlines()[-1]
+    assert "Traceback" not in errors.read_text()
     assert {path.suffix for path in (tmp_path / "s.h5.parts").iterdir()} == {".part"}
 
 
 def test_what_dask_says_of_dead_workers_counts_them() -> None:
     assert deaths_told(KilledWorker("key", None, 3)) == 4
     assert deaths_told(ValueError("not about workers")) is None
+
+
+def test_a_result_that_is_lost_on_its_way_is_no_fault_of_its_unit() -> None:
+    class Fake:
+        """A future of Dask's that has ended so."""
+
+        def __init__(self, status: str, error: Exception) -> None:
+            self.status, self.error = status, error
+
+        def add_done_callback(self, call: Callable[[Any], None]) -> None:
+            call(self)
+
+        def exception(self) -> Exception:
+            return self.error
+
+        def result(self, timeout: float) -> None:
+            raise self.error
+
+    disk_full = OSError(28, "No space left on device")
+    assert dask_crew._as_future(Fake("error", disk_full)).exception() is disk_full
+    for status in ("finished", "cancelled"):
+        lost = dask_crew._as_future(Fake(status, OSError("the scheduler is gone"))).exception()
+        assert lost is not None
+        assert deaths_told(lost) == 0
 
 
 def test_no_scheduler_is_one_line_within_some_seconds(
