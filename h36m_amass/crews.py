@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import sys
@@ -16,7 +15,6 @@ from h36m_amass.forkserver import START_METHOD
 from h36m_amass.scheduling import MOST_DEATHS, Place
 from h36m_amass.workshop import start_worker
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 UNITS_AHEAD_HERE = 2

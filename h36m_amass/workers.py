@@ -154,9 +154,11 @@ def _dismiss(crews: Sequence[Crew], wait: bool) -> None:
 
 
 def _given_up(unit: Unit) -> GivenUpUnit:
+    others = len(unit.sequences) - 1
+    at_hand = f", with {others} other recordings at hand" if others else ""
     reason = (
-        f"the worker that converted it and {len(unit.sequences) - 1} more died {MOST_DEATHS} times, perhaps for want "
-        "of memory; use fewer --workers, or convert it apart to see why"
+        f"its worker died {MOST_DEATHS} times{at_hand}, perhaps for want of memory; use fewer --workers, or convert it "
+        "apart to see why"
     )
     return GivenUpUnit(tuple(LeftOut(own.file.dataset, own.file.path, reason) for own in unit.sequences))
 
