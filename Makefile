@@ -26,6 +26,7 @@ figures: demo
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture
+	$(BIN)/python -m tests.dask_torture
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz

@@ -56,7 +56,8 @@ def build(
     device: Annotated[
         str,
         typer.Option(
-            help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it.",
+            help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it; several GPUs as "
+            "cuda:0,cuda:1 or cuda:all, one process each.",
             metavar="DEVICE",
             autocompletion=complete_device,
         ),
@@ -68,6 +69,15 @@ def build(
             help="Processes beside the command's own; 0 for none.",
             show_default="one a core, fewer for little data, 0 on CUDA",
             metavar="PROCESSES",
+        ),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            help="Convert on this Dask scheduler's workers, tcp://HOST:8786 say, or local for one of --workers "
+            "processes; needs the extra dask.",
+            show_default="none",
+            metavar="ADDRESS",
         ),
     ] = None,
     dataset: Annotated[
@@ -174,9 +184,9 @@ def build(
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
         from h36m_amass import forkserver, interrupts
-        from h36m_amass.devices import resolve_device
+        from h36m_amass.devices import resolve_devices
 
-        if workers != 0 and resolve_device(device) == "cpu":
+        if dask is None and workers != 0 and resolve_devices(device) == ("cpu",):
             forkserver.prepare()  # torch is imported while this process imports and plans
         with interrupts.held():  # what is raised in the middle of an import may get lost
             from h36m_amass.builder import build as run
@@ -195,6 +205,7 @@ def build(
                 device=device,
                 batch_size=batch_size,
                 workers=workers,
+                dask=dask,
                 datasets=dataset or (),
                 subset=subset,
                 shard=own_shard,

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -24,12 +24,13 @@ from h36m_amass import workers as worker_processes
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
 from h36m_amass.body_model import FAMILIES
+from h36m_amass.crews import Crew, ExecutorCrew
 from h36m_amass.datasets import canonical
-from h36m_amass.devices import resolve_device
+from h36m_amass.devices import resolve_devices
 from h36m_amass.fingerprints import Ingredients, part_fingerprint, unit_fingerprint
 from h36m_amass.joint_sets import JointSource, load_sources, num_vertices
 from h36m_amass.locking import locked
-from h36m_amass.parts import SUFFIX, ConvertedUnit, Part, sync
+from h36m_amass.parts import SUFFIX, ConvertedUnit, GivenUpUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, log_left_out, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
@@ -68,6 +69,7 @@ def build(
     batch_size: int = 4096,
     workers: int | None = 0,
     executor: Executor | None = None,
+    dask: str | None = None,
     datasets: Sequence[str] = (),
     subset: Subset = EVERYTHING,
     shard: Shard | None = None,
@@ -104,7 +106,8 @@ def build(
     frame_rate
         In hertz; None keeps every frame and each sequence's own rate.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; or several GPUs, ``"cuda:0,cuda:1"`` or ``"cuda:all"``, one
+        process each. Units go to whichever is free.
     batch_size
         Frames that are computed at a time.
     workers
@@ -113,7 +116,10 @@ def build(
         ``if __name__ == "__main__":`` in a script.
     executor
         Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
-        of one process take turns.
+        of one process take turns. Units that it loses are given to it again.
+    dask
+        Address of a Dask scheduler, whose workers run the units, under the same conditions; or ``"local"`` for one of
+        `workers` processes of this machine, as many as None starts if that is 0. Needs the extra ``dask``.
     datasets
         Names of the datasets to convert, see `h36m_amass.datasets.choose`; all of them if empty.
     subset
@@ -157,8 +163,8 @@ def build(
         Another process is building `store`.
     h36m_amass.space.SpaceError
         The disk has too little room.
-    h36m_amass.workers.WorkerError
-        A worker process died.
+    h36m_amass.crews.WorkerError
+        There are no workers to be had, no Dask, or the workers do not see the files.
     h36m_amass.store_frames.StoreError
         The store to be updated is damaged.
     h36m_amass.amass.AmassError, h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
@@ -175,8 +181,10 @@ def build(
     began, stages = time.monotonic(), Stages(_log)
     amass_dir, store, support_dir = Path(amass_dir), Path(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
-    device = resolve_device(device)
+    devices = resolve_devices(device)
+    device = ",".join(devices)
     _check_options(store, batch_size, workers, compression, split_size, max_frames, overwrite or update, report_file)
+    _check_executor(workers, executor, dask, devices)
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
@@ -199,7 +207,13 @@ def build(
         listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
         stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
-        processes = 0 if executor is not None else worker_processes.useful_workers(workers, likely, device)
+        elsewhere: Crew | None = None if executor is None else ExecutorCrew(executor)
+        wanted = workers or None if dask is not None else workers
+        processes = 0 if elsewhere is not None else worker_processes.useful_workers(wanted, likely, devices)
+        if dask is not None:
+            from h36m_amass.dask_crew import dask_crew
+
+            elsewhere, processes = stack.enter_context(dask_crew(dask, processes or 1)), 0
         if processes:
             forkserver.prepare()  # before the plan, so that torch is imported meanwhile
         plan = make_plan(
@@ -233,7 +247,7 @@ def build(
         header = _header(rate, options, sources, bodies, plan)
         joint_counts = tuple(map(len, bodies.skeletons))
         digests = tuple(source.digest for source in sources)
-        ingredients = Ingredients(digests, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, device)
+        ingredients = Ingredients(digests, bodies.sha256, NUM_BETAS, NUM_DMPLS, batch_size, devices[0])
         fingerprints = [unit_fingerprint(unit, ingredients) for unit in plan.units]
         part_names = [part_fingerprint(unit, own) for unit, own in zip(plan.units, fingerprints, strict=True)]
         share = shards.share(plan.units, shard) if shard else plan.units
@@ -253,18 +267,27 @@ def build(
             names = bodies.write(parts_dir, f"-{shard.label}" if shard else "")
             flag = f"{reuse.FLAG_PREFIX}{shard.label if shard else os.getpid()}"
             workshop = Workshop(
-                amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, device, batch_size, flag
+                amass_dir.absolute(), parts_dir.absolute(), names, joint_counts, devices[0], batch_size, flag
             )
+
+            given_up: dict[int, GivenUpUnit] = {}
 
             def converted(number: int) -> ConvertedUnit:
                 name = part_names[number]
-                return there.get(number) or Part(workshop.part_path(name), name)
+                return there.get(number) or given_up.get(number) or Part(workshop.part_path(name), name)
+
+            def convert(then: Callable[[int], None]) -> None:
+                ended = worker_processes.convert_units(
+                    workshop, missing, elsewhere, devices, processes, report_progress
+                )
+                with contextlib.closing(ended):
+                    for number, nothing in ended:
+                        if nothing is not None:
+                            given_up[number] = nothing
+                        then(number)
 
             if shard is not None:
-                numbers = worker_processes.convert_units(workshop, missing, executor, processes, report_progress)
-                with contextlib.closing(numbers):
-                    for _ in numbers:  # each is a part by now, and on the disk
-                        pass
+                convert(lambda _: None)  # each is a part by then, and on the disk
                 stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
                 units = [converted(unit.number) for unit in share]
                 report = _share_report(shard, units, there, store, use_dmpls, header.synthetic, device, began)
@@ -275,10 +298,7 @@ def build(
 
             split = None if split_size is None else Split(target, split_size, partial(publishing.data_path, target))
             with Assembly(temporary, fingerprints, converted, there, header, compression, split) as assembly:
-                numbers = worker_processes.convert_units(workshop, missing, executor, processes, report_progress)
-                with contextlib.closing(numbers):
-                    for number in numbers:
-                        assembly.add(number)
+                convert(assembly.add)
                 assembly.copy()
                 stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
                 left_out = tuple(sorted((*plan.left_out, *assembly.left_out), key=lambda left: left.path))
@@ -482,6 +502,17 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _check_executor(workers: int | None, executor: Executor | None, dask: str | None, devices: Sequence[str]) -> None:
+    if len(devices) > 1 and (executor is not None or dask is not None):
+        raise BuildError("an executor's or Dask's workers compute on one device each; give one, cuda say")
+    if len(devices) > 1 and workers:
+        raise BuildError(f"{len(devices)} devices have one process each; leave --workers out")
+    if dask is not None and executor is not None:
+        raise BuildError("work units run either on an executor or with Dask; give one of the two")
+    if dask not in (None, "local") and workers:
+        raise BuildError(f"{dask}: this Dask scheduler has its own workers; leave --workers out, or use --dask local")
 
 
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:

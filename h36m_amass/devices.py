@@ -31,11 +31,11 @@ def resolve_device(device: str) -> str:
     try:
         wanted = torch.device(device)
     except RuntimeError as error:
-        raise DeviceError(f"device {device!r} is unknown; choose auto, cpu, cuda or cuda:N") from error
+        raise DeviceError(f"device {device!r} is unknown; choose auto, cpu, cuda, cuda:N or cuda:all") from error
     if wanted.type == "cpu":
         return "cpu"
     if wanted.type != "cuda":
-        raise DeviceError(f"device {device!r} is not supported; choose auto, cpu, cuda or cuda:N")
+        raise DeviceError(f"device {device!r} is not supported; choose auto, cpu, cuda, cuda:N or cuda:all")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (wanted.index or 0) >= count:
         raise DeviceError(
@@ -45,10 +45,33 @@ def resolve_device(device: str) -> str:
     return f"cuda:{torch.cuda.current_device() if wanted.index is None else wanted.index}"
 
 
+def resolve_devices(device: str) -> tuple[str, ...]:
+    """`resolve_device` of one, or of several GPUs: ``cuda:0,cuda:1`` or ``cuda:all``.
+
+    Raises
+    ------
+    DeviceError
+        One of them is not there, is named twice, or is no GPU: a CPU and a GPU round differently.
+    """
+    names = [name.strip() for name in device.split(",")]
+    if names == ["cuda:all"]:
+        resolve_device("cuda")
+        import torch
+
+        names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if len(names) > 1 and not all(name.partition(":")[0] == "cuda" for name in names):
+        raise DeviceError(f"device {device!r} is a mixture; give one device, or several GPUs, like cuda:0,cuda:1")
+    resolved = tuple(map(resolve_device, names))
+    if len(set(resolved)) < len(resolved):
+        raise DeviceError(f"device {device!r} names one GPU twice; name each once, or use --workers on one")
+    return resolved
+
+
 def likely_devices() -> tuple[str, ...]:
-    """What `resolve_device` may take here, without asking torch: for suggestions."""
+    """What `resolve_devices` may take here, without asking torch: for suggestions."""
     gpus = sorted(Path("/dev").glob("nvidia[0-9]"))
-    return "auto", "cpu", "cuda", *(f"cuda:{number}" for number in range(len(gpus)))
+    several = ("cuda:all",) if len(gpus) > 1 else ()
+    return "auto", "cpu", "cuda", *several, *(f"cuda:{number}" for number in range(len(gpus)))
 
 
 def usable_cores() -> int:

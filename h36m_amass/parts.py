@@ -88,6 +88,17 @@ class ConvertedUnit(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class GivenUpUnit:
+    """A unit that became nothing; a `ConvertedUnit`. It is no file, so that the next build tries again."""
+
+    left_out: tuple[LeftOut, ...]
+    sequences: tuple[PlacedSequence, ...] = ()
+
+    def blocks(self) -> Iterator[Positions]:
+        yield from ()
+
+
 class PartWriter:
     """Writes the part at `path`; a context manager that removes what was not finished.
 

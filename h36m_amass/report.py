@@ -56,7 +56,7 @@ class BuildReport:
     synthetic
         True if anything that went in was made up.
     device
-        Where it was computed.
+        Where it was computed; several with commas between them.
     seconds
         From start to end.
     shard

@@ -2,123 +2,170 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import time
-from collections.abc import Generator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import logging
+import threading
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import replace
 from pathlib import Path
 
 from h36m_amass import interrupts
 from h36m_amass.amass_tree import Listing
+from h36m_amass.crews import Crew, NotBegunError, WorkerError, deaths_told, process_crews
 from h36m_amass.devices import usable_cores
-from h36m_amass.forkserver import START_METHOD
-from h36m_amass.parts import commit
+from h36m_amass.parts import GivenUpUnit, commit
 from h36m_amass.planning import Progress, Unit
-from h36m_amass.workshop import Workshop, convert_unit, start_worker
+from h36m_amass.report import LeftOut
+from h36m_amass.scheduling import MOST_DEATHS, Schedule
+from h36m_amass.workshop import StoppedError, Workshop, convert_unit
 
-MAX_UNITS_AHEAD = 64
-UNITS_AHEAD_HERE = 2
-"""One is computed while another is brought to the disk; no more, because threads would fight for the interpreter."""
+_log = logging.getLogger(__name__)
+
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert these."""
-SECONDS_FOR_A_SIGNAL = 0.3
 
 
-class WorkerError(ValueError):
-    """A worker process ended before its work was done."""
-
-
-def useful_workers(workers: int | None, listing: Listing, device: str) -> int:
-    """How many processes to start, 0 for none but this one.
+def useful_workers(workers: int | None, listing: Listing, devices: Sequence[str]) -> int:
+    """How many processes to start, 0 for none but this one. Each of several devices has one.
 
     Each computes on one thread, so that they do not exceed the cores. One is better than none even for little data:
     it imports torch while this one plans and folds.
     """
+    if len(devices) > 1:
+        return len(devices)
     if workers is not None:
         return min(workers, len(listing.sequences))
-    if device != "cpu":
+    if devices[0] != "cpu":
         return 0
     size = sum(file.size for file in listing.sequences)
     return max(1, min(usable_cores(), size // BYTES_WORTH_A_WORKER))
 
 
-def _local_executor(workers: int) -> Executor:
-    """Processes, or one thread of this one."""
-    if workers == 0:
-        return ThreadPoolExecutor(1)
-    context = multiprocessing.get_context(START_METHOD)
-    processes = ProcessPoolExecutor(workers, context, initializer=start_worker)
-    try:
-        # A spawned process inherits from here that Ctrl-C is ignored, a fork of the server process has it from there.
-        with interrupts.ignored() if START_METHOD == "spawn" else interrupts.held():
-            for _ in range(workers):  # each submission starts a process, until all are there
-                processes.submit(os.getpid)
-    except BaseException:
-        processes.shutdown(cancel_futures=True)
-        raise
-    return processes
-
-
 def convert_units(
-    workshop: Workshop, units: Mapping[str, Unit], executor: Executor | None, processes: int, progress: Progress
-) -> Generator[int, None, None]:
-    """Convert `units`, and give the number of each that is done, in whatever order they are.
+    workshop: Workshop,
+    units: Mapping[str, Unit],
+    elsewhere: Crew | None,
+    devices: Sequence[str],
+    processes: int,
+    progress: Progress,
+) -> Generator[tuple[int, GivenUpUnit | None], None, None]:
+    """Convert `units`, in whatever order: give the number of each that is done, and what stands for it if it was
+    given up.
+
+    A unit whose worker is lost runs again; `h36m_amass.scheduling` says how often, and where.
 
     Parameters
     ----------
     units
         By fingerprint of their parts.
-    executor
+    elsewhere
         Where they run; None for up to `processes` of this machine.
+    devices
+        What processes compute on, in turn.
     processes
         0 for this one.
 
     Raises
     ------
     WorkerError
-        A worker process died.
+        There are no workers to be had, or they do not see the files.
     """
     if not units:
         return
-    pool = _local_executor(min(processes, len(units))) if executor is None else executor
-    units_ahead = MAX_UNITS_AHEAD if executor is not None or processes else UNITS_AHEAD_HERE
+    crews = process_crews(min(processes, len(units))) if elsewhere is None else [elsewhere]
+    by_number = {unit.number: (unit, fingerprint) for fingerprint, unit in units.items()}
+    workshops = [replace(workshop, device=devices[place % len(devices)]) for place in range(len(crews))]
+    schedule = Schedule(by_number, [crew.place for crew in crews])
+    attempts: Counter[int] = Counter()
+    running: dict[Future[Path], tuple[int, int]] = {}
     total, done = sum(unit.source_frames for unit in units.values()), 0
-    waiting = iter(units.items())
-    running: dict[Future[Path], tuple[str, Unit]] = {}
     workshop.start()
+
+    def hand_out() -> None:
+        for place, number in schedule.hand_out():
+            unit, fingerprint = by_number[number]
+            attempts[number] += 1
+            with interrupts.held():
+                running[crews[place].submit(convert_unit, workshops[place], unit, fingerprint, attempts[number])] = (
+                    place,
+                    number,
+                )
+
+    def settled(future: Future[Path]) -> Iterator[tuple[int, GivenUpUnit | None]]:
+        """What comes of a unit that has ended in some way."""
+        if future not in running:  # it was lost together with one before it
+            return
+        place, number = running.pop(future)
+        error = _failure(future)
+        if error is None:
+            schedule.finished(place, number)
+            hand_out()  # before this process waits for the disk
+            commit(future.result(), workshop.part_path(by_number[number][1]))
+            yield number, None
+            return
+        deaths = deaths_told(error)
+        if isinstance(error, StoppedError):
+            raise WorkerError(
+                f"{workshop.parts_dir}: a worker does not see this folder; put the store where all workers see the "
+                "same files"
+            ) from error
+        if deaths is None:
+            raise error
+        _log.warning("lost a worker (%s); its work units run again", error)
+        lost: int | None
+        if crews[place].place.serial:
+            for other in [other for other, (where, _) in running.items() if where == place]:
+                del running[other]
+            lost = schedule.died(place, crews[place].renew() and not isinstance(error, NotBegunError))
+        else:
+            lost = number if schedule.lost(place, number, deaths) else None
+        if lost is not None:
+            yield lost, _given_up(by_number[lost][0])
+
     try:
         progress("convert", done, total)
-        while True:
-            while len(running) < units_ahead and (following := next(waiting, None)) is not None:
-                fingerprint, unit = following
-                with interrupts.held():
-                    running[pool.submit(convert_unit, workshop, unit, fingerprint)] = following
-            if not running:
-                break
+        while not schedule.over:
+            hand_out()
             # What has failed comes last, so that what is done besides is kept.
             for future in sorted(wait(running, return_when=FIRST_COMPLETED).done, key=_has_failed):
-                fingerprint, unit = running.pop(future)
-                commit(future.result(), workshop.part_path(fingerprint))
-                yield unit.number
-                done += unit.source_frames
-                progress("convert", done, total)
-    except BrokenProcessPool as error:
-        time.sleep(SECONDS_FOR_A_SIGNAL)  # what ended the worker may be about to end this process
-        raise WorkerError("a worker process died, perhaps for want of memory; use fewer --workers") from error
+                for number, given_up in settled(future):
+                    yield number, given_up
+                    done += by_number[number][0].source_frames
+                    progress("convert", done, total)
     finally:
         workshop.stop()
         # Units give themselves up; a pool of this machine is not asked to cancel them, because one whose processes are
         # killed at that moment, by a second signal say, stumbles over what is cancelled (concurrent.futures, 3.11).
-        stopped = [future for future in running if executor is None or not future.cancel()]
+        stopped = [future for future in running if elsewhere is None or not future.cancel()]
         for future in wait(stopped).done:
             if not _has_failed(future):
-                commit(future.result(), workshop.part_path(running[future][0]))
-        if executor is None:
-            # Processes take a while to end, which nobody needs to wait for unless they were stopped.
-            pool.shutdown(wait=bool(running), cancel_futures=True)
+                commit(future.result(), workshop.part_path(by_number[running[future][1]][1]))
+        _dismiss(crews, wait=bool(running))
+
+
+def _dismiss(crews: Sequence[Crew], wait: bool) -> None:
+    """Let all workers go at the same time: they take a while to end, which nobody waits for but who was stopped."""
+    leaving = [threading.Thread(target=crew.dismiss, args=(wait,)) for crew in crews]
+    for thread in leaving:
+        thread.start()
+    for thread in leaving:
+        thread.join()
+
+
+def _given_up(unit: Unit) -> GivenUpUnit:
+    others = len(unit.sequences) - 1
+    at_hand = f", with {others} other recordings at hand" if others else ""
+    reason = (
+        f"its worker died {MOST_DEATHS} times{at_hand}, perhaps for want of memory; use fewer --workers, or convert it "
+        "apart to see why"
+    )
+    return GivenUpUnit(tuple(LeftOut(own.file.dataset, own.file.path, reason) for own in unit.sequences))
+
+
+def _failure(future: Future[Path]) -> BaseException | None:
+    return CancelledError("it was cancelled") if future.cancelled() else future.exception()
 
 
 def _has_failed(future: Future[Path]) -> bool:
-    return future.exception() is not None
+    return _failure(future) is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 from h36m_amass import interrupts, parts
 from h36m_amass.forkserver import CONVERSION
 from h36m_amass.planning import BodyKind, Unit
+from h36m_amass.version import __version__
 
 
 class StoppedError(Exception):
@@ -67,8 +68,11 @@ class Workshop:
             raise StoppedError
 
 
-def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
-    """`h36m_amass.conversion.convert_unit`, in the process that runs this."""
+def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str, attempt: int) -> Path:
+    """`h36m_amass.conversion.convert_unit`, in the process that runs this.
+
+    The number of the attempt makes calls differ: some executors answer the same call with what they have of the last.
+    """
     temporary: Path = importlib.import_module(CONVERSION).convert_unit(workshop, unit, fingerprint)
     return temporary
 
@@ -77,6 +81,16 @@ def start_worker() -> None:
     """Run first in each worker process."""
     importlib.import_module(CONVERSION).settle()
     interrupts.leave_to_parent()
+
+
+def import_conversion() -> None:
+    """Do now what would otherwise be done with the first unit: importing torch takes seconds."""
+    importlib.import_module(CONVERSION)
+
+
+def installed_version() -> str:
+    """That of the process which runs this."""
+    return __version__
 
 
 def forget_skinners() -> None:

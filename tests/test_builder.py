@@ -169,23 +169,25 @@ def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(
 
 
 @pytest.mark.parametrize(
-    ("workers", "sizes", "device", "processes"),
+    ("workers", "sizes", "devices", "processes"),
     [
-        (None, [1] * 9, "cpu", 1),
-        (None, [2 * workers_module.BYTES_WORTH_A_WORKER], "cpu", 2),
-        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, "cpu", 4),
-        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, "cuda:0", 0),
-        (0, [1] * 9, "cpu", 0),
-        (3, [1] * 9, "cpu", 3),
-        (3, [1] * 2, "cpu", 2),
+        (None, [1] * 9, ("cpu",), 1),
+        (None, [2 * workers_module.BYTES_WORTH_A_WORKER], ("cpu",), 2),
+        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, ("cpu",), 4),
+        (None, [100 * workers_module.BYTES_WORTH_A_WORKER] * 9, ("cuda:0",), 0),
+        (0, [1] * 9, ("cpu",), 0),
+        (3, [1] * 9, ("cpu",), 3),
+        (3, [1] * 2, ("cpu",), 2),
+        (None, [1] * 9, ("cuda:0", "cuda:2"), 2),
+        (0, [1] * 9, ("cuda:0", "cuda:2"), 2),
     ],
 )
 def test_as_many_processes_start_as_are_worth_it(
-    monkeypatch: pytest.MonkeyPatch, workers: int | None, sizes: list[int], device: str, processes: int
+    monkeypatch: pytest.MonkeyPatch, workers: int | None, sizes: list[int], devices: tuple[str, ...], processes: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
     files = tuple(SequenceFile("D", "S", str(i), f"D/S/{i}.npz", size) for i, size in enumerate(sizes))
-    assert workers_module.useful_workers(workers, Listing(files, (), {}), device) == processes
+    assert workers_module.useful_workers(workers, Listing(files, (), {}), devices) == processes
 
 
 def test_units_that_finish_in_any_order_give_the_same_bytes(
@@ -386,20 +388,6 @@ def test_the_plan_does_not_depend_on_how_it_is_carried_out(amass_dir: Path) -> N
     keys = [(p.file.dataset, p.file.subject, p.file.sequence) for p in plan.sequences]
     assert keys == sorted(keys)
     assert [unit.number for unit in plan.units] == list(range(len(plan.units)))
-
-
-def test_a_dead_worker_is_one_clear_error(amass_dir: Path, support_dir: Path, tmp_path: Path) -> None:
-    from concurrent.futures.process import BrokenProcessPool
-
-    class Dead(ThreadPoolExecutor):
-        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-            future: Future[Any] = Future()
-            future.set_exception(BrokenProcessPool("gone"))
-            return future
-
-    with pytest.raises(workers_module.WorkerError, match="worker process died"):
-        build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, executor=Dead(1))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_public_names_are_what_they_say() -> None:

@@ -199,7 +199,7 @@ def test_console_lines_are_of_programs_that_are_there(page: Path) -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for where, (program, *words) in lines_of_consoles(page):
-        assert program in ("h36m-amass", "make", "pip"), where
+        assert program in ("h36m-amass", "make", "pip", "dask"), where
         if program == "make":
             assert set(words) <= set(targets), where
         elif program == "pip":

@@ -365,11 +365,14 @@ def skin_once(folded: folding.FoldedRegressor, device: str) -> torch.Tensor:
     )
 
 
-def test_the_whole_path_runs_on_fake_cuda_tensors(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:3"])
+def test_the_whole_path_runs_on_fake_cuda_tensors(
+    body: body_model.BodyModel, joints: regressor.JointRegressor, device: str
+) -> None:
     folded = folding.fold(body, joints)
     with FakeTensorMode(allow_non_fake_inputs=False):
-        out = skin_once(folded, "cuda:0")
-    assert out.device.type == "cuda"
+        out = skin_once(folded, device)
+    assert out.device == torch.device(device)
     assert out.shape == (8, 17, 3)
 
 

@@ -1,0 +1,136 @@
+"""Workers that die: their units run again, the bytes are the same, and what kills whoever takes it is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from h36m_amass import crews, planning, workers
+from h36m_amass.builder import BuildError, build
+from h36m_amass.crews import WorkerError
+from h36m_amass.scheduling import MOST_DEATHS
+from h36m_amass.store import Store
+from tests.deadly import convert_or_die, make_deadly
+from tests.scenes import write_dataset
+
+UNITS = 6
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Recordings that make `UNITS` units, and workers that may die of them."""
+    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 200)
+    monkeypatch.setattr(workers, "convert_unit", convert_or_die)
+    write_dataset(tmp_path / "amass", "D", UNITS, frames=420)
+    make_deadly(tmp_path / "amass", {})
+    return tmp_path / "amass"
+
+
+@pytest.fixture
+def undisturbed(tree: Path, support_dir: Path, tmp_path: Path) -> bytes:
+    build(tree, tmp_path / "undisturbed.h5", support_dir=support_dir)
+    return (tmp_path / "undisturbed.h5").read_bytes()
+
+
+def test_units_of_dead_processes_run_again_and_the_bytes_are_the_same(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+) -> None:
+    make_deadly(tree, {0: 1, 3: MOST_DEATHS - 1})
+    report = build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
+    assert report.left_out == ()
+    assert (tmp_path / "s.h5").read_bytes() == undisturbed
+    assert not (tmp_path / "s.h5.parts").exists()
+
+
+def test_only_the_unit_that_kills_every_worker_is_left_out_and_the_next_build_tries_it_again(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+) -> None:
+    make_deadly(tree, {2: 99})
+    report = build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
+    (left,) = report.left_out
+    assert left.path == "D/S/0002.npz"
+    assert f"died {MOST_DEATHS} times" in left.reason
+    assert len(Store(tmp_path / "s.h5").sequences) == UNITS - 1
+    with pytest.raises(BuildError, match=r"0002\.npz: .* died 3 times.*--strict forbids"):
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=1, overwrite=True, strict=True)
+    make_deadly(tree, {})
+    again = build(tree, tmp_path / "s.h5", support_dir=support_dir, overwrite=True)
+    assert again.reused == UNITS - 1
+    assert (tmp_path / "s.h5").read_bytes() == undisturbed
+
+
+def test_workers_that_never_get_to_work_are_one_clear_error(
+    tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crews, "start_worker", make_deadly)  # which fails without its arguments
+    with pytest.raises(WorkerError, match="die as soon as they start"):
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=1)
+    assert not list(tmp_path.glob("s.h5*"))
+
+
+class Losing(ThreadPoolExecutor):
+    """Loses all that it has whenever it is at a deadly unit, and says nothing of whose fault it was."""
+
+    def __init__(self, deadly: dict[int, int], error: BaseException | None) -> None:
+        super().__init__(1)
+        self.deadly, self.error, self.given, self.alone = deadly, error, list[tuple[Future[Any], Any]](), 0
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.given.append((future, arguments))
+        super().submit(self.work)
+        return future
+
+    def work(self) -> None:
+        given, self.given = self.given, []
+        guilty = [number for _, (_, unit, _, _) in given if self.deadly.get(number := unit.number, 0) > 0]
+        for number in guilty:
+            self.deadly[number] -= 1
+        for future, arguments in given:
+            if not guilty:
+                future.set_result(convert_or_die(*arguments))
+            elif self.error is not None:
+                future.set_exception(self.error)
+            else:
+                future.cancel()
+                future.set_running_or_notify_cancel()
+
+
+@pytest.mark.parametrize("error", [BrokenExecutor("gone"), None])
+def test_units_that_an_executor_loses_are_given_to_it_again(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, error: BaseException | None
+) -> None:
+    with Losing({0: 2, 4: 1}, error) as executor:
+        report = build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor)
+    assert report.left_out == ()
+    assert (tmp_path / "s.h5").read_bytes() == undisturbed
+
+
+@pytest.mark.parametrize("error", [BrokenExecutor("gone"), None])
+def test_an_executor_that_loses_a_unit_for_ever_costs_that_unit_alone(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, error: BaseException | None
+) -> None:
+    with Losing({3: 99}, error) as executor:
+        report = build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor)
+    assert [left.path for left in report.left_out] == ["D/S/0003.npz"]
+
+
+def test_an_executor_that_takes_nothing_any_more_is_one_clear_error(
+    tree: Path, support_dir: Path, tmp_path: Path
+) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(WorkerError, match="takes no more work"):
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor)
+
+
+def test_a_worker_that_sees_other_files_is_one_clear_error(
+    tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.Workshop, "start", lambda self: None)  # as on another machine, where it has no effect
+    with pytest.raises(WorkerError, match="does not see this folder"):
+        build(tree, tmp_path / "s.h5", support_dir=support_dir)
