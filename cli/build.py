@@ -21,12 +21,14 @@ class Compression(StrEnum):
 
 def build(
     amass_dir: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that.", metavar="AMASS_DIR"
+            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that.",
+            metavar="AMASS_DIR",
+            path_type=str,
         ),
     ],
-    store: Annotated[Path, typer.Argument(help="HDF5 file to write.", metavar="STORE")],
+    store: Annotated[str, typer.Argument(help="HDF5 file to write.", metavar="STORE", path_type=str)],
     support_dir: SupportDir = Path("support_data"),
     joint_regressor: Annotated[
         list[str] | None,

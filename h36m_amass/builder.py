@@ -31,6 +31,7 @@ from h36m_amass.locking import locked
 from h36m_amass.parts import ConvertedUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
+from h36m_amass.remote import Address, place
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
 from h36m_amass.stages import Stages
@@ -51,7 +52,7 @@ class BuildError(ValueError):
 
 
 def build(
-    amass_dir: Path | str,
+    amass_dir: Path | str | Address,
     store: Path | str,
     *,
     support_dir: Path | str = "support_data",
@@ -81,7 +82,8 @@ def build(
     Parameters
     ----------
     amass_dir
-        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, ``DATASET.tar.bz2`` say.
+        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, ``DATASET.tar.bz2`` say; or the
+        fsspec address of one, ``"s3://bucket/amass"`` say, from which recordings are streamed.
     store
         File to write.
     support_dir
@@ -159,7 +161,7 @@ def build(
     What ends a build before its time, Ctrl-C too, carries a note (PEP 678) that says what is kept for the next one.
     """
     began, stages = time.monotonic(), Stages(_log)
-    amass_dir, store, support_dir = Path(amass_dir), Path(store), Path(support_dir)
+    amass_dir, store, support_dir = place(amass_dir), Path(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
     device = resolve_device(device)
     _check_options(store, batch_size, workers, compression, max_frames, overwrite or update, report_file)

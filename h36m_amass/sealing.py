@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from isal.isal_zlib import crc32
+
+from h36m_amass.regular_file import open_regular
+from h36m_amass.remote import Address
 
 HEAD = 2**16
 """Bytes with a checksum of their own: the attributes, the skeleton and the heap that their strings are in."""
@@ -34,24 +37,23 @@ def seal(path: Path) -> None:
         file.write(text.ljust(_LENGTH - 1) + b"\n")
 
 
-def check_head(path: Path) -> None:
-    """Compare the beginning of a store with its seal; one without a seal passes.
+def check_head(file: IO[bytes]) -> None:
+    """Compare the beginning of a store, which is open, with its seal; one without a seal passes.
 
     Raises
     ------
     SealError
         A byte has changed, or the file is cut short.
     """
-    with path.open("rb") as file:
-        found = _read(file)
-        if found is None:
-            return
-        size, _, checksum = found
-        if _checksum(file, min(HEAD, size)) != checksum:
-            raise SealError("its first bytes are not what was written")
+    found = _read(file)
+    if found is None:
+        return
+    size, _, checksum = found
+    if _checksum(file, min(HEAD, size)) != checksum:
+        raise SealError("its first bytes are not what was written")
 
 
-def check_all(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+def check_all(path: Path | Address, progress: Callable[[int, int], None] | None = None) -> None:
     """Compare all of a store with its seal.
 
     `progress` is called with the bytes read so far, and all of them.
@@ -61,7 +63,7 @@ def check_all(path: Path, progress: Callable[[int, int], None] | None = None) ->
     SealError
         It has none, is cut short, or a byte has changed.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         found = _read(file)
         if found is None:
             raise SealError("has no seal at its end: it was cut short, or changed, or written by an older version")
@@ -70,7 +72,7 @@ def check_all(path: Path, progress: Callable[[int, int], None] | None = None) ->
             raise SealError("does not have the checksum of its seal: a byte of it was changed")
 
 
-def _read(file: BinaryIO) -> tuple[int, int, int] | None:
+def _read(file: IO[bytes]) -> tuple[int, int, int] | None:
     """Size, checksum and checksum of the head, as the seal says, if there is one."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _LENGTH))
@@ -82,7 +84,7 @@ def _read(file: BinaryIO) -> tuple[int, int, int] | None:
     return int(found[1]), int(found[2], 16), int(found[3], 16)
 
 
-def _checksum(file: BinaryIO, num_bytes: int, progress: Callable[[int, int], None] | None = None) -> int:
+def _checksum(file: IO[bytes], num_bytes: int, progress: Callable[[int, int], None] | None = None) -> int:
     """CRC-32 of the first bytes of a file."""
     file.seek(0)
     read = checksum = 0

@@ -9,8 +9,11 @@ was read does not count as the process's memory.
 from __future__ import annotations
 
 import os
+import time
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -19,8 +22,15 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Int
 
+from h36m_amass.remote import MAX_RUN, Address, RemoteError, RemoteFile, joined, ranges, stat
+from h36m_amass.remote_store import StoreFile
+
 CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
 """Of decoded chunks, a process; HDF5 wants a prime number of slots, well above that of the chunks."""
+SECONDS_UNCHECKED = 10.0
+"""Between two looks at whether a file at an address is still the same."""
+BYTES_AT_ONCE = 2**26
+"""Of a file at an address that are fetched at the same time."""
 _NEVER = 2**40
 """A row that no store has."""
 
@@ -50,6 +60,11 @@ class FrameReader(Protocol):
     ) -> None:
         """Fill ``frames[begin:end]`` of each run with the rows from its start on; raises as `read_into` does."""
 
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        """The rows of each run, one run after the other; raises as `read_into` does."""
+
     def close(self) -> None:
         """Close the file; it opens again when rows are read."""
 
@@ -66,7 +81,7 @@ class FileIdentity:
         return FileIdentity(status.st_size, status.st_mtime_ns)
 
 
-def frame_reader(positions: h5py.Dataset, path: Path, identity: FileIdentity) -> FrameReader:
+def frame_reader(positions: h5py.Dataset, path: Path | Address, identity: FileIdentity) -> FrameReader:
     """The fastest reader there is for positions of an open store.
 
     Parameters
@@ -84,7 +99,10 @@ def frame_reader(positions: h5py.Dataset, path: Path, identity: FileIdentity) ->
         The positions are damaged.
     """
     stretches = _stretches(positions, identity.size, path) if positions.file.userblock_size == 0 else None
-    if stretches is not None and hasattr(os, "preadv"):
+    if stretches is not None and isinstance(path, Address):
+        file = RemoteFile(path, identity.size, identity.modified)
+        return RemoteFrameReader(file, positions.shape[1:], *stretches)
+    if stretches is not None and isinstance(path, Path) and hasattr(os, "preadv"):
         return RawFrameReader(path, identity, positions.shape[1:], *stretches)
     return Hdf5FrameReader(path, identity, positions.name)
 
@@ -183,6 +201,11 @@ class RawFrameReader:
             more = stops < ends
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        return _each(self, (self._row_bytes // 12, 3), starts, stops)
+
     def close(self) -> None:
         self._file = None  # whoever is reading still holds it
 
@@ -209,10 +232,124 @@ class RawFrameReader:
             return file
 
 
+class RemoteFrameReader:
+    """Reads rows from the places in a file at an address where they lie: all that is asked for at the same time.
+
+    Ranges that lie close together are one request. Nothing is held open.
+
+    Parameters
+    ----------
+    file
+        As it was when the store was opened.
+    frame_shape, first_rows, places
+        As for `RawFrameReader`.
+    """
+
+    def __init__(
+        self,
+        file: RemoteFile,
+        frame_shape: tuple[int, ...],
+        first_rows: Int[np.ndarray, "stretches"],
+        places: Int[np.ndarray, "stretches"],
+    ) -> None:
+        self._file, self._frame_shape = file, frame_shape
+        self._row_bytes = int(np.prod(frame_shape)) * 4
+        self._first_rows, self._places = first_rows, places
+        self._next_rows = np.append(first_rows[1:], _NEVER)
+        self._checked = -SECONDS_UNCHECKED
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        self.read_runs(np.array([start]), frames, np.array([0]), np.array([len(frames)]))
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        wanted = [[own.ravel() for own in np.broadcast_arrays(*piece)] for piece in self._pieces(starts, begins, ends)]
+        if not wanted:
+            return
+        places, firsts, lasts = (np.concatenate(column) for column in zip(*wanted, strict=True))
+        order = np.argsort(places, kind="stable")
+        places, firsts, lasts = places[order], firsts[order], lasts[order]
+        reach = np.maximum.accumulate(places + lasts - firsts)
+        runs = list(joined(places.tolist(), reach.tolist()))
+        buffer = _bytes(frames)
+        self._check()
+        held: list[tuple[int, int]] = []
+        for begin, stop in runs:
+            held.append((begin, stop))
+            if sum(reach[b - 1] - places[a] for a, b in held) >= BYTES_AT_ONCE or (begin, stop) == runs[-1]:
+                fetched = self._fetch([(int(places[a]), int(reach[b - 1])) for a, b in held])
+                for (a, b), content in zip(held, fetched, strict=True):
+                    for place, first, last in zip(
+                        (places[a:b] - places[a]).tolist(), firsts[a:b].tolist(), lasts[a:b].tolist(), strict=True
+                    ):
+                        buffer[first:last] = content[place : place + last - first]
+                held = []
+
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        ends = np.cumsum(stops - starts)
+        begins = ends - (stops - starts)
+        frames = np.empty((int(ends[-1]) if len(ends) else 0, *self._frame_shape), np.float32)
+        self.read_runs(starts, frames, begins, ends)
+        return (frames[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True))
+
+    def close(self) -> None:
+        self._checked = -SECONDS_UNCHECKED
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_checked": -SECONDS_UNCHECKED}
+
+    def _pieces(
+        self, starts: Int[np.ndarray, "runs"], begins: Int[np.ndarray, "runs"], ends: Int[np.ndarray, "runs"]
+    ) -> Iterator[tuple[Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"]]]:
+        """First byte in the file, and first and last in the buffer, of what lies in one stretch each."""
+        while len(starts):
+            stretch = np.searchsorted(self._first_rows, starts, side="right") - 1
+            places = self._places[stretch] + (starts - self._first_rows[stretch]) * self._row_bytes
+            stops = np.minimum(ends, begins + self._next_rows[stretch] - starts)
+            some = stops > begins
+            yield places[some], (begins * self._row_bytes)[some], (stops * self._row_bytes)[some]
+            more = stops < ends
+            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
+
+    def _fetch(self, runs: list[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each run, long ones in several requests at the same time."""
+        cuts = [range(begin, stop, MAX_RUN) for begin, stop in runs]
+        starts = [cut for own in cuts for cut in own]
+        stops = [min(cut + MAX_RUN, stop) for own, (_, stop) in zip(cuts, runs, strict=True) for cut in own]
+        try:
+            pieces = iter(ranges(self._file, starts, stops))
+        except FileNotFoundError as error:
+            raise StoreError(f"{self._file}: is gone since it was opened; open another one") from error
+        return [b"".join(islice(pieces, len(own))) for own in cuts]
+
+    def _check(self) -> None:
+        """See now and then that the file is still the same: one that replaces it has its rows elsewhere."""
+        if time.monotonic() - self._checked < SECONDS_UNCHECKED:
+            return
+        _check_same(self._file)
+        self._checked = time.monotonic()
+
+
+def _check_same(file: RemoteFile) -> None:
+    try:
+        if stat(file.address) == file:
+            return
+    except FileNotFoundError as error:
+        raise StoreError(f"{file}: is gone since it was opened; open another one") from error
+    raise StoreError(f"{file}: is another file than when it was opened; open it again")
+
+
 class Hdf5FrameReader:
     """Reads rows through HDF5, which decodes compressed chunks and keeps some of them, `CACHED_BYTES` a process."""
 
-    def __init__(self, path: Path, identity: FileIdentity, name: str) -> None:
+    def __init__(self, path: Path | Address, identity: FileIdentity, name: str) -> None:
         self._path, self._identity, self._name = path, identity, name
         self._file: h5py.File | None = None
         self._process = 0
@@ -224,6 +361,8 @@ class Hdf5FrameReader:
             rows, memory = positions.get_space(), h5py.h5s.create_simple(frames.shape)
             rows.select_hyperslab((start, 0, 0), frames.shape)
             positions.read(memory, rows, frames)
+        except (StoreError, RemoteError):
+            raise
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise StoreError(f"{self._path}: is damaged ({error}); build it again") from error
 
@@ -236,6 +375,11 @@ class Hdf5FrameReader:
     ) -> None:
         for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
             self.read_into(start, frames[begin:end])
+
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        return _each(self, self._positions().shape[1:], starts, stops)
 
     def close(self) -> None:
         self._file = None  # h5py closes it when nobody reads from it any more
@@ -252,10 +396,30 @@ class Hdf5FrameReader:
             with self._opening:
                 file = self._file
                 if file is None or self._process != os.getpid():
-                    _OpenFile(self._path, self._identity)  # is it still the same?
-                    file = h5py.File(self._path, "r", rdcc_nbytes=CACHED_BYTES, rdcc_nslots=CACHE_SLOTS)
+                    file = h5py.File(self._same(), "r", rdcc_nbytes=CACHED_BYTES, rdcc_nslots=CACHE_SLOTS)
                     self._file, self._process = file, os.getpid()
         return file[self._name].id
+
+    def _same(self) -> Path | StoreFile:
+        """What h5py opens, once it is clear that it is still the same file."""
+        if isinstance(self._path, Address):
+            file = RemoteFile(self._path, self._identity.size, self._identity.modified)
+            _check_same(file)
+            return StoreFile(file)
+        _OpenFile(self._path, self._identity)
+        return self._path
+
+
+def _each(
+    reader: FrameReader,
+    frame_shape: tuple[int, ...],
+    starts: Int[np.ndarray, "runs"],
+    stops: Int[np.ndarray, "runs"],
+) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        frames = np.empty((stop - start, *frame_shape), np.float32)
+        reader.read_into(start, frames)
+        yield frames
 
 
 def _bytes(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
@@ -264,7 +428,7 @@ def _bytes(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
 
 
 def _stretches(
-    positions: h5py.Dataset, file_size: int, path: Path
+    positions: h5py.Dataset, file_size: int, path: Path | Address
 ) -> tuple[Int[np.ndarray, "stretches"], Int[np.ndarray, "stretches"]] | None:
     """First rows and places of what lies in one piece, or None where the file does not hold the rows as they are."""
     chunks, dtype = positions.chunks, np.dtype(np.float32)
