@@ -104,12 +104,14 @@ def find_sequences(
         Its address cannot be reached.
     """
     amass_dir = remote.place(amass_dir)
-    if not amass_dir.is_dir():
+    if isinstance(amass_dir, Path) and not amass_dir.is_dir():
         raise AmassError(f"{amass_dir}: is no folder; give the folder that holds your AMASS datasets")
     finder = _Finder(amass_dir, use_dmpls)
     names = finder.datasets()
     if finder.misplaced:
         raise AmassError(f"{amass_dir}: {finder.misplaced[0][1]}; check its permissions")
+    if finder.is_empty() and isinstance(amass_dir, Address):
+        raise AmassError(f"{amass_dir}: nothing lies there; give the address that your AMASS datasets lie below")
     if finder.is_empty():
         raise AmassError(f"{amass_dir}: is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each")
     if datasets:

@@ -31,7 +31,7 @@ from h36m_amass.locking import locked
 from h36m_amass.parts import ConvertedUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
-from h36m_amass.remote import Address, place
+from h36m_amass.remote import Address, check_writable, place, put
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
 from h36m_amass.stages import Stages
@@ -53,8 +53,9 @@ class BuildError(ValueError):
 
 def build(
     amass_dir: Path | str | Address,
-    store: Path | str,
+    store: Path | str | Address,
     *,
+    work_dir: Path | str | None = None,
     support_dir: Path | str = "support_data",
     joint_regressor: Path | str | Sequence[Path | str] | None = None,
     joint_names: Path | str | Sequence[Path | str] | None = None,
@@ -85,7 +86,10 @@ def build(
         Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, ``DATASET.tar.bz2`` say; or the
         fsspec address of one, ``"s3://bucket/amass"`` say, from which recordings are streamed.
     store
-        File to write.
+        File to write, or the fsspec address of one: it is then made in `work_dir` and copied there when it is whole.
+    work_dir
+        Folder for the parts and the unfinished store of one at an address, which are named after it; None for the
+        current one. A store on a disk has them beside it.
     support_dir
         Folder with ``body_models/`` and, unless `joint_regressor` says otherwise, ``J_regressor_h36m.npy``.
     joint_regressor
@@ -141,6 +145,8 @@ def build(
     ------
     BuildError
         The options or the destination are no good, nothing can be converted, or the report cannot be written.
+    h36m_amass.remote.RemoteError
+        An address cannot be reached or written to.
     h36m_amass.locking.LockedError
         Another process is building `store`.
     h36m_amass.space.SpaceError
@@ -161,18 +167,18 @@ def build(
     What ends a build before its time, Ctrl-C too, carries a note (PEP 678) that says what is kept for the next one.
     """
     began, stages = time.monotonic(), Stages(_log)
-    amass_dir, store, support_dir = place(amass_dir), Path(store), Path(support_dir)
+    amass_dir, store, support_dir = place(amass_dir), place(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
     device = resolve_device(device)
     _check_options(store, batch_size, workers, compression, max_frames, overwrite or update, report_file)
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
-    target = Path(os.path.realpath(store))  # a link stays one
+    target = _local_target(store, work_dir)
     parts_dir, temporary = Path(f"{target}.parts"), whole_file.unfinished(target)
     with (
         interrupts.answered_once() as go_on,
-        locked(parts_dir, store),
+        locked(parts_dir, target if isinstance(store, Address) else store),
         _tidied(parts_dir, temporary),
         _kept_parts_told(parts_dir),
         contextlib.ExitStack() as stack,
@@ -183,7 +189,10 @@ def build(
             if progress is not None:
                 progress(stage, done, total)
 
-        stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
+        if isinstance(store, Address):
+            check_writable(store)
+        there_already = store if isinstance(store, Address) else target
+        stored = stored_units(stack.enter_context(Store(there_already))) if update and there_already.is_file() else {}
         listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
         stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
@@ -256,8 +265,14 @@ def build(
                 report_progress("assemble", 0, assembly.num_frames)
                 assembly.finish()
                 report_progress("assemble", assembly.num_frames, assembly.num_frames)
-            temporary.replace(target)
-            sync(target.parent)
+            if isinstance(store, Address):
+                # Told from another thread, in which nothing may be raised.
+                told = progress or (lambda stage, done, total: None)
+                put(temporary, store, lambda done, size: told("upload", done // 10**6, size // 10**6))
+                stages.ended("copied to %s", store)
+            else:
+                temporary.replace(target)
+                sync(target.parent)
         reuse.clear_away(parts_dir, with_parts=True)
         stages.ended("%s: finished, %d sequences", store, len(assembly.records))
     report = BuildReport(
@@ -349,8 +364,22 @@ def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int) -> i
     return parts + space.store_bytes(sum(s.length for s in sequences), num_joints, len(sequences), name_bytes)
 
 
+def _local_target(store: Path | Address, work_dir: Path | str | None) -> Path:
+    """What parts and the unfinished store are named after."""
+    if not isinstance(store, Address):
+        if work_dir is not None:
+            raise BuildError(f"{work_dir}: a store on a disk has its parts beside it; leave --work-dir away")
+        return Path(os.path.realpath(store))  # a link stays one
+    folder = Path(work_dir or ".").absolute()
+    if not folder.is_dir():
+        raise BuildError(f"{work_dir}: does not exist, or is no folder; make it first")
+    if not store.name:
+        raise BuildError(f"{store}: names no file; give one, like {store / 'amass.h5'}")
+    return folder / store.name
+
+
 def _check_options(
-    store: Path,
+    store: Path | Address,
     batch_size: int,
     workers: int | None,
     compression: str,
@@ -366,18 +395,18 @@ def _check_options(
         raise BuildError(f"compression {compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
     if max_frames < 1:
         raise BuildError(f"recordings of {max_frames} frames at most are none; give at least one")
-    if not store.absolute().parent.is_dir():
+    if isinstance(store, Path) and not store.absolute().parent.is_dir():
         raise BuildError(f"{store}: its folder does not exist; make it first")
     if store.is_dir():
         raise BuildError(f"{store}: is a folder; give the name of a file, like {store / 'amass.h5'}")
-    if store.exists() and not replace:
+    if not replace and (store.exists() if isinstance(store, Path) else store.is_file()):
         raise BuildError(
             f"{store}: is already there; replace it with --overwrite, bring it up to date with --update, or give "
             "another name"
         )
     if report_file is not None and (Path(report_file).is_dir() or not Path(report_file).absolute().parent.is_dir()):
         raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
-    if report_file is not None and Path(report_file).resolve() == store.resolve():
+    if report_file is not None and isinstance(store, Path) and Path(report_file).resolve() == store.resolve():
         raise BuildError(f"{report_file}: is the store; give the report another name")
 
 

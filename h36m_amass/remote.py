@@ -347,6 +347,9 @@ def _explained(address: Address, done: str = "read") -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        # fsspec says so, too, of a web server that does not answer.
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise RemoteError(f"{address}: cannot be {done} ({_reason(error.__cause__, address)})") from error
         raise FileNotFoundError(errno.ENOENT, "there is no such file", str(address)) from error
     except (RemoteError, ImportError):
         raise
