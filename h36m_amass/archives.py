@@ -609,8 +609,10 @@ def _zip_content(path: str | RemoteFile, place: Place) -> bytes | ByteRange:
 def _open_again(path: str | RemoteFile, archive: Archive) -> IO[bytes]:
     """A compressed tar that has been looked through."""
     rapidgzip = _rapidgzip()
-    if isinstance(path, RemoteFile) or archive.blocks is None or rapidgzip is None:
+    if isinstance(path, RemoteFile):
         return _DECOMPRESSORS[archive.kind](open_regular(path))
+    if archive.blocks is None or rapidgzip is None:
+        return _DECOMPRESSORS[archive.kind](path)
     file = _rapid_file(rapidgzip, path, 1)  # each worker process has its own core
     file.set_block_offsets(dict(archive.blocks))
     return file

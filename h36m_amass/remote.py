@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -328,6 +329,11 @@ def put(local: Path, address: Address, progress: Callable[[int, int], None]) -> 
 
 def _filesystem(address: Address) -> tuple[Any, str]:
     """What fsspec has for an address, one a process, and the path of it there."""
+    return _found_filesystem(address, os.getpid())
+
+
+@lru_cache(maxsize=256)
+def _found_filesystem(address: Address, process: int) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
