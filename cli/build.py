@@ -21,12 +21,27 @@ class Compression(StrEnum):
 
 def build(
     amass_dir: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that.", metavar="AMASS_DIR"
+            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that, or its address.",
+            metavar="AMASS_DIR",
+            path_type=str,
         ),
     ],
-    store: Annotated[Path, typer.Argument(help="HDF5 file to write.", metavar="STORE")],
+    store: Annotated[
+        str,
+        typer.Argument(
+            help="HDF5 file to write, or an address like s3://bucket/amass.h5.", metavar="STORE", path_type=str
+        ),
+    ],
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="For a STORE at an address: local folder for its parts and for it until it is whole.",
+            show_default="the current folder",
+            metavar="FOLDER",
+        ),
+    ] = None,
     support_dir: SupportDir = Path("support_data"),
     joint_regressor: Annotated[
         list[str] | None,
@@ -197,6 +212,7 @@ def build(
             done = run(
                 amass_dir,
                 store,
+                work_dir=work_dir,
                 support_dir=support_dir,
                 joint_regressor=joint_regressor,
                 joint_names=joint_names,

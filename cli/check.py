@@ -14,7 +14,7 @@ from .verbosity import verbosity
 
 def check(
     amass_dir: Annotated[
-        Path | None, typer.Argument(help="AMASS folder to look through as well.", metavar="AMASS_DIR")
+        str | None, typer.Argument(help="AMASS folder to look through as well.", metavar="AMASS_DIR", path_type=str)
     ] = None,
     support_dir: SupportDir = Path("support_data"),
     joint_regressor: Annotated[

@@ -28,6 +28,7 @@ _WORDS = {
     "reuse": "checking what is converted already:",
     "convert": "converting",
     "assemble": "finishing the store of",
+    "upload": "copying the store to its address:",
     "export": "exporting",
     "clips": "writing",
     "draw": "drawing",
@@ -43,6 +44,7 @@ _UNITS = {
     "clips": "clips",
     "cells": "sequences",
     "seal": "MB",
+    "upload": "MB",
     "bodies": "body models",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,8 @@ from .failures import printable, reported
 
 def datasets(
     amass_dir: Annotated[
-        Path | None, typer.Argument(help="AMASS folder: say which of them are in it.", metavar="AMASS_DIR")
+        str | None,
+        typer.Argument(help="AMASS folder: say which of them are in it.", metavar="AMASS_DIR", path_type=str),
     ] = None,
 ) -> None:
     """List the datasets of AMASS and all their names; each is good for --dataset."""

@@ -12,7 +12,7 @@ from .options import ExportedDatasets, JointSet
 
 
 def export_motionbert(
-    store: Annotated[Path, typer.Argument(help="Store to read, built at 60 Hz.", metavar="STORE")],
+    store: Annotated[str, typer.Argument(help="Store to read, built at 60 Hz.", metavar="STORE", path_type=str)],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write train/00000000.pkl ... to.", metavar="OUT_DIR")],
     dataset: ExportedDatasets = None,
     joint_set: JointSet = None,

@@ -19,7 +19,7 @@ class JointOrder(StrEnum):
 
 
 def export_npz(
-    store: Annotated[Path, typer.Argument(help="Store to read.", metavar="STORE")],
+    store: Annotated[str, typer.Argument(help="Store to read.", metavar="STORE", path_type=str)],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write DATASET.npz files to.", metavar="OUT_DIR")],
     dataset: ExportedDatasets = None,
     joint_set: JointSet = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    store: Annotated[Path, typer.Argument(help="Store to look into.", metavar="STORE")],
+    store: Annotated[str, typer.Argument(help="Store to look into.", metavar="STORE", path_type=str)],
     key: Annotated[
         str | None,
         typer.Argument(

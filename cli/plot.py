@@ -13,7 +13,7 @@ from .options import JointSet
 
 
 def plot(
-    store: Annotated[Path, typer.Argument(help="Store to read.", metavar="STORE")],
+    store: Annotated[str, typer.Argument(help="Store to read.", metavar="STORE", path_type=str)],
     key: Annotated[
         str | None,
         typer.Argument(

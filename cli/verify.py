@@ -13,16 +13,17 @@ from .verbosity import verbosity
 
 
 def verify(
-    store: Annotated[Path, typer.Argument(help="Store to look at.", metavar="STORE")],
+    store: Annotated[str, typer.Argument(help="Store to look at.", metavar="STORE", path_type=str)],
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at the index alone: no checksums, values or bone lengths.")
     ] = False,
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="AMASS folder that it was built from: compute some frames again through the full mesh.",
             show_default="none",
             metavar="AMASS_DIR",
+            path_type=str,
         ),
     ] = None,
     support_dir: SupportDir = Path("support_data"),

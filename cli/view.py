@@ -13,7 +13,7 @@ from .failures import printable, reported
 
 
 def view(
-    store: Annotated[Path, typer.Argument(help="Store to look at.", metavar="STORE")],
+    store: Annotated[str, typer.Argument(help="Store to look at.", metavar="STORE", path_type=str)],
     second: Annotated[
         Path | None,
         typer.Argument(help="Another store, to show its sequences beside those of STORE.", metavar="STORE2"),

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
-from h36m_amass import archives
+from h36m_amass import archives, remote
 from h36m_amass.amass import AmassError, Header, read_header
-from h36m_amass.archive_tree import NO_FOLDERS, ArchivedEntry, Entry, tree_of
+from h36m_amass.archive_tree import NO_FOLDERS, Entry, ListedEntry, tree_of
 from h36m_amass.datasets import DatasetError, canonical, choose
 from h36m_amass.npz import HeldFile
+from h36m_amass.remote import Address, RemoteFile
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class SequenceFile:
     size
         In bytes.
     member
-        Where it lies, if that is in an archive; `path` is as in the unpacked tree all the same.
+        Where it lies, if that is in an archive or at an address; `path` is as in the unpacked tree all the same.
     """
 
     dataset: str
@@ -41,7 +42,7 @@ class SequenceFile:
     sequence: str
     path: str
     size: int
-    member: archives.Member | None = None
+    member: archives.Member | RemoteFile | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Listing:
 
 
 def find_sequences(
-    amass_dir: Path,
+    amass_dir: Path | str | Address,
     datasets: tuple[str, ...] = (),
     use_dmpls: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
@@ -83,8 +84,8 @@ def find_sequences(
     Parameters
     ----------
     amass_dir
-        Folder that holds one folder or archive a dataset. Where there are both, under any two of the dataset's names,
-        the folder counts.
+        Folder, or its address, that holds one folder or archive a dataset. Where there are both, under any two of the
+        dataset's names, the folder counts.
     datasets
         Names of the datasets to look at, see `h36m_amass.datasets.choose`; all of them if empty.
     use_dmpls
@@ -99,15 +100,19 @@ def find_sequences(
     AmassError
         There is no such folder, it is empty, a dataset that was asked for is not in it, it has two archives of one
         dataset, or it holds no recording.
+    h36m_amass.remote.RemoteError
+        Its address cannot be reached.
     """
-    amass_dir = Path(amass_dir)
-    if not amass_dir.is_dir():
+    amass_dir = remote.place(amass_dir)
+    if isinstance(amass_dir, Path) and not amass_dir.is_dir():
         raise AmassError(f"{amass_dir}: is no folder; give the folder that holds your AMASS datasets")
     finder = _Finder(amass_dir, use_dmpls)
     names = finder.datasets()
     if finder.misplaced:
         raise AmassError(f"{amass_dir}: {finder.misplaced[0][1]}; check its permissions")
-    if not any(amass_dir.iterdir()):
+    if finder.is_empty() and isinstance(amass_dir, Address):
+        raise AmassError(f"{amass_dir}: nothing lies there; give the address that your AMASS datasets lie below")
+    if finder.is_empty():
         raise AmassError(f"{amass_dir}: is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each")
     if datasets:
         try:
@@ -118,6 +123,7 @@ def find_sequences(
         finder.add_strays(str(amass_dir), "lies outside a dataset's folder")
     closed = () if open_archives else tuple(name for name in names if finder.is_archive(name))
     names = [name for name in names if name not in closed]
+    finder.list_below(names)
     finder.look_through_archives(names, progress or (lambda stage, done, total: None))
     for dataset in names:
         finder.add_dataset(dataset)
@@ -141,7 +147,7 @@ def find_sequences(
 class _Finder:
     """Walks dataset folders, and archives as if they were unpacked, and sorts what lies in them."""
 
-    def __init__(self, amass_dir: Path, use_dmpls: bool) -> None:
+    def __init__(self, amass_dir: Path | Address, use_dmpls: bool) -> None:
         self.amass_dir, self._use_dmpls = amass_dir, use_dmpls
         self.sequences: list[SequenceFile] = []
         self.misplaced: list[tuple[str, str]] = []
@@ -156,6 +162,26 @@ class _Finder:
         """Names of the folders and archives that may be datasets."""
         return sorted({*self._scan(str(self.amass_dir))[0], *self._archives})
 
+    def is_empty(self) -> bool:
+        """Whether nothing at all lies in the folder."""
+        if isinstance(self.amass_dir, Path):
+            return not any(self.amass_dir.iterdir())
+        return not any(self._scan(str(self.amass_dir))) and not self._archives
+
+    def list_below(self, datasets: list[str]) -> None:
+        """List what lies below each of `datasets` at an address: one by one its folders would take a request each."""
+        if isinstance(self.amass_dir, Path):
+            return
+        for dataset in datasets:
+            if dataset in self._archives:
+                continue
+            found = remote.descendants(self.amass_dir / dataset)
+            places = {name: file for name, file in found.items() if _is_inside(name)}
+            self._scanned.update(tree_of(places, f"{self.amass_dir}{os.sep}{dataset}"))
+            reason = "its name leads out of its folder; copy it under another one"
+            wanted = [name for name in found.keys() - places if _kind_of_other(name.rpartition("/")[2]) is None]
+            self.misplaced += [(_printable(f"{dataset}/{name}"), reason) for name in wanted]
+
     def is_archive(self, dataset: str) -> bool:
         """Whether a dataset lies in an archive."""
         return dataset in self._archives
@@ -163,7 +189,7 @@ class _Finder:
     def look_through_archives(self, datasets: list[str], progress: Callable[[str, int, int], None]) -> None:
         """Read the archives of `datasets`, so that these can be walked."""
         work = [dataset for dataset in datasets if dataset in self._archives]
-        sizes = [self._archives[dataset].stat().st_size // 10**6 for dataset in work]
+        sizes = [_size(self._archives[dataset]) // 10**6 for dataset in work]
         for dataset, before in zip(work, accumulate(sizes, initial=0), strict=False):
             self._look_through(dataset, _shifted(progress, before, sum(sizes)))
         if work:
@@ -175,12 +201,14 @@ class _Finder:
         def show(name: str, file: HeldFile) -> None:
             self._read_header(f"{dataset}/{name}", file)
 
-        contents = archives.examine(entry.path, lambda name: _kind_of_other(name) is None, show, progress)
+        where = entry.path if isinstance(self.amass_dir, Path) else self.amass_dir / entry.name
+        contents = archives.examine(where, lambda name: _kind_of_other(name) is None, show, progress)
         if contents.damage is not None:
             self.damage.append((_printable(entry.name), contents.damage))
         reason = "its name leads out of the archive; pack it again under another one"
         self.misplaced += [(_printable(f"{entry.name}/{name}"), reason) for name in contents.unnamed]
-        self._scanned.update(tree_of(contents, f"{self.amass_dir}{os.sep}{dataset}"))
+        members = {name: archives.Member(contents.archive, place) for name, place in contents.places.items()}
+        self._scanned.update(tree_of(members, f"{self.amass_dir}{os.sep}{dataset}"))
 
     def add_damage(self) -> None:
         """Count the archives that are damaged, empty, or beside a folder of theirs that is, as left out."""
@@ -199,17 +227,17 @@ class _Finder:
                 self.damage.append((_printable(archive), f"is not read beside {empty}; take that folder away"))
         self.misplaced += self.damage
 
-    def _find_archives(self) -> dict[str, os.DirEntry[str]]:
+    def _find_archives(self) -> dict[str, Entry]:
         """Archives by dataset; they are taken out of the files that lie beside the datasets."""
         folders, files = self._scan(str(self.amass_dir))
-        found: dict[str, os.DirEntry[str]] = {}
+        found: dict[str, Entry] = {}
         others: list[Entry] = []
         for entry in files:
             dataset = archives.dataset_name(entry.name)
             own = [] if dataset is None else [name for name in folders if canonical(name) == canonical(dataset)]
             if archives.is_unread(entry.name):
                 self.ignored["archives of a kind that is not read"] += 1
-            elif dataset is None or isinstance(entry, ArchivedEntry) or not _is_file(entry):
+            elif dataset is None or not _is_file(entry):
                 others.append(entry)
             elif own:
                 self._beside.append((entry.name, own))
@@ -256,8 +284,8 @@ class _Finder:
                 self.misplaced.append((_printable(path), "its name is not valid UTF-8; rename it"))
                 continue
             sequence = entry.name.removesuffix(".npz")
-            if isinstance(entry, ArchivedEntry):
-                size = entry.member.place.size
+            if isinstance(entry, ListedEntry):
+                size = entry.member.size
                 self.sequences.append(SequenceFile(dataset, subject, sequence, path, size, entry.member))
                 continue
             try:
@@ -275,8 +303,8 @@ class _Finder:
 
     def _is_recording(self, entry: Entry) -> bool:
         """Whether a file is a recording by its name; if not, it is counted under its kind."""
-        if isinstance(entry, ArchivedEntry):
-            problem = entry.member.place.problem
+        if isinstance(entry, ListedEntry):
+            problem = entry.member.problem
             if problem is not None and not entry.name.startswith("."):
                 self.misplaced.append((_printable(self._relative(entry.path)), problem))
                 return False
@@ -296,6 +324,13 @@ class _Finder:
 
     def _scan(self, folder: str) -> tuple[list[str], list[Entry]]:
         """Names of the folders in a folder, and its files with links that lead nowhere: those must be told of."""
+        if folder not in self._scanned and isinstance(self.amass_dir, Address):
+            # What lies below a dataset is there already: only the folder of all is listed like this.
+            names, found_files = remote.children(self.amass_dir) if folder == str(self.amass_dir) else ([], {})
+            self._scanned[folder] = (
+                [name for name in names if not name.startswith(NO_FOLDERS)],
+                [ListedEntry(name, f"{folder}{os.sep}{name}", file) for name, file in found_files.items()],
+            )
         if folder not in self._scanned:
             try:
                 with os.scandir(folder) as entries:
@@ -319,9 +354,9 @@ class _Finder:
         """Whether a folder is a link to one that it lies in, where everything would be found once more."""
         if not entry.is_symlink():
             return False
-        link = Path(entry.path)
-        inside = [folder for folder in link.parents if folder.is_relative_to(self.amass_dir)]
-        real = [link.parent.resolve(), self.amass_dir.resolve()]  # links may lie on the way here, too
+        link, top = Path(entry.path), Path(str(self.amass_dir))
+        inside = [folder for folder in link.parents if folder.is_relative_to(top)]
+        real = [link.parent.resolve(), top.resolve()]  # links may lie on the way here, too
         above = {*inside, *real, *(folder for place in real for folder in place.parents)}
         return any(link.samefile(folder) for folder in above)
 
@@ -341,11 +376,20 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_file(entry: Entry) -> bool:
     try:
-        return entry.is_file()
+        return isinstance(entry, ListedEntry) or entry.is_file()
     except OSError:
         return False
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a key's name stays below its folder, here and on another system."""
+    return not {"", ".", ".."} & set(name.split("/")) and "\\" not in name and "\0" not in name
+
+
+def _size(entry: Entry) -> int:
+    return entry.member.size if isinstance(entry, ListedEntry) else entry.stat().st_size
 
 
 def _kind_of_other(name: str) -> str | None:

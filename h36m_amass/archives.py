@@ -28,7 +28,8 @@ from typing import IO, Any
 from isal.isal_zlib import crc32
 
 from h36m_amass.npz import MAX_DEFLATION, ByteRange, HeldFile
-from h36m_amass.regular_file import open_regular
+from h36m_amass.regular_file import open_regular, size_and_time
+from h36m_amass.remote import Address, RemoteError, RemoteFile, stat
 from h36m_amass.zip_directory import check_directory
 
 SUFFIXES = {
@@ -91,7 +92,7 @@ class Archive:
     kind
         One of the values of `SUFFIXES`.
     size, modified
-        In bytes, and nanoseconds.
+        In bytes, and as `h36m_amass.regular_file.size_and_time` tells it.
     blocks
         Where rapidgzip finds the blocks of a ``.tar.bz2``, if it is at hand.
     """
@@ -133,6 +134,16 @@ class Member:
     archive: Archive
     place: Place
 
+    @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return self.place.size
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be read, if so."""
+        return self.place.problem
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -171,7 +182,7 @@ def _suffix(file_name: str) -> str:
 
 
 def examine(
-    path: str,
+    path: str | Address,
     wanted: Callable[[str], bool],
     show: Callable[[str, HeldFile], None],
     progress: MegabytesDone,
@@ -188,24 +199,24 @@ def examine(
     progress
         Called now and then.
     """
-    kind = SUFFIXES[_suffix(path)]
+    name = path.name if isinstance(path, Address) else path.rpartition(os.sep)[2]
+    kind = SUFFIXES[_suffix(name)]
     walk = _Walk(path, wanted, show, progress)
     blocks: Mapping[int, int] | None = None
     size = modified = 0
     try:
         with _explained():
-            status = os.stat(path)  # noqa: PTH116  # a string all along
-            size, modified = status.st_size, status.st_mtime_ns
+            size, modified = size_and_time(path)
         if kind == "zip":
             walk.zip()
-        elif kind == "bz2" and _rapidgzip() is not None:
+        elif kind == "bz2" and isinstance(path, str) and _rapidgzip() is not None:
             blocks = walk.blocks_of_bz2(size, modified)
         else:
             walk.plainly(kind, size, modified)
     except ArchiveError as error:
         walk.damage = str(error)
     return Contents(
-        Archive(path.rpartition(os.sep)[2], kind, size, modified, blocks),
+        Archive(name, kind, size, modified, blocks),
         walk.places,
         tuple(sorted(walk.unnamed)),
         walk.damage,
@@ -228,10 +239,11 @@ class MemberReader:
         Called often during a pass, which may take minutes; what it raises ends it.
     """
 
-    def __init__(self, folder: str, members: Sequence[Member], check: Callable[[], None]) -> None:
+    def __init__(self, folder: str | Address, members: Sequence[Member], check: Callable[[], None]) -> None:
         self._folder, self._order, self._check = folder, list(members), check
         self._places = {_key(member): number for number, member in enumerate(self._order)}
         self._held: dict[tuple[str, int], bytes] = {}
+        self._looked_at: dict[str, RemoteFile] = {}
         self._name = ""
         self._file: IO[bytes] | None = None
 
@@ -259,10 +271,15 @@ class MemberReader:
             It is damaged, or the archive has changed since it was looked through.
         """
         archive, place = member.archive, member.place
-        path = f"{self._folder}/{archive.name}"
         with _explained():
-            status = os.stat(path)  # noqa: PTH116  # a string all along
-            if (status.st_size, status.st_mtime_ns) != (archive.size, archive.modified):
+            path: str | RemoteFile
+            if isinstance(self._folder, Address):
+                path = self._remote(archive.name, self._folder)
+                now = path.size, path.version
+            else:
+                path = f"{self._folder}/{archive.name}"
+                now = size_and_time(path)
+            if now != (archive.size, archive.modified):
                 raise ArchiveError("its archive has changed since the build began; build again")
             if archive.kind == "tar":
                 return HeldFile(name, ByteRange(path, place.start, place.size), archive.modified)
@@ -272,7 +289,13 @@ class MemberReader:
                 self._gather(member, path)
             return HeldFile(name, self._held.pop(_key(member)), archive.modified)
 
-    def _gather(self, member: Member, path: str) -> None:
+    def _remote(self, name: str, folder: Address) -> RemoteFile:
+        """An archive at an address, looked at once: to ask for it costs as much as to read a member."""
+        if name not in self._looked_at:
+            self._looked_at[name] = stat(folder / name)
+        return self._looked_at[name]
+
+    def _gather(self, member: Member, path: str | RemoteFile) -> None:
         """Hold `member` and those to come, as far as one pass allows."""
         archive = member.archive
         if self._name != archive.name or self._file is None:
@@ -304,7 +327,7 @@ class _Walk:
 
     def __init__(
         self,
-        path: str,
+        path: str | Address,
         wanted: Callable[[str], bool],
         show: Callable[[str, HeldFile], None],
         progress: MegabytesDone,
@@ -322,7 +345,7 @@ class _Walk:
         rapidgzip = _rapidgzip()
         if rapidgzip is not None:
             try:
-                with _explained(), _rapid_file(rapidgzip, self._path, _threads()) as file:
+                with _explained(), _rapid_file(rapidgzip, str(self._path), _threads()) as file:
                     self._compressed_tar(file, lambda: file.tell_compressed() // 8, size, modified)
                     if file.block_offsets_complete():
                         return dict(file.block_offsets())
@@ -392,7 +415,7 @@ class _Walk:
     def zip(self) -> None:
         """List the members of a zip archive, of which its directory tells all."""
         with _explained(), open_regular(self._path) as file:
-            size = os.fstat(file.fileno()).st_size
+            size = file.seek(0, os.SEEK_END)
 
             def read_at(start: int, num_bytes: int) -> bytes:
                 file.seek(start)
@@ -527,7 +550,7 @@ def _explained() -> Iterator[None]:
     """Turns what the system, zipfile, tarfile and the decompressors raise into one clear line."""
     try:
         yield
-    except ArchiveError:
+    except (ArchiveError, RemoteError):
         raise
     except zipfile.BadZipFile as error:
         raise ArchiveError(f"is damaged or cut short ({error}); download it again, or unpack what there is") from error
@@ -557,7 +580,7 @@ def _nothing() -> None:
     pass
 
 
-def _zip_content(path: str, place: Place) -> bytes | ByteRange:
+def _zip_content(path: str | RemoteFile, place: Place) -> bytes | ByteRange:
     """Content of a member of a zip archive."""
     with open_regular(path) as file:
         file.seek(place.start)
@@ -583,9 +606,11 @@ def _zip_content(path: str, place: Place) -> bytes | ByteRange:
     return inflated
 
 
-def _open_again(path: str, archive: Archive) -> IO[bytes]:
+def _open_again(path: str | RemoteFile, archive: Archive) -> IO[bytes]:
     """A compressed tar that has been looked through."""
     rapidgzip = _rapidgzip()
+    if isinstance(path, RemoteFile):
+        return _DECOMPRESSORS[archive.kind](open_regular(path))
     if archive.blocks is None or rapidgzip is None:
         return _DECOMPRESSORS[archive.kind](path)
     file = _rapid_file(rapidgzip, path, 1)  # each worker process has its own core

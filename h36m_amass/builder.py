@@ -33,6 +33,7 @@ from h36m_amass.locking import locked
 from h36m_amass.parts import SUFFIX, ConvertedUnit, GivenUpUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, log_left_out, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
+from h36m_amass.remote import Address, check_writable, place
 from h36m_amass.report import BuildReport, DatasetRow, LeftOut
 from h36m_amass.resampling import exact_rate
 from h36m_amass.shards import Shard
@@ -57,9 +58,10 @@ class BuildError(ValueError):
 
 
 def build(
-    amass_dir: Path | str,
-    store: Path | str,
+    amass_dir: Path | str | Address,
+    store: Path | str | Address,
     *,
+    work_dir: Path | str | None = None,
     support_dir: Path | str = "support_data",
     joint_regressor: Path | str | Sequence[Path | str] | None = None,
     joint_names: Path | str | Sequence[Path | str] | None = None,
@@ -90,9 +92,13 @@ def build(
     Parameters
     ----------
     amass_dir
-        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, ``DATASET.tar.bz2`` say.
+        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, ``DATASET.tar.bz2`` say; or the
+        fsspec address of one, ``"s3://bucket/amass"`` say, from which recordings are streamed.
     store
-        File to write.
+        File to write, or the fsspec address of one: it is then made in `work_dir` and copied there when it is whole.
+    work_dir
+        Folder for the parts and the unfinished store of one at an address, which are named after it; None for the
+        current one. A store on a disk has them beside it.
     support_dir
         Folder with ``body_models/`` and, unless `joint_regressor` says otherwise, ``J_regressor_h36m.npy``.
     joint_regressor
@@ -159,6 +165,8 @@ def build(
     ------
     BuildError
         The options or the destination are no good, nothing can be converted, or the report cannot be written.
+    h36m_amass.remote.RemoteError
+        An address cannot be reached or written to.
     h36m_amass.locking.LockedError
         Another process is building `store`.
     h36m_amass.space.SpaceError
@@ -179,7 +187,7 @@ def build(
     What ends a build before its time, Ctrl-C too, carries a note (PEP 678) that says what is kept for the next one.
     """
     began, stages = time.monotonic(), Stages(_log)
-    amass_dir, store, support_dir = Path(amass_dir), Path(store), Path(support_dir)
+    amass_dir, store, support_dir = place(amass_dir), place(store), Path(support_dir)
     rate = None if frame_rate is None else exact_rate(frame_rate)
     devices = resolve_devices(device)
     device = ",".join(devices)
@@ -188,12 +196,13 @@ def build(
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
-    target = Path(os.path.realpath(store))  # a link stays one
+    target = _local_target(store, work_dir)
+    destination = store if isinstance(store, Address) else target
     parts_dir, temporary = Path(f"{target}.parts"), whole_file.unfinished(target)
     with (
         interrupts.answered_once() as go_on,
-        locked(parts_dir, store, shard.label if shard else ""),
-        _tidied(target, parts_dir, temporary, shard),
+        locked(parts_dir, target if isinstance(store, Address) else store, shard.label if shard else ""),
+        _tidied(target, destination, parts_dir, shard),
         _kept_parts_told(parts_dir),
         contextlib.ExitStack() as stack,
     ):
@@ -203,7 +212,9 @@ def build(
             if progress is not None:
                 progress(stage, done, total)
 
-        stored = stored_units(stack.enter_context(Store(target))) if update and target.exists() else {}
+        if isinstance(store, Address):
+            check_writable(store)
+        stored = stored_units(stack.enter_context(Store(destination))) if update and destination.is_file() else {}
         listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
         stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
         likely = replace(listing, sequences=subset.foreseen(listing.sequences))
@@ -309,7 +320,19 @@ def build(
                 report_progress("assemble", 0, assembly.num_frames)
                 assembly.finish()
                 report_progress("assemble", assembly.num_frames, assembly.num_frames)
-            publishing.put_in_place(temporary, target, parts_dir)
+            if isinstance(destination, Address):
+                # Told from another thread, in which nothing may be raised.
+                told = progress or (lambda stage, done, total: None)
+                publishing.upload(
+                    temporary,
+                    target,
+                    destination,
+                    parts_dir,
+                    lambda done, size: told("upload", done // 10**6, size // 10**6),
+                )
+                stages.ended("copied to %s", store)
+            else:
+                publishing.put_in_place(temporary, target, parts_dir)
         reuse.clear_away(parts_dir, with_parts=True)
         stages.ended("%s: finished, %d sequences", store, len(assembly.records))
     report = BuildReport(
@@ -334,7 +357,7 @@ def _share_report(
     shard: Shard,
     units: Sequence[ConvertedUnit],
     there: Mapping[int, ConvertedUnit],
-    store: Path,
+    store: Path | Address,
     use_dmpls: bool,
     synthetic: bool,
     device: str,
@@ -395,7 +418,7 @@ def _header(
 
 
 @contextlib.contextmanager
-def _tidied(target: Path, parts_dir: Path, temporary: Path, shard: Shard | None) -> Iterator[None]:
+def _tidied(target: Path, destination: Path | Address, parts_dir: Path, shard: Shard | None) -> Iterator[None]:
     """Clear away what a killed build has left, and at the end what this one has, but for finished parts.
 
     A shard clears away its own: others may be at work beside it.
@@ -405,8 +428,8 @@ def _tidied(target: Path, parts_dir: Path, temporary: Path, shard: Shard | None)
         if shard is not None:
             reuse.clear_shard(parts_dir, shard.label)
             return
-        temporary.unlink(missing_ok=True)
-        publishing.clear_away(target, parts_dir)
+        whole_file.unfinished(target).unlink(missing_ok=True)
+        publishing.clear_away(target, destination, parts_dir)
         reuse.clear_away(parts_dir, with_parts=False)
 
     clear()
@@ -459,8 +482,22 @@ def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int, spli
     return parts + space.split_store_bytes(files, frames, num_joints, len(sequences), name_bytes)
 
 
+def _local_target(store: Path | Address, work_dir: Path | str | None) -> Path:
+    """What parts and the unfinished store are named after."""
+    if not isinstance(store, Address):
+        if work_dir is not None:
+            raise BuildError(f"{work_dir}: a store on a disk has its parts beside it; leave --work-dir away")
+        return Path(os.path.realpath(store))  # a link stays one
+    folder = Path(work_dir or ".").absolute()
+    if not folder.is_dir():
+        raise BuildError(f"{work_dir}: does not exist, or is no folder; make it first")
+    if not store.name:
+        raise BuildError(f"{store}: names no file; give one, like {store / 'amass.h5'}")
+    return folder / store.name
+
+
 def _check_options(
-    store: Path,
+    store: Path | Address,
     batch_size: int,
     workers: int | None,
     compression: str,
@@ -477,22 +514,22 @@ def _check_options(
         raise BuildError(f"compression {compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
     if split_size is not None and split_size < MIN_SPLIT_SIZE:
         raise BuildError(f"files of {split_size} bytes are too small to split a store into; give at least 100 kB")
-    if split_size is not None and not _is_text(os.path.realpath(store)):
+    if split_size is not None and not _is_text(store.name if isinstance(store, Address) else os.path.realpath(store)):
         raise BuildError(f"{store}: its name is no UTF-8, which the index of a split store needs; give another name")
     if max_frames < 1:
         raise BuildError(f"recordings of {max_frames} frames at most are none; give at least one")
-    if not store.absolute().parent.is_dir():
+    if isinstance(store, Path) and not store.absolute().parent.is_dir():
         raise BuildError(f"{store}: its folder does not exist; make it first")
     if store.is_dir():
         raise BuildError(f"{store}: is a folder; give the name of a file, like {store / 'amass.h5'}")
-    if store.exists() and not replace:
+    if not replace and (store.exists() if isinstance(store, Path) else store.is_file()):
         raise BuildError(
             f"{store}: is already there; replace it with --overwrite, bring it up to date with --update, or give "
             "another name"
         )
     if report_file is not None and (Path(report_file).is_dir() or not Path(report_file).absolute().parent.is_dir()):
         raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
-    if report_file is not None and Path(report_file).resolve() == store.resolve():
+    if report_file is not None and isinstance(store, Path) and Path(report_file).resolve() == store.resolve():
         raise BuildError(f"{report_file}: is the store; give the report another name")
 
 

@@ -15,6 +15,7 @@ from h36m_amass.amass_tree import find_sequences
 from h36m_amass.joint_sets import JointSetError, JointSource, check_family, load_sources, num_vertices, skeleton_family
 from h36m_amass.planning import BodyKind, Plan, PlannedSequence, Progress, make_plan
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS
+from h36m_amass.remote import Address, RemoteError, place
 from h36m_amass.stages import Stages
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Check:
 def check_inputs(
     support_dir: Path,
     joint_regressor: Path | str | Sequence[Path | str] | None = None,
-    amass_dir: Path | None = None,
+    amass_dir: Path | str | Address | None = None,
     use_dmpls: bool = True,
     vertex_map: Path | None = None,
     progress: Progress | None = None,
@@ -115,13 +116,13 @@ def check_inputs(
     kinds = {BodyKind(body_model.SMPLH.name, gender, use_dmpls) for gender in body_model.GENDERS}
     recordings, datasets = list[Finding](), tuple[CheckedDataset, ...]()
     if amass_dir is not None:
-        amass_dir = Path(amass_dir)
+        amass_dir = place(amass_dir)
         try:
             listing = find_sequences(amass_dir, use_dmpls=use_dmpls, progress=progress)
             stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
             plan = make_plan(amass_dir, listing, None, use_dmpls, progress=progress, processes=processes)
             stages.ended("read the headers of %d recordings", len(listing.sequences))
-        except amass.AmassError as error:
+        except (amass.AmassError, RemoteError) as error:
             recordings = [Finding(False, str(error))]
         else:
             kinds, datasets = {planned.body for planned in plan.sequences} or kinds, tuple(_datasets(plan))

@@ -87,7 +87,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
         by_body.setdefault(planned.body, []).append((planned, row))
     in_order = [planned for _, work in sorted(by_body.items()) for planned, _ in work]
     plain = [planned.file for planned in in_order if planned.file.member is None]
-    Thread(target=_read_ahead, args=(workshop.amass_dir, plain), daemon=True).start()
+    Thread(target=_read_ahead, args=(str(workshop.amass_dir), plain), daemon=True).start()
     sources = Sources(workshop.amass_dir, [planned.file for planned in in_order], workshop.check_goes_on)
     with PartWriter(workshop.part_path(fingerprint), workshop.joint_counts, rows[-1]) as part, sources, reproducible():
         for body, work in sorted(by_body.items()):
@@ -110,7 +110,7 @@ def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
         return part.finish(fingerprint, placed, left_out)
 
 
-def _read_ahead(amass_dir: Path, files: list[SequenceFile]) -> None:
+def _read_ahead(amass_dir: str, files: list[SequenceFile]) -> None:
     """Have the system bring files into its cache while earlier ones are worked on, where it takes such advice.
 
     Reading them in this thread instead would fight with the computing one for the interpreter.

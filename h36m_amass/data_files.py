@@ -11,11 +11,14 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 
+from h36m_amass import remote
+from h36m_amass.remote import CONNECTIONS, Address, RemoteFile
 from h36m_amass.sealing import Seal, SealError, read_seal
 from h36m_amass.store_format import DATA_FILE_COLUMNS, DataFile
 from h36m_amass.store_frames import FileIdentity, StoreError
@@ -38,12 +41,12 @@ class PlacedFile:
         What the index says of it.
     """
 
-    path: Path
+    path: Path | Address
     identity: FileIdentity
     record: DataFile
 
 
-def name_of(store: Path, number: int, seal: Seal) -> str:
+def name_of(store: Path | Address, number: int, seal: Seal) -> str:
     """The name of a split store's data file: ``amass-00001-0123456789ab.h5`` beside ``amass.h5``."""
     digest = hashlib.sha256(b"%d %08x %08x" % seal).hexdigest()[:_DIGEST_DIGITS]
     return f"{store.stem}-{number:05}-{digest}{store.suffix}"
@@ -54,7 +57,7 @@ def source_name(record: DataFile) -> str:
     return record.name.replace("%", "%%")
 
 
-def is_named_after(store: Path, name: str) -> bool:
+def is_named_after(store: Path | Address, name: str) -> bool:
     """Whether a data file of this store could have that name."""
     form = rf"{re.escape(store.stem)}-\d{{5,}}-[0-9a-f]{{{_DIGEST_DIGITS}}}{re.escape(store.suffix)}"
     return re.fullmatch(form, name) is not None
@@ -84,40 +87,49 @@ def read(file: h5py.File) -> tuple[DataFile, ...]:
     return files
 
 
-def listed(store: Path) -> tuple[DataFile, ...]:
+def listed(store: Path | Address) -> tuple[DataFile, ...]:
     """What a store says of its data files; nothing if it holds its positions itself, or is not there.
 
     Raises
     ------
     StoreError
         It is damaged, or no store.
+    h36m_amass.remote.RemoteError
+        Its address cannot be reached.
     """
-    if not store.exists():
+    if not store.is_file():
         return ()
     with opened(store) as (file, _):
         return read(file)
 
 
-def placed(store: Path, files: Sequence[DataFile]) -> tuple[PlacedFile, ...]:
+def placed(store: Path | Address, files: Sequence[DataFile]) -> tuple[PlacedFile, ...]:
     """The data files of a store, where they lie: beside the index, or beside what it is a link to.
 
     Raises
     ------
     StoreError
         One is missing, cut short, or not the one that the store was written with.
+    h36m_amass.remote.RemoteError
+        One cannot be reached.
     """
-    folder = Path(os.path.realpath(store)).parent if files else store.parent
-    return tuple(_placed(store, folder / own.name, own) for own in files)
+    if isinstance(store, Address):
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return tuple(pool.map(lambda own: _placed(store, store.with_name(own.name), own), files))
+    beside = Path(os.path.realpath(store)) if files else store
+    return tuple(_placed(store, beside.with_name(own.name), own) for own in files)
 
 
-def _placed(store: Path, path: Path, record: DataFile) -> PlacedFile:
-    if not path.is_file():
-        raise StoreError(
-            f"{path}: is missing, and holds frames of {store.name}; put it back beside it, or build {store.name} again"
-        )
+def _placed(store: Path | Address, path: Path | Address, record: DataFile) -> PlacedFile:
     try:
-        identity = FileIdentity.of(path.stat())
-        if read_seal(path) != (record.bytes, record.checksum, record.head):
+        found = _found(path)
+        if found is None:
+            raise StoreError(
+                f"{path}: is missing, and holds frames of {store.name}; put it back beside it, or build {store.name} "
+                "again"
+            )
+        file, identity = found
+        if read_seal(file) != (record.bytes, record.checksum, record.head):
             raise SealError("has the seal of another")
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened ({error.strerror}), and holds frames of {store.name}") from error
@@ -127,3 +139,14 @@ def _placed(store: Path, path: Path, record: DataFile) -> PlacedFile:
             f"{store.name} again"
         ) from error
     return PlacedFile(path, identity, record)
+
+
+def _found(path: Path | Address) -> tuple[Path | RemoteFile, FileIdentity] | None:
+    """A file, in the form in which it is opened, and what it is now; None if there is none."""
+    if isinstance(path, Path):
+        return (path, FileIdentity.of(path.stat())) if path.is_file() else None
+    try:
+        file = remote.stat(path)
+    except FileNotFoundError:
+        return None
+    return file, FileIdentity(file.size, file.version)

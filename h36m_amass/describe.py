@@ -185,7 +185,7 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
     header, rate, shown = store.header, store.header.frame_rate, _joint_sets(store, joint_set)
     lines = [
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
-        f"file          {size(store.path.stat().st_size)}",
+        f"file          {size(store.num_bytes)}",
         *(
             f"data file     {own.record.name}, {size(own.identity.size)}, {own.record.frames:,} frames"
             for own in store.data_files
@@ -256,7 +256,7 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
     made: dict[str, Any] = {
         "store": {
             "path": str(store.path),
-            "file_bytes": store.path.stat().st_size,
+            "file_bytes": store.num_bytes,
             "data_files": [
                 {"name": own.record.name, "bytes": own.identity.size, "frames": own.record.frames}
                 for own in store.data_files

@@ -1,4 +1,4 @@
-"""The headers of many recordings, read by several processes.
+"""The headers of many recordings, read by several processes; those at addresses by threads, which mostly wait.
 
 To look through an archive's directory and read its headers takes a quarter of a millisecond, and a tree may hold tens
 of thousands. The processes begin at the end of the list, the caller at its start, until they meet.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from h36m_amass import amass, interrupts
 from h36m_amass.amass import AmassError, Header
 from h36m_amass.amass_tree import Listing, SequenceFile
+from h36m_amass.remote import CONNECTIONS, Address, RemoteFile
 from h36m_amass.sources import Sources, listed_header
 
 CHUNK = 128
+AHEAD = 4 * CONNECTIONS
+"""Recordings at addresses whose headers are asked for before they are wanted."""
 WORTH_PROCESSES = 16384
 """Recordings: a process takes as long to start as to read the headers of a thousand, and in a build the other cores are
 not idle meanwhile: torch is imported."""
@@ -29,7 +33,7 @@ HeaderOf = Callable[[SequenceFile], Header]
 
 @contextmanager
 def header_reader(
-    amass_dir: Path, listing: Listing, files: Sequence[SequenceFile], use_dmpls: bool, processes: int
+    amass_dir: Path | Address, listing: Listing, files: Sequence[SequenceFile], use_dmpls: bool, processes: int
 ) -> Iterator[HeaderOf]:
     """A `HeaderOf` for `files` of a `listing`.
 
@@ -43,6 +47,10 @@ def header_reader(
         def read(file: SequenceFile) -> Header:
             return listed_header(listing, sources, file, use_dmpls)
 
+        if isinstance(amass_dir, Address):
+            with _threaded(read, files) as read_ahead:
+                yield read_ahead
+            return
         plain = [file for file in files if file.member is None]
         if processes < 1 or len(plain) < WORTH_PROCESSES:
             yield read
@@ -73,6 +81,25 @@ def header_reader(
             finally:
                 for future in waiting.values():
                     future.cancel()
+
+
+@contextmanager
+def _threaded(read: HeaderOf, files: Sequence[SequenceFile]) -> Iterator[HeaderOf]:
+    """`read`, which several threads call for the coming ones of `files` that lie at addresses of their own."""
+    waiting = (file for file in files if isinstance(file.member, RemoteFile))
+    coming: dict[str, Future[Header]] = {}
+    pool = ThreadPoolExecutor(CONNECTIONS)
+
+    def read_ahead(file: SequenceFile) -> Header:
+        for following in islice(waiting, AHEAD - len(coming)):
+            coming[following.path] = pool.submit(read, following)
+        future = coming.pop(file.path, None)
+        return read(file) if future is None else future.result()
+
+    try:
+        yield read_ahead
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _read_chunk(amass_dir: str, paths: Sequence[str], use_dmpls: bool) -> dict[str, Header | str]:

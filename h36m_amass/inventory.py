@@ -8,6 +8,7 @@ from pathlib import Path
 
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.datasets import CATALOGUE, Dataset, find
+from h36m_amass.remote import Address, place
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Inventory:
     unknown: tuple[Folder, ...]
 
 
-def take_inventory(amass_dir: Path) -> Inventory:
+def take_inventory(amass_dir: Path | str | Address) -> Inventory:
     """Count the recordings of each dataset, by their names alone: none is opened.
 
     Raises
@@ -42,7 +43,7 @@ def take_inventory(amass_dir: Path) -> Inventory:
     h36m_amass.amass.AmassError
         There is no such folder, or it holds no recording.
     """
-    listing = find_sequences(amass_dir, open_archives=False)
+    listing = find_sequences(place(amass_dir), open_archives=False)
     counts = Counter(file.dataset for file in listing.sequences)
     folders = [Folder(name, count) for name, count in counts.items()] + [Folder(name, None) for name in listing.closed]
     folders.sort(key=lambda folder: folder.name)

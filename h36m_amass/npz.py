@@ -29,6 +29,7 @@ import numpy as np
 from isal.isal_zlib import crc32
 
 from h36m_amass.regular_file import open_regular
+from h36m_amass.remote import RangeReader, RemoteError, RemoteFile
 from h36m_amass.zip_directory import Member, read_members
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Layout:
 class ByteRange:
     """Bytes of a file, which are a file of their own."""
 
-    path: str
+    path: str | RemoteFile
     start: int
     size: int
 
@@ -182,7 +183,7 @@ class HeldFile:
         return self.name
 
 
-Source = Path | str | HeldFile
+Source = Path | str | HeldFile | RemoteFile
 """What an npz file can be read from."""
 
 
@@ -561,6 +562,8 @@ def _size_and_time(file: IO[bytes], source: Source, content: bytes | None) -> tu
     if isinstance(source, HeldFile):
         held = source.content
         return held.size if isinstance(held, ByteRange) else len(held), source.modified
+    if isinstance(file, RangeReader):
+        return file.file.size, file.file.version
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
 
@@ -618,6 +621,6 @@ class _Explained:
             raise NpzError(f"{self.path}: there is no such file") from error
         if isinstance(error, OSError):
             raise NpzError(f"{self.path}: cannot be read ({error.strerror or error})") from error
-        if isinstance(error, _DAMAGE) and not isinstance(error, NpzError):
+        if isinstance(error, _DAMAGE) and not isinstance(error, NpzError | RemoteError):
             message = f"is damaged or not a plain npz file ({error}); copy or download it again"
             raise NpzError(f"{self.path}: {message}") from error

@@ -16,6 +16,7 @@ from h36m_amass import amass, archives
 from h36m_amass.amass_tree import Listing, SequenceFile
 from h36m_amass.datasets import canonical
 from h36m_amass.headers import header_reader
+from h36m_amass.remote import Address
 from h36m_amass.report import LeftOut
 from h36m_amass.resampling import resampled_length
 from h36m_amass.store_format import SequenceRecord
@@ -32,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done and how much there is.
 
 ``"archives"`` counts megabytes of archives, ``"plan"`` recordings, ``"bodies"`` body models, ``"reuse"`` frames that
-are there already, ``"convert"`` source frames, and ``"assemble"`` frames of the store.
+are there already, ``"convert"`` source frames, ``"assemble"`` frames of the store, and ``"upload"`` its megabytes.
 """
 
 
@@ -148,7 +149,7 @@ class Plan:
 
 
 def make_plan(
-    amass_dir: Path,
+    amass_dir: Path | Address,
     listing: Listing,
     frame_rate: Fraction | None = Fraction(50),
     use_dmpls: bool = True,
@@ -209,7 +210,7 @@ def log_left_out(left: LeftOut) -> None:
     _log.warning("left out: %s: %s", left.path, left.reason)
 
 
-def _dataset_of(amass_dir: Path, path: str) -> str:
+def _dataset_of(amass_dir: Path | Address, path: str) -> str:
     """Name of the dataset that a misplaced file is of, or the archive that its path begins with."""
     first = path.split("/")[0]
     return first if (amass_dir / first).is_dir() else archives.dataset_name(first) or first

@@ -9,6 +9,7 @@ from pathlib import Path
 from h36m_amass import amass
 from h36m_amass.parts import SUFFIX, UNFINISHED_SUFFIX, ConvertedUnit, Part, PartError
 from h36m_amass.planning import PlannedSequence, Progress, Unit
+from h36m_amass.remote import Address
 from h36m_amass.sources import Sources
 from h36m_amass.store_frames import StoreError
 from h36m_amass.store_units import StoredUnit
@@ -24,7 +25,7 @@ _PASSING = re.compile(
 
 
 def converted_units(
-    amass_dir: Path,
+    amass_dir: Path | Address,
     units: Sequence[Unit],
     parts_dir: Path,
     part_names: Sequence[str],
@@ -115,7 +116,7 @@ def _is_whole(converted: ConvertedUnit, unit: Unit) -> bool:
     return True
 
 
-def _damaged(amass_dir: Path, unit: Unit) -> bool:
+def _damaged(amass_dir: Path | Address, unit: Unit) -> bool:
     try:
         with Sources(amass_dir, [planned.file for planned in unit.sequences]) as sources:
             for planned in unit.sequences:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from isal.isal_zlib import crc32
+
+from h36m_amass.regular_file import open_regular
+from h36m_amass.remote import Address, RemoteFile
 
 HEAD = 2**16
 """Bytes with a checksum of their own: the attributes, the skeleton and the heap that their strings are in."""
@@ -40,7 +43,7 @@ class Seal(NamedTuple):
     head: int
 
 
-def read_seal(path: Path) -> Seal:
+def read_seal(path: Path | Address | RemoteFile) -> Seal:
     """The seal of a file, which is not compared with more than the file's size.
 
     Raises
@@ -48,7 +51,7 @@ def read_seal(path: Path) -> Seal:
     SealError
         It has none, or is of another size.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         found = _read(file)
     if found is None:
         raise SealError("has no seal at its end")
@@ -65,24 +68,23 @@ def seal(path: Path) -> None:
         file.write(text.ljust(_LENGTH - 1) + b"\n")
 
 
-def check_head(path: Path) -> None:
-    """Compare the beginning of a store with its seal; one without a seal passes.
+def check_head(file: IO[bytes]) -> None:
+    """Compare the beginning of a store, which is open, with its seal; one without a seal passes.
 
     Raises
     ------
     SealError
         A byte has changed, or the file is cut short.
     """
-    with path.open("rb") as file:
-        found = _read(file)
-        if found is None:
-            return
-        size, _, checksum = found
-        if _checksum(file, min(HEAD, size)) != checksum:
-            raise SealError("its first bytes are not what was written")
+    found = _read(file)
+    if found is None:
+        return
+    size, _, checksum = found
+    if _checksum(file, min(HEAD, size)) != checksum:
+        raise SealError("its first bytes are not what was written")
 
 
-def check_all(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+def check_all(path: Path | Address, progress: Callable[[int, int], None] | None = None) -> None:
     """Compare all of a store with its seal.
 
     `progress` is called with the bytes read so far, and all of them.
@@ -92,7 +94,7 @@ def check_all(path: Path, progress: Callable[[int, int], None] | None = None) ->
     SealError
         It has none, is cut short, or a byte has changed.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         found = _read(file)
         if found is None:
             raise SealError("has no seal at its end: it was cut short, or changed, or written by an older version")
@@ -101,7 +103,7 @@ def check_all(path: Path, progress: Callable[[int, int], None] | None = None) ->
             raise SealError("does not have the checksum of its seal: a byte of it was changed")
 
 
-def _read(file: BinaryIO) -> Seal | None:
+def _read(file: IO[bytes]) -> Seal | None:
     """The seal, if there is one."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _LENGTH))
@@ -113,7 +115,7 @@ def _read(file: BinaryIO) -> Seal | None:
     return Seal(int(found[1]), int(found[2], 16), int(found[3], 16))
 
 
-def _checksum(file: BinaryIO, num_bytes: int, progress: Callable[[int, int], None] | None = None) -> int:
+def _checksum(file: IO[bytes], num_bytes: int, progress: Callable[[int, int], None] | None = None) -> int:
     """CRC-32 of the first bytes of a file."""
     file.seek(0)
     read = checksum = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from threading import Lock
@@ -19,7 +19,17 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from h36m_amass.data_files import PlacedFile
-from h36m_amass.store_frames import CACHED_BYTES, FrameReader, RawFrameReader, StoreError, frame_reader, memory_of
+from h36m_amass.remote import Address
+from h36m_amass.store_frames import (
+    CACHED_BYTES,
+    FrameReader,
+    RawFrameReader,
+    StoreError,
+    frame_reader,
+    memory_of,
+    read_in_turn,
+    read_together,
+)
 from h36m_amass.store_header import joint_set_group, opened, readable
 
 MAX_OPEN = 128
@@ -88,8 +98,7 @@ class SplitFrameReader:
         while len(starts):
             table = self._table
             if table is None:
-                for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
-                    self.read_into(start, frames[begin:end])
+                self._read_file_by_file(starts, frames, begins, ends)
                 return
             stretch = np.searchsorted(table.first_rows, starts, side="right") - 1
             numbers, places = table.files[stretch], table.places[stretch]
@@ -105,6 +114,13 @@ class SplitFrameReader:
             # What goes on in the next stretch; few runs do.
             more = stops < ends
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
+
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        if any(isinstance(own.path, Address) for own in self._files):
+            return read_together(self, (self._num_joints, 3), starts, stops)
+        return read_in_turn(self, (self._num_joints, 3), starts, stops)
 
     def close(self) -> None:
         with self._opening:
@@ -143,8 +159,28 @@ class SplitFrameReader:
             if number not in self._open:  # there were too many at once
                 reader.close()
 
+    def _read_file_by_file(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        """`read_runs` through the readers, each of which gets all runs in its file at once."""
+        firsts = np.array(self._firsts)
+        while len(starts):
+            numbers = np.searchsorted(firsts, starts, side="right") - 1
+            stops = np.minimum(ends, begins + firsts[numbers + 1] - starts)
+            for number in np.unique(numbers).tolist():
+                own = numbers == number
+                self._reader(number).read_runs(starts[own] - firsts[number], frames, begins[own], stops[own])
+            more = stops < ends  # a run goes on in the next file
+            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
+
     def _tabulated(self) -> _Table | None:
-        """Where rows lie as far as it is known, or None if a file does not hold them as they are."""
+        """Where rows lie as far as it is known, or None if a file of this machine does not hold them as they are."""
+        if any(isinstance(own.path, Address) for own in self._files):
+            return None
         first_rows, files, places = [], [], []
         for number, (reader, first) in enumerate(zip(self._readers, self._firsts, strict=False)):
             if reader is not None and not isinstance(reader, RawFrameReader):
@@ -181,7 +217,7 @@ class SplitFrameReader:
 
     def _made(self, number: int) -> FrameReader:
         own = self._files[number]
-        if not own.path.exists():
+        if not own.path.is_file():
             raise StoreError(f"{own.path}: is not there any more; open the store again")
         with opened(own.path) as (file, identity):
             if identity != own.identity:

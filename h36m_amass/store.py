@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from h36m_amass import data_files, store_index
+from h36m_amass.remote import Address, place
 from h36m_amass.skeleton import Skeleton, joint_order, reorder
 from h36m_amass.split_frames import SplitFrameReader
 from h36m_amass.splits import datasets_of
@@ -313,7 +314,7 @@ class Store(_Level[DatasetView]):
     Parameters
     ----------
     path
-        A file that ``h36m-amass build`` wrote.
+        A file that ``h36m-amass build`` wrote, or its fsspec address, ``"s3://bucket/amass.h5"`` say.
     joint_set
         Name of the joint set whose positions are read; None for the first of the store.
 
@@ -325,6 +326,8 @@ class Store(_Level[DatasetView]):
         The joint set whose positions are read; `index` has the checksums of these.
     index
         One row a sequence, in columns.
+    num_bytes
+        Of the file.
     data_files
         The files that the positions of a split store are in; none if they are in the store's own.
 
@@ -334,13 +337,16 @@ class Store(_Level[DatasetView]):
         The file is missing, no store, damaged, or of a format version that this library does not know.
     UnknownKeyError
         It has no joint set of that name.
+    h36m_amass.remote.RemoteError
+        Its address cannot be reached, here or when positions are read.
     """
 
     kind = "dataset"
 
-    def __init__(self, path: Path | str, joint_set: str | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str | Address, joint_set: str | None = None) -> None:
+        self.path = place(path)
         with opened(self.path) as (file, identity):
+            self.num_bytes = identity.size
             self.header = read_header(file, self.path)
             self.joint_set = self._chosen(joint_set)
             try:
@@ -366,7 +372,7 @@ class Store(_Level[DatasetView]):
             )
             for dataset, subjects in tree.items()
         }
-        super().__init__(self, str(path), views)
+        super().__init__(self, str(self.path if isinstance(self.path, Address) else path), views)
 
     def __getitem__(self, key: str | int) -> Any:
         if isinstance(key, str):
@@ -482,6 +488,14 @@ class Store(_Level[DatasetView]):
         if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
             raise StoreError(f"{self.path}: has only {self._num_frames} rows")
         self._frames.read_runs(starts, frames, begins, ends)
+
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        """Rows ``start .. stop`` of each run, one run after the other; raises as `read` does."""
+        if len(starts) and (starts.min() < 0 or stops.max() > self._num_frames):
+            raise StoreError(f"{self.path}: has only {self._num_frames} rows")
+        return self._frames.read_each(starts, stops)
 
     def _own_frames(self, positions: object, identity: FileIdentity) -> FrameReader:
         """A reader of positions that are in the store's own file."""

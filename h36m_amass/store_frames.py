@@ -9,8 +9,11 @@ was read does not count as the process's memory.
 from __future__ import annotations
 
 import os
+import time
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -19,8 +22,15 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Int
 
+from h36m_amass.remote import MAX_RUN, Address, RemoteError, RemoteFile, joined, ranges, stat
+from h36m_amass.remote_store import StoreFile
+
 CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
 """Of decoded chunks, a process; HDF5 wants a prime number of slots, well above that of the chunks."""
+SECONDS_UNCHECKED = 10.0
+"""Between two looks at whether a file at an address is still the same."""
+BYTES_AT_ONCE = 2**26
+"""Of a file at an address that are fetched at the same time."""
 _NEVER = 2**40
 """A row that no store has."""
 
@@ -50,6 +60,11 @@ class FrameReader(Protocol):
     ) -> None:
         """Fill ``frames[begin:end]`` of each run with the rows from its start on; raises as `read_into` does."""
 
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        """The rows of each run, one run after the other; raises as `read_into` does."""
+
     def close(self) -> None:
         """Close the file; it opens again when rows are read."""
 
@@ -67,7 +82,7 @@ class FileIdentity:
 
 
 def frame_reader(
-    positions: h5py.Dataset, path: Path, identity: FileIdentity, cached_bytes: int = CACHED_BYTES
+    positions: h5py.Dataset, path: Path | Address, identity: FileIdentity, cached_bytes: int = CACHED_BYTES
 ) -> FrameReader:
     """The fastest reader there is for positions of an open store.
 
@@ -88,7 +103,10 @@ def frame_reader(
         The positions are damaged.
     """
     stretches = _stretches(positions, identity.size, path) if positions.file.userblock_size == 0 else None
-    if stretches is not None and hasattr(os, "preadv"):
+    if stretches is not None and isinstance(path, Address):
+        file = RemoteFile(path, identity.size, identity.modified)
+        return RemoteFrameReader(file, positions.shape[1:], *stretches)
+    if stretches is not None and isinstance(path, Path) and hasattr(os, "preadv"):
         return RawFrameReader(path, identity, positions.shape[1:], *stretches)
     return Hdf5FrameReader(path, identity, positions.name, cached_bytes)
 
@@ -187,6 +205,11 @@ class RawFrameReader:
             more = stops < ends
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        return read_in_turn(self, (self._row_bytes // 12, 3), starts, stops)
+
     def close(self) -> None:
         self._file = None  # whoever is reading still holds it
 
@@ -219,10 +242,120 @@ class RawFrameReader:
             return file
 
 
+class RemoteFrameReader:
+    """Reads rows from the places in a file at an address where they lie: all that is asked for at the same time.
+
+    Ranges that lie close together are one request. Nothing is held open.
+
+    Parameters
+    ----------
+    file
+        As it was when the store was opened.
+    frame_shape, first_rows, places
+        As for `RawFrameReader`.
+    """
+
+    def __init__(
+        self,
+        file: RemoteFile,
+        frame_shape: tuple[int, ...],
+        first_rows: Int[np.ndarray, "stretches"],
+        places: Int[np.ndarray, "stretches"],
+    ) -> None:
+        self._file, self._frame_shape = file, frame_shape
+        self._row_bytes = int(np.prod(frame_shape)) * 4
+        self._first_rows, self._places = first_rows, places
+        self._next_rows = np.append(first_rows[1:], _NEVER)
+        self._checked = -SECONDS_UNCHECKED
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        self.read_runs(np.array([start]), frames, np.array([0]), np.array([len(frames)]))
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        wanted = [[own.ravel() for own in np.broadcast_arrays(*piece)] for piece in self._pieces(starts, begins, ends)]
+        if not wanted:
+            return
+        places, firsts, lasts = (np.concatenate(column) for column in zip(*wanted, strict=True))
+        order = np.argsort(places, kind="stable")
+        places, firsts, lasts = places[order], firsts[order], lasts[order]
+        reach = np.maximum.accumulate(places + lasts - firsts)
+        runs = list(joined(places.tolist(), reach.tolist()))
+        buffer = memory_of(frames)
+        self._check()
+        held: list[tuple[int, int]] = []
+        for begin, stop in runs:
+            held.append((begin, stop))
+            if sum(reach[b - 1] - places[a] for a, b in held) >= BYTES_AT_ONCE or (begin, stop) == runs[-1]:
+                fetched = self._fetch([(int(places[a]), int(reach[b - 1])) for a, b in held])
+                for (a, b), content in zip(held, fetched, strict=True):
+                    for place, first, last in zip(
+                        (places[a:b] - places[a]).tolist(), firsts[a:b].tolist(), lasts[a:b].tolist(), strict=True
+                    ):
+                        buffer[first:last] = content[place : place + last - first]
+                held = []
+
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        return read_together(self, self._frame_shape, starts, stops)
+
+    def close(self) -> None:
+        self._checked = -SECONDS_UNCHECKED
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_checked": -SECONDS_UNCHECKED}
+
+    def _pieces(
+        self, starts: Int[np.ndarray, "runs"], begins: Int[np.ndarray, "runs"], ends: Int[np.ndarray, "runs"]
+    ) -> Iterator[tuple[Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"]]]:
+        """First byte in the file, and first and last in the buffer, of what lies in one stretch each."""
+        while len(starts):
+            stretch = np.searchsorted(self._first_rows, starts, side="right") - 1
+            places = self._places[stretch] + (starts - self._first_rows[stretch]) * self._row_bytes
+            stops = np.minimum(ends, begins + self._next_rows[stretch] - starts)
+            some = stops > begins
+            yield places[some], (begins * self._row_bytes)[some], (stops * self._row_bytes)[some]
+            more = stops < ends
+            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
+
+    def _fetch(self, runs: list[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each run, long ones in several requests at the same time."""
+        cuts = [range(begin, stop, MAX_RUN) for begin, stop in runs]
+        starts = [cut for own in cuts for cut in own]
+        stops = [min(cut + MAX_RUN, stop) for own, (_, stop) in zip(cuts, runs, strict=True) for cut in own]
+        try:
+            pieces = iter(ranges(self._file, starts, stops))
+        except FileNotFoundError as error:
+            raise StoreError(f"{self._file}: is gone since it was opened; open another one") from error
+        return [b"".join(islice(pieces, len(own))) for own in cuts]
+
+    def _check(self) -> None:
+        """See now and then that the file is still the same: one that replaces it has its rows elsewhere."""
+        if time.monotonic() - self._checked < SECONDS_UNCHECKED:
+            return
+        _check_same(self._file)
+        self._checked = time.monotonic()
+
+
+def _check_same(file: RemoteFile) -> None:
+    try:
+        if stat(file.address) == file:
+            return
+    except FileNotFoundError as error:
+        raise StoreError(f"{file}: is gone since it was opened; open another one") from error
+    raise StoreError(f"{file}: is another file than when it was opened; open it again")
+
+
 class Hdf5FrameReader:
     """Reads rows through HDF5, which decodes compressed chunks and keeps some of them, `cached_bytes` a process."""
 
-    def __init__(self, path: Path, identity: FileIdentity, name: str, cached_bytes: int) -> None:
+    def __init__(self, path: Path | Address, identity: FileIdentity, name: str, cached_bytes: int) -> None:
         self._path, self._identity, self._name, self._cached_bytes = path, identity, name, cached_bytes
         self._file: h5py.File | None = None
         self._process = 0
@@ -234,6 +367,8 @@ class Hdf5FrameReader:
             rows, memory = positions.get_space(), h5py.h5s.create_simple(frames.shape)
             rows.select_hyperslab((start, 0, 0), frames.shape)
             positions.read(memory, rows, frames)
+        except (StoreError, RemoteError):
+            raise
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise StoreError(f"{self._path}: is damaged ({error}); build it again") from error
 
@@ -246,6 +381,11 @@ class Hdf5FrameReader:
     ) -> None:
         for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
             self.read_into(start, frames[begin:end])
+
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        return read_in_turn(self, self._positions().shape[1:], starts, stops)
 
     def close(self) -> None:
         self._file = None  # h5py closes it when nobody reads from it any more
@@ -263,10 +403,45 @@ class Hdf5FrameReader:
             with self._opening:
                 file = self._file
                 if file is None or self._process != os.getpid():
-                    OpenFile(self._path, self._identity)  # is it still the same?
-                    file = h5py.File(self._path, "r", rdcc_nbytes=self._cached_bytes, rdcc_nslots=CACHE_SLOTS)
+                    file = h5py.File(self._same(), "r", rdcc_nbytes=self._cached_bytes, rdcc_nslots=CACHE_SLOTS)
                     self._file, self._process = file, os.getpid()
         return file[self._name].id
+
+    def _same(self) -> Path | StoreFile:
+        """What h5py opens, once it is clear that it is still the same file."""
+        if isinstance(self._path, Address):
+            file = RemoteFile(self._path, self._identity.size, self._identity.modified)
+            _check_same(file)
+            return StoreFile(file)
+        OpenFile(self._path, self._identity)
+        return self._path
+
+
+def read_in_turn(
+    reader: FrameReader,
+    frame_shape: tuple[int, ...],
+    starts: Int[np.ndarray, "runs"],
+    stops: Int[np.ndarray, "runs"],
+) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+    """Rows ``start .. stop`` of each run, each read when it is asked for."""
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        frames = np.empty((stop - start, *frame_shape), np.float32)
+        reader.read_into(start, frames)
+        yield frames
+
+
+def read_together(
+    reader: FrameReader,
+    frame_shape: tuple[int, ...],
+    starts: Int[np.ndarray, "runs"],
+    stops: Int[np.ndarray, "runs"],
+) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+    """The same, where all are read at once, and held."""
+    ends = np.cumsum(stops - starts)
+    begins = ends - (stops - starts)
+    frames = np.empty((int(ends[-1]) if len(ends) else 0, *frame_shape), np.float32)
+    reader.read_runs(starts, frames, begins, ends)
+    return (frames[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True))
 
 
 def memory_of(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
@@ -275,7 +450,7 @@ def memory_of(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
 
 
 def _stretches(
-    positions: h5py.Dataset, file_size: int, path: Path
+    positions: h5py.Dataset, file_size: int, path: Path | Address
 ) -> tuple[Int[np.ndarray, "stretches"], Int[np.ndarray, "stretches"]] | None:
     """First rows and places of what lies in one piece, or None where the file does not hold the rows as they are."""
     chunks, dtype = positions.chunks, np.dtype(np.float32)

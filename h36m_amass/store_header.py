@@ -8,12 +8,15 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import h5py
 import numpy as np
 
 from h36m_amass.npz import MAX_DEFLATION
+from h36m_amass.regular_file import open_regular
+from h36m_amass.remote import Address, RemoteError, stat
+from h36m_amass.remote_store import StoreFile
 from h36m_amass.sealing import SealError, check_head
 from h36m_amass.skeleton import Skeleton
 from h36m_amass.store_format import FORMAT, SPLIT_VERSION, JointSet, StoreHeader
@@ -38,20 +41,31 @@ _RATE = re.compile(r"[1-9]\d{0,399}(/[1-9]\d{0,399})?")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
+def opened(path: Path | Address) -> Iterator[tuple[h5py.File, FileIdentity]]:
     """A store's file, open for reading, and what it was before it was opened.
 
     Raises
     ------
     StoreError
         There is no such file, it is no whole HDF5 file, or reading it within raises what damage makes h5py raise.
+    h36m_amass.remote.RemoteError
+        Its address cannot be reached.
     """
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no such store; make one with h36m-amass build")
     try:
-        identity = FileIdentity.of(path.stat())
-        check_head(path)
-        file = h5py.File(path, "r")
+        if isinstance(path, Address):
+            reader = StoreFile(stat(path))
+            identity = FileIdentity(reader.file.size, reader.file.version)
+            check_head(cast(IO[bytes], reader))
+            file = h5py.File(reader, "r")
+        elif path.is_file():
+            identity = FileIdentity.of(path.stat())
+            with open_regular(path) as head:
+                check_head(head)
+            file = h5py.File(path, "r")
+        else:
+            raise FileNotFoundError
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: there is no such store; make one with h36m-amass build") from error
     except (OSError, SealError) as error:
         raise StoreError(
             f"{path}: cannot be opened as a store ({error}); build it again if it was cut short or damaged"
@@ -59,13 +73,13 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, FileIdentity]]:
     try:
         with file:
             yield file, identity
-    except StoreError:
+    except (StoreError, RemoteError):
         raise
     except DAMAGE as error:
         raise StoreError(f"{path}: is damaged ({error}); build it again") from error
 
 
-def read_header(file: h5py.File, path: Path) -> StoreHeader:
+def read_header(file: h5py.File, path: Path | Address) -> StoreHeader:
     """What a store says of itself.
 
     Raises

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int
 
+from h36m_amass.remote import Address
 from h36m_amass.store import Store
 from h36m_amass.store_frames import StoreError
 from h36m_amass.store_header import joint_set_group, opened, readable
@@ -43,7 +44,7 @@ def sequence_bytes(store: Store, joint_set: str | None = None) -> Int[np.ndarray
     return taken
 
 
-def _files(store: Store) -> Iterator[tuple[Path, int, int]]:
+def _files(store: Store) -> Iterator[tuple[Path | Address, int, int]]:
     """The files that positions are in, and which rows, from the first to behind the last."""
     if not store.data_files:
         yield store.path, 0, store.num_frames

@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from h36m_amass.parts import PlacedSequence, Positions, checked_blocks
+from h36m_amass.remote import Address
 from h36m_amass.report import LeftOut
 from h36m_amass.store import Store
 from h36m_amass.store_format import UNIT_COLUMNS, UnitRecord
@@ -67,7 +68,7 @@ def stored_units(store: Store) -> dict[str, StoredUnit]:
     return units
 
 
-def read_units(path: Path) -> list[UnitRecord]:
+def read_units(path: Path | Address) -> list[UnitRecord]:
     """What a store says of its units, in order.
 
     Raises

@@ -26,8 +26,9 @@ from h36m_amass.npz import NpzError, NpzReader, Source
 from h36m_amass.planning import BodyKind, Progress
 from h36m_amass.preparation import model_key
 from h36m_amass.reference import mesh_joints, skeleton_joints
+from h36m_amass.remote import Address, RemoteFile, place
 from h36m_amass.resampling import Resampling, interpolate, needed_frames, resample, resampled_length
-from h36m_amass.sources import Sources, archived_files
+from h36m_amass.sources import Sources, held_files
 from h36m_amass.stages import Stages
 from h36m_amass.store import Sequence, Store
 from h36m_amass.store_frames import StoreError
@@ -72,10 +73,10 @@ class Verification:
 
 
 def verify(
-    store: Path | str,
+    store: Path | str | Address,
     *,
     quick: bool = False,
-    against: Path | str | None = None,
+    against: Path | str | Address | None = None,
     support_dir: Path | str = "support_data",
     joint_regressor: Path | str | None = None,
     vertex_map: Path | str | None = None,
@@ -112,7 +113,7 @@ def verify(
     h36m_amass.body_model.BodyModelError, h36m_amass.regressor.RegressorError
         Something that comparing needs is missing.
     """
-    path, report = Path(store), progress or (lambda stage, done, total: None)
+    path, report = place(store), progress or (lambda stage, done, total: None)
     stages = Stages(_log)
     findings: list[str] = []
     sealed = quick
@@ -151,7 +152,7 @@ def verify(
                 findings.append(f"{path}: was built with another regressor than {source.path}")
             compared_store = verified if own is None else verified.with_joint_set(own.name)
             map_path = None if vertex_map is None else Path(vertex_map)
-            mesh = _Mesh(compared_store, Path(against), support_dir, source, map_path, findings)
+            mesh = _Mesh(compared_store, place(against), support_dir, source, map_path, findings)
             distances = mesh.distances(sample, np.random.default_rng(seed), report)
             stages.ended("computed %d joints through the full mesh", distances.size)
         largest, percentile = (
@@ -165,7 +166,7 @@ def verify(
         )
 
 
-def _seal_findings(path: Path, progress: Progress) -> Iterator[str]:
+def _seal_findings(path: Path | Address, progress: Progress) -> Iterator[str]:
     """What has changed in a store's file, or in its data files if there are any."""
     # HDF5 is asked for the data files only once the index is known to be what was written.
     found = list(_seal_finding(path, lambda done, size: progress("seal", done // 10**6, size // 10**6)))
@@ -188,7 +189,7 @@ def _tell(progress: Progress, before: int, total: int, done: int, _: int) -> Non
     progress("seal", (before + done) // 10**6, total // 10**6)
 
 
-def _seal_finding(path: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
+def _seal_finding(path: Path | Address, progress: Callable[[int, int], None]) -> Iterator[str]:
     try:
         sealing.check_all(path, progress)
     except sealing.SealError as error:
@@ -267,7 +268,7 @@ class _Mesh:
     def __init__(
         self,
         store: Store,
-        amass_dir: Path,
+        amass_dir: Path | Address,
         support_dir: Path,
         source: JointSource,
         vertex_map: Path | None,
@@ -292,7 +293,7 @@ class _Mesh:
         found = [np.empty(0)]
         paths = [self._store.sequences[row].record.source_path for row in rows.tolist()]
         try:
-            archived = archived_files(self._amass_dir, paths, progress)
+            archived = held_files(self._amass_dir, paths, progress)
         except amass.AmassError as error:
             self._findings.append(str(error))
             return np.empty(0)
@@ -316,8 +317,10 @@ class _Mesh:
         self, sequence: Sequence, frames: np.ndarray, archived: SequenceFile | None, sources: Sources
     ) -> Float64[np.ndarray, "frames joints 3"]:
         record = sequence.record
-        path = self._amass_dir / record.source_path
-        source: Source = path if archived is None else sources[archived]
+        path = Path(f"{self._amass_dir}/{record.source_path}")
+        source: Source = path
+        if archived is not None:
+            source = archived.member if isinstance(archived.member, RemoteFile) else sources[archived]
         header = amass.read_header(source, self._options.get("use_dmpls", True))
         size = path.stat().st_size if archived is None else archived.size
         if header.num_frames != record.source_frames or size != record.source_size:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import h5py
 
 from h36m_amass.data_files import source_name
+from h36m_amass.remote import Address, RemoteError, place
 from h36m_amass.store import Store
 from h36m_amass.store_format import header_text
 from h36m_amass.store_frames import StoreError
@@ -25,17 +27,19 @@ SECONDS, SECONDS_A_SEQUENCE = 60.0, 0.01
 
 def view_findings(store: Store) -> list[str]:
     """Lines about views that are missing, or are not the rows of the index that bear their names."""
-    line = [sys.executable, "-m", __name__, str(store.path.absolute()), str(store.path)]
+    # An address may have a password, which other users would see on the command line.
+    path = store.path.url if isinstance(store.path, Address) else str(store.path.absolute())
+    line = [sys.executable, "-m", __name__, str(store.path)]
     try:
         limit = SECONDS + SECONDS_A_SEQUENCE * len(store.sequences)
-        done = subprocess.run(line, capture_output=True, timeout=limit, check=False)
+        done = subprocess.run(line, input=os.fsencode(path), capture_output=True, timeout=limit, check=False)
         findings: list[str] = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError):
         return [f"{store.path}: HDF5 hangs or crashes on the views of its sequences; build it again"]
     return findings
 
 
-def _findings(path: Path, name: str) -> Iterator[str]:
+def _findings(path: Path | Address, name: str) -> Iterator[str]:
     store = Store(path)
     with opened(path) as (file, _):
         said = json.loads(text(bounded(file["header"]).item()))
@@ -99,13 +103,13 @@ def _is_said(file: h5py.File, key: str, value: object) -> bool:
 
 
 def _main() -> None:
-    path, name = sys.argv[1:]
+    path, name = place(os.fsdecode(sys.stdin.buffer.read())), sys.argv[1]
     findings = []
     try:
-        for finding in _findings(Path(path), name):
+        for finding in _findings(path, name):
             findings.append(finding)
-    except StoreError as error:
-        findings.append(str(error).replace(path, name))
+    except (StoreError, RemoteError) as error:
+        findings.append(str(error).replace(str(path), name))
     print(json.dumps(findings))
 
 

@@ -249,11 +249,11 @@ class WindowDataset(Dataset[Batch]):
         self._store.read_runs(
             firsts[alone], flat, windows * self.length + low[windows], windows * self.length + high[windows]
         )
-        for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True):
-            if size == 1 and self.stride == 1:
-                continue
+        chained = (sizes > 1) | (self.stride > 1)
+        chains, sizes = begins[chained], sizes[chained]
+        blocks = self._store.read_each(firsts[chains], furthest[chains + sizes - 1])
+        for begin, size, together in zip(chains.tolist(), sizes.tolist(), blocks, strict=True):
             first = int(firsts[begin])
-            together = self._store.read(first, int(furthest[begin + size - 1]))
             for window in order[begin : begin + size].tolist():
                 rows = slice(first_rows[window] - first, end_rows[window] - first, self.stride)
                 positions[window, low[window] : high[window]] = together[rows]

@@ -12,6 +12,7 @@ from pathlib import Path
 from h36m_amass import interrupts, parts
 from h36m_amass.forkserver import CONVERSION
 from h36m_amass.planning import BodyKind, Unit
+from h36m_amass.remote import Address
 from h36m_amass.version import __version__
 
 
@@ -40,7 +41,7 @@ class Workshop:
         Name of a file in `parts_dir` that is there as long as the build goes on.
     """
 
-    amass_dir: Path
+    amass_dir: Path | Address
     parts_dir: Path
     folded: Mapping[BodyKind, str]
     joint_counts: tuple[int, ...]

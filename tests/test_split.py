@@ -387,7 +387,7 @@ def test_whenever_it_ends_one_store_is_whole_and_nothing_else_stays(
         for own in (path, *files_of(path)):
             sealing.check_all(own)
         whole_file.unfinished(path).unlink(missing_ok=True)
-        publishing.clear_away(path, parts_dir)
+        publishing.clear_away(path, path, parts_dir)
         np.testing.assert_array_equal(Store(path).read(0, len(old)), found)
         assert {*tmp_path.iterdir()} == {path, parts_dir, *files_of(path), *mine}
         assert not list(parts_dir.iterdir())
