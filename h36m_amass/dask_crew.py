@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _log = logging.getLogger(__name__)
+_SILENT = logging.CRITICAL + 1
+"""For Dask's own messages: a local scheduler calls it critical, with a traceback, that its build was interrupted."""
 _T = TypeVar("_T")
 
 LOCAL = "local"
@@ -131,7 +133,7 @@ def dask_crew(address: str, processes: int) -> Iterator[DaskCrew]:
         raise DaskError("--dask needs Dask; install it: pip install 'h36m-amass[dask]'")
     from distributed.utils import silence_logging_cmgr
 
-    with silence_logging_cmgr(logging.CRITICAL), _scheduler(address, processes) as scheduler:
+    with silence_logging_cmgr(_SILENT), _scheduler(address, processes) as scheduler:
         crew = DaskCrew(scheduler, starting=address == LOCAL)
         try:
             yield crew
@@ -156,7 +158,7 @@ def _scheduler(address: str, processes: int) -> Iterator[str]:
             # Its page would be on a port that is another's, maybe.
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             memory_limit=0,
-            silence_logs=logging.CRITICAL,
+            silence_logs=_SILENT,
             preload=[__name__],
         )
     try:

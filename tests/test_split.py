@@ -31,7 +31,7 @@ from h36m_amass import (
     whole_file,
 )
 from h36m_amass.datasets import canonical
-from h36m_amass.describe import as_object
+from h36m_amass.describe import as_object, tree
 from h36m_amass.space import SizeError, bytes_of, num_data_files, split_store_bytes
 from h36m_amass.split_writer import Split, SplitWriter
 from h36m_amass.store import Store, StoreError
@@ -230,7 +230,7 @@ def test_windows_are_those_of_one_file(path: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(again[name], values)
     sizes = sequence_bytes(Store(tmp_path / "one" / "s.h5"))
     np.testing.assert_array_equal(sequence_bytes(Store(path)), sizes)
-    told = as_object(Store(path))["store"]["data_files"]
+    told = as_object(Store(path), tree(Store(path)))["store"]["data_files"]
     assert [own["bytes"] for own in told] == [own.stat().st_size for own in files_of(path)]
 
 
