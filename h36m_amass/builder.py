@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -23,7 +23,8 @@ from h36m_amass import forkserver, interrupts, publishing, regressor, reuse, sha
 from h36m_amass import workers as worker_processes
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
-from h36m_amass.body_model import FAMILIES
+from h36m_amass.build_options import BuildError, check_executor, check_options, local_target
+from h36m_amass.build_report import dataset_rows, lacks_dmpls, write_report
 from h36m_amass.crews import Crew, ExecutorCrew
 from h36m_amass.datasets import canonical
 from h36m_amass.devices import resolve_devices
@@ -34,27 +35,19 @@ from h36m_amass.parts import SUFFIX, ConvertedUnit, GivenUpUnit, Part, sync
 from h36m_amass.planning import MAX_FRAMES, Plan, Progress, Unit, log_left_out, make_plan, without_bodies
 from h36m_amass.preparation import NUM_BETAS, NUM_DMPLS, FoldedBodies, fold_bodies
 from h36m_amass.remote import Address, check_writable, place
-from h36m_amass.report import BuildReport, DatasetRow, LeftOut
+from h36m_amass.report import BuildReport, LeftOut
 from h36m_amass.resampling import exact_rate
 from h36m_amass.shards import Shard
 from h36m_amass.split_writer import Split
 from h36m_amass.stages import Stages
 from h36m_amass.store import Store
-from h36m_amass.store_format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store_format import JointSet, StoreHeader
 from h36m_amass.store_units import stored_units
 from h36m_amass.subset import EVERYTHING, Subset, told
 from h36m_amass.version import __version__
 from h36m_amass.workshop import Workshop, forget_skinners
 
 _log = logging.getLogger(__name__)
-
-MAX_BATCH_SIZE = 65536
-MIN_SPLIT_SIZE = 10**5
-"""A file of a split store takes some tens of kilobytes besides its positions."""
-
-
-class BuildError(ValueError):
-    """A build cannot start or cannot go on; a store that was there is as it was."""
 
 
 def build(
@@ -191,12 +184,12 @@ def build(
     rate = None if frame_rate is None else exact_rate(frame_rate)
     devices = resolve_devices(device)
     device = ",".join(devices)
-    _check_options(store, batch_size, workers, compression, split_size, max_frames, overwrite or update, report_file)
-    _check_executor(workers, executor, dask, devices)
+    check_options(store, batch_size, workers, compression, split_size, max_frames, overwrite or update, report_file)
+    check_executor(workers, executor, dask, devices)
     sources = load_sources(joint_regressor, joint_names, support_dir)
     loaded_map = None if vertex_map is None else regressor.load_map(Path(vertex_map), num_vertices(sources))
 
-    target = _local_target(store, work_dir)
+    target = local_target(store, work_dir)
     destination = store if isinstance(store, Address) else target
     parts_dir, temporary = Path(f"{target}.parts"), whole_file.unfinished(target)
     with (
@@ -235,12 +228,8 @@ def build(
             raise BuildError(f"{amass_dir}: {_why_nothing(plan)}")
         _check_strict(strict, plan.left_out)
         bodies = fold_bodies(plan, support_dir, sources, loaded_map, report_progress)
-        if not bodies.contents:
-            raise next(iter(bodies.missing.values()))
-        if bodies.missing:
-            reasons = {kind: f"cannot be converted: {error}" for kind, error in bodies.missing.items()}
-            plan = without_bodies(plan, reasons)
-            _check_strict(strict, plan.left_out)
+        plan = _convertible(plan, bodies)
+        _check_strict(strict, plan.left_out)
         stages.ended("folded %d kinds of body", len(bodies.contents))
         options = {
             "frame_rate": None if rate is None else str(rate),
@@ -267,9 +256,9 @@ def build(
         )
         stages.ended("found %d work units converted already", len(there))
         missing = {part_names[unit.number]: unit for unit in share if unit.number not in there}
-        awaited = (
-            missing if shard is None else _without_part(plan, parts_dir, part_names, stored, fingerprints) | missing
-        )
+        awaited = missing
+        if shard is not None:  # the parts of all shards and the store need room together
+            awaited = _without_part(plan, parts_dir, part_names, stored, fingerprints) | missing
         needed = bodies.num_bytes + _needed_bytes(plan, awaited, sum(joint_counts), split_size)
         space.require(needed, target.parent, str(store))
         with space.guarded(needed, target.parent, str(store)):
@@ -296,104 +285,72 @@ def build(
                         if nothing is not None:
                             given_up[number] = nothing
                         then(number)
+                stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
 
             if shard is not None:
                 convert(lambda _: None)  # each is a part by then, and on the disk
-                stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
                 units = [converted(unit.number) for unit in share]
-                report = _share_report(shard, units, there, store, use_dmpls, header.synthetic, device, began)
-                _check_strict(strict, report.left_out)
-                if report_file is not None:
-                    _write_report(Path(report_file), report)
-                return report
-
-            split = None if split_size is None else Split(target, split_size, partial(publishing.data_path, target))
-            with Assembly(temporary, fingerprints, converted, there, header, compression, split) as assembly:
-                convert(assembly.add)
-                assembly.copy()
-                stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
-                left_out = tuple(sorted((*plan.left_out, *assembly.left_out), key=lambda left: left.path))
-                if not assembly.records:
-                    reuse.clear_away(parts_dir, with_parts=True)
-                    raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
+                records = [placed.record for unit in units for placed in unit.sequences]
+                left_out = _by_path(left for unit in units for left in unit.left_out)
+                for left in left_out:
+                    log_left_out(left)
                 _check_strict(strict, left_out)
-                report_progress("assemble", 0, assembly.num_frames)
-                assembly.finish()
-                report_progress("assemble", assembly.num_frames, assembly.num_frames)
-            if isinstance(destination, Address):
-                # Told from another thread, in which nothing may be raised.
-                told = progress or (lambda stage, done, total: None)
-                publishing.upload(
-                    temporary,
-                    target,
-                    destination,
-                    parts_dir,
-                    lambda done, size: told("upload", done // 10**6, size // 10**6),
-                )
-                stages.ended("copied to %s", store)
             else:
-                publishing.put_in_place(temporary, target, parts_dir)
-        reuse.clear_away(parts_dir, with_parts=True)
-        stages.ended("%s: finished, %d sequences", store, len(assembly.records))
+                split = None if split_size is None else Split(target, split_size, partial(publishing.data_path, target))
+                with Assembly(temporary, fingerprints, converted, there, header, compression, split) as assembly:
+                    convert(assembly.add)
+                    assembly.copy()
+                    records, left_out = assembly.records, _by_path((*plan.left_out, *assembly.left_out))
+                    if not records:
+                        reuse.clear_away(parts_dir, with_parts=True)
+                        raise BuildError(f"{amass_dir}: no sequence could be converted; {_first_reason(left_out)}")
+                    _check_strict(strict, left_out)
+                    report_progress("assemble", 0, assembly.num_frames)
+                    assembly.finish()
+                    report_progress("assemble", assembly.num_frames, assembly.num_frames)
+                if isinstance(destination, Address):
+                    # Told from another thread, in which nothing may be raised.
+                    told = partial(_tell_upload, progress or (lambda stage, done, total: None))
+                    publishing.upload(temporary, target, destination, parts_dir, told)
+                else:
+                    publishing.put_in_place(temporary, target, parts_dir)
+        if shard is None:
+            reuse.clear_away(parts_dir, with_parts=True)
+        stages.ended("%s: finished, %d sequences", store, len(records))
     report = BuildReport(
         store=str(store),
-        datasets=_dataset_rows(assembly.records, left_out),
+        datasets=dataset_rows(records, left_out),
         left_out=left_out,
-        ignored=plan.ignored,
-        not_selected=plan.not_selected,
+        # Those of all shards are of different recordings: what none of them reads is told at the end.
+        ignored={} if shard else plan.ignored,
+        not_selected={} if shard else plan.not_selected,
         use_dmpls=use_dmpls,
-        without_dmpls=tuple(r.source_path for r in assembly.records if use_dmpls and _lacks_dmpls(r)),
+        without_dmpls=tuple(record.source_path for record in records if use_dmpls and lacks_dmpls(record)),
         reused=sum(len(unit.sequences) for unit in there.values()),
         synthetic=header.synthetic,
         device=device,
         seconds=time.monotonic() - began,
+        shard=str(shard) if shard else None,
     )
     if report_file is not None:
-        _write_report(Path(report_file), report)
+        write_report(Path(report_file), report)
     return report
 
 
-def _share_report(
-    shard: Shard,
-    units: Sequence[ConvertedUnit],
-    there: Mapping[int, ConvertedUnit],
-    store: Path | Address,
-    use_dmpls: bool,
-    synthetic: bool,
-    device: str,
-    began: float,
-) -> BuildReport:
-    """What of a shard's share became joints. Those of all shards are of different recordings."""
-    records = [placed.record for unit in units for placed in unit.sequences]
-    left_out = tuple(sorted((left for unit in units for left in unit.left_out), key=lambda left: left.path))
-    for left in left_out:
-        log_left_out(left)
-    return BuildReport(
-        store=str(store),
-        datasets=_dataset_rows(records, left_out),
-        left_out=left_out,
-        ignored={},
-        not_selected={},
-        use_dmpls=use_dmpls,
-        without_dmpls=tuple(r.source_path for r in records if use_dmpls and _lacks_dmpls(r)),
-        reused=sum(len(unit.sequences) for unit in there.values()),
-        synthetic=synthetic,
-        device=device,
-        seconds=time.monotonic() - began,
-        shard=str(shard),
-    )
+def _convertible(plan: Plan, bodies: FoldedBodies) -> Plan:
+    """The plan without the recordings that there is no body for."""
+    if not bodies.contents:
+        raise next(iter(bodies.missing.values()))
+    reasons = {kind: f"cannot be converted: {error}" for kind, error in bodies.missing.items()}
+    return without_bodies(plan, reasons) if reasons else plan
 
 
-def _write_report(path: Path, report: BuildReport) -> None:
-    try:
-        if path.exists() and not path.is_file():  # /dev/stdout, say
-            path.write_text(report.to_json(), encoding="utf-8")
-            return
-        with whole_file.written(Path(os.path.realpath(path))) as file:  # a link stays one
-            file.write(report.to_json().encode())
-    except OSError as error:
-        kept = f"{report.store} is whole, and up to date" if report.shard is None else f"shard {report.shard} is done"
-        raise BuildError(f"{path}: the report cannot be written ({error.strerror}); {kept}") from error
+def _tell_upload(progress: Progress, done: int, size: int) -> None:
+    progress("upload", done // 10**6, size // 10**6)
+
+
+def _by_path(left_out: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
+    return tuple(sorted(left_out, key=lambda left: left.path))
 
 
 def _header(
@@ -482,76 +439,6 @@ def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int, spli
     return parts + space.split_store_bytes(files, frames, num_joints, len(sequences), name_bytes)
 
 
-def _local_target(store: Path | Address, work_dir: Path | str | None) -> Path:
-    """What parts and the unfinished store are named after."""
-    if not isinstance(store, Address):
-        if work_dir is not None:
-            raise BuildError(f"{work_dir}: a store on a disk has its parts beside it; leave --work-dir away")
-        return Path(os.path.realpath(store))  # a link stays one
-    folder = Path(work_dir or ".").absolute()
-    if not folder.is_dir():
-        raise BuildError(f"{work_dir}: does not exist, or is no folder; make it first")
-    if not store.name:
-        raise BuildError(f"{store}: names no file; give one, like {store / 'amass.h5'}")
-    return folder / store.name
-
-
-def _check_options(
-    store: Path | Address,
-    batch_size: int,
-    workers: int | None,
-    compression: str,
-    split_size: int | None,
-    max_frames: int,
-    replace: bool,
-    report_file: Path | str | None,
-) -> None:
-    if not 1 <= batch_size <= MAX_BATCH_SIZE:
-        raise BuildError(f"batch size {batch_size} is not from 1 to {MAX_BATCH_SIZE}; 4096 is a good one")
-    if workers is not None and workers < 0:
-        raise BuildError(f"{workers} workers cannot work; give at least one, or 0 to compute in this process")
-    if compression not in COMPRESSIONS:
-        raise BuildError(f"compression {compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
-    if split_size is not None and split_size < MIN_SPLIT_SIZE:
-        raise BuildError(f"files of {split_size} bytes are too small to split a store into; give at least 100 kB")
-    if split_size is not None and not _is_text(store.name if isinstance(store, Address) else os.path.realpath(store)):
-        raise BuildError(f"{store}: its name is no UTF-8, which the index of a split store needs; give another name")
-    if max_frames < 1:
-        raise BuildError(f"recordings of {max_frames} frames at most are none; give at least one")
-    if isinstance(store, Path) and not store.absolute().parent.is_dir():
-        raise BuildError(f"{store}: its folder does not exist; make it first")
-    if store.is_dir():
-        raise BuildError(f"{store}: is a folder; give the name of a file, like {store / 'amass.h5'}")
-    if not replace and (store.exists() if isinstance(store, Path) else store.is_file()):
-        raise BuildError(
-            f"{store}: is already there; replace it with --overwrite, bring it up to date with --update, or give "
-            "another name"
-        )
-    if report_file is not None and (Path(report_file).is_dir() or not Path(report_file).absolute().parent.is_dir()):
-        raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
-    if report_file is not None and isinstance(store, Path) and Path(report_file).resolve() == store.resolve():
-        raise BuildError(f"{report_file}: is the store; give the report another name")
-
-
-def _is_text(path: str) -> bool:
-    try:
-        Path(path).name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_executor(workers: int | None, executor: Executor | None, dask: str | None, devices: Sequence[str]) -> None:
-    if len(devices) > 1 and (executor is not None or dask is not None):
-        raise BuildError("an executor's or Dask's workers compute on one device each; give one, cuda say")
-    if len(devices) > 1 and workers:
-        raise BuildError(f"{len(devices)} devices have one process each; leave --workers out")
-    if dask is not None and executor is not None:
-        raise BuildError("work units run either on an executor or with Dask; give one of the two")
-    if dask not in (None, "local") and workers:
-        raise BuildError(f"{dask}: this Dask scheduler has its own workers; leave --workers out, or use --dask local")
-
-
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:
     if strict and left_out:
         raise BuildError(
@@ -568,26 +455,3 @@ def _why_nothing(plan: Plan) -> str:
 
 def _first_reason(left_out: Sequence[LeftOut]) -> str:
     return f"{len(left_out)} left out, the first is {left_out[0].path}: {left_out[0].reason}"
-
-
-def _lacks_dmpls(record: SequenceRecord) -> bool:
-    """Whether soft tissue could have gone into the joints, and did not."""
-    return FAMILIES[record.model].has_dmpls and not record.has_dmpls
-
-
-def _dataset_rows(records: list[SequenceRecord], left_out: tuple[LeftOut, ...]) -> tuple[DatasetRow, ...]:
-    rows = []
-    for dataset in sorted({record.dataset for record in records} | {left.dataset for left in left_out}):
-        own = [record for record in records if record.dataset == dataset]
-        rows.append(
-            DatasetRow(
-                dataset=dataset,
-                subjects=len({record.subject for record in own}),
-                sequences=len(own),
-                source_frames=sum(record.source_frames for record in own),
-                frames=sum(record.length for record in own),
-                without_dmpls=sum(map(_lacks_dmpls, own)),
-                left_out=sum(left.dataset == dataset for left in left_out),
-            )
-        )
-    return tuple(rows)

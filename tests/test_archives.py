@@ -21,7 +21,8 @@ import pytest
 from h36m_amass import amass, archives, planning, reuse, synthetic
 from h36m_amass.amass import AmassError
 from h36m_amass.amass_tree import Listing, find_sequences
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.report import BuildReport
 from h36m_amass.sources import Sources
 from h36m_amass.store import Store

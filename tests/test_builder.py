@@ -23,7 +23,8 @@ import h36m_amass
 from h36m_amass import amass, assembly, body_model, builder, conversion, headers, planning, regressor, synthetic
 from h36m_amass import workers as workers_module
 from h36m_amass.amass_tree import Listing, SequenceFile, find_sequences
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.reference import mesh_joints
 from h36m_amass.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
 from h36m_amass.skinning import Skinner

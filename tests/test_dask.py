@@ -16,7 +16,8 @@ import pytest
 from distributed import Client, KilledWorker, LocalCluster
 
 from h36m_amass import dask_crew, planning, workers
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.crews import deaths_told
 from h36m_amass.dask_crew import DaskError
 from tests.dask_torture import torture

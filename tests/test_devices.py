@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from h36m_amass import builder, devices, planning, workers
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.devices import DeviceError, resolve_devices
 from tests.deadly import convert_and_tell, told_devices
 from tests.scenes import write_dataset

@@ -20,7 +20,8 @@ from smplx.utils import Struct
 
 from h36m_amass import amass, body_model, planning, regressor, sealing, synthetic
 from h36m_amass.body_model import FAMILIES, SMPL, SMPLX, BodyModelError, MissingModelError
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.regressor import MeshMismatchError, RegressorError
 from h36m_amass.report import BuildReport
 from h36m_amass.store import Store

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from h36m_amass import crews, planning, workers
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.crews import WorkerError
 from h36m_amass.scheduling import MOST_DEATHS
 from h36m_amass.store import Store

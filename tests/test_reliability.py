@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 from h36m_amass import interrupts, locking, parts, planning, space, whole_file, writable_file
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.export import export_npz
 from h36m_amass.locking import LockedError
 from h36m_amass.space import SpaceError

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from h36m_amass import Shard, Store, WindowDataset, build, builder, remote, verify
+from h36m_amass import Shard, Store, WindowDataset, build, build_options, remote, verify
 from h36m_amass.amass import AmassError
-from h36m_amass.builder import BuildError
+from h36m_amass.build_options import BuildError
 from h36m_amass.check import check_inputs
 from h36m_amass.remote import Address, RangeReader, RemoteError, place
 from h36m_amass.store_frames import StoreError
@@ -342,7 +342,7 @@ def test_a_split_store_at_an_address_takes_no_download_to_open(
 def test_a_split_store_is_built_at_an_address_and_replaces_another(
     memory: Any, tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builder, "MIN_SPLIT_SIZE", 1)
+    monkeypatch.setattr(build_options, "MIN_SPLIT_SIZE", 1)
     (tmp_path / "near").mkdir()
 
     def built(where: str | Path, seed: int, **options: Any) -> None:

@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass import Shard, amass, locking, planning, shards, space
-from h36m_amass.builder import BuildError, build
+from h36m_amass.build_options import BuildError
+from h36m_amass.builder import build
 from h36m_amass.locking import LockedError
 from h36m_amass.report import BuildReport
 from h36m_amass.shards import ShardError

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from h36m_amass import Store, Subset, amass, build, planning
 from h36m_amass.amass_tree import Listing, find_sequences
-from h36m_amass.builder import BuildError
+from h36m_amass.build_options import BuildError
 from h36m_amass.subset import SubsetError
 from tests.conftest import Outcome
 from tests.scenes import recording, write
