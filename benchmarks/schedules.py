@@ -33,6 +33,7 @@ from h36m_amass.amass_tree import find_sequences
 from h36m_amass.assembly import Assembly
 from h36m_amass.joint_sets import load_sources
 from h36m_amass.shards import Shard
+from h36m_amass.split_writer import Split
 from h36m_amass.store_format import JointSet, StoreHeader
 from h36m_amass.workshop import Workshop
 
@@ -42,6 +43,8 @@ FRAMES = (18_000_000, 1_000_000_000)
 BOUNDED_FRAMES = (1_000_000_000, 100_000_000_000)
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 UNITS_AHEAD_A_WORKER = 2
+SPLIT_SIZE = 2 * 10**7
+"""Of a split store's data files. Larger ones cost less a frame: each has an index of its own."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Pieces:
     ----------
     plan_a_sequence, finish_a_sequence
         Seconds of planning, and of writing index, views and seal.
+    split_copy_a_frame, split_finish_a_sequence
+        The same of a store that is split: copying, which finishes and seals data files, and what is left at the end.
     plan_bytes_a_sequence
         Memory of the parent.
     fold
@@ -77,6 +82,8 @@ class Pieces:
     plan_a_sequence: float
     plan_bytes_a_sequence: float
     finish_a_sequence: float
+    split_copy_a_frame: float
+    split_finish_a_sequence: float
     fold: float
 
     def total(self, name: str) -> float:
@@ -130,15 +137,12 @@ def measure(folder: Path, support_dir: Path) -> Pieces:
     )
     done = [str(unit.number) for unit in plan.units]
     conversion.convert_unit(workshop, plan.units[0], "warm").unlink()
-    units = []
-    with Assembly(
-        folder.with_suffix(".h5"),
-        done,
-        lambda number: parts.Part(workshop.part_path(done[number]), done[number]),
-        (),
-        header,
-        "none",
-    ) as assembly:
+    store, units = folder.with_suffix(".h5"), []
+
+    def part(number: int) -> parts.Part:
+        return parts.Part(workshop.part_path(done[number]), done[number])
+
+    with Assembly(store, done, part, (), header, "none") as assembly:
         for unit, name in zip(plan.units, done, strict=True):
             with clock.running():
                 temporary = conversion.convert_unit(workshop, unit, name)
@@ -167,10 +171,26 @@ def measure(folder: Path, support_dir: Path) -> Pieces:
             )
         with clock.running():
             assembly.finish()
+    finished = clock.seconds
+    split = Split(store, SPLIT_SIZE, lambda number: folder.with_suffix(f".{number}.h5"))
+    with Assembly(store, done, part, range(len(done)), header, "none", split) as assembly:
+        with clock.running():
+            assembly.copy()
+        split_copied = clock.seconds
+        with clock.running():
+            assembly.finish()
     # One wait in a crowd may be long, and says nothing of the disk.
     waited = median(unit.commit for unit in units)
     units = [Unit(**{**asdict(unit), "commit": waited}) for unit in units]
-    return Pieces(tuple(units), planned / count, held / count, clock.seconds / count, folded)
+    return Pieces(
+        units=tuple(units),
+        plan_a_sequence=planned / count,
+        plan_bytes_a_sequence=held / count,
+        finish_a_sequence=finished / count,
+        split_copy_a_frame=split_copied / sum(unit.source_frames for unit in units),
+        split_finish_a_sequence=clock.seconds / count,
+        fold=folded,
+    )
 
 
 def units_of(pieces: Pieces, source_frames: int) -> list[Unit]:
@@ -243,6 +263,8 @@ def bounds(pieces: Pieces, source_frames: int) -> dict[str, float]:
         "plan_seconds": sequences * pieces.plan_a_sequence,
         "parent_seconds": source_frames * (pieces.a_frame("commit") + pieces.a_frame("copy")),
         "finish_seconds": sequences * pieces.finish_a_sequence,
+        "split_parent_seconds": source_frames * (pieces.a_frame("commit") + pieces.split_copy_a_frame),
+        "split_finish_seconds": sequences * pieces.split_finish_a_sequence,
         "plan_bytes": sequences * pieces.plan_bytes_a_sequence,
     }
 
@@ -264,10 +286,15 @@ def cost_table(pieces: Pieces) -> str:
         ("converting, on any worker", seconds("convert")),
         ("bringing parts to the disk, in the parent", seconds("commit")),
         ("copying them into the store, in the parent", seconds("copy")),
+        (
+            "the same with `--split-size`, where each file is sealed when it is full",
+            f"{1e6 * pieces.split_copy_a_frame:.2f} s {frames}",
+        ),
         ("looking at parts of shards, in the last run", seconds("check")),
         ("planning, in the parent", f"{1e3 * pieces.plan_a_sequence:.2f} s {sequences}"),
         ("memory of the plan, in the parent", f"{1e3 * pieces.plan_bytes_a_sequence / 1e6:.2f} MB {sequences}"),
         ("index, views and seal, at the end", f"{1e3 * pieces.finish_a_sequence:.2f} s {sequences}"),
+        ("the same with `--split-size`", f"{1e3 * pieces.split_finish_a_sequence:.2f} s {sequences}"),
         ("folding, once", f"{pieces.fold:.2f} s"),
     ]
     return table(("what", "cost"), rows)
@@ -301,9 +328,11 @@ def bounds_table(rows: Sequence[dict[str, float]]) -> str:
             ("store", *(f"{row['store_bytes'] / 1e12:,.2f} TB" for row in rows)),
             ("converting, shared by all workers", *(_told(row["convert_seconds"]) for row in rows)),
             ("commit and copy, in one process", *(_told(row["parent_seconds"]) for row in rows)),
+            ("the same with `--split-size`", *(_told(row["split_parent_seconds"]) for row in rows)),
             ("planning, in one process", *(_told(row["plan_seconds"]) for row in rows)),
             ("memory of the plan", *(f"{row['plan_bytes'] / 1e9:,.1f} GB" for row in rows)),
             ("finishing, in one process", *(_told(row["finish_seconds"]) for row in rows)),
+            ("the same with `--split-size`", *(_told(row["split_finish_seconds"]) for row in rows)),
         ],
     )
 

@@ -106,10 +106,10 @@ def test_a_cluster_that_is_killed_and_restarted_gives_the_same_bytes(tmp_path: P
 
 
 def test_a_signal_to_all_of_a_local_cluster_is_the_parents_to_answer(tmp_path: Path, support_dir: Path) -> None:
-    write_dataset(tmp_path / "amass", "D", 300, frames=600)
+    write_dataset(tmp_path / "amass", "D", 60, frames=2000)
     store, errors = tmp_path / "s.h5", tmp_path / "errors"
     arguments = ("build", tmp_path / "amass", store, "--support-dir", support_dir, "--dask", "local", "--workers", 2)
-    with command(*arguments, unit_frames=600, errors=errors) as process:
+    with command(*arguments, unit_frames=2000, errors=errors) as process:
         while not list(tmp_path.glob("s.h5.parts/*.part")):
             assert process.poll() is None, errors.read_text()
             time.sleep(0.01)

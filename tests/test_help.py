@@ -109,6 +109,7 @@ def test_the_remaining_defaults_are_words_for_none() -> None:
     derived = {
         f"{inspect.signature(builder.build).parameters['frame_rate'].default:g}",
         f"{regressor.H36M_FILE_NAME}.npy in --support-dir",
+        "the current folder",  # see build_options.local_target
         "one a core, fewer for little data, 0 on CUDA",  # see workers.useful_workers
         "KEY.png, with - for slashes",  # see plot.draw
         f"{inspect.signature(plot_poses.draw_poses).parameters['num_poses'].default}",
