@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
+from h36m_amass import build, planning
 from tests.scenes import command, end_group, write_dataset, write_support
 
 UNIT_FRAMES = 300
@@ -77,23 +79,20 @@ def torture(folder: Path, units: int, blows: int, seed: int, frames: int = 2000,
     chance = random.Random(seed)
     support, tree, store = write_support(folder / "support"), folder / "amass", folder / "store.h5"
     write_dataset(tree, "D", units, frames)
-    options = ("--support-dir", support)
-    with command(
-        "build", tree, folder / "whole.h5", *options, "--workers", workers, unit_frames=UNIT_FRAMES
-    ) as process:
-        assert process.wait() == 0
+    with patch.object(planning, "UNIT_SOURCE_FRAMES", UNIT_FRAMES):
+        build(tree, folder / "whole.h5", support_dir=support)
     moments = sorted(chance.sample(range(1, units - workers), blows))
-    errors = folder / "errors"
+    errors, arguments = folder / "errors", ("build", tree, store, "--support-dir", support)
     with (
         cluster(folder / "cluster", workers) as own,
-        command("build", tree, store, *options, "--dask", own.address, unit_frames=UNIT_FRAMES, errors=errors) as build,
+        command(*arguments, "--dask", own.address, unit_frames=UNIT_FRAMES, errors=errors) as process,
     ):
         for number, moment in enumerate(moments):
             while len(list((folder / "store.h5.parts").glob("*.part"))) < moment:
-                assert build.poll() is None, f"it ended before blow {number}: {errors.read_text()}"
+                assert process.poll() is None, f"it ended before blow {number}: {errors.read_text()}"
                 time.sleep(0.005)
             (own.restart_worker if number % 2 else own.restart)()
-        assert build.wait() == 0, errors.read_text()
+        assert process.wait() == 0, errors.read_text()
     assert store.read_bytes() == (folder / "whole.h5").read_bytes(), "the bytes are not those of an undisturbed build"
     assert not (folder / "store.h5.parts").exists()
 

@@ -14,6 +14,7 @@ from h36m_amass.build_options import BuildError
 from h36m_amass.builder import build
 from h36m_amass.crews import WorkerError
 from h36m_amass.scheduling import MOST_DEATHS
+from h36m_amass.shards import Shard
 from h36m_amass.store import Store
 from tests.deadly import convert_or_die, make_deadly
 from tests.scenes import write_dataset
@@ -45,6 +46,34 @@ def test_units_of_dead_processes_run_again_and_the_bytes_are_the_same(
     assert report.left_out == ()
     assert (tmp_path / "s.h5").read_bytes() == undisturbed
     assert not (tmp_path / "s.h5.parts").exists()
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_shards_whose_workers_die_give_the_same_bytes_in_any_order(
+    order: tuple[int, int], tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+) -> None:
+    store = tmp_path / "s.h5"
+    make_deadly(tree, dict.fromkeys(range(UNITS), 1))
+    for number in order:
+        report = build(tree, store, support_dir=support_dir, workers=2, shard=Shard(number, 2))
+        assert report.left_out == ()
+    make_deadly(tree, dict.fromkeys(range(UNITS), 99))  # nothing is converted again
+    build(tree, store, support_dir=support_dir, workers=2)
+    assert store.read_bytes() == undisturbed
+
+
+def test_what_a_shard_gives_up_is_tried_again_when_the_store_is_put_together(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+) -> None:
+    store = tmp_path / "s.h5"
+    make_deadly(tree, {0: 99})
+    reports = [build(tree, store, support_dir=support_dir, workers=1, shard=Shard(number, 2)) for number in (1, 2)]
+    (whose,) = (Shard(number, 2) for number, report in enumerate(reports, 1) if report.left_out)
+    with pytest.raises(BuildError, match=r"its worker died 3 times.*which --strict forbids"):
+        build(tree, store, support_dir=support_dir, workers=1, shard=whose, strict=True)
+    make_deadly(tree, {})
+    assert build(tree, store, support_dir=support_dir).left_out == ()
+    assert store.read_bytes() == undisturbed
 
 
 def test_only_the_unit_that_kills_every_worker_is_left_out_and_the_next_build_tries_it_again(

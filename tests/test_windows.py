@@ -35,7 +35,10 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 # Compressed stores of both kinds are read by one code, and processes are slow to start.
-plain_and_compressed = pytest.mark.parametrize("path", ["none", "gzip"], indirect=True)
+started = pytest.mark.parametrize(
+    ("path", "method"), [("none", "fork"), ("gzip", "fork"), ("gzip", "spawn")], indirect=["path"]
+)
+"""What a spawned process imports takes seconds, whatever it reads then."""
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +199,7 @@ def fingerprint(windows: WindowDataset) -> tuple[int, bytes]:
     return os.getpid(), b"".join(values.numpy().tobytes() for values in batch.values())
 
 
-@plain_and_compressed
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@started
 def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
     windows = WindowDataset(store, 27, step=5, padding="edge")
     _, expected = fingerprint(windows)
@@ -208,8 +210,7 @@ def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
     assert fingerprint(windows) == (os.getpid(), expected)
 
 
-@plain_and_compressed
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@started
 def test_dataloader_workers_read_what_this_process_reads(store: Store, method: str) -> None:
     windows = WindowDataset(store, 27, step=20, padding="zero")
 
