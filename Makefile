@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint docs figures bench torture fuzz clean
+.PHONY: demo test lint docs figures bench bench-scaling torture fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/h36m-amass demo demo
@@ -33,6 +33,11 @@ fuzz: $(INSTALLED)
 
 bench: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/run.py
+
+bench-scaling: $(INSTALLED)
+	$(BIN)/python benchmarks/executors.py
+	$(BIN)/python benchmarks/remote_reading.py
+	$(BIN)/python benchmarks/schedules.py
 
 clean:
 	rm -rf .venv demo site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,8 @@
 """Windows from a server on this machine, beside a plain loop of range reads: ``python benchmarks/remote_reading.py``.
 
 Both ask the same server, in a process of its own, through the same file system of fsspec. Needs the extra ``remote``.
-Prints the median of several rounds, in each of which every way reads the same windows.
+Prints the medians of several rounds, in each of which every way reads the same windows, and writes
+``results/remote_reading.json``.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the tests' made-up stores
 
+from common import Target, table, take_turns, write_results
+
 FRAMES, LENGTH, WINDOWS, BATCH, ROUNDS = 200_000, 81, 256, 64, 7
+PLAIN, SINGLE, BATCHES = "a plain loop of range reads", "windows one by one", f"windows in batches of {BATCH}"
+LEAST_SHARE = 0.7
 
 
 def serve(path: Path, pipe: Connection) -> None:
@@ -58,7 +63,8 @@ def serve(path: Path, pipe: Connection) -> None:
     server.serve_forever()
 
 
-def measure() -> None:
+def measure() -> dict[str, Any]:
+    """Seconds of each way, and until the store was open."""
     import fsspec
 
     from h36m_amass import Store, WindowDataset
@@ -74,38 +80,40 @@ def measure() -> None:
     files = fsspec.filesystem("http")
     began = time.perf_counter()
     windows = WindowDataset(Store(url), LENGTH)
-    print(f"opened in {time.perf_counter() - began:.2f} s")
+    opened = time.perf_counter() - began
     row = 12 * len(windows.skeleton)
     rng = np.random.default_rng(0)
 
-    def plain(numbers: list[int]) -> None:
+    numbers = rng.integers(0, len(windows), WINDOWS).tolist()
+
+    def plain() -> None:
         for number in numbers:
             files.cat_file(url, start=number * row, end=(number + LENGTH) * row)
 
-    def singly(numbers: list[int]) -> None:
+    def singly() -> None:
         for number in numbers:
             windows[number]
 
-    def batches(numbers: list[int]) -> None:
+    def in_batches() -> None:
         for start in range(0, WINDOWS, BATCH):
             windows.__getitems__(numbers[start : start + BATCH])
 
-    ways: dict[str, Callable[[list[int]], None]] = {
-        "a plain loop of range reads": plain,
-        "windows one by one": singly,
-        f"batches of {BATCH} windows": batches,
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        numbers = rng.integers(0, len(windows), WINDOWS).tolist()
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way(numbers)
-            seconds[name].append(time.perf_counter() - began)
-    for name, own in seconds.items():
-        print(f"{name:<28} {WINDOWS / median(own):8.0f} windows/s")
+    timings = take_turns({PLAIN: plain, SINGLE: singly, BATCHES: in_batches}, ROUNDS)
     server.terminate()
+    return {"open_seconds": opened, "seconds": {name: timing.median for name, timing in timings.items()}}
+
+
+def main() -> None:
+    results = measure()
+    seconds = results["seconds"]
+    rows = [(name, f"{WINDOWS / own:,.0f}", f"{seconds[PLAIN] / own:.0%}") for name, own in seconds.items()]
+    header = (f"windows of {LENGTH} frames from a server on this machine", "windows/s", "of the plain loop")
+    targets = [
+        Target(f"{name} ÷ {PLAIN}", seconds[PLAIN] / seconds[name], LEAST_SHARE, at_least=True)
+        for name in (SINGLE, BATCHES)
+    ]
+    write_results("remote_reading", results, table(header, rows), targets)
 
 
 if __name__ == "__main__":
-    measure()
+    main()

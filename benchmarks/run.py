@@ -1,4 +1,6 @@
-"""Run every benchmark and write ``RESULTS.md``: what ``make bench`` does.
+"""Run every benchmark of one machine and write ``RESULTS.md``: what ``make bench`` does.
+
+Those of more than one, ``make bench-scaling``, are in docs/scaling.md.
 
 ``python benchmarks/run.py NAME ...`` runs those alone and takes the others' results as they lie in ``results/``.
 """

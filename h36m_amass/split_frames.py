@@ -110,7 +110,10 @@ class SplitFrameReader:
             row_bytes = self._num_joints * 12
             places = places + (starts - table.first_rows[stretch]) * row_bytes
             stops = np.minimum(ends, begins + table.next_rows[stretch] - starts)
-            self._read_places(numbers.tolist(), places, frames, begins * row_bytes, stops * row_bytes)
+            distinct = np.unique(numbers)
+            for first in range(0, len(distinct), MAX_OPEN):
+                own = np.flatnonzero(np.isin(numbers, distinct[first : first + MAX_OPEN]))
+                self._read_places(numbers[own], places[own], frames, begins[own] * row_bytes, stops[own] * row_bytes)
             # What goes on in the next stretch; few runs do.
             more = stops < ends
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
@@ -137,17 +140,21 @@ class SplitFrameReader:
 
     def _read_places(
         self,
-        numbers: list[int],
+        numbers: Int[np.ndarray, "runs"],
         places: Int[np.ndarray, "runs"],
         frames: Float32[np.ndarray, "frames joints 3"],
         firsts: Int[np.ndarray, "runs"],
         lasts: Int[np.ndarray, "runs"],
     ) -> None:
-        """Fill bytes ``firsts .. lasts`` of `frames` with those from places in the files of these numbers on."""
+        """Fill bytes ``firsts .. lasts`` of `frames` with those from places in the files of these numbers on.
+
+        All of these files are open at once.
+        """
         buffer, preadv = memory_of(frames), os.preadv
-        readers = {number: self._raw_reader(number) for number in set(numbers)}
+        readers = {number: self._raw_reader(number) for number in set(numbers.tolist())}
         files = {number: reader.open_file() for number, reader in readers.items()}
-        for number, place, first, last in zip(numbers, places.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
+        columns = (column.tolist() for column in (numbers, places, firsts, lasts))
+        for number, place, first, last in zip(*columns, strict=True):
             file = files[number]
             try:
                 count = preadv(file.descriptor, [buffer[first:last]], place)

@@ -309,7 +309,9 @@ class Store(_Level[DatasetView]):
 
     ``store["CMU"]["01"]["01_01_poses"]`` and ``store["CMU/01/01_01_poses"]`` are the same sequence, ``store[0]`` is
     the first one. A store can be pickled, forked and spawned, and read by many threads at once. When a `build`
-    replaces the file, a store that has begun to read goes on with the old one, and any other says that it is gone.
+    replaces a file, a store that has begun to read from it goes on with the old one, and any other says that it is
+    gone; of a split store that holds for each of its files. At an address nothing stays open: what was replaced there
+    is noticed within `h36m_amass.store_frames.SECONDS_UNCHECKED` seconds, and is an error then.
 
     Parameters
     ----------

@@ -168,11 +168,12 @@ def test_make_figures_runs_every_script() -> None:
         assert f"\t$(BIN)/python {page_id(script)}\n" in makefile, script.name
 
 
-def test_figures_of_scale_are_those_of_the_last_simulation() -> None:
-    results = json.loads((ROOT / "benchmarks" / "results" / "schedules.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["executors", "remote_reading", "schedules"])
+def test_figures_of_scale_are_those_of_the_last_run(name: str) -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     told = [text for text in results["table"].split("\n\n") if not text.endswith(" source frames")]
-    assert len(told) == 5
+    assert told
     assert all(text in page for text in told)
 
 

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -206,6 +207,13 @@ def test_few_files_are_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         links = Path("/proc/self/fd").iterdir()
         return sum(path.parent.name in str(link.readlink()) for link in links if link.is_symlink())
 
+    preadv, most = os.preadv, [0]
+
+    def counting_preadv(*arguments: Any) -> int:
+        most[0] = max(most[0], open_files())
+        return preadv(*arguments)
+
+    monkeypatch.setattr(os, "preadv", counting_preadv)
     store = Store(path)
     assert len(store.data_files) > 3
     assert open_files() == 0
@@ -216,6 +224,7 @@ def test_few_files_are_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         row = np.arange(len(positions))
         store.read_runs(row, again, row, row + 1)
         np.testing.assert_array_equal(again, positions)
+        assert most == [2]
         assert open_files() == 2
     store.close()
     assert open_files() == 0
