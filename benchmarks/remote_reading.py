@@ -12,18 +12,16 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import Target, table, take_turns, write_results
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the tests' made-up stores
-
-from common import Target, table, take_turns, write_results
 
 FRAMES, LENGTH, WINDOWS, BATCH, ROUNDS = 200_000, 81, 256, 64, 7
 PLAIN, SINGLE, BATCHES = "a plain loop of range reads", "windows one by one", f"windows in batches of {BATCH}"
