@@ -36,7 +36,7 @@ from h36m_amass.builder import NUM_DMPLS
 SOURCE_FRAMES, SPLIT_FRAMES = 7_000_000, 1_000_000
 WORKERS = (1, 2)
 ROUNDS = 2
-SUBSET = 4
+SUBSET = 3
 # The script's default, and one whose meshes stay in the processor's caches.
 BATCH_SIZES = (DEFAULT_BATCH_SIZE, 128)
 FRAME_RATE = 50
