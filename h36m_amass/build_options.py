@@ -13,6 +13,8 @@ from h36m_amass.store_format import COMPRESSIONS
 MAX_BATCH_SIZE = 65536
 MIN_SPLIT_SIZE = 10**5
 """A file of a split store takes some tens of kilobytes besides its positions."""
+LOCAL_CLUSTER = "local"
+"""In place of a Dask scheduler's address: one is to be started, with processes of this machine."""
 
 
 class BuildError(ValueError):
@@ -93,5 +95,5 @@ def check_executor(workers: int | None, executor: Executor | None, dask: str | N
         raise BuildError(f"{len(devices)} devices have one process each; leave --workers out")
     if dask is not None and executor is not None:
         raise BuildError("work units run either on an executor or with Dask; give one of the two")
-    if dask not in (None, "local") and workers:
+    if dask not in (None, LOCAL_CLUSTER) and workers:
         raise BuildError(f"{dask}: this Dask scheduler has its own workers; leave --workers out, or use --dask local")

@@ -43,23 +43,23 @@ class Crew(Protocol):
 
     place: Place
 
+    def make_ready(self) -> None:
+        """Wait until units can be submitted; Ctrl-C and SIGTERM may stop that.
+
+        Raises
+        ------
+        WorkerError
+            Nobody comes.
+        """
+        ...
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
-        """Have `call` run; if the workers are lost already, the future says so.
+        """Have `call` run, without waiting; if the workers are lost already, the future says so.
 
         Raises
         ------
         WorkerError
             They are lost for good.
-        """
-        ...
-
-    def renew(self) -> bool:
-        """Start a worker in place of one that died; whether that one ever worked.
-
-        Raises
-        ------
-        WorkerError
-            Workers die as soon as they are started.
         """
         ...
 
@@ -69,18 +69,18 @@ class Crew(Protocol):
 
 
 class ThreadCrew:
-    """One thread of this process."""
+    """One thread of this process, which does not die alone."""
 
     place = Place(UNITS_AHEAD_HERE, serial=True)
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
 
+    def make_ready(self) -> None:
+        """It is."""
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         return self._thread.submit(call, *arguments)
-
-    def renew(self) -> bool:
-        raise NotImplementedError("a thread does not die alone")
 
     def dismiss(self, wait: bool) -> None:
         self._thread.shutdown(wait, cancel_futures=True)
@@ -95,6 +95,9 @@ class ProcessCrew:
         self._false_starts = 0
         self._start()
 
+    def make_ready(self) -> None:
+        """It is: what is submitted while it starts waits for it."""
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         try:
             return self._pool.submit(call, *arguments)
@@ -104,6 +107,13 @@ class ProcessCrew:
             return refused
 
     def renew(self) -> bool:
+        """Start a worker in place of the one that died; whether that one ever worked.
+
+        Raises
+        ------
+        WorkerError
+            Workers die as soon as they are started.
+        """
         time.sleep(SECONDS_FOR_A_SIGNAL)  # what ended the worker may be about to end this process
         worked = self._begun.exception() is None
         self._false_starts = 0 if worked else self._false_starts + 1
@@ -136,6 +146,9 @@ class ExecutorCrew:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
+    def make_ready(self) -> None:
+        """Its workers are its own affair."""
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         try:
             return self._executor.submit(call, *arguments)
@@ -144,9 +157,6 @@ class ExecutorCrew:
                 f"the executor takes no more work ({error}), perhaps because a worker process died for want of "
                 "memory; use fewer workers"
             ) from error
-
-    def renew(self) -> bool:
-        raise NotImplementedError("workers of an executor are its own affair")
 
     def dismiss(self, wait: bool) -> None:
         """Leave it to its owner."""
