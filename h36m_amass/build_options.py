@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from h36m_amass.crews import LOCAL_CLUSTER
 from h36m_amass.remote import Address
 from h36m_amass.store_format import COMPRESSIONS
 
 MAX_BATCH_SIZE = 65536
 MIN_SPLIT_SIZE = 10**5
 """A file of a split store takes some tens of kilobytes besides its positions."""
-LOCAL_CLUSTER = "local"
-"""In place of a Dask scheduler's address: one is to be started, with processes of this machine."""
 
 
 class BuildError(ValueError):

@@ -21,6 +21,8 @@ UNITS_AHEAD_HERE = 2
 """One is computed while another is on its way: brought to the disk, or handed over."""
 UNITS_AHEAD_ELSEWHERE = 2048
 """How many workers an executor has is its own affair: two for each of a thousand."""
+LOCAL_CLUSTER = "local"
+"""In place of a Dask scheduler's address: one is to be started, with processes of this machine."""
 SECONDS_FOR_A_SIGNAL = 0.3
 
 

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from h36m_amass import interrupts
-from h36m_amass.build_options import LOCAL_CLUSTER
-from h36m_amass.crews import UNITS_AHEAD_ELSEWHERE, WorkerError
+from h36m_amass.crews import LOCAL_CLUSTER, UNITS_AHEAD_ELSEWHERE, WorkerError
 from h36m_amass.scheduling import Place
 from h36m_amass.version import __version__
 from h36m_amass.workshop import import_conversion, installed_version

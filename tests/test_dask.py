@@ -18,9 +18,9 @@ import pytest
 from distributed import Client, KilledWorker, LocalCluster
 
 from h36m_amass import dask_crew, planning, workers
-from h36m_amass.build_options import LOCAL_CLUSTER, BuildError
+from h36m_amass.build_options import BuildError
 from h36m_amass.builder import build
-from h36m_amass.crews import deaths_told
+from h36m_amass.crews import LOCAL_CLUSTER, deaths_told
 from h36m_amass.dask_crew import DaskError
 from tests.dask_torture import torture
 from tests.deadly import convert_or_be_blamed, convert_or_die, make_deadly
