@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from h36m_amass.crews import LOCAL_CLUSTER
 from h36m_amass.remote import Address
 from h36m_amass.store_format import COMPRESSIONS
 
@@ -93,5 +94,5 @@ def check_executor(workers: int | None, executor: Executor | None, dask: str | N
         raise BuildError(f"{len(devices)} devices have one process each; leave --workers out")
     if dask is not None and executor is not None:
         raise BuildError("work units run either on an executor or with Dask; give one of the two")
-    if dask not in (None, "local") and workers:
+    if dask not in (None, LOCAL_CLUSTER) and workers:
         raise BuildError(f"{dask}: this Dask scheduler has its own workers; leave --workers out, or use --dask local")

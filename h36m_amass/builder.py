@@ -114,8 +114,9 @@ def build(
         fewer where the recordings are small enough to be done before more have started. Processes need the usual
         ``if __name__ == "__main__":`` in a script.
     executor
-        Where to run the work units instead of in `workers` processes; its workers must see the same files. Threads
-        of one process take turns. Units that it loses are given to it again.
+        Where to run the work units instead of in `workers` processes; its workers must see the same files, those in
+        `work_dir` too for a store at an address. Threads of one process take turns. Units that it loses are given to
+        it again.
     dask
         Address of a Dask scheduler, whose workers run the units, under the same conditions; or ``"local"`` for one of
         `workers` processes of this machine, as many as None starts if that is 0. Needs the extra ``dask``.
@@ -281,11 +282,14 @@ def build(
                     workshop, missing, elsewhere, devices, processes, report_progress
                 )
                 with contextlib.closing(ended):
-                    for number, nothing in ended:
-                        if nothing is not None:
-                            given_up[number] = nothing
+                    for number, given in ended:
+                        if given is not None:
+                            given_up[number] = given
                         then(number)
-                stages.ended("converted %d work units on %s, processes: %d", len(missing), device, processes)
+                where = f"processes: {processes}"
+                if elsewhere is not None:
+                    where = "an executor" if dask is None else f"Dask: {dask}"
+                stages.ended("converted %d work units on %s, %s", len(missing), device, where)
 
             if shard is not None:
                 convert(lambda _: None)  # each is a part by then, and on the disk

@@ -21,6 +21,8 @@ UNITS_AHEAD_HERE = 2
 """One is computed while another is on its way: brought to the disk, or handed over."""
 UNITS_AHEAD_ELSEWHERE = 2048
 """How many workers an executor has is its own affair: two for each of a thousand."""
+LOCAL_CLUSTER = "local"
+"""In place of a Dask scheduler's address: one is to be started, with processes of this machine."""
 SECONDS_FOR_A_SIGNAL = 0.3
 
 
@@ -43,23 +45,23 @@ class Crew(Protocol):
 
     place: Place
 
+    def make_ready(self) -> None:
+        """Wait until units can be submitted; Ctrl-C and SIGTERM may stop that.
+
+        Raises
+        ------
+        WorkerError
+            Nobody comes.
+        """
+        ...
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
-        """Have `call` run; if the workers are lost already, the future says so.
+        """Have `call` run, without waiting; if the workers are lost already, the future says so.
 
         Raises
         ------
         WorkerError
             They are lost for good.
-        """
-        ...
-
-    def renew(self) -> bool:
-        """Start a worker in place of one that died; whether that one ever worked.
-
-        Raises
-        ------
-        WorkerError
-            Workers die as soon as they are started.
         """
         ...
 
@@ -69,18 +71,18 @@ class Crew(Protocol):
 
 
 class ThreadCrew:
-    """One thread of this process."""
+    """One thread of this process, which does not die alone."""
 
     place = Place(UNITS_AHEAD_HERE, serial=True)
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
 
+    def make_ready(self) -> None:
+        """It is."""
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         return self._thread.submit(call, *arguments)
-
-    def renew(self) -> bool:
-        raise NotImplementedError("a thread does not die alone")
 
     def dismiss(self, wait: bool) -> None:
         self._thread.shutdown(wait, cancel_futures=True)
@@ -95,6 +97,9 @@ class ProcessCrew:
         self._false_starts = 0
         self._start()
 
+    def make_ready(self) -> None:
+        """It is: what is submitted while it starts waits for it."""
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         try:
             return self._pool.submit(call, *arguments)
@@ -104,6 +109,13 @@ class ProcessCrew:
             return refused
 
     def renew(self) -> bool:
+        """Start a worker in place of the one that died; whether that one ever worked.
+
+        Raises
+        ------
+        WorkerError
+            Workers die as soon as they are started.
+        """
         time.sleep(SECONDS_FOR_A_SIGNAL)  # what ended the worker may be about to end this process
         worked = self._begun.exception() is None
         self._false_starts = 0 if worked else self._false_starts + 1
@@ -136,6 +148,9 @@ class ExecutorCrew:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
+    def make_ready(self) -> None:
+        """Its workers are its own affair."""
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         try:
             return self._executor.submit(call, *arguments)
@@ -144,9 +159,6 @@ class ExecutorCrew:
                 f"the executor takes no more work ({error}), perhaps because a worker process died for want of "
                 "memory; use fewer workers"
             ) from error
-
-    def renew(self) -> bool:
-        raise NotImplementedError("workers of an executor are its own affair")
 
     def dismiss(self, wait: bool) -> None:
         """Leave it to its owner."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from h36m_amass import interrupts
-from h36m_amass.crews import UNITS_AHEAD_ELSEWHERE, WorkerError
+from h36m_amass.crews import LOCAL_CLUSTER, UNITS_AHEAD_ELSEWHERE, WorkerError
 from h36m_amass.scheduling import Place
 from h36m_amass.version import __version__
 from h36m_amass.workshop import import_conversion, installed_version
@@ -26,7 +26,6 @@ _SILENT = logging.CRITICAL + 1
 """For Dask's own messages: a local scheduler calls it critical, with a traceback, that its build was interrupted."""
 _T = TypeVar("_T")
 
-LOCAL = "local"
 SECONDS_TO_CONNECT = 5
 SECONDS_BETWEEN_TRIES = 0.2
 SECONDS_TO_START = 60
@@ -68,24 +67,25 @@ class DaskCrew:
             self.close()
             raise
 
+    def make_ready(self) -> None:
+        """Wait for workers that are just being started, and for a scheduler that is gone."""
+        if self._starting:
+            self._wait_for_start()
+        if self._client.status == "closed":
+            _log.warning("%s: the Dask scheduler is gone; waiting for it to come back", self._address)
+            self._client = _connected(self._address, SECONDS_TO_COME_BACK)
+
     def submit(self, call: Callable[..., _T], /, *arguments: object) -> Future[_T]:
         # Not through Dask's own executor: its futures never end if the scheduler dies while a result is on its way.
         from distributed.client import ClosedClientError
 
-        if self._starting:
-            self._wait_for_start()
-        while True:
-            try:
-                if self._client.status != "closed":
-                    # Not pure: what is asked for again is to be done again.
-                    return _as_future(self._client.submit(call, *arguments, pure=False))
-            except ClosedClientError:
-                pass
-            _log.warning("%s: the Dask scheduler is gone; waiting for it to come back", self._address)
-            self._client = _connected(self._address, SECONDS_TO_COME_BACK)
-
-    def renew(self) -> bool:
-        raise NotImplementedError("workers of a scheduler are its own affair")
+        try:
+            # Not pure: what is asked for again is to be done again.
+            return _as_future(self._client.submit(call, *arguments, pure=False))
+        except ClosedClientError as error:
+            lost: Future[_T] = Future()
+            lost.set_exception(CancelledError(f"Dask has lost it: {error}"))
+            return lost
 
     def dismiss(self, wait: bool) -> None:
         """Leave them to the scheduler."""
@@ -134,7 +134,7 @@ def dask_crew(address: str, processes: int) -> Iterator[DaskCrew]:
     from distributed.utils import silence_logging_cmgr
 
     with silence_logging_cmgr(_SILENT), _scheduler(address, processes) as scheduler:
-        crew = DaskCrew(scheduler, starting=address == LOCAL)
+        crew = DaskCrew(scheduler, starting=address == LOCAL_CLUSTER)
         try:
             yield crew
         finally:
@@ -145,7 +145,7 @@ def dask_crew(address: str, processes: int) -> Iterator[DaskCrew]:
 @contextmanager
 def _scheduler(address: str, processes: int) -> Iterator[str]:
     """Address of the scheduler, which is started, with its workers, if it is to be local."""
-    if address != LOCAL:
+    if address != LOCAL_CLUSTER:
         yield address
         return
     from distributed import LocalCluster
@@ -155,8 +155,13 @@ def _scheduler(address: str, processes: int) -> Iterator[str]:
         cluster = LocalCluster(
             n_workers=0,
             threads_per_worker=1,
-            # Its page would be on a port that is another's, maybe.
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            scheduler_kwargs={
+                # Its page would be on a port that is another's, maybe.
+                "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",
+                # It tells of each death at once, instead of giving the unit to the next workers by itself.
+                "allowed_failures": 0,
+            },
             memory_limit=0,
             silence_logs=_SILENT,
             preload=[__name__],

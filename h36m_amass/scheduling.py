@@ -54,12 +54,21 @@ class Schedule:
         self._returns: Counter[int] = Counter()
         self._losses: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
+        self._unexplained: Counter[int] = Counter()
         self._alone = False
 
     @property
     def over(self) -> bool:
         """Whether nothing waits and nothing runs."""
         return not (self._waiting or self._suspects or any(self._at))
+
+    def deaths(self, unit: int) -> int:
+        """How many workers `unit` is known to have killed: those that died when nobody else can have been the cause."""
+        return self._deaths[unit]
+
+    def returns(self, unit: int) -> int:
+        """How often `unit` came back undone without anybody's death."""
+        return self._returns[unit]
 
     def hand_out(self) -> Iterator[tuple[int, int]]:
         """Place and unit of each unit that starts now; it counts as started when it is given."""
@@ -85,9 +94,9 @@ class Schedule:
         alone = self._alone
         self.finished(place, unit)
         self._returns[unit] += deaths == 0
-        if deaths == 0 and self._returns[unit] > MOST_RETURNS:
-            deaths = 1
-        return self._lose(unit, deaths, deaths if alone else 0)
+        unexplained = int(deaths == 0 and self._returns[unit] > MOST_RETURNS)
+        self._unexplained[unit] += unexplained if alone else 0
+        return self._lose(unit, deaths + unexplained, deaths if alone else 0)
 
     def died(self, place: int, at_work: bool) -> int | None:
         """The worker of a serial place is dead; gives the unit that is given up, if one is.
@@ -124,7 +133,7 @@ class Schedule:
     def _lose(self, unit: int, losses: int, deaths: int) -> bool:
         self._losses[unit] += losses
         self._deaths[unit] += deaths
-        if self._deaths[unit] >= MOST_DEATHS:
+        if self._deaths[unit] + self._unexplained[unit] >= MOST_DEATHS:
             return True
         (self._suspects if self._is_suspect(unit) else self._waiting).append(unit)
         return False

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from h36m_amass import interrupts
 from h36m_amass.amass_tree import Listing
-from h36m_amass.crews import Crew, NotBegunError, WorkerError, deaths_told, process_crews
+from h36m_amass.crews import Crew, NotBegunError, ProcessCrew, WorkerError, deaths_told, process_crews
 from h36m_amass.devices import usable_cores
 from h36m_amass.parts import GivenUpUnit, commit
 from h36m_amass.planning import Progress, Unit
@@ -80,12 +80,12 @@ def convert_units(
     attempts: Counter[int] = Counter()
     running: dict[Future[Path], tuple[int, int]] = {}
     total, done = sum(unit.source_frames for unit in units.values()), 0
-    workshop.start()
 
     def hand_out() -> None:
         for place, number in schedule.hand_out():
             unit, fingerprint = by_number[number]
             attempts[number] += 1
+            crews[place].make_ready()
             with interrupts.held():
                 running[crews[place].submit(convert_unit, workshops[place], unit, fingerprint, attempts[number])] = (
                     place,
@@ -107,23 +107,25 @@ def convert_units(
         deaths = deaths_told(error)
         if isinstance(error, StoppedError):
             raise WorkerError(
-                f"{workshop.parts_dir}: a worker does not see this folder; put the store where all workers see the "
-                "same files"
+                f"{workshop.parts_dir}: a worker does not see this folder; choose a store, or --work-dir, on a disk "
+                "that all workers see"
             ) from error
         if deaths is None:
             raise error
         _log.warning("lost a worker (%s); its work units run again", error)
+        crew = crews[place]
         lost: int | None
-        if crews[place].place.serial:
+        if isinstance(crew, ProcessCrew):
             for other in [other for other, (where, _) in running.items() if where == place]:
                 del running[other]
-            lost = schedule.died(place, crews[place].renew() and not isinstance(error, NotBegunError))
+            lost = schedule.died(place, crew.renew() and not isinstance(error, NotBegunError))
         else:
             lost = number if schedule.lost(place, number, deaths) else None
         if lost is not None:
-            yield lost, _given_up(by_number[lost][0])
+            yield lost, _given_up(by_number[lost][0], schedule.deaths(lost), schedule.returns(lost), _remedy(crew))
 
     try:
+        workshop.start()
         progress("convert", done, total)
         while not schedule.over:
             hand_out()
@@ -134,14 +136,17 @@ def convert_units(
                     done += by_number[number][0].source_frames
                     progress("convert", done, total)
     finally:
-        workshop.stop()
-        # Units give themselves up; a pool of this machine is not asked to cancel them, because one whose processes are
-        # killed at that moment, by a second signal say, stumbles over what is cancelled (concurrent.futures, 3.11).
-        stopped = [future for future in running if elsewhere is None or not future.cancel()]
-        for future in wait(stopped).done:
-            if not _has_failed(future):
-                commit(future.result(), workshop.part_path(by_number[running[future][1]][1]))
-        _dismiss(crews, wait=bool(running))
+        try:
+            workshop.stop()
+            # Units give themselves up; a pool of this machine is not asked to cancel them, because one whose processes
+            # are killed at that moment, by a second signal say, stumbles over what is cancelled (concurrent.futures,
+            # 3.11).
+            stopped = [future for future in running if elsewhere is None or not future.cancel()]
+            for future in wait(stopped).done:
+                if not _has_failed(future):
+                    commit(future.result(), workshop.part_path(by_number[running[future][1]][1]))
+        finally:
+            _dismiss(crews, wait=bool(running))
 
 
 def _dismiss(crews: Sequence[Crew], wait: bool) -> None:
@@ -153,13 +158,22 @@ def _dismiss(crews: Sequence[Crew], wait: bool) -> None:
         thread.join()
 
 
-def _given_up(unit: Unit) -> GivenUpUnit:
+def _remedy(crew: Crew) -> str:
+    """What may help where workers die, for want of memory perhaps."""
+    if isinstance(crew, ProcessCrew):
+        return "use fewer --workers or GPUs"
+    return "have fewer workers on each machine"
+
+
+def _given_up(unit: Unit, deaths: int, returns: int, remedy: str) -> GivenUpUnit:
     others = len(unit.sequences) - 1
     at_hand = f", with {others} other recordings at hand" if others else ""
-    reason = (
-        f"its worker died {MOST_DEATHS} times{at_hand}, perhaps for want of memory; use fewer --workers, or convert it "
-        "apart to see why"
+    fate = (
+        f"its worker died {deaths} times"
+        if deaths >= MOST_DEATHS
+        else f"its workers lost it {returns} times without saying why"
     )
+    reason = f"{fate}{at_hand}, perhaps for want of memory; {remedy}, or convert it apart to see why"
     return GivenUpUnit(tuple(LeftOut(own.file.dataset, own.file.path, reason) for own in unit.sequences))
 
 

@@ -7,21 +7,23 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed import Client, KilledWorker, LocalCluster
 
 from h36m_amass import dask_crew, planning, workers
 from h36m_amass.build_options import BuildError
 from h36m_amass.builder import build
-from h36m_amass.crews import deaths_told
+from h36m_amass.crews import LOCAL_CLUSTER, deaths_told
 from h36m_amass.dask_crew import DaskError
 from tests.dask_torture import torture
-from tests.deadly import convert_or_die, make_deadly
+from tests.deadly import convert_or_be_blamed, convert_or_die, make_deadly
 from tests.scenes import command, group_of, write_dataset
 
 UNITS = 6
@@ -123,6 +125,65 @@ def test_a_signal_to_all_of_a_local_cluster_is_the_parents_to_answer(tmp_path: P
     assert {path.suffix for path in (tmp_path / "s.h5.parts").iterdir()} == {".part"}
 
 
+def test_ctrl_c_ends_the_wait_for_a_scheduler_that_is_gone(
+    client: Any, tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crews, interrupted = list[dask_crew.DaskCrew](), list[float]()
+    connected = dask_crew.DaskCrew.__init__
+
+    def remember(crew: dask_crew.DaskCrew, address: str, starting: bool) -> None:
+        connected(crew, address, starting)
+        crews.append(crew)
+
+    def interrupt() -> None:
+        interrupted.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def refuse(*place: object) -> None:
+        if not interrupted:
+            threading.Timer(0.3, interrupt).start()
+            interrupted.append(time.monotonic())
+        raise ConnectionRefusedError
+
+    def lose_scheduler(stage: str, done: int, total: int) -> None:
+        if stage == "convert":
+            monkeypatch.setattr(socket, "create_connection", refuse)
+            crews[0].close()
+
+    monkeypatch.setattr(dask_crew.DaskCrew, "__init__", remember)
+    monkeypatch.setattr(dask_crew, "SECONDS_TO_COME_BACK", 10)
+    options: dict[str, Any] = {"dask": client.scheduler.address, "progress": lose_scheduler}
+    with pytest.raises(KeyboardInterrupt):
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, **options)
+    assert time.monotonic() - interrupted[-1] < 2
+
+
+def test_a_unit_that_kills_every_worker_of_dask_is_given_up_with_the_deaths_that_are_known(
+    client: Any, tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "convert_unit", convert_or_be_blamed)
+    make_deadly(tree, {2: 99})
+    report = build(tree, tmp_path / "s.h5", support_dir=support_dir, dask=client.scheduler.address)
+    (left,) = report.left_out
+    assert left.path == "D/S/0002.npz"
+    assert "its worker died 4 times, perhaps for want of memory; have fewer workers on each machine" in left.reason
+    assert len(list((tmp_path / "deadly").iterdir())) == 99 - 2  # once among others, once alone
+
+
+def test_a_local_cluster_tells_of_each_death_and_leaves_the_settings_of_dask_alone() -> None:
+    own = dask.config.get("distributed.scheduler.allowed-failures")
+    with (
+        dask_crew._scheduler(LOCAL_CLUSTER, processes=0) as address,
+        Client(address, set_as_default=False) as client,
+    ):
+        assert client.run_on_scheduler(_allowed_failures) == 0
+        assert dask.config.get("distributed.scheduler.allowed-failures") == own
+
+
+def _allowed_failures(dask_scheduler: Any) -> int:
+    return int(dask_scheduler.allowed_failures)
+
+
 def test_what_dask_says_of_dead_workers_counts_them() -> None:
     assert deaths_told(KilledWorker("key", None, 3)) == 4
     assert deaths_told(ValueError("not about workers")) is None
@@ -155,7 +216,6 @@ def test_a_result_that_is_lost_on_its_way_is_no_fault_of_its_unit() -> None:
 def test_no_scheduler_is_one_line_within_some_seconds(
     tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert dask_crew.SECONDS_TO_CONNECT <= 10
     monkeypatch.setattr(dask_crew, "SECONDS_TO_CONNECT", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
+import os
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +17,10 @@ from h36m_amass import crews, planning, workers
 from h36m_amass.build_options import BuildError
 from h36m_amass.builder import build
 from h36m_amass.crews import WorkerError
-from h36m_amass.scheduling import MOST_DEATHS
+from h36m_amass.parts import UNFINISHED_SUFFIX
+from h36m_amass.scheduling import LOSSES_AMONG_OTHERS, MOST_DEATHS, MOST_RETURNS
 from h36m_amass.shards import Shard
+from h36m_amass.space import SpaceError
 from h36m_amass.store import Store
 from tests.deadly import convert_or_die, make_deadly
 from tests.scenes import write_dataset
@@ -102,6 +108,48 @@ def test_workers_that_never_get_to_work_are_one_clear_error(
     assert not list(tmp_path.glob("s.h5*"))
 
 
+def disk_is_full(*arguments: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_workers_are_let_go_when_the_disk_is_full_before_they_have_a_unit(
+    tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.Workshop, "start", disk_is_full)
+    with pytest.raises(SpaceError) as ended:
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
+    assert_none_is_left(ended.value)
+
+
+def test_workers_are_let_go_when_the_disk_is_full_twice(
+    tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = list[Path]()
+
+    def fail_when_others_have_ended(temporary: Path, path: Path) -> None:
+        failed.append(temporary)
+        deadline = time.monotonic() + 10
+        while len(list(path.parent.glob(f"*{UNFINISHED_SUFFIX}"))) < 4:  # of which two workers are at two
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        disk_is_full()
+
+    monkeypatch.setattr(workers, "commit", fail_when_others_have_ended)
+    with pytest.raises(SpaceError) as ended:
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
+    assert len(failed) == 2
+    assert_none_is_left(ended.value)
+
+
+def assert_none_is_left(error: BaseException) -> None:
+    """No worker, as long as `error` is held with all that its traceback holds."""
+    assert error.__traceback__ is not None
+    deadline = time.monotonic() + 10
+    while multiprocessing.active_children():
+        assert time.monotonic() < deadline, "a worker outlives its build"
+        time.sleep(0.05)
+
+
 class Losing(ThreadPoolExecutor):
     """Loses all that it has whenever it is at a deadly unit, and says nothing of whose fault it was."""
 
@@ -146,7 +194,11 @@ def test_an_executor_that_loses_a_unit_for_ever_costs_that_unit_alone(
 ) -> None:
     with Losing({3: 99}, error) as executor:
         report = build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor)
-    assert [left.path for left in report.left_out] == ["D/S/0003.npz"]
+    (left,) = report.left_out
+    assert left.path == "D/S/0003.npz"
+    times = MOST_RETURNS + LOSSES_AMONG_OTHERS + MOST_DEATHS
+    known = f"its workers lost it {times} times without saying why" if error is None else "its worker died 3 times"
+    assert f"{known}, perhaps for want of memory; have fewer workers on each machine" in left.reason
 
 
 def test_an_executor_that_takes_nothing_any_more_is_one_clear_error(
@@ -162,5 +214,7 @@ def test_a_worker_that_sees_other_files_is_one_clear_error(
     tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.Workshop, "start", lambda self: None)  # as on another machine, where it has no effect
-    with pytest.raises(WorkerError, match="does not see this folder"):
+    with pytest.raises(
+        WorkerError, match="does not see this folder; choose a store, or --work-dir, on a disk that all"
+    ):
         build(tree, tmp_path / "s.h5", support_dir=support_dir)
