@@ -34,7 +34,7 @@ fuzz: $(INSTALLED)
 bench: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/run.py
 
-bench-scaling: $(INSTALLED)
+bench-scaling: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/executors.py
 	$(BIN)/python benchmarks/remote_reading.py
 	$(BIN)/python benchmarks/schedules.py
