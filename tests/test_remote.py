@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from operator import methodcaller
@@ -17,12 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from h36m_amass import Shard, Store, WindowDataset, build, build_options, remote, verify
+from h36m_amass import Shard, Store, WindowDataset, build, build_options, remote, store_frames, verify
 from h36m_amass.amass import AmassError
 from h36m_amass.build_options import BuildError
 from h36m_amass.check import check_inputs
 from h36m_amass.remote import Address, RangeReader, RemoteError, place
-from h36m_amass.store_frames import StoreError
+from h36m_amass.store_frames import RemoteFrameReader, StoreError
 from tests.object_store import BUCKET, ObjectStore, served
 from tests.scenes import recording, write
 from tests.test_split import LENGTHS, SIZE
@@ -167,6 +168,13 @@ def test_check_and_verify_work_at_addresses(bucket: Any, tree: Path, local_store
     assert verification.compared_frames > 0
 
 
+def test_a_recording_that_is_gone_is_a_finding(memory: Any, tree: Path, local_store: Path, support_dir: Path) -> None:
+    memory.put(str(tree), "/tree", recursive=True)
+    memory.rm("/tree/Two/in/y/sit.npz")
+    found = verify(local_store, against="memory://tree", support_dir=support_dir, sample=200)
+    assert found.findings == ("memory://tree/Two/in/y/sit.npz: is not there any more",)
+
+
 @pytest.mark.parametrize("when", ["planning", "converting"])
 def test_an_interrupted_connection_ends_a_build_and_leaves_nothing_out(
     when: str, memory: Any, tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -237,6 +245,38 @@ def test_a_range_reader_is_the_file(memory: Any) -> None:
         assert reader.read(length) == content[start : start + length]
     reader.seek(0)
     assert reader.read() == content
+
+
+def test_many_runs_take_a_time_that_grows_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_frames, "ranges", lambda _, starts, stops: [bytes(12)] * len(starts))
+    monkeypatch.setattr(RemoteFrameReader, "_check", lambda _: None)
+    rows = np.arange(20_000)
+    file = remote.RemoteFile(Address("memory://s.h5"), 0, 0)
+    reader = RemoteFrameReader(file, (1, 3), rows, rows * 2 * remote.MAX_GAP)
+    began = time.process_time()
+    reader.read_runs(rows, np.empty((len(rows), 1, 3), np.float32), rows, rows + 1)
+    assert time.process_time() - began < 5  # a fiftieth is enough; a minute is not if it grows with the square
+
+
+def test_what_is_fetched_at_once_is_bounded(memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_frames, "BYTES_AT_ONCE", 40_000)
+    fetched: list[int] = []
+
+    def noting(file: remote.RemoteFile, starts: list[int], stops: list[int]) -> list[bytes]:
+        fetched.append(sum(stops) - sum(starts))
+        return remote.ranges(file, starts, stops)
+
+    monkeypatch.setattr(store_frames, "ranges", noting)
+    positions = write_store(tmp_path / "s.h5", MANY)
+    memory.put(str(tmp_path / "s.h5"), "/s.h5")
+    store = Store("memory://s.h5")
+    starts = np.arange(0, 40_000, 1_000)
+    frames = np.empty((10 * len(starts), 17, 3), np.float32)
+    store.read_runs(starts, frames, np.arange(len(starts)) * 10, np.arange(1, len(starts) + 1) * 10)
+    np.testing.assert_array_equal(frames, np.concatenate([positions[start : start + 10] for start in starts]))
+    assert sum(fetched) == frames.nbytes
+    assert 1 < len(fetched) < 5
+    assert max(fetched) < 40_000 + 10 * 17 * 12
 
 
 def test_a_store_at_an_address_travels_to_other_processes(bucket: Any, tmp_path: Path) -> None:
