@@ -521,12 +521,55 @@ def _all_of(store: str) -> np.ndarray:
         return opened.read(0, opened.num_frames)
 
 
+@pytest.mark.parametrize("has_old", [False, True])
+def test_a_line_that_stays_dead_does_not_hide_what_was_interrupted(
+    has_old: bool, memory: Any, tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_options, "MIN_SPLIT_SIZE", 1)
+    options: dict[str, Any] = {"support_dir": support_dir, "work_dir": tmp_path, "split_size": 10_000}
+    if has_old:
+        build(tree, "memory://a/s.h5", frame_rate=25.0, **options)
+    old = set(memory.find("/a"))
+    whole, arrived = type(memory).put_file, list[str]()
+
+    def dead(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError("nobody answers")
+
+    with monkeypatch.context() as patch:
+
+        def put_file(self: Any, local: str, path: str, **more: Any) -> None:
+            if not arrived:
+                whole(self, local, path, **more)
+                arrived.append(path)
+                return
+            self.pipe_file(path, b"half")
+            for name in ("cat_file", "info", "rm_file"):
+                patch.setattr(type(memory), name, dead)
+            raise ConnectionResetError("the line went dead")
+
+        patch.setattr(type(memory), "put_file", put_file)
+        with pytest.raises(RemoteError, match=r"cannot be written \(the line went dead\)") as failed:
+            build(tree, "memory://a/s.h5", overwrite=True, **options)
+    assert "kept in" in failed.value.__notes__[0]
+    left = {path.name for path in (tmp_path / "s.h5.parts").iterdir() if path.suffix != ".part"}
+    assert left == {"data-files.json"}
+    assert len(memory.find("/a")) == len(old) + 2
+    write(tmp_path / "more/One/s/walk.npz", recording(70, 9))
+    build(tmp_path / "more", "memory://b/s.h5", **options)  # which has the same folder for its parts
+    build(tmp_path / "more", "memory://a/s.h5", overwrite=True, **options)
+    store = Store("memory://a/s.h5")
+    assert {Path(path).name for path in memory.find("/a")} == {"s.h5", *(own.path.name for own in store.data_files)}
+    assert not list(tmp_path.glob("s.h5*"))
+
+
 def test_shards_of_a_store_at_an_address_meet_in_the_work_folder(
     memory: Any, tree: Path, local_store: Path, support_dir: Path, tmp_path: Path
 ) -> None:
-    for number in (2, 1):
-        build(tree, "memory://s.h5", support_dir=support_dir, work_dir=tmp_path, shard=Shard(number, 2))
-        assert memory.find("/") == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(memory), "pipe_file", None)  # a shard does not even try to write there
+        for number in (2, 1):
+            build(tree, "memory://s.h5", support_dir=support_dir, work_dir=tmp_path, shard=Shard(number, 2))
+            assert memory.find("/") == []
     report = build(tree, "memory://s.h5", support_dir=support_dir, work_dir=tmp_path)
     assert report.reused == 4
     assert memory.cat_file("/s.h5") == local_store.read_bytes()
