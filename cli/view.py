@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import webbrowser
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +14,10 @@ from .failures import printable, reported
 def view(
     store: Annotated[str, typer.Argument(help="Store to look at.", metavar="STORE", path_type=str)],
     second: Annotated[
-        Path | None,
-        typer.Argument(help="Another store, to show its sequences beside those of STORE.", metavar="STORE2"),
+        str | None,
+        typer.Argument(
+            help="Another store, to show its sequences beside those of STORE.", metavar="STORE2", path_type=str
+        ),
     ] = None,
     joint_set: Annotated[
         list[str] | None,

@@ -206,7 +206,7 @@ def build(
             if progress is not None:
                 progress(stage, done, total)
 
-        if isinstance(store, Address):
+        if isinstance(store, Address) and shard is None:
             check_writable(store)
         stored = stored_units(stack.enter_context(Store(destination))) if update and destination.is_file() else {}
         listing = find_sequences(amass_dir, tuple(datasets), use_dmpls, report_progress)
@@ -390,15 +390,15 @@ def _tidied(target: Path, destination: Path | Address, parts_dir: Path, shard: S
             reuse.clear_shard(parts_dir, shard.label)
             return
         whole_file.unfinished(target).unlink(missing_ok=True)
-        publishing.clear_away(target, destination, parts_dir)
         reuse.clear_away(parts_dir, with_parts=False)
+        publishing.clear_away(target, destination, parts_dir)
 
     clear()
     try:
         yield
     finally:
-        clear()
         forget_skinners()
+        clear()
 
 
 @contextlib.contextmanager

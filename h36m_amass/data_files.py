@@ -88,17 +88,15 @@ def read(file: h5py.File) -> tuple[DataFile, ...]:
 
 
 def listed(store: Path | Address) -> tuple[DataFile, ...]:
-    """What a store says of its data files; nothing if it holds its positions itself, or is not there.
+    """What a store says of its data files; nothing if it holds its positions itself.
 
     Raises
     ------
     StoreError
-        It is damaged, or no store.
+        It is damaged, no store, or not there.
     h36m_amass.remote.RemoteError
         Its address cannot be reached.
     """
-    if not store.is_file():
-        return ()
     with opened(store) as (file, _):
         return read(file)
 

@@ -13,15 +13,17 @@ import hashlib
 import io
 import os
 import re
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
@@ -42,6 +44,9 @@ _WEB = ("http", "https")
 _WHOLE_AT_ONCE = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 """Object stores, where an object is there once its last byte is, and the one before it until then."""
 _UNFINISHED = ".h36m-amass-tmp"
+_GONE = (404, 410)
+"""What a web server answers where nothing is."""
+_USERINFO, _QUERY = re.compile(r"(?<=://)[^/\s'\"]*@"), re.compile(r"(?<=://)([^\s'\"?]*)\?[^\s'\"]*")
 # What backends call the token, or else the time, that changes with an object; the first that is there counts.
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "Last-Modified", "updated", "created")
 
@@ -60,7 +65,7 @@ class Address:
     Attributes
     ----------
     url
-        As it was given, with passwords and tokens if it has some; `str` leaves these out.
+        As it was given, with passwords and tokens if it has some; `str` and `repr` leave these out.
     """
 
     url: str
@@ -73,7 +78,8 @@ class Address:
     @property
     def name(self) -> str:
         """The last of its names."""
-        return self._path.rstrip("/").rpartition("/")[2]
+        name = self._path.rstrip("/").rpartition("/")[2]
+        return _unquoted(name) if self.protocol in _WEB else name
 
     @property
     def stem(self) -> str:
@@ -91,18 +97,21 @@ class Address:
             return Address(f"{self.url.rstrip('/').rpartition('/')[0]}/{name}")
         parts = urlsplit(self.url)
         folder = parts.path.rstrip("/").rpartition("/")[0]
-        return Address(urlunsplit(parts._replace(path=f"{folder}/{quote(name)}")))
+        return Address(urlunsplit(parts._replace(path=f"{folder}/{_quoted(name)}")))
 
     def __truediv__(self, names: str) -> Address:
         if self.protocol not in _WEB:
             return Address(f"{self.url.rstrip('/')}/{names}")
         parts = urlsplit(self.url)  # a token of access stands behind the path
-        return Address(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(names)}")))
+        return Address(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{_quoted(names)}")))
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-        return urlunsplit(shown._replace(query="", fragment="") if self.protocol in _WEB else shown)
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")
+        return urlunsplit(shown._replace(fragment="") if self.protocol in _WEB else shown)
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
 
     def absolute(self) -> Address:
         return self
@@ -177,17 +186,24 @@ def stat(address: Address) -> RemoteFile:
 
 def children(folder: Address) -> tuple[list[str], dict[str, RemoteFile]]:
     """Names of the folders in a folder, and its files by name, both sorted; of a folder that is not there nothing."""
-    found = _listing(folder, lambda filesystem, path: filesystem.ls(path, detail=True))
-    folders = sorted(name for name, info in found.items() if info.get("type") == "directory")
-    names = sorted(found.keys() - set(folders))
-    return folders, dict(zip(names, _files(folder, [(name, found[name]) for name in names]), strict=True))
+    if folder.protocol in _WEB:
+        found = _page(folder)
+    else:
+        found = _listing(folder, lambda filesystem, path: filesystem.ls(path, detail=True))
+    return sorted(name for name, info in found.items() if info.get("type") == "directory"), _files(folder, found)
 
 
 def descendants(folder: Address) -> dict[str, RemoteFile]:
-    """All files below a folder by their names from there on, in sorted order: thousands a request."""
-    found = _listing(folder, lambda filesystem, path: filesystem.find(path, detail=True).values())
-    names = sorted(name for name, info in found.items() if info.get("type") != "directory")
-    return dict(zip(names, _files(folder, [(name, found[name]) for name in names]), strict=True))
+    """All files below a folder by their names from there on, in sorted order: thousands a request, but on the web."""
+    if folder.protocol not in _WEB:
+        return _files(folder, _listing(folder, lambda filesystem, path: filesystem.find(path, detail=True).values()))
+    found: dict[str, RemoteFile] = {}
+    waiting = [""]
+    for inside in waiting:  # which grows
+        folders, files = children(folder / inside if inside else folder)
+        waiting += [f"{inside}{name}/" for name in folders]
+        found |= {f"{inside}{name}": file for name, file in files.items()}
+    return dict(sorted(found.items()))
 
 
 def content(file: RemoteFile) -> bytes:
@@ -238,7 +254,7 @@ class RangeReader(io.RawIOBase):
     def __init__(self, file: RemoteFile) -> None:
         self.file = file
         self._position = 0
-        self._blocks: OrderedDict[int, memoryview] = OrderedDict()
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._next_runs: dict[int, int] = {}
 
     def readable(self) -> bool:
@@ -262,13 +278,13 @@ class RangeReader(io.RawIOBase):
         done, last = 0, (self._position + len(wanted) - 1) // BLOCK
         while done < len(wanted):
             number, offset = divmod(self._position + done, BLOCK)
-            piece = self._block(number, last)[offset : offset + len(wanted) - done]
+            piece = memoryview(self._block(number, last))[offset : offset + len(wanted) - done]
             wanted[done : done + len(piece)] = piece
             done += len(piece)
         self._position += done
         return done
 
-    def _block(self, number: int, last: int) -> memoryview:
+    def _block(self, number: int, last: int) -> bytes:
         """A block, which may be fetched with those behind it, up to the `last` that is wanted at least."""
         if number in self._blocks:
             self._blocks.move_to_end(number)
@@ -281,9 +297,9 @@ class RangeReader(io.RawIOBase):
         return self._blocks[number]
 
     def _hold(self, number: int, whole: bytes) -> None:
-        pieces = memoryview(whole)
         for offset in range(0, len(whole), BLOCK):
-            self._blocks[number + offset // BLOCK] = pieces[offset : offset + BLOCK]
+            # Copies: of a view of it, one that is held would hold all.
+            self._blocks[number + offset // BLOCK] = whole[offset : offset + BLOCK]
         while len(self._blocks) * BLOCK > MAX_HELD and len(self._blocks) * BLOCK > len(whole):
             self._blocks.popitem(last=False)
 
@@ -291,23 +307,33 @@ class RangeReader(io.RawIOBase):
 def check_writable(address: Address) -> None:
     """Write an empty file beside `address` and remove it again: better to fail now than when all is computed.
 
+    It has a name of its own: another build may be trying the same, or copying its store there.
+
     Raises
     ------
     RemoteError
         Nothing can be written there.
     """
-    trial = Address(address.url + _UNFINISHED)
+    trial = address.with_name(f"{address.name}.{secrets.token_hex(4)}{_UNFINISHED}")
     filesystem, path = _filesystem(trial)
     try:
         with _explained(address, "written"):
             filesystem.pipe_file(path, b"")
-            filesystem.rm_file(path)
+        remove(trial)
     except FileNotFoundError as error:
         raise RemoteError(f"{address}: cannot be written: there is no such bucket or folder; make it first") from error
 
 
+def unfinished(address: Address) -> Address | None:
+    """Where a file lies while it is copied to `address`; None in object stores, where none is until it is whole."""
+    return None if address.protocol in _WHOLE_AT_ONCE else address.with_name(address.name + _UNFINISHED)
+
+
 def put(local: Path, address: Address, progress: Callable[[int, int], None]) -> None:
-    """Copy a file to `address`, where whatever is there is whole until the new one is.
+    """Copy a file to `address`.
+
+    In object stores, and where the backend renames, whatever is there is whole until the new one is. Where a backend
+    has nothing but copying and removing for that, it is cut short if the copying is.
 
     Parameters
     ----------
@@ -326,18 +352,21 @@ def put(local: Path, address: Address, progress: Callable[[int, int], None]) -> 
             progress(min(self.value, size), size)
 
     size = local.stat().st_size
-    at_once = address.protocol in _WHOLE_AT_ONCE
-    target = address if at_once else Address(address.url + _UNFINISHED)
-    filesystem, path = _filesystem(target)
+    temporary = unfinished(address)
+    filesystem, path = _filesystem(temporary or address)
     try:
         with _explained(address, "written"):
             filesystem.put_file(str(local), path, callback=Told())
             if filesystem.info(path)["size"] != size:
                 raise RemoteError(f"{address}: did not arrive whole; run the command again")
-            if not at_once:
+            if temporary is not None:
                 filesystem.mv(path, _filesystem(address)[1])
     except FileNotFoundError as error:
         raise RemoteError(f"{address}: cannot be written: its bucket or folder is gone; make it again") from error
+    finally:
+        if temporary is not None:  # it has its name by now, or will never get it
+            with suppress(RemoteError):  # a dead line is told of already
+                remove(temporary)
 
 
 def remove(address: Address) -> None:
@@ -379,9 +408,14 @@ def _explained(address: Address, done: str = "read") -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        # fsspec says so, too, of a web server that does not answer.
-        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
-            raise RemoteError(f"{address}: cannot be {done} ({_reason(error.__cause__, address)})") from error
+        # fsspec says so, too, of a web server that does not answer, or refuses to.
+        cause = error.__cause__
+        if address.protocol in _WEB:
+            is_told = cause is None or getattr(cause, "status", None) in _GONE
+        else:
+            is_told = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
+        if not is_told and isinstance(cause, Exception):
+            raise RemoteError(f"{address}: cannot be {done} ({_reason(cause, address)})") from error
         raise FileNotFoundError(errno.ENOENT, "there is no such file", str(address)) from error
     except (RemoteError, ImportError):
         raise
@@ -390,19 +424,25 @@ def _explained(address: Address, done: str = "read") -> Iterator[None]:
 
 
 def _reason(error: Exception, address: Address) -> str:
-    text = " ".join(str(error).replace(address.url, str(address)).split()) or type(error).__name__
+    parts = urlsplit(address.url)
+    text = str(error).replace(address.url, str(address))
+    for secret in ("".join(parts.netloc.rpartition("@")[:2]), parts.query):
+        for form in {secret, unquote(secret)} - {""}:
+            text = text.replace(form, "")
+    # Backends write addresses in other ways than they were given, and those that they were sent on to.
+    text = _QUERY.sub(r"\1", _USERINFO.sub("", text))
+    text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
 
 
 def _listing(folder: Address, entries_of: Callable[[Any, str], Any]) -> dict[str, Mapping[str, Any]]:
     """What a backend tells of the things below a folder, by their names from there on."""
     filesystem, path = _filesystem(folder)
-    web = folder.protocol in _WEB
     root = path.rstrip("/") + "/"
     try:
         with _explained(folder, "listed"):
             filesystem.invalidate_cache(path.rstrip("/"))
-            entries = list(entries_of(filesystem, root if web else path))
+            entries = list(entries_of(filesystem, path))
     except FileNotFoundError:
         return {}
     found: dict[str, Mapping[str, Any]] = {}
@@ -411,18 +451,63 @@ def _listing(folder: Address, entries_of: Callable[[Any, str], Any]) -> dict[str
         if name.startswith(root) and (relative := name.removeprefix(root).rstrip("/")):
             # A key that ends with a slash stands for the folder in the consoles of object stores.
             kind = "directory" if name.endswith("/") else entry.get("type")
-            found[unquote(relative) if web else relative] = {**entry, "type": kind}
+            found[relative] = {**entry, "type": kind}
     return found
 
 
-def _files(folder: Address, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[RemoteFile]:
-    """Files of a listing; where that has no sizes, as on the web, each is asked for its own."""
-    if all(entry.get("size") is not None for _, entry in entries):
-        return [_file(folder / name, entry) for name, entry in entries]
+class _Links(HTMLParser):
+    """Where the links of a page lead to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if (tag, name) == ("a", "href") and value]
+
+
+def _page(folder: Address) -> dict[str, Mapping[str, Any]]:
+    """What the page of a web server links to that lies in a folder, by name.
+
+    fsspec's own listing takes links that sort the page for files, and none that begin with a slash where the address
+    ends with a token.
+    """
+    parts = urlsplit(folder.url)
+    page = Address(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/")))
+    filesystem, path = _filesystem(page)
+    root, links = _unquoted(urlsplit(page.url).path), _Links()
+    found: dict[str, Mapping[str, Any]] = {}
+    try:
+        with _explained(folder, "listed"):
+            links.feed(filesystem.cat_file(path).decode(errors="replace"))
+            for link in links.found:
+                to = urlsplit(urljoin(page.url, link))
+                below = _unquoted(to.path)
+                name = below.removeprefix(root).rstrip("/")
+                is_own = to.hostname == parts.hostname and below.startswith(root)
+                if is_own and name not in ("", ".", "..") and "/" not in name:
+                    found[name] = {"type": "directory" if below.endswith("/") else "file"}
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _files(folder: Address, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, RemoteFile]:
+    """Files of a listing, sorted by name; where that has no sizes, as on the web, each is asked for its own."""
+    names = sorted(name for name, entry in entries.items() if entry.get("type") != "directory")
+    if all(entries[name].get("size") is not None for name in names):
+        return {name: _file(folder / name, entries[name]) for name in names}
     from concurrent.futures import ThreadPoolExecutor
 
+    def look_at(name: str) -> RemoteFile | None:
+        try:
+            return stat(folder / name)
+        except FileNotFoundError:  # a link of a page may lead nowhere
+            return None
+
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        return list(pool.map(stat, (folder / name for name, _ in entries)))
+        files = list(pool.map(look_at, names))
+    return {name: file for name, file in zip(names, files, strict=True) if file is not None}
 
 
 def _file(address: Address, entry: Mapping[str, Any]) -> RemoteFile:
@@ -432,3 +517,12 @@ def _file(address: Address, entry: Mapping[str, Any]) -> RemoteFile:
     told = next((str(entry[name]) for name in _VERSIONS if entry.get(name)), "")
     version = int.from_bytes(hashlib.sha256(told.encode()).digest()[:7]) if told else 0
     return RemoteFile(address, int(size), version)
+
+
+def _quoted(names: str) -> str:
+    """Names as a part of a web address, with those bytes that are no UTF-8."""
+    return quote(names, errors="surrogateescape")
+
+
+def _unquoted(path: str) -> str:
+    return unquote(path, errors="surrogateescape")

@@ -25,7 +25,7 @@ _KEY_BYTES, _CHILD_BYTES = 40, 8
 
 
 class StoreFile(RangeReader):
-    """A store at an address; nodes of its tree of chunks are fetched by the level."""
+    """A store at an address; of its tree of chunks the nodes below one are fetched together."""
 
     def __init__(self, file: RemoteFile) -> None:
         super().__init__(file)

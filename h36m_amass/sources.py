@@ -154,7 +154,8 @@ def held_files(
         An archive that is looked through for them holds no recordings.
     """
     if isinstance(amass_dir, Address):
-        names = {*remote.children(amass_dir)[0], *map(dataset_name, remote.children(amass_dir)[1])}
+        folders, files = remote.children(amass_dir)
+        names = {*folders, *map(dataset_name, files)}
         datasets = {path.split("/")[0] for path in paths} & names
         listing = find_sequences(amass_dir, tuple(sorted(filter(None, datasets))), progress=progress)
         return {file.path: file for file in listing.sequences}

@@ -71,10 +71,18 @@ class FrameReader(Protocol):
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """What tells a file from one that has taken its place since."""
+    """What tells a file from one that has taken its place since.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    version
+        Nanoseconds of its last change, or what `h36m_amass.remote.RemoteFile.version` says.
+    """
 
     size: int
-    modified: int
+    version: int
 
     @staticmethod
     def of(status: os.stat_result) -> FileIdentity:
@@ -104,7 +112,7 @@ def frame_reader(
     """
     stretches = _stretches(positions, identity.size, path) if positions.file.userblock_size == 0 else None
     if stretches is not None and isinstance(path, Address):
-        file = RemoteFile(path, identity.size, identity.modified)
+        file = RemoteFile(path, identity.size, identity.version)
         return RemoteFrameReader(file, positions.shape[1:], *stretches)
     if stretches is not None and isinstance(path, Path) and hasattr(os, "preadv"):
         return RawFrameReader(path, identity, positions.shape[1:], *stretches)
@@ -289,16 +297,18 @@ class RemoteFrameReader:
         buffer = memory_of(frames)
         self._check()
         held: list[tuple[int, int]] = []
+        num_bytes = 0
         for begin, stop in runs:
             held.append((begin, stop))
-            if sum(reach[b - 1] - places[a] for a, b in held) >= BYTES_AT_ONCE or (begin, stop) == runs[-1]:
+            num_bytes += int(reach[stop - 1] - places[begin])
+            if num_bytes >= BYTES_AT_ONCE or (begin, stop) == runs[-1]:
                 fetched = self._fetch([(int(places[a]), int(reach[b - 1])) for a, b in held])
                 for (a, b), content in zip(held, fetched, strict=True):
                     for place, first, last in zip(
                         (places[a:b] - places[a]).tolist(), firsts[a:b].tolist(), lasts[a:b].tolist(), strict=True
                     ):
                         buffer[first:last] = content[place : place + last - first]
-                held = []
+                held, num_bytes = [], 0
 
     def read_each(
         self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
@@ -410,7 +420,7 @@ class Hdf5FrameReader:
     def _same(self) -> Path | StoreFile:
         """What h5py opens, once it is clear that it is still the same file."""
         if isinstance(self._path, Address):
-            file = RemoteFile(self._path, self._identity.size, self._identity.modified)
+            file = RemoteFile(self._path, self._identity.size, self._identity.version)
             _check_same(file)
             return StoreFile(file)
         OpenFile(self._path, self._identity)

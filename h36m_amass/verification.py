@@ -293,36 +293,37 @@ class _Mesh:
         found = [np.empty(0)]
         paths = [self._store.sequences[row].record.source_path for row in rows.tolist()]
         try:
-            archived = held_files(self._amass_dir, paths, progress)
+            held = held_files(self._amass_dir, paths, progress)
         except amass.AmassError as error:
             self._findings.append(str(error))
             return np.empty(0)
-        sources = Sources(self._amass_dir, [archived[path] for path in paths if path in archived])
-        for done, (row, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
-            progress("compare", done, len(rows))
-            sequence = self._store.sequences[row]
-            frames = np.unique(rng.integers(0, len(sequence), count * FRAMES_A_SEQUENCE))
-            try:
-                exact = self._exact(sequence, frames, archived.get(sequence.record.source_path), sources)
-            except (amass.AmassError, NpzError, OSError) as error:
-                self._findings.append(f"{self._amass_dir / sequence.record.source_path}: {error}")
-                continue
-            stored = np.stack([sequence.positions_3d[frame] for frame in frames])
-            found.append(np.linalg.norm(stored - exact, axis=2).ravel())
-        sources.close()
+        with Sources(self._amass_dir, [held[path] for path in paths if path in held]) as sources:
+            for done, (row, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
+                progress("compare", done, len(rows))
+                sequence = self._store.sequences[row]
+                frames = np.unique(rng.integers(0, len(sequence), count * FRAMES_A_SEQUENCE))
+                try:
+                    exact = self._exact(sequence, frames, held.get(sequence.record.source_path), sources)
+                except (amass.AmassError, NpzError, OSError) as error:
+                    self._findings.append(f"{self._amass_dir / sequence.record.source_path}: {error}")
+                    continue
+                stored = np.stack([sequence.positions_3d[frame] for frame in frames])
+                found.append(np.linalg.norm(stored - exact, axis=2).ravel())
         progress("compare", len(rows), len(rows))
         return np.concatenate(found)
 
     def _exact(
-        self, sequence: Sequence, frames: np.ndarray, archived: SequenceFile | None, sources: Sources
+        self, sequence: Sequence, frames: np.ndarray, held: SequenceFile | None, sources: Sources
     ) -> Float64[np.ndarray, "frames joints 3"]:
         record = sequence.record
+        if held is None and isinstance(self._amass_dir, Address):
+            raise amass.AmassError("is not there any more")
         path = Path(f"{self._amass_dir}/{record.source_path}")
         source: Source = path
-        if archived is not None:
-            source = archived.member if isinstance(archived.member, RemoteFile) else sources[archived]
+        if held is not None:
+            source = held.member if isinstance(held.member, RemoteFile) else sources[held]
         header = amass.read_header(source, self._options.get("use_dmpls", True))
-        size = path.stat().st_size if archived is None else archived.size
+        size = path.stat().st_size if held is None else held.size
         if header.num_frames != record.source_frames or size != record.source_size:
             raise amass.AmassError("is not the recording that the store was built from")
         body, joint_regressor = self._body(BodyKind(header.model, header.gender, header.has_dmpls))

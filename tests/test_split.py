@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import os
 import pickle
@@ -416,6 +417,63 @@ def test_files_of_a_store_that_was_renamed_stay(path: Path, tmp_path: Path) -> N
     write(path, LENGTHS, SIZE, seed=1)
     write(path, LENGTHS, SIZE, seed=2)
     np.testing.assert_array_equal(Store(renamed).read(0, len(positions)), positions)
+
+
+def test_files_of_a_store_that_was_renamed_after_a_killed_build_stay(
+    tmp_path: Path, killed_at: Callable[[int], None]
+) -> None:
+    path, kept, parts_dir = tmp_path / "s.h5", tmp_path / "kept.h5", tmp_path / "parts"
+    ended, number = False, 0
+    while not ended:
+        for own in tmp_path.glob("*.*"):
+            own.unlink()
+        write(path, FEW_LENGTHS, SIZE, seed=1)
+        killed_at(number)
+        try:
+            write(path, FEW_LENGTHS, SIZE, seed=2)
+            ended = True
+        except Killed:
+            number += 1
+        killed_at(-1)
+        found = Store(path).read(0, sum(FEW_LENGTHS))
+        path.rename(kept)
+        publishing.clear_away(path, path, parts_dir)
+        np.testing.assert_array_equal(Store(kept).read(0, len(found)), found)
+        write(path, FEW_LENGTHS, SIZE, seed=3)
+        np.testing.assert_array_equal(Store(kept).read(0, len(found)), found)
+        assert not list(parts_dir.iterdir())
+
+
+def test_what_a_killed_build_has_left_where_no_store_was_goes_when_there_is_one(
+    tmp_path: Path, killed_at: Callable[[int], None]
+) -> None:
+    path, parts_dir = tmp_path / "s.h5", tmp_path / "parts"
+    ended, number = False, 0
+    while not ended:
+        for own in tmp_path.glob("*.*"):
+            own.unlink()
+        killed_at(number)
+        try:
+            write(path, FEW_LENGTHS, SIZE, seed=1)
+            ended = True
+        except Killed:
+            number += 1
+        killed_at(-1)
+        whole_file.unfinished(path).unlink(missing_ok=True)
+        publishing.clear_away(path, path, parts_dir)
+        write(path, FEW_LENGTHS, SIZE, seed=2)
+        assert {*tmp_path.iterdir()} == {path, parts_dir, *files_of(path)}
+        assert not list(parts_dir.iterdir())
+
+
+def test_what_is_noted_of_stores_at_other_addresses_is_left(path: Path, tmp_path: Path) -> None:
+    parts_dir, others = tmp_path / "parts", {"s3://bucket/s.h5": {"old": None, "new": [files_of(path)[0].name]}}
+    journal = parts_dir / publishing.JOURNAL
+    journal.write_text(json.dumps(others))
+    publishing.clear_away(path, path, parts_dir)
+    write(path, LENGTHS, SIZE, seed=1)
+    assert json.loads(journal.read_text()) == others
+    assert {*tmp_path.glob("s-*")} == {*files_of(path)}
 
 
 def test_files_that_are_called_after_another_store_stay(path: Path, tmp_path: Path) -> None:

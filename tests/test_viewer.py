@@ -362,6 +362,21 @@ def test_one_joint_set_serves_both_stores(
     assert served[0].side_by_side == (stores == 2 or len(sets) == 2)
 
 
+def test_both_stores_may_lie_at_addresses(cli: Callable[..., Any], demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    from h36m_amass import viewer_page
+
+    files = fsspec.filesystem("memory")
+    files.put(str(demo.store), "/viewed.h5")
+    served: list[Any] = []
+    monkeypatch.setattr(viewer_page, "serve", lambda page, *_: served.append(page))
+    try:
+        assert cli("view", demo.store, "memory://viewed.h5", "--port", 0).exit_code == 0
+    finally:
+        files.rm("/viewed.h5")
+    assert str(served[0].second.path) == "memory://viewed.h5"
+
+
 def test_without_viser_it_says_what_to_install(
     cli: Callable[..., Any], demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
