@@ -186,6 +186,8 @@ def build(
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     if overwrite and update:
         raise typer.BadParameter("--overwrite and --update exclude each other")
+    if dask is not None and workers == 0:
+        raise typer.BadParameter("--workers 0 converts in this process and --dask in others; leave one of them out")
     from h36m_amass.shards import ShardError
     from h36m_amass.shards import parse as parse_shard
     from h36m_amass.space import SizeError, bytes_of

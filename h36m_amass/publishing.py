@@ -160,7 +160,7 @@ def _note(new: Sequence[str], store: Path | Address, parts_dir: Path) -> None:
 def _remove(path: Path | Address) -> None:
     if isinstance(path, Address):
         remote.remove(path)
-    else:
+    elif not path.is_dir():  # a folder of that name is somebody's own
         path.unlink(missing_ok=True)
 
 

@@ -16,10 +16,12 @@ from typing import Any
 import dask
 import pytest
 from distributed import Client, KilledWorker, LocalCluster
+from typer.testing import CliRunner
 
 from h36m_amass import dask_crew, planning, workers
 from h36m_amass.build_options import BuildError
 from h36m_amass.builder import build
+from h36m_amass.cli import app
 from h36m_amass.crews import LOCAL_CLUSTER, deaths_told
 from h36m_amass.dask_crew import DaskError
 from tests.dask_torture import torture
@@ -245,3 +247,6 @@ def test_options_that_contradict_dask_are_refused(tree: Path, support_dir: Path,
     ):
         with pytest.raises(BuildError, match=r"workers|one of the two"):
             build(tree, tmp_path / "s.h5", support_dir=support_dir, **options)
+    outcome = CliRunner().invoke(app, ["build", str(tree), str(tmp_path / "s.h5"), "--dask", "local", "--workers", "0"])
+    assert outcome.exit_code == 2
+    assert "--workers 0" in outcome.stderr

@@ -476,6 +476,15 @@ def test_what_is_noted_of_stores_at_other_addresses_is_left(path: Path, tmp_path
     assert {*tmp_path.glob("s-*")} == {*files_of(path)}
 
 
+def test_a_folder_in_the_place_of_an_old_data_file_stays(path: Path) -> None:
+    lost = files_of(path)[1]
+    lost.unlink()
+    lost.mkdir()
+    positions = write(path, LENGTHS, None, seed=3)
+    np.testing.assert_array_equal(Store(path).read(0, len(positions)), positions)
+    assert {own.name for own in path.parent.iterdir()} == {path.name, "parts", lost.name}
+
+
 def test_files_that_are_called_after_another_store_stay(path: Path, tmp_path: Path) -> None:
     positions = Store(path).read(0, sum(LENGTHS))
     write(Path(shutil.copy(path, tmp_path / "copy.h5")), LENGTHS, SIZE, seed=1)
