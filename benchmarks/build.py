@@ -33,7 +33,7 @@ from h36m_amass import amass, body_model, conversion, folding, planning, regress
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.builder import NUM_DMPLS
 
-SOURCE_FRAMES, SPLIT_FRAMES = 7_000_000, 1_000_000
+SOURCE_FRAMES, SPLIT_FRAMES = 5_000_000, 500_000
 WORKERS = (1, 2)
 ROUNDS = 2
 SUBSET = 3

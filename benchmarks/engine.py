@@ -33,7 +33,7 @@ FRAMES, POINT_FRAMES, MESH_FRAMES = 16384, 8192, 512
 MESH_BATCHES = (64, 128, 256)
 POINT_BATCHES = (256, 1024, 4096)
 BATCHES = (1024, 2048, 4096, 8192)
-ROUNDS = 3
+ROUNDS = 2
 ENGINE, POINTS, MESH = WAYS = ("engine", "forward_points", "full mesh")
 STILL, MOVING, DENSE = "realistic, still fingers", "realistic, moving fingers", "dense"
 LEAST_TIMES = (

@@ -26,7 +26,7 @@ from h36m_amass import Store, WindowDataset, collate
 LENGTHS = (27, 81, 243)
 TARGET_LENGTH, BATCH_SIZE = 81, 256
 ROUNDS, SINGLES = 3, 200
-EPOCH_STEP, EPOCH_ROUNDS, WORKERS, ZARR_SHARE = 972, 2, (0, 2), 10
+EPOCH_STEP, EPOCH_ROUNDS, WORKERS, ZARR_SHARE = 972, 1, (0, 2), 10
 MEMORY_WORKERS = (0, 4)
 OURS, PER_SEQUENCE, ZARR, DICTIONARIES, MAPPED = "store", "h5py", "zarr", "dictionaries", "memmap"
 LABELS = {

@@ -25,7 +25,7 @@ SHORT_LENGTH, SHORT_SEQUENCES = 100, (10, 1_000, 10_000)
 LONG_LENGTH, LONG_SEQUENCES = 10_000, 100
 LONGEST_LENGTH = 400_000
 COMPARED_AGAIN = 1
-"""Further runs of the builds that are compared with each other; what is one point of a curve has one run."""
+"""Further runs of the builds that are compared with each other, with two workers; all others have one run."""
 MOST_MEMORY_MIB, LEAST_RATIO_OF_RATES, MOST_COST_OF_SETS = 1024, 0.5, 1.3
 MIXED, ONE_SET, TWO_SETS = "AMASS's mix", "AMASS's mix, h36m", "AMASS's mix, h36m and skeleton"
 
@@ -61,7 +61,10 @@ def equal_cases(folder: Path) -> list[Case]:
     long = trees.write_equal(folder / "long", LONG_SEQUENCES, LONG_LENGTH)
     cases = [Case(short_name(len(tree.recordings)), tree) for tree in smaller]
     compared = ((short_name(SHORT_SEQUENCES[-1]), largest), (long_name(), long))
-    return [*cases, *(Case(name, tree, workers, compared=True) for name, tree in compared for workers in (1, 2))]
+    return [
+        *cases,
+        *(Case(name, tree, workers, compared=workers == 2) for name, tree in compared for workers in (1, 2)),
+    ]
 
 
 def longest_case(folder: Path) -> list[Case]:
