@@ -25,6 +25,7 @@ from h36m_amass.store_frames import (
     FrameReader,
     RawFrameReader,
     StoreError,
+    cut_runs,
     frame_reader,
     memory_of,
     read_in_turn,
@@ -175,14 +176,10 @@ class SplitFrameReader:
     ) -> None:
         """`read_runs` through the readers, each of which gets all runs in its file at once."""
         firsts = np.array(self._firsts)
-        while len(starts):
-            numbers = np.searchsorted(firsts, starts, side="right") - 1
-            stops = np.minimum(ends, begins + firsts[numbers + 1] - starts)
+        for numbers, rows, own_begins, own_ends in cut_runs(firsts[:-1], firsts[1:], starts, begins, ends):
             for number in np.unique(numbers).tolist():
                 own = numbers == number
-                self._reader(number).read_runs(starts[own] - firsts[number], frames, begins[own], stops[own])
-            more = stops < ends  # a run goes on in the next file
-            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
+                self._reader(number).read_runs(rows[own] - firsts[number], frames, own_begins[own], own_ends[own])
 
     def _tabulated(self) -> _Table | None:
         """Where rows lie as far as it is known, or None if a file of this machine does not hold them as they are."""

@@ -197,11 +197,11 @@ class RawFrameReader:
         file = self._file or self.open_file()
         descriptor = file.descriptor
         buffer, preadv = memory_of(frames), os.preadv
-        while len(starts):
-            stretch = np.searchsorted(self._first_rows, starts, side="right") - 1
-            places = self._places[stretch] + (starts - self._first_rows[stretch]) * self._row_bytes
-            stops = np.minimum(ends, begins + self._next_rows[stretch] - starts)
-            firsts, lasts = begins * self._row_bytes, stops * self._row_bytes
+        for stretch, own_starts, own_begins, own_ends in cut_runs(
+            self._first_rows, self._next_rows, starts, begins, ends
+        ):
+            places = self._places[stretch] + (own_starts - self._first_rows[stretch]) * self._row_bytes
+            firsts, lasts = own_begins * self._row_bytes, own_ends * self._row_bytes
             try:
                 for place, first, last in zip(places.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
                     count = preadv(descriptor, [buffer[first:last]], place)
@@ -209,9 +209,6 @@ class RawFrameReader:
                         self.read_rest(file, buffer[first + count : last], place + count)
             except OSError as error:
                 raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
-            # What goes on in the next stretch of the file; few runs do.
-            more = stops < ends
-            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
     def read_each(
         self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
@@ -325,14 +322,12 @@ class RemoteFrameReader:
         self, starts: Int[np.ndarray, "runs"], begins: Int[np.ndarray, "runs"], ends: Int[np.ndarray, "runs"]
     ) -> Iterator[tuple[Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"]]]:
         """First byte in the file, and first and last in the buffer, of what lies in one stretch each."""
-        while len(starts):
-            stretch = np.searchsorted(self._first_rows, starts, side="right") - 1
-            places = self._places[stretch] + (starts - self._first_rows[stretch]) * self._row_bytes
-            stops = np.minimum(ends, begins + self._next_rows[stretch] - starts)
-            some = stops > begins
-            yield places[some], (begins * self._row_bytes)[some], (stops * self._row_bytes)[some]
-            more = stops < ends
-            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
+        for stretch, own_starts, own_begins, own_ends in cut_runs(
+            self._first_rows, self._next_rows, starts, begins, ends
+        ):
+            places = self._places[stretch] + (own_starts - self._first_rows[stretch]) * self._row_bytes
+            some = own_ends > own_begins
+            yield places[some], (own_begins * self._row_bytes)[some], (own_ends * self._row_bytes)[some]
 
     def _fetch(self, runs: list[tuple[int, int]]) -> list[bytes]:
         """The bytes of each run, long ones in several requests at the same time."""
@@ -425,6 +420,37 @@ class Hdf5FrameReader:
             return StoreFile(file)
         OpenFile(self._path, self._identity)
         return self._path
+
+
+def cut_runs(
+    first_rows: Int[np.ndarray, "stretches"],
+    next_rows: Int[np.ndarray, "stretches"],
+    starts: Int[np.ndarray, "runs"],
+    begins: Int[np.ndarray, "runs"],
+    ends: Int[np.ndarray, "runs"],
+) -> Iterator[tuple[Int[np.ndarray, "cut"], Int[np.ndarray, "cut"], Int[np.ndarray, "cut"], Int[np.ndarray, "cut"]]]:
+    """Cut runs of rows at the ends of the stretches that they lie in.
+
+    Parameters
+    ----------
+    first_rows, next_rows
+        First row of each stretch, and the one behind its last; the stretches follow one another.
+    starts
+        First row of each run.
+    begins, ends
+        Where its rows go.
+
+    Yields
+    ------
+    stretch, starts, begins, ends
+        Of the pieces: first those that the runs begin with, then what goes on in the next stretch, which few runs do.
+    """
+    while len(starts):
+        stretch = np.searchsorted(first_rows, starts, side="right") - 1
+        stops = np.minimum(ends, begins + next_rows[stretch] - starts)
+        yield stretch, starts, begins, stops
+        more = stops < ends
+        starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
 
 def read_in_turn(

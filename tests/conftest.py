@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
-from h36m_amass import body_model, synthetic
+from h36m_amass import amass, body_model, synthetic
 from h36m_amass.cli import app
 from h36m_amass.demo import Demo, run_demo
 
@@ -41,6 +42,20 @@ def cli() -> Callable[..., Outcome]:
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture
+def converted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Recordings whose frames have been read, as often as they have."""
+    read = amass.read_frames
+    counts: Counter[str] = Counter()
+
+    def counting_read(path: Path | str, *arguments: Any, **keywords: Any) -> Any:
+        counts[Path(path).name] += 1
+        return read(path, *arguments, **keywords)
+
+    monkeypatch.setattr(amass, "read_frames", counting_read)
+    return counts
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from h36m_amass import amass, conversion, planning, sealing, store_format, synthetic
+from h36m_amass import conversion, planning, sealing, store_format, synthetic
 from h36m_amass.amass_tree import find_sequences
 from h36m_amass.builder import build
 from h36m_amass.store import Store, StoreError
@@ -24,20 +24,6 @@ UNIT_FRAMES = 1200
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", UNIT_FRAMES)
-
-
-@pytest.fixture
-def converted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Recordings whose frames have been read, as often as they have."""
-    read = amass.read_frames
-    counts: Counter[str] = Counter()
-
-    def counting_read(path: Path | str, *arguments: Any, **keywords: Any) -> Any:
-        counts[Path(path).name] += 1
-        return read(path, *arguments, **keywords)
-
-    monkeypatch.setattr(amass, "read_frames", counting_read)
-    return counts
 
 
 def fail_after(monkeypatch: pytest.MonkeyPatch, units: int) -> None:

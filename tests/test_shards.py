@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h36m_amass import Shard, amass, locking, planning, shards, space
+from h36m_amass import Shard, locking, planning, shards, space
 from h36m_amass.build_options import BuildError
 from h36m_amass.builder import build
 from h36m_amass.locking import LockedError
@@ -48,20 +48,6 @@ def tree(tmp_path: Path) -> Path:
     """A dataset of several units."""
     write_dataset(tmp_path / "amass", "D", RECORDINGS, frames=60)
     return tmp_path / "amass"
-
-
-@pytest.fixture
-def converted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Recordings whose frames have been read, as often as they have."""
-    read = amass.read_frames
-    counts: Counter[str] = Counter()
-
-    def counting_read(path: Path | str, *arguments: Any, **keywords: Any) -> Any:
-        counts[Path(path).name] += 1
-        return read(path, *arguments, **keywords)
-
-    monkeypatch.setattr(amass, "read_frames", counting_read)
-    return counts
 
 
 _SBATCH = """
