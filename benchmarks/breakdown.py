@@ -19,10 +19,12 @@ from typing import Any
 import trees
 from common import table, write_results
 
-from h36m_amass import conversion, planning, preparation, synthetic
-from h36m_amass.amass_tree import find_sequences
-from h36m_amass.joint_sets import load_sources
-from h36m_amass.workshop import Workshop
+from h36m_amass import synthetic
+from h36m_amass.body.joint_sets import load_sources
+from h36m_amass.conversion import convert as conversion
+from h36m_amass.conversion import planning, preparation
+from h36m_amass.conversion.workshop import Workshop
+from h36m_amass.recordings.tree import find_sequences
 
 PACKAGE = Path(conversion.__file__).parent
 UNITS, SHORT_SEQUENCES, SHORT_LENGTH = 3, 2000, 100

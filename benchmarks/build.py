@@ -29,9 +29,15 @@ from mesh_script import DEFAULT_BATCH_SIZE, Datasets, MeshScript
 from trees import Recording, Tree
 
 import h36m_amass
-from h36m_amass import amass, body_model, conversion, folding, planning, regressor, resampling, synthetic
-from h36m_amass.amass_tree import find_sequences
-from h36m_amass.builder import NUM_DMPLS
+from h36m_amass import synthetic
+from h36m_amass.body import folding, regressor
+from h36m_amass.body import model as body_model
+from h36m_amass.conversion import convert as conversion
+from h36m_amass.conversion import planning
+from h36m_amass.conversion.builder import NUM_DMPLS
+from h36m_amass.recordings import recording as amass
+from h36m_amass.recordings import resampling
+from h36m_amass.recordings.tree import find_sequences
 
 SOURCE_FRAMES, SPLIT_FRAMES = 5_000_000, 500_000
 WORKERS = (1, 2)
@@ -180,7 +186,9 @@ def split(case: Case) -> dict[str, float]:
     h36m_amass.build(case.tree.folder, case.store, support_dir=case.support_dir, overwrite=True, progress=note)
     end = time.perf_counter()
     return {
-        "start and imports": seconds_of(lambda: run_python("import h36m_amass.builder, h36m_amass.conversion")),
+        "start and imports": seconds_of(
+            lambda: run_python("import h36m_amass.conversion.builder, h36m_amass.conversion.convert")
+        ),
         "plan": planned,
         "fold": convert_began[0] - ends["plan"],
         "read": read,

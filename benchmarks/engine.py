@@ -26,7 +26,9 @@ from flops import PRODUCT_FLOPS, multiply_adds, on_threads, product
 from mesh_script import lbs_tensors
 from processes import Work, pool
 
-from h36m_amass import body_model, folding, regressor, synthetic
+from h36m_amass import synthetic
+from h36m_amass.body import folding, regressor
+from h36m_amass.body import model as body_model
 
 # Each way has as many frames as are timed well.
 FRAMES, POINT_FRAMES, MESH_FRAMES = 16384, 8192, 512

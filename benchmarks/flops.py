@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from h36m_amass.folding import FoldedRegressor
+from h36m_amass.body.folding import FoldedRegressor
 
 FIRST_FINGER = 22
 PRODUCT_SIZE = 2048

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from trees import Recording
 
-from h36m_amass import body_model
-from h36m_amass.body_model import BodyModel
+from h36m_amass.body import model as body_model
+from h36m_amass.body.model import BodyModel
 
 DEFAULT_BATCH_SIZE = 2048
 FRAME_RATE = 50

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from h36m_amass import folding
-from h36m_amass.packing import PoseBlock, relative_joints, reproducible
-from h36m_amass.skinning import Skinner, add_translation
+from h36m_amass.body import folding
+from h36m_amass.engine.packing import PoseBlock, relative_joints, reproducible
+from h36m_amass.engine.skinning import Skinner, add_translation
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 
 import h36m_amass
 from h36m_amass import Store, WindowDataset, skeleton
-from h36m_amass.store_format import JointSet, SequenceRecord, StoreHeader
-from h36m_amass.store_writer import StoreWriter
+from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store.writer import StoreWriter
 
 FRAMES, SEQUENCES = 8_000_000, 12_000
 SPREAD = 1.0

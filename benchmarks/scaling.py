@@ -18,7 +18,8 @@ import trees
 from common import MIB, Target, in_turns, table, write_results
 from trees import Tree
 
-from h36m_amass import regressor, synthetic
+from h36m_amass import synthetic
+from h36m_amass.body import regressor
 
 MIXED_FRAMES = (10_000, 100_000, 1_000_000, 3_000_000)
 SHORT_LENGTH, SHORT_SEQUENCES = 100, (10, 1_000, 10_000)

@@ -28,14 +28,17 @@ from typing import Any
 import trees
 from common import table, write_results
 
-from h36m_amass import conversion, parts, planning, preparation, shards, synthetic
-from h36m_amass.amass_tree import find_sequences
-from h36m_amass.assembly import Assembly
-from h36m_amass.joint_sets import load_sources
-from h36m_amass.shards import Shard
-from h36m_amass.split_writer import Split
-from h36m_amass.store_format import JointSet, StoreHeader
-from h36m_amass.workshop import Workshop
+from h36m_amass import synthetic
+from h36m_amass.body.joint_sets import load_sources
+from h36m_amass.conversion import convert as conversion
+from h36m_amass.conversion import part as parts
+from h36m_amass.conversion import planning, preparation, shards
+from h36m_amass.conversion.assembly import Assembly
+from h36m_amass.conversion.shards import Shard
+from h36m_amass.conversion.workshop import Workshop
+from h36m_amass.recordings.tree import find_sequences
+from h36m_amass.store.format import JointSet, StoreHeader
+from h36m_amass.store.split_writer import Split
 
 UNITS, BATCH_SIZE = 12, 4096
 FRAMES = (18_000_000, 1_000_000_000)

@@ -188,10 +188,10 @@ def build(
         raise typer.BadParameter("--overwrite and --update exclude each other")
     if dask is not None and workers == 0:
         raise typer.BadParameter("--workers 0 converts in this process and --dask in others; leave one of them out")
-    from h36m_amass.shards import ShardError
-    from h36m_amass.shards import parse as parse_shard
-    from h36m_amass.space import SizeError, bytes_of
-    from h36m_amass.subset import Subset, SubsetError
+    from h36m_amass.conversion.shards import ShardError
+    from h36m_amass.conversion.shards import parse as parse_shard
+    from h36m_amass.recordings.subset import Subset, SubsetError
+    from h36m_amass.system.disk import SizeError, bytes_of
 
     try:
         subset = Subset(subject, sequence, min_seconds, max_seconds, limit)
@@ -200,13 +200,14 @@ def build(
     except (SubsetError, ShardError, SizeError) as error:
         raise typer.BadParameter(printable(str(error))) from error
     with reported():
-        from h36m_amass import forkserver, interrupts
-        from h36m_amass.devices import resolve_devices
+        from h36m_amass.conversion import forkserver
+        from h36m_amass.system import signals as interrupts
+        from h36m_amass.system.devices import resolve_devices
 
         if dask is None and workers != 0 and resolve_devices(device) == ("cpu",):
             forkserver.prepare()  # torch is imported while this process imports and plans
         with interrupts.held():  # what is raised in the middle of an import may get lost
-            from h36m_amass.builder import build as run
+            from h36m_amass.conversion.builder import build as run
 
             from .console import print_report, progress_bar
 

@@ -30,8 +30,8 @@ def check(
 ) -> None:
     """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
     with reported():
-        from h36m_amass.check import check_inputs
-        from h36m_amass.devices import usable_cores
+        from h36m_amass.conversion.check import check_inputs
+        from h36m_amass.system.devices import usable_cores
 
         from .console import print_checked, progress_bar
 

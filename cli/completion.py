@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from h36m_amass.store import Store
+    from h36m_amass.store.store import Store
 
 _SPECIAL = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
 
@@ -60,7 +60,7 @@ def complete_joint_set(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_device(incomplete: str) -> list[str]:
     """A device that torch may find."""
-    from h36m_amass.devices import likely_devices
+    from h36m_amass.system.devices import likely_devices
 
     return [device for device in likely_devices() if device.startswith(incomplete)]
 
@@ -82,8 +82,8 @@ def quoted_for_bash() -> Iterator[None]:
 @contextmanager
 def _store(context: typer.Context) -> Iterator[Store | None]:
     """The store that was given, if it can be read."""
-    from h36m_amass.store import Store
-    from h36m_amass.store_frames import StoreError
+    from h36m_amass.store.rows import StoreError
+    from h36m_amass.store.store import Store
 
     store = None
     path = _path(context, "store")
@@ -99,7 +99,7 @@ def _store(context: typer.Context) -> Iterator[Store | None]:
 
 def _folder_datasets(folder: Path | None) -> list[str]:
     """Names of the folders and archives in an AMASS folder."""
-    from h36m_amass.archives import dataset_name
+    from h36m_amass.files.archives import dataset_name
 
     if folder is None:
         return []

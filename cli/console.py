@@ -16,9 +16,9 @@ from .failures import printable
 from .verbosity import verbosity
 
 if TYPE_CHECKING:
-    from h36m_amass.check import CheckedDataset
-    from h36m_amass.planning import Progress
-    from h36m_amass.report import BuildReport
+    from h36m_amass.conversion.check import CheckedDataset
+    from h36m_amass.conversion.planning import Progress
+    from h36m_amass.conversion.report import BuildReport
 
 SECONDS_BETWEEN_LINES = 10.0
 _WORDS = {
@@ -124,7 +124,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> 
 
 
 def print_checked(datasets: Iterable[CheckedDataset]) -> None:
-    """A row for each dataset that `h36m_amass.check` has looked through."""
+    """A row for each dataset that `h36m_amass.conversion.check` has looked through."""
     columns = "dataset", "recordings", "hours", "frame rates", "model kinds", "genders", "without dmpls", "problems"
     print_table(
         columns,
@@ -159,7 +159,7 @@ def print_report(report: BuildReport) -> None:
     for left in report.left_out:
         reasons.print(Text(printable(f"left out: {left.path}: {left.reason}")))
     if report.not_selected:
-        from h36m_amass.subset import told
+        from h36m_amass.recordings.subset import told
 
         number = sum(report.not_selected.values())
         recordings = "recording" if number == 1 else "recordings"

@@ -18,7 +18,7 @@ def datasets(
     """List the datasets of AMASS and all their names; each is good for --dataset."""
     with reported():
         from h36m_amass.datasets import CATALOGUE
-        from h36m_amass.inventory import Folder, take_inventory
+        from h36m_amass.recordings.inventory import Folder, take_inventory
 
         from .console import print_table
 

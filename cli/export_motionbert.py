@@ -29,7 +29,7 @@ def export_motionbert(
 ) -> None:
     """Write the clips that MotionBERT's pretraining reads, one pickle a clip."""
     with reported():
-        from h36m_amass.motionbert import export_motionbert as run
+        from h36m_amass.export.motionbert import export_motionbert as run
 
         from .console import progress_bar
 

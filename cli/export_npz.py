@@ -30,7 +30,7 @@ def export_npz(
 ) -> None:
     """Write the npz dictionaries of the AMASS-to-3DHPE script, one file a dataset."""
     with reported():
-        from h36m_amass.export import export_npz as run
+        from h36m_amass.export.npz import export_npz as run
 
         from .console import progress_bar
 

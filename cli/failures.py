@@ -23,7 +23,7 @@ def reported() -> Iterator[None]:
     The library's own errors are `ValueError`s whose message names the file, what is wrong and what to do. Their
     notes, which say what is kept, go onto the same line.
     """
-    from h36m_amass.interrupts import TerminatedError, terminable
+    from h36m_amass.system.signals import TerminatedError, terminable
 
     with terminable():
         try:

@@ -12,7 +12,7 @@ from .completion import complete_joint_set, complete_key
 from .failures import printable, reported
 
 if TYPE_CHECKING:
-    from h36m_amass.describe import Node
+    from h36m_amass.store.summary import Node
 
 
 def info(
@@ -57,8 +57,8 @@ def info(
     if overwrite and plot is None:
         raise typer.BadParameter("--overwrite is about the file of --plot, which is not given")
     with reported():
-        from h36m_amass import describe
-        from h36m_amass.store import Sequence, Store
+        from h36m_amass.store import summary as describe
+        from h36m_amass.store.store import Sequence, Store
 
         with Store(store, joint_set) as opened:
             key = None if key is None else key.strip("/")
@@ -67,7 +67,7 @@ def info(
                 raise typer.BadParameter("--depth is of a tree, and a sequence has none")
             root = describe.tree(opened, key, joint_set)
             if plot is not None:
-                from h36m_amass.plot_overview import draw_overview
+                from h36m_amass.plot.overview import draw_overview
 
                 draw_overview(opened, root, plot, overwrite=overwrite)
             if as_json:
@@ -89,7 +89,7 @@ def _print_tree(root: Node, depth: int | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from h36m_amass import describe
+    from h36m_amass.store import summary as describe
 
     from .console import console
 

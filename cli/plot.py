@@ -55,7 +55,7 @@ def plot(
 ) -> None:
     """Draw a sequence, as a picture of its poses or as an animation, or one pose of each of many sequences."""
     with reported():
-        from h36m_amass.plot import draw
+        from h36m_amass.plot.drawing import draw
 
         from .console import progress_bar
 

@@ -45,7 +45,7 @@ def verify(
 ) -> None:
     """Say whether a store is whole, and whether it agrees with the full mesh. Exit status 1 if anything is wrong."""
     with reported():
-        from h36m_amass.verification import verify as run
+        from h36m_amass.verification.store import verify as run
 
         from .console import progress_bar
 

@@ -55,15 +55,15 @@ def view(
     if len(sets) > 2:
         raise typer.BadParameter("at most two sequences are shown, so give --joint-set at most twice")
     with reported():
-        from h36m_amass.address import free_port, only_this_machine, page_url, tunnel
-        from h36m_amass.store import Store
-        from h36m_amass.viewer import require_viser
+        from h36m_amass.store.store import Store
+        from h36m_amass.viewer.server import require_viser
+        from h36m_amass.viewer.serving import free_port, only_this_machine, page_url, tunnel
 
         require_viser()
         first_set, second_set = (sets + sets)[:2] if sets else (None, None)
         first, other = Store(store, first_set), Store(second or store, second_set)
         port = free_port(host, port)
-        from h36m_amass.viewer_page import Shown, serve
+        from h36m_amass.viewer.page import Shown, serve
 
         def ready(served: int) -> None:
             url = page_url(host, served)

@@ -8,37 +8,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from h36m_amass.body_model import load as load_body_model
-    from h36m_amass.builder import build
-    from h36m_amass.export import export_npz
-    from h36m_amass.folding import fold
-    from h36m_amass.motionbert import export_motionbert
-    from h36m_amass.packing import pose_joints
-    from h36m_amass.regressor import load as load_regressor
-    from h36m_amass.shards import Shard
-    from h36m_amass.store import Store
-    from h36m_amass.subset import Subset
-    from h36m_amass.verification import verify
+    from h36m_amass.body.folding import fold
+    from h36m_amass.body.model import load as load_body_model
+    from h36m_amass.body.regressor import load as load_regressor
+    from h36m_amass.conversion.builder import build
+    from h36m_amass.conversion.shards import Shard
+    from h36m_amass.engine.packing import pose_joints
+    from h36m_amass.export.motionbert import export_motionbert
+    from h36m_amass.export.npz import export_npz
+    from h36m_amass.recordings.subset import Subset
+    from h36m_amass.store.store import Store
+    from h36m_amass.training.windows import WindowDataset, collate
+    from h36m_amass.verification.store import verify
     from h36m_amass.version import __version__
-    from h36m_amass.windows import WindowDataset, collate
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is logged is shown to those who ask for it
 
 _HOMES = {
-    "Shard": ("shards", "Shard"),
-    "Store": ("store", "Store"),
-    "Subset": ("subset", "Subset"),
-    "WindowDataset": ("windows", "WindowDataset"),
+    "Shard": ("conversion.shards", "Shard"),
+    "Store": ("store.store", "Store"),
+    "Subset": ("recordings.subset", "Subset"),
+    "WindowDataset": ("training.windows", "WindowDataset"),
     "__version__": ("version", "__version__"),
-    "build": ("builder", "build"),
-    "collate": ("windows", "collate"),
-    "export_motionbert": ("motionbert", "export_motionbert"),
-    "export_npz": ("export", "export_npz"),
-    "fold": ("folding", "fold"),
-    "load_body_model": ("body_model", "load"),
-    "load_regressor": ("regressor", "load"),
-    "pose_joints": ("packing", "pose_joints"),
-    "verify": ("verification", "verify"),
+    "build": ("conversion.builder", "build"),
+    "collate": ("training.windows", "collate"),
+    "export_motionbert": ("export.motionbert", "export_motionbert"),
+    "export_npz": ("export.npz", "export_npz"),
+    "fold": ("body.folding", "fold"),
+    "load_body_model": ("body.model", "load"),
+    "load_regressor": ("body.regressor", "load"),
+    "pose_joints": ("engine.packing", "pose_joints"),
+    "verify": ("verification.store", "verify"),
 }
 
 __all__ = [

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from h36m_amass import synthetic
-from h36m_amass.builder import build
-from h36m_amass.export import export_npz
-from h36m_amass.planning import Progress
-from h36m_amass.plot_canvas import require_matplotlib
-from h36m_amass.plot_poses import draw_poses
-from h36m_amass.report import BuildReport
-from h36m_amass.store import Store
+from h36m_amass.conversion.builder import build
+from h36m_amass.conversion.planning import Progress
+from h36m_amass.conversion.report import BuildReport
+from h36m_amass.export.npz import export_npz
+from h36m_amass.plot.canvas import require_matplotlib
+from h36m_amass.plot.poses import draw_poses
+from h36m_amass.store.store import Store
 
 MARKER = "SYNTHETIC.txt"
 
@@ -48,7 +48,7 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
 
     Raises
     ------
-    h36m_amass.plot_canvas.PlotError
+    h36m_amass.plot.canvas.PlotError
         matplotlib (extra ``plot``) is not installed.
     DemoError
         `folder` holds body models or recordings that no demo made.

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from h36m_amass.regular_file import open_regular
+from h36m_amass.files.regular_file import open_regular
 
 MAX_NAMES_BYTES = 2**20
 """Of a file of joint names."""

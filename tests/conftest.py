@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
-from h36m_amass import amass, body_model, synthetic
+from h36m_amass import synthetic
+from h36m_amass.body import model as body_model
 from h36m_amass.cli import app
 from h36m_amass.demo import Demo, run_demo
+from h36m_amass.recordings import recording as amass
 
 # Examples build whole body models: slow machines must not turn that into failures.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

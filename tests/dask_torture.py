@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from h36m_amass import build, planning
+from h36m_amass import build
+from h36m_amass.conversion import planning
 from tests.scenes import command, end_group, write_dataset, write_support
 
 UNIT_FRAMES = 300

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
-from h36m_amass import workshop as real
-from h36m_amass.planning import Unit
-from h36m_amass.workshop import Workshop
+from h36m_amass.conversion import workshop as real
+from h36m_amass.conversion.planning import Unit
+from h36m_amass.conversion.workshop import Workshop
 
 
 def make_deadly(amass_dir: Path, deaths: Mapping[int, int]) -> None:

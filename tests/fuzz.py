@@ -20,12 +20,14 @@ import scipy.sparse
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from h36m_amass import amass, regressor, sealing
-from h36m_amass.npz import NpzError, NpzReader, read_npy
-from h36m_amass.store import Store
-from h36m_amass.store_frames import StoreError
-from h36m_amass.store_units import read_units
-from h36m_amass.verification import verify
+from h36m_amass.body import regressor
+from h36m_amass.files.npz import NpzError, NpzReader, read_npy
+from h36m_amass.recordings import recording as amass
+from h36m_amass.store import footer as sealing
+from h36m_amass.store.rows import StoreError
+from h36m_amass.store.store import Store
+from h36m_amass.store.units import read_units
+from h36m_amass.verification.store import verify
 from tests.corpus.stores import write_store
 from tests.scenes import recording
 

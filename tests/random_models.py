@@ -9,8 +9,8 @@ import scipy.sparse
 from hypothesis import strategies as st
 
 from h36m_amass import skeleton
-from h36m_amass.body_model import BodyModel
-from h36m_amass.regressor import JointRegressor
+from h36m_amass.body.model import BodyModel
+from h36m_amass.body.regressor import JointRegressor
 
 
 @dataclass(frozen=True)

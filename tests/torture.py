@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from h36m_amass.store import Store
+from h36m_amass.store.store import Store
 from tests.scenes import command, write_dataset, write_support
 
 UNIT_FRAMES = 3000

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from h36m_amass import body_model, regressor
+from h36m_amass.body import model as body_model
+from h36m_amass.body import regressor
 from tests.corpus.archives import claimed, header, members, npy, write
 
 VERTICES, BONES = 30, 52

@@ -12,12 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from h36m_amass import sealing
 from h36m_amass.skeleton import H36M
-from h36m_amass.store import Store
-from h36m_amass.store_format import JointSet, SequenceRecord, StoreHeader, UnitRecord
-from h36m_amass.store_writer import StoreWriter
-from h36m_amass.verification import verify
+from h36m_amass.store import footer as sealing
+from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader, UnitRecord
+from h36m_amass.store.store import Store
+from h36m_amass.store.writer import StoreWriter
+from h36m_amass.verification.store import verify
 
 
 def write_store(path: Path) -> None:

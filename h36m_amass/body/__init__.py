@@ -1,0 +1,1 @@
+"""Body models, joint regressors and joint sets, and their folding into one another. No torch."""

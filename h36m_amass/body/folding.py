@@ -1,0 +1,251 @@
+"""Fold a joint regressor into a body model, so that the mesh need never be posed.
+
+Linear blend skinning and a joint regressor are both linear in everything but the bone transforms, so the sum
+over vertices can be taken before a single frame is seen (``docs/folding.md`` derives it). With ``R`` the
+regressor, ``W`` the skinning weights and ``[T S D P]`` template, shape, soft tissue and pose directions,
+
+    c_kj = sum_v R_kv W_vj                                     A_kj = sum_v R_kv W_vj [T_v S_v D_v P_v]
+    x_k  = sum_j [ G_j (A_kj f - c_kj J_j) + c_kj t_j ] + r_k trans,    f = (1, beta, delta, vec(Rot - I))
+
+``J_j`` is itself linear in (1, beta, delta), so that ``A_kj f - c_kj J_j`` is kept here as one linear form.
+Only pairs (k, j) with some non-zero ``R_kv W_vj`` exist, and only bones of pairs, with their ancestors.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float, Int
+
+from h36m_amass.body.model import BodyModel, depths
+from h36m_amass.body.regressor import JointRegressor
+
+
+@dataclass(frozen=True)
+class FoldedRegressor:
+    """A body model seen through a joint regressor: float64, metres.
+
+    Shape columns are ``(1, betas, dmpls)``. Bones are numbered anew, ancestors first, depth by depth; bone 0 is
+    the root.
+
+    Attributes
+    ----------
+    num_betas, num_dmpls, num_body_bones
+        Lengths of beta and delta, and bones of the whole body model.
+    row_sums
+        ``r_k``, the share of the root translation in each joint.
+    bones
+        Index of each kept bone in the body model, and so its columns in ``poses``.
+    parents
+        Parent of each kept bone, as an index into `bones`; -1 for the root.
+    depth
+        Number of ancestors of each kept bone.
+    rest_offsets
+        Rest position relative to the parent (of the root: its rest position), as a linear form of the shape columns.
+    pair_joint, pair_bone
+        The joint ``k`` and bone ``j`` (an index into `bones`) of each pair.
+    pair_weight
+        ``c_kj``.
+    pair_shape
+        ``A_kj - c_kj J_j``, the shape columns.
+    pose_bones
+        Bones of the body model, as columns in ``poses``, whose correctives reach any pair.
+    pair_pose
+        ``A_kj``, the pose columns: nine for each of `pose_bones`, row-major in the rotation.
+    """
+
+    num_betas: int
+    num_dmpls: int
+    num_body_bones: int
+    row_sums: Float[np.ndarray, "joints"]
+    bones: Int[np.ndarray, "bones"]
+    parents: Int[np.ndarray, "bones"]
+    depth: Int[np.ndarray, "bones"]
+    rest_offsets: Float[np.ndarray, "bones 3 1+betas+dmpls"]
+    pair_joint: Int[np.ndarray, "pairs"]
+    pair_bone: Int[np.ndarray, "pairs"]
+    pair_weight: Float[np.ndarray, "pairs"]
+    pair_shape: Float[np.ndarray, "pairs 3 1+betas+dmpls"]
+    pose_bones: Int[np.ndarray, "pose_bones"]
+    pair_pose: Float[np.ndarray, "pairs 3 pose_bones 9"]
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.row_sums)
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.pair_joint)
+
+
+def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
+    """Fold `regressor` into `body`. Exact: no term is dropped that could be non-zero.
+
+    The sums run over the vertices that the regressor uses, about a hundred of 6890 for the Human3.6M one.
+    """
+    vertices = np.unique(regressor.matrix.indices)
+    matrix = regressor.matrix[:, vertices].tocsr()
+    weights = scipy.sparse.csr_array(body.weights[vertices])
+
+    reaches = (_support(matrix) @ _support(weights)).tocoo()
+    order = np.lexsort((reaches.coords[0], reaches.coords[1]))
+    pair_joint, pair_bone = reaches.coords[0][order], reaches.coords[1][order]
+    pair_vertex_weights = _pair_vertex_weights(matrix, weights, pair_joint, pair_bone)
+    pair_weight = np.asarray(pair_vertex_weights.sum(axis=1)).reshape(-1)
+
+    shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
+    num_columns = shape_columns.shape[2]
+    rest = _rest(body, shape_columns)
+    pair_shape = pair_vertex_weights @ shape_columns[vertices].reshape(len(vertices), -1)
+    pair_shape = pair_shape.reshape(-1, 3, num_columns) - pair_weight[:, None, None] * rest[pair_bone]
+
+    pair_pose = pair_vertex_weights @ body.posedirs[vertices].reshape(len(vertices), -1)
+    pair_pose = pair_pose.reshape(len(pair_joint), 3, body.num_bones - 1, 9)
+    moved = np.flatnonzero((pair_pose != 0).any(axis=(0, 1, 3)))
+
+    bones = _with_ancestors(np.unique(pair_bone), body.parents)
+    new_index = np.full(body.num_bones, -1)
+    new_index[bones] = np.arange(len(bones))
+    parents = body.parents[bones]
+    rest_offsets = rest[bones]
+    rest_offsets[1:] -= rest[parents[1:]]
+    return FoldedRegressor(
+        num_betas=body.num_betas,
+        num_dmpls=body.num_dmpls,
+        num_body_bones=body.num_bones,
+        row_sums=np.asarray(regressor.matrix.sum(axis=1)).reshape(-1),
+        bones=bones,
+        parents=np.where(parents >= 0, new_index[parents], -1),
+        depth=depths(body.parents)[bones],
+        rest_offsets=rest_offsets,
+        pair_joint=pair_joint.astype(np.int64),
+        pair_bone=new_index[pair_bone],
+        pair_weight=pair_weight,
+        pair_shape=pair_shape,
+        pose_bones=moved + 1,
+        pair_pose=np.ascontiguousarray(pair_pose[:, :, moved]),
+    )
+
+
+def fold_skeleton(body: BodyModel) -> FoldedRegressor:
+    """The posed kinematic joints of `body` themselves, ``x_k = t_k + trans``: a weight of 1 on each bone's position."""
+    bones = _with_ancestors(np.arange(body.num_bones), body.parents)
+    shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
+    rest = _rest(body, shape_columns)
+    new_index = np.argsort(bones)
+    rest_offsets = rest[bones]
+    rest_offsets[1:] -= rest[body.parents[bones[1:]]]
+    return FoldedRegressor(
+        num_betas=body.num_betas,
+        num_dmpls=body.num_dmpls,
+        num_body_bones=body.num_bones,
+        row_sums=np.ones(body.num_bones),
+        bones=bones,
+        parents=np.where(body.parents[bones] >= 0, new_index[body.parents[bones]], -1),
+        depth=depths(body.parents)[bones],
+        rest_offsets=rest_offsets,
+        pair_joint=np.arange(body.num_bones),
+        pair_bone=new_index,
+        pair_weight=np.ones(body.num_bones),
+        pair_shape=np.zeros((body.num_bones, 3, shape_columns.shape[2])),
+        pose_bones=np.zeros(0, dtype=np.int64),
+        pair_pose=np.zeros((body.num_bones, 3, 0, 9)),
+    )
+
+
+def join(parts: Sequence[FoldedRegressor]) -> FoldedRegressor:
+    """Several regressors folded into one body, as one: the joints of each behind those of the one before.
+
+    What they share, the bones and their rotations, is evaluated once.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    depth_of = dict[int, int]()
+    offset_of = dict[int, np.ndarray]()
+    parent_of = dict[int, int]()
+    for part in parts:
+        for bone, parent, depth, offset in zip(
+            part.bones.tolist(), part.parents.tolist(), part.depth.tolist(), part.rest_offsets, strict=True
+        ):
+            depth_of[bone], offset_of[bone] = depth, offset
+            parent_of[bone] = int(part.bones[parent]) if parent >= 0 else -1
+    bones = sorted(depth_of, key=lambda bone: (depth_of[bone], bone))
+    new_index = {bone: index for index, bone in enumerate(bones)} | {-1: -1}
+    pose_bones = np.unique(np.concatenate([part.pose_bones for part in parts]))
+    first_joints = np.cumsum([0, *(part.num_joints for part in parts)])
+    poses = []
+    for part in parts:
+        pair_pose = np.zeros((part.num_pairs, 3, len(pose_bones), 9))
+        pair_pose[:, :, np.searchsorted(pose_bones, part.pose_bones)] = part.pair_pose
+        poses.append(pair_pose)
+    return replace(
+        parts[0],
+        row_sums=np.concatenate([part.row_sums for part in parts]),
+        bones=np.array(bones),
+        parents=np.array([new_index[parent_of[bone]] for bone in bones]),
+        depth=np.array([depth_of[bone] for bone in bones]),
+        rest_offsets=np.stack([offset_of[bone] for bone in bones]),
+        pair_joint=np.concatenate([part.pair_joint + first for part, first in zip(parts, first_joints, strict=False)]),
+        pair_bone=np.array([new_index[bone] for part in parts for bone in part.bones[part.pair_bone].tolist()]),
+        pair_weight=np.concatenate([part.pair_weight for part in parts]),
+        pair_shape=np.concatenate([part.pair_shape for part in parts]),
+        pose_bones=pose_bones,
+        pair_pose=np.concatenate(poses),
+    )
+
+
+def to_bytes(folded: FoldedRegressor) -> bytes:
+    """`folded` as an npz archive in memory, for handing to another process."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {field.name: np.asarray(getattr(folded, field.name)) for field in fields(folded)}
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read(path: Path) -> FoldedRegressor:
+    """The folded regressor whose `to_bytes` were written to `path`."""
+    with np.load(path, allow_pickle=False) as npz:
+        arrays = {name: npz[name] for name in npz.files}
+    sizes: dict[str, Any] = {name: int(arrays.pop(name)) for name in ("num_betas", "num_dmpls", "num_body_bones")}
+    return FoldedRegressor(**sizes, **arrays)
+
+
+def _rest(
+    body: BodyModel, shape_columns: Float[np.ndarray, "vertices 3 columns"]
+) -> Float[np.ndarray, "bones 3 columns"]:
+    """Rest positions of the bones as a linear form of the shape columns; few vertices count for each."""
+    j_regressor = scipy.sparse.csr_array(body.J_regressor)
+    return (j_regressor @ shape_columns.reshape(len(shape_columns), -1)).reshape(-1, *shape_columns.shape[1:])
+
+
+def _support(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """One where `matrix` is non-zero: products of supports cannot cancel."""
+    return scipy.sparse.csr_array(matrix != 0, dtype=np.int64)
+
+
+def _pair_vertex_weights(
+    matrix: scipy.sparse.csr_array,
+    weights: scipy.sparse.csr_array,
+    pair_joint: Int[np.ndarray, "pairs"],
+    pair_bone: Int[np.ndarray, "pairs"],
+) -> scipy.sparse.csr_array:
+    """``R_kv W_vj``, one row a pair (k, j)."""
+    return scipy.sparse.csr_array(matrix[pair_joint].multiply(weights.T.tocsr()[pair_bone]))
+
+
+def _with_ancestors(needed: Int[np.ndarray, "needed"], parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "kept"]:
+    """`needed` and all their ancestors, always with the root, depth by depth, then by index."""
+    kept = {0}
+    for start in needed.tolist():
+        bone = start
+        while bone not in kept:
+            kept.add(bone)
+            bone = int(parents[bone])
+    ordered = np.array(sorted(kept))
+    return ordered[np.argsort(depths(parents)[ordered], kind="stable")]

@@ -1,0 +1,139 @@
+"""Which joints a build computes: a regressor's, several's, the body model's own skeleton; each set has a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from h36m_amass.body import model as body_model
+from h36m_amass.body import regressor
+from h36m_amass.body.regressor import JointRegressor, MeshMismatchError, VertexMap
+
+SKELETON = "skeleton"
+"""Stands for the posed kinematic joints of the body model, in the place of a regressor."""
+_NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
+
+
+class JointSetError(ValueError):
+    """Joint sets, or the files of their joints' names, are not asked for in a way that can be understood."""
+
+
+@dataclass(frozen=True)
+class JointSource:
+    """What a joint set is computed with.
+
+    Attributes
+    ----------
+    name
+        Of the set, in the store.
+    path
+        Of the regressor, for messages.
+    joints
+        The regressor; None for the skeleton.
+    """
+
+    name: str
+    path: Path
+    joints: JointRegressor | None
+
+    @property
+    def digest(self) -> str:
+        """Of the regressor's file; for the skeleton, which has none, that word."""
+        return SKELETON if self.joints is None else self.joints.sha256
+
+    def for_mesh(self, num_vertices: int, vertex_map: VertexMap | None) -> JointRegressor | None:
+        """The regressor for a mesh of `num_vertices` (`h36m_amass.body.regressor.for_mesh`); None for the skeleton."""
+        if self.joints is None:
+            return None
+        return regressor.for_mesh(self.joints, num_vertices, self.path, vertex_map)
+
+
+def load_sources(
+    regressors: Path | str | Sequence[Path | str] | None,
+    joint_names: Path | str | Sequence[Path | str] | None,
+    support_dir: Path,
+) -> tuple[JointSource, ...]:
+    """The joint sets that are asked for, in that order.
+
+    Parameters
+    ----------
+    regressors
+        Each a regressor's file, ``NAME=FILE``, or ``skeleton``; a file without a name lends the set its own, without
+        ``J_regressor_``. None for SPIN's regressor in `support_dir`.
+    joint_names
+        Files of joint names, see `h36m_amass.body.regressor.load`, each as ``NAME=FILE`` if there are several sets.
+
+    Raises
+    ------
+    JointSetError
+        A name is given twice, or names joints of no regressor.
+    h36m_amass.body.regressor.RegressorError, h36m_amass.skeleton.SkeletonError
+        A file is missing or wrong.
+    """
+    wanted = _listed(regressors) or (support_dir / f"{regressor.H36M_FILE_NAME}.npy",)
+    named = [_split(given) for given in wanted]
+    files = {name or _default_name(file): file for name, file in named}
+    if len(files) < len(named):
+        raise JointSetError("two joint sets have the same name; tell them apart as --joint-regressor NAME=FILE")
+    names_of: dict[str, Path] = {}
+    with_regressor = [name for name in files if files[name] != Path(SKELETON)]
+    for of, file in map(_split, _listed(joint_names)):
+        if of is None and len(with_regressor) == 1:
+            of = with_regressor[0]
+        if not with_regressor:
+            raise JointSetError(f"{file}: names no joints, as the skeleton's have their names; leave it out")
+        if of not in with_regressor:
+            sets = ", ".join(with_regressor)
+            raise JointSetError(f"{file}: is not said to be of which joint set; give NAME=FILE for one of {sets}")
+        names_of[of] = file
+    return tuple(
+        JointSource(name, file, None if file == Path(SKELETON) else regressor.load(file, names_of.get(name)))
+        for name, file in files.items()
+    )
+
+
+def num_vertices(sources: Sequence[JointSource]) -> int:
+    """Of the mesh that the regressors are for, which a vertex map has to lead to.
+
+    Raises
+    ------
+    JointSetError
+        There is no regressor, or they are for different meshes.
+    """
+    meshes = {source.joints.num_vertices for source in sources if source.joints is not None}
+    if len(meshes) != 1:
+        found = "no regressor that" if not meshes else "regressors for different meshes, of which none"
+        raise JointSetError(f"a vertex map was given, and {found} it could be for; leave it out, or build twice")
+    return meshes.pop()
+
+
+def skeleton_family(models: set[str]) -> body_model.Family:
+    """Whose joints the skeleton's are, where recordings are of several families: the first of `FAMILIES`."""
+    return next(family for name, family in body_model.FAMILIES.items() if name in models)
+
+
+def check_family(family: body_model.Family, wanted: body_model.Family) -> None:
+    """Raise `MeshMismatchError` unless the skeleton of `family` is the one that the store holds."""
+    if family is not wanted:
+        raise MeshMismatchError(
+            f"the joint set {SKELETON} holds the joints of {wanted.title}, and {family.title} has others; build "
+            "recordings of the two into two stores"
+        )
+
+
+def _listed(given: Path | str | Sequence[Path | str] | None) -> tuple[Path | str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, Path | str) else tuple(given)
+
+
+def _split(given: Path | str) -> tuple[str | None, Path]:
+    """Name, if there is one, and file of ``NAME=FILE``; a file that is there may have ``=`` in its name."""
+    match = None if isinstance(given, Path) or Path(given).exists() else _NAMED.fullmatch(given)
+    return (None, Path(given)) if match is None else (match[1], Path(match[2]))
+
+
+def _default_name(file: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", file.stem.removeprefix("J_regressor_")).strip("_") or "joints"

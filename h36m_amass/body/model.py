@@ -1,0 +1,391 @@
+"""Parameters of SMPL+H, SMPL-X, SMPL and the DMPLs: loaded from ``.npz`` files and validated here, trusted after.
+
+SMPL: Loper et al., SIGGRAPH Asia 2015. SMPL+H: Romero et al., SIGGRAPH Asia 2017. SMPL-X: Pavlakos et al., CVPR
+2019. DMPL: the soft-tissue shape space of Dyna and SMPL that AMASS fits (Mahmood et al., ICCV 2019).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from h36m_amass.files.npz import NpzError, NpzReader, read_content
+
+_log = logging.getLogger(__name__)
+
+GENDERS = ("female", "male", "neutral")
+MAX_MODEL_BYTES = 3 * 2**27
+"""Of a file's arrays in float64; SMPL-X has 232 MB."""
+DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
+SHAPE_SPACE, SMALL_SHAPE_SPACE = 300, 10
+"""Shape directions of an SMPL-X file, where those of the expression follow them (see `_num_shape_directions`)."""
+
+
+class BodyModelError(ValueError):
+    """A body model file is missing or is not what it should be."""
+
+
+class MissingModelError(BodyModelError):
+    """A body model file is missing; the message names the page that it is downloaded from."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Body models of one kind, one a gender: all that this library knows of them.
+
+    Attributes
+    ----------
+    name
+        As AMASS writes it into ``surface_model_type``; also the folder of its models.
+    title
+        As people write it.
+    num_bones
+        Of its models. A recording's poses have three columns a bone, which is what tells it from others.
+    page
+        Where the models are downloaded.
+    file_names
+        Where a model may lie in the folder, the likeliest first.
+    has_dmpls
+        Whether the DMPLs fit its mesh.
+    has_expressions
+        Whether its shape directions are followed by those of the face's expression.
+    """
+
+    name: str
+    title: str
+    num_bones: int
+    page: str
+    file_names: tuple[str, ...]
+    has_dmpls: bool
+    has_expressions: bool
+
+    @property
+    def num_pose_columns(self) -> int:
+        return 3 * self.num_bones
+
+
+SMPLH = Family(
+    name="smplh",
+    title="SMPL+H",
+    num_bones=52,
+    page="https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)",
+    file_names=("{gender}/model.npz",),
+    has_dmpls=True,
+    has_expressions=False,
+)
+SMPLX = Family(
+    name="smplx",
+    title="SMPL-X",
+    num_bones=55,
+    page="https://smpl-x.is.tue.mpg.de (SMPL-X with removed head bun, NPZ: the one for AMASS)",
+    file_names=("{gender}/model.npz", "SMPLX_{GENDER}.npz"),
+    has_dmpls=False,
+    has_expressions=True,
+)
+SMPL = Family(
+    name="smpl",
+    title="SMPL",
+    num_bones=24,
+    page="https://smpl.is.tue.mpg.de as a pickle, which support_data/README.md says how to save as .npz",
+    file_names=("{gender}/model.npz", "SMPL_{GENDER}.npz"),
+    has_dmpls=True,
+    has_expressions=False,
+)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (SMPLH, SMPLX, SMPL)}
+
+
+@dataclass(frozen=True)
+class BodyModel:
+    """One gender's body: everything that linear blend skinning needs, in float64, metres and radians.
+
+    Attributes
+    ----------
+    v_template
+        The mesh at rest.
+    shapedirs
+        Displacement of each vertex a unit of each beta.
+    dmpldirs
+        Displacement of each vertex a unit of each DMPL coefficient; zero columns for a model without DMPLs.
+    posedirs
+        Displacement of each vertex a unit of each entry of ``vec(Rot - I)``, nine row-major entries for each
+        bone but the first.
+    weights
+        Skinning weight of each bone at each vertex.
+    J_regressor
+        Rest position of each bone from the shaped mesh.
+    parents
+        Parent of each bone, -1 for the root, which is bone 0.
+    sha256
+        Digest of the files' SHA-256 digests, for provenance.
+    base_sha256
+        The same without the DMPL file.
+    synthetic
+        True if a file says that it was made up (see `h36m_amass.synthetic`).
+    """
+
+    v_template: Float[np.ndarray, "vertices 3"]
+    shapedirs: Float[np.ndarray, "vertices 3 betas"]
+    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]
+    posedirs: Float[np.ndarray, "vertices 3 9*(bones-1)"]
+    weights: Float[np.ndarray, "vertices bones"]
+    J_regressor: Float[np.ndarray, "bones vertices"]
+    parents: Int[np.ndarray, "bones"]
+    sha256: str
+    base_sha256: str
+    synthetic: bool
+
+    @property
+    def num_vertices(self) -> int:
+        return len(self.v_template)
+
+    @property
+    def num_bones(self) -> int:
+        return int(self.weights.shape[1])
+
+    @property
+    def num_betas(self) -> int:
+        return int(self.shapedirs.shape[2])
+
+    @property
+    def num_dmpls(self) -> int:
+        return int(self.dmpldirs.shape[2])
+
+
+def model_path(support_dir: Path, gender: str, family: Family = SMPLH) -> Path:
+    """Where the model of `gender` lies; if there is none, where it belongs."""
+    folder = Path(support_dir) / "body_models" / family.name
+    places = [folder / name.format(gender=gender, GENDER=gender.upper()) for name in family.file_names]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def dmpl_path(support_dir: Path, gender: str) -> Path:
+    """Where the DMPL model of `gender` belongs."""
+    return Path(support_dir) / "body_models" / "dmpls" / gender / "model.npz"
+
+
+def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8, family: Family = SMPLH) -> BodyModel:
+    """Load and validate one gender's model, with its DMPLs. Expressions of the face are left out: they are zero.
+
+    Parameters
+    ----------
+    support_dir
+        Folder that holds ``body_models/FAMILY/GENDER/model.npz`` and ``body_models/dmpls/GENDER/model.npz``.
+    gender
+        ``"female"``, ``"male"`` or ``"neutral"``.
+    num_betas
+        How many shape directions to keep, at most; a model with fewer keeps what it has.
+    num_dmpls
+        How many soft-tissue directions to keep; 0 leaves the DMPL file unread.
+    family
+        Of `FAMILIES`.
+
+    Raises
+    ------
+    MissingModelError
+        A file is missing. The message names the page that it is downloaded from.
+    BodyModelError
+        A file is damaged, or its arrays do not fit each other. The message names the file.
+    """
+    if gender not in GENDERS:
+        raise BodyModelError(f"gender {gender!r} has no body model; choose from {', '.join(GENDERS)}")
+    require_model(support_dir, gender, family)
+    if num_dmpls > 0:
+        require(dmpl_path(support_dir, gender), dmpl_origin(gender))
+    path = model_path(support_dir, gender, family)
+    names = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
+    file = _read(path, names, model_origin(gender, family))
+    _check_shapes(path, file.arrays, family)
+    # Before the others are converted: of SMPL-X's 400 directions only a few are used.
+    directions = min(num_betas, _num_shape_directions(file.arrays["shapedirs"], family))
+    file.arrays["shapedirs"] = file.arrays["shapedirs"][:, :, :directions]
+    v_template, shapedirs, posedirs, weights, j_regressor = (
+        _floats(file.arrays.pop(name), path, name) for name in names[:-1]
+    )
+    num_vertices, num_bones = weights.shape
+    parents = _parents(path, file.arrays["kintree_table"], num_bones)
+    files = str(path)
+    dmpldirs, digest, synthetic = np.zeros((num_vertices, 3, 0)), file.digest, file.synthetic
+    if num_dmpls > 0:
+        dmpls = _read(dmpl_path(support_dir, gender), ("eigvec",), dmpl_origin(gender))
+        dmpldirs = _dmpldirs(dmpl_path(support_dir, gender), dmpls.arrays["eigvec"], num_vertices, num_dmpls)
+        digest, synthetic = digest + dmpls.digest, synthetic or dmpls.synthetic
+        files += f" and {dmpl_path(support_dir, gender)}"
+    sha256 = hashlib.sha256(digest).hexdigest()
+    _log.info("loaded %s: %d vertices, %d bones, sha256 %s", files, num_vertices, num_bones, sha256)
+    return BodyModel(
+        v_template=v_template,
+        shapedirs=shapedirs,
+        dmpldirs=dmpldirs,
+        posedirs=posedirs.reshape(num_vertices, 3, 9 * (num_bones - 1)),
+        weights=weights,
+        J_regressor=j_regressor,
+        parents=parents,
+        sha256=sha256,
+        base_sha256=hashlib.sha256(file.digest).hexdigest(),
+        synthetic=synthetic,
+    )
+
+
+def without_dmpls(body: BodyModel) -> BodyModel:
+    """The same body without soft tissue."""
+    return replace(body, dmpldirs=body.dmpldirs[:, :, :0], sha256=body.base_sha256)
+
+
+def check_bones(body: BodyModel, path: Path, family: Family = SMPLH) -> None:
+    """Raise `BodyModelError` unless the model at `path` has the bones that the family's recordings are for."""
+    if body.num_bones != family.num_bones:
+        raise BodyModelError(
+            f"{path}: has {body.num_bones} bones, and {family.title} recordings need {family.num_bones}; "
+            f"{family.title} is downloaded from {family.page}"
+        )
+
+
+def require_model(support_dir: Path, gender: str, family: Family = SMPLH) -> None:
+    """Raise `MissingModelError` unless there is a model of `gender`."""
+    require(model_path(support_dir, gender, family), model_origin(gender, family))
+
+
+def model_origin(gender: str, family: Family = SMPLH) -> str:
+    """What a model is, and where it comes from."""
+    return f"it is the {family.title} model ({gender}), downloaded from {family.page}"
+
+
+def dmpl_origin(gender: str) -> str:
+    """What the DMPL model is, where it comes from, and how to do without."""
+    return (
+        f"it is the DMPL model ({gender}), downloaded from {DMPL_PAGE}; to convert without soft tissue, use --no-dmpls"
+    )
+
+
+def require(path: Path, what_it_is: str) -> None:
+    """Raise `MissingModelError` if there is no file at `path`."""
+    if not path.exists():
+        raise MissingModelError(f"{path}: there is no such file; {what_it_is}")
+
+
+def children_of(parents: Int[np.ndarray, "bones"]) -> list[list[int]]:
+    """For each bone the bones that hang on it."""
+    children: list[list[int]] = [[] for _ in parents]
+    for bone, parent in enumerate(parents):
+        if parent >= 0:
+            children[parent].append(bone)
+    return children
+
+
+def depths(parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "bones"]:
+    """Number of ancestors of each bone; -1 for a bone that does not hang on the root (bone 0)."""
+    depth = np.full(len(parents), -1)
+    children = children_of(parents)
+    level, bones = 0, [0]
+    while bones:
+        depth[bones] = level
+        level, bones = level + 1, [child for bone in bones for child in children[bone]]
+    return depth
+
+
+@dataclass(frozen=True)
+class _ModelFile:
+    """What was read of one file: some arrays, the SHA-256 of its content, whether it says that it was made up."""
+
+    arrays: dict[str, np.ndarray]
+    digest: bytes
+    synthetic: bool
+
+
+def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
+    try:
+        content = read_content(path)
+        with NpzReader(path, content) as npz:
+            missing = [name for name in names if name not in npz]
+            if missing:
+                raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
+            if sum(npz.header(name).num_bytes_as_floats for name in names) > MAX_MODEL_BYTES:
+                raise BodyModelError(f"{path}: claims more than {MAX_MODEL_BYTES} bytes, no body model; {what_it_is}")
+            arrays = {name: npz.read(name) for name in names}
+            return _ModelFile(arrays, hashlib.sha256(content).digest(), "synthetic" in npz)
+    except NpzError as error:
+        raise BodyModelError(str(error)) from error
+
+
+def _dmpldirs(
+    path: Path, eigvec: np.ndarray, num_vertices: int, num_dmpls: int
+) -> Float[np.ndarray, "vertices 3 dmpls"]:
+    if eigvec.ndim != 3 or eigvec.shape[:2] != (num_vertices, 3):
+        raise BodyModelError(
+            f"{path}: eigvec has shape {eigvec.shape}, but the body model has {num_vertices} vertices; "
+            "download the DMPLs that belong to it"
+        )
+    if eigvec.shape[2] < num_dmpls:
+        raise BodyModelError(f"{path}: holds {eigvec.shape[2]} DMPLs, {num_dmpls} are needed; download it again")
+    return _floats(eigvec[:, :, :num_dmpls], path, "eigvec")
+
+
+def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
+    if array.dtype.kind not in "fiu":
+        raise BodyModelError(f"{path}: {name} holds {array.dtype}, not numbers; download the model again")
+    floats: np.ndarray = np.ascontiguousarray(array, dtype=np.float64)
+    if not np.isfinite(floats).all():
+        raise BodyModelError(f"{path}: {name} holds values that are not finite; download the model again")
+    return floats
+
+
+def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) -> None:
+    """See to it that all arrays agree about the number of vertices and of bones."""
+    v_template, shapedirs, weights = arrays["v_template"], arrays["shapedirs"], arrays["weights"]
+    if v_template.ndim != 2 or v_template.shape[1] != 3 or len(v_template) == 0:
+        raise BodyModelError(f"{path}: v_template has shape {v_template.shape}, not (vertices, 3)")
+    if weights.ndim != 2 or weights.shape[1] == 0:
+        raise BodyModelError(f"{path}: weights have shape {weights.shape}, not (vertices, bones)")
+    num_vertices, num_bones = len(v_template), weights.shape[1]
+    expected = {
+        "weights": (num_vertices, num_bones),
+        "J_regressor": (num_bones, num_vertices),
+        "posedirs": (num_vertices, 3, 9 * (num_bones - 1)),
+        "shapedirs": (num_vertices, 3, *shapedirs.shape[2:3]),
+    }
+    for name, wanted in expected.items():
+        shape = arrays[name].shape
+        if shape != wanted or len(shape) < 2:
+            raise BodyModelError(
+                f"{path}: {name} has shape {shape}, which does not fit {num_vertices} vertices and {num_bones} "
+                f"bones; is this the {family.title} model?"
+            )
+    if shapedirs.ndim != 3 or shapedirs.shape[2] == 0:
+        raise BodyModelError(f"{path}: shapedirs have shape {shapedirs.shape}, not (vertices, 3, betas)")
+
+
+def _num_shape_directions(shapedirs: np.ndarray, family: Family) -> int:
+    """How many of a file's directions are of the shape.
+
+    SMPL-X files hold 300 of the shape and then 100 of the expression, older ones 10 and 10. The number of columns
+    is all that tells them apart: smplx (``SMPLX.__init__``) draws the line at 300 too.
+    """
+    columns = int(shapedirs.shape[2])
+    if not family.has_expressions:
+        return columns
+    return SHAPE_SPACE if columns >= SHAPE_SPACE else min(columns, SMALL_SHAPE_SPACE)
+
+
+def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.ndarray, "bones"]:
+    """Parents out of the first row of the file's table, which marks the root with -1 or 2^32 - 1."""
+    if kintree_table.dtype.kind not in "iu" or kintree_table.shape != (2, num_bones):
+        raise BodyModelError(
+            f"{path}: kintree_table is {kintree_table.dtype} of shape {kintree_table.shape}, not integers of "
+            f"shape (2, {num_bones})"
+        )
+    parents: np.ndarray = kintree_table[0].astype(np.int64)
+    parents[parents == 2**32 - 1] = -1
+    if (parents < -1).any() or (parents >= num_bones).any():
+        raise BodyModelError(f"{path}: kintree_table names a parent that is no bone")
+    roots = np.flatnonzero(parents == -1)
+    if roots.tolist() != [0]:
+        raise BodyModelError(f"{path}: kintree_table has its roots at {roots.tolist()}, not one root at bone 0")
+    if (depths(parents) < 0).any():
+        raise BodyModelError(f"{path}: kintree_table has a cycle")
+    return parents

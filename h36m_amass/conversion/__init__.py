@@ -1,0 +1,1 @@
+"""From AMASS recordings to a store."""

@@ -1,0 +1,1 @@
+"""Stores in the layouts of other projects."""

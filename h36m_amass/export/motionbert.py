@@ -1,0 +1,352 @@
+"""Export a store as the clips that MotionBERT's pretraining reads (Zhu et al., ICCV 2023).
+
+What a clip is follows the code at https://github.com/Walter0807/MotionBERT: ``tools/convert_amass.py`` (axes, scale,
+length, stride, names of files and what is in one), ``lib/utils/utils_data.py`` (how clips are cut, and the order of the
+joints, from those that its mirror image swaps) and ``lib/data/dataset_motion_3d.py`` (how files are found and read).
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from h36m_amass.datasets import DatasetError, choose
+from h36m_amass.export.npz import ExportError
+from h36m_amass.skeleton import H36M, SkeletonError, joint_order
+from h36m_amass.store.store import Sequence as StoredSequence
+from h36m_amass.store.store import Store, UnknownKeyError
+from h36m_amass.system import disk as space
+from h36m_amass.system.atomic_file import SUFFIX, sync
+from h36m_amass.system.locking import locked
+from h36m_amass.system.signals import held
+from h36m_amass.system.stages import Stages
+
+CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
+"""Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""
+_log = logging.getLogger(__name__)
+
+SCALE = np.float32(0.298)
+"""Clip units a metre."""
+REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
+"""AMASS's axes to a camera's, for rows: ``xyz @ REAL_TO_CAMERA`` is (x, -z, y)."""
+
+TRAIN, TEST, LIST = "train", "test", "clips.csv"
+_WORK = f"{TRAIN}{SUFFIX}"
+_COLUMNS = ("clip", "dataset", "subject", "sequence", "start", "frames")
+_CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
+_PROTOCOL = 4
+"""The newest that Python 3.7 reads, which MotionBERT asks for."""
+
+
+@dataclass(frozen=True)
+class MotionBertExport:
+    """What an export wrote.
+
+    Attributes
+    ----------
+    folder
+        The clips; each is a file.
+    clips
+        How many.
+    sequences
+        How many sequences they are cut from.
+    too_short
+        How many sequences are shorter than a clip and have none.
+    """
+
+    folder: Path
+    clips: int
+    sequences: int
+    too_short: int
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """The frames of a sequence that one clip shows; fewer than it has if they are stretched."""
+
+    sequence: StoredSequence
+    start: int
+    frames: int
+
+
+def export_motionbert(
+    store: Store | Path | str,
+    out_dir: Path | str,
+    *,
+    datasets: Sequence[str] = (),
+    joint_set: str | None = None,
+    clip_length: int = CLIP_LENGTH,
+    stride: int = STRIDE,
+    frame_rate: float = FRAME_RATE,
+    stretch_short: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> MotionBertExport:
+    """Write one pickle a clip, ``OUT_DIR/train/00000000.pkl`` and so on, as MotionBERT's pretraining reads them.
+
+    A file holds ``{"data_input": None, "data_label": float32 (clip_length, 17, 3)}``: a motion as a camera sees it (see
+    `to_camera`), with the pelvis where it is in the world, and the joints in the order ``h36m``, right leg before left.
+    It loads in Python 3.7 or newer, with any NumPy. In MotionBERT's configuration, OUT_DIR is a folder of `data_root`
+    that `subset_list` names: ``data/motion3d/MB3D_f243s81/AMASS``.
+
+    Clips of a sequence start at its frames ``0, stride, 2 stride, ...`` and end within it; what is left over at its end
+    has no clip, and a sequence shorter than a clip has none, unless `stretch_short`. They are numbered in the order of
+    the store. Beside ``train`` there are ``clips.csv``, which says of each clip which frames of which sequence it
+    shows, and ``test``, empty: MotionBERT lists that folder, too, and stops where there is none.
+
+    A ``train`` that an earlier export left is replaced, once the new one is whole: no clip of the old one stays. An
+    export that is stopped leaves it as it was. The same store and options give the same bytes.
+
+    MotionBERT's own scripts differ in this:
+
+    - they take every k-th frame, k = round(rate / 60), so that a recording at 100 Hz becomes one at 50 Hz that counts
+      as 60 Hz; a store that was built at 60 Hz is at 60 Hz, and has recordings at 59.94 Hz if it was built with
+      ``upsample``;
+    - they cut recordings in pieces of 2916 frames, to fit them into memory, and no clip goes from one to the next. The
+      clips that they cut are all among those here, as 2916 is a multiple of the stride 81;
+    - of a recording or piece shorter than a clip they make one all the same, and draw at random which frames come
+      twice. `stretch_short` does that to sequences, without chance;
+    - they leave out recordings without ``dmpls``, and pose neutral bodies with the female model.
+
+    Neither leaves out clips for how much or how little moves in them.
+
+    Parameters
+    ----------
+    store
+        A store of the 17 Human3.6M joints, or its path.
+    out_dir
+        Folder to write to; made if it is not there.
+    datasets
+        Names of the datasets to export, see `h36m_amass.datasets.choose`; all of them if empty.
+    joint_set
+        Name of the joint set to export, if `store` is a path; None for the first.
+    clip_length
+        Frames of a clip.
+    stride
+        Frames of a sequence from one clip to the next.
+    frame_rate
+        In hertz: what the sequences have to be at, as nothing is resampled here.
+    stretch_short
+        Give each sequence that is shorter than a clip one clip all the same, of all its n frames, some of them
+        several times: the clip's frame i is its frame floor(i n / clip_length). That motion is slower than it was.
+    progress
+        Called with the number of clips written so far, and of all.
+
+    Raises
+    ------
+    h36m_amass.store.store.StoreError
+        The store cannot be read, or does not have a dataset that was asked for.
+    ExportError
+        A number is not positive, the joints are not those of Human3.6M, a sequence is at another rate, there is no
+        clip at all, `out_dir` cannot be made, or its ``train`` holds what no export wrote.
+    h36m_amass.system.locking.LockedError
+        Another process is exporting to `out_dir`.
+    h36m_amass.system.disk.SpaceError
+        The disk has too little room.
+    """
+    if not isinstance(store, Store):
+        with Store(store, joint_set) as opened:
+            return export_motionbert(
+                opened,
+                out_dir,
+                datasets=datasets,
+                clip_length=clip_length,
+                stride=stride,
+                frame_rate=frame_rate,
+                stretch_short=stretch_short,
+                progress=progress,
+            )
+    for name, value in (("clip length", clip_length), ("stride", stride)):
+        if value < 1:
+            raise ExportError(f"{name} {value} is not positive; give a number of frames")
+    order = _joint_order(store)
+    sequences = _sequences(store, datasets)
+    _require_rate(store, sequences, frame_rate)
+    clips = _clips(sequences, clip_length, stride, stretch_short)
+    if not clips:
+        raise ExportError(
+            f"{store.path}: no sequence is as long as a clip of {clip_length} frames; ask for shorter ones"
+        )
+    out_dir, stages = Path(out_dir), Stages(_log)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
+    needed = space.store_bytes(len(clips) * clip_length, len(order), len(clips))
+    work = out_dir / _WORK
+    if work.is_symlink():
+        work.unlink()
+    with space.guarded(needed, out_dir, str(out_dir)), locked(work, out_dir):
+        for leftover in (work / "old", work / TRAIN, work / LIST):  # of an export that was killed
+            _remove(leftover)
+        _require_replaceable(out_dir)
+        space.require(needed, out_dir, str(out_dir))
+        try:
+            (work / TRAIN).mkdir()
+            for number, clip in enumerate(clips):
+                (work / TRAIN / _file_name(number)).write_bytes(_pickled(_motion(clip, clip_length, order)))
+                if progress is not None:
+                    progress(number + 1, len(clips))
+            stages.ended("wrote %d clips", len(clips))
+            _write_list(work / LIST, clips)
+            _sync_all(work)
+            with held():
+                _move_into_place(work, out_dir)
+            stages.ended("brought them to the disk and into place: %s", out_dir / TRAIN)
+        finally:
+            for made in (work / TRAIN, work / LIST):
+                _remove(made)
+        _remove(work / "old")
+    exported = {clip.sequence.row for clip in clips}
+    return MotionBertExport(out_dir / TRAIN, len(clips), len(exported), len(sequences) - len(exported))
+
+
+def to_camera(positions_3d: Float32[np.ndarray, "frames joints 3"]) -> Float32[np.ndarray, "frames joints 3"]:
+    """Positions in metres with z up, (x, y, z), as MotionBERT's camera sees them: 0.298 (x, -z, y).
+
+    x points to the right, y down and z away from the camera: a quarter turn about x, and no mirror image. The inverse
+    is ``clip / SCALE @ REAL_TO_CAMERA.T``.
+    """
+    camera: np.ndarray = positions_3d @ REAL_TO_CAMERA * SCALE
+    return camera
+
+
+def _joint_order(store: Store) -> Int[np.ndarray, "joints"]:
+    try:
+        return np.array(joint_order("h36m", store.skeleton))
+    except SkeletonError as error:
+        others = [own.name for own in store.header.joint_sets if own.skeleton == H36M]
+        if others:
+            raise ExportError(
+                f"{store.path}: its joint set {store.joint_set.name} has not the 17 joints of Human3.6M, which "
+                f"MotionBERT's are; use --joint-set {others[0]}"
+            ) from error
+        raise ExportError(
+            f"{store.path}: its joints are not the 17 of Human3.6M, which MotionBERT's are; build a store with SPIN's "
+            "regressor"
+        ) from error
+
+
+def _sequences(store: Store, datasets: Sequence[str]) -> list[StoredSequence]:
+    try:
+        wanted = choose(datasets, store.datasets) if datasets else store.datasets
+    except DatasetError as error:
+        raise UnknownKeyError(f"{store.path}: {error}") from error
+    return [sequence for name in wanted for sequence in store[name].sequences]
+
+
+def _require_rate(store: Store, sequences: list[StoredSequence], frame_rate: float) -> None:
+    rates = sorted({sequence.frame_rate for sequence in sequences})
+    if all(np.isclose(rate, frame_rate, rtol=1e-9, atol=0) for rate in rates):
+        return
+    wanted = f"the clips are to be at {frame_rate:g} Hz"
+    if len(rates) == 1:
+        raise ExportError(
+            f"{store.path}: is at {rates[0]:g} Hz, and {wanted}; build a store with -r {frame_rate:g}, "
+            f"or say --frame-rate {rates[0]:g} to have them at that"
+        )
+    raise ExportError(
+        f"{store.path}: has {len(rates)} frame rates, {rates[0]:g} to {rates[-1]:g} Hz, and {wanted}; build a store "
+        f"with -r {frame_rate:g}, or export datasets of one rate with --dataset and --frame-rate"
+    )
+
+
+def _clips(sequences: list[StoredSequence], clip_length: int, stride: int, stretch_short: bool) -> list[_Clip]:
+    clips = []
+    for sequence in sequences:
+        starts = range(0, len(sequence) - clip_length + 1, stride)
+        clips += [_Clip(sequence, start, clip_length) for start in starts]
+        if stretch_short and not starts:
+            clips.append(_Clip(sequence, 0, len(sequence)))
+    return clips
+
+
+def _motion(clip: _Clip, clip_length: int, order: Int[np.ndarray, "joints"]) -> Float32[np.ndarray, "frames joints 3"]:
+    positions = clip.sequence.positions_3d[clip.start : clip.start + clip.frames]
+    frames = np.arange(clip_length) * clip.frames // clip_length  # all of them in turn, unless it is to be stretched
+    return to_camera(positions[np.ix_(frames, order)])
+
+
+@dataclass(frozen=True)
+class _Portable:
+    """An array whose pickle is a call of ``numpy.ndarray``, which every NumPy has.
+
+    NumPy's own pickles name private modules, and ``numpy._core`` of 2.x is not there in 1.x. The bytes are a bytearray,
+    as an array over bytes could not be written to.
+    """
+
+    array: Float32[np.ndarray, "..."]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.ndarray, (self.array.shape, "<f4", bytearray(self.array.astype("<f4", copy=False).tobytes()))
+
+
+def _pickled(motion: Float32[np.ndarray, "frames joints 3"]) -> bytes:
+    return pickle.dumps({"data_input": None, "data_label": _Portable(motion)}, _PROTOCOL)
+
+
+def _file_name(number: int) -> str:
+    return f"{number:08d}.pkl"
+
+
+def _write_list(path: Path, clips: list[_Clip]) -> None:
+    with path.open("x", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for number, clip in enumerate(clips):
+            record = clip.sequence.record
+            names = record.dataset, record.subject, record.sequence
+            writer.writerow((_file_name(number), *names, clip.start, clip.frames))
+
+
+def _require_replaceable(out_dir: Path) -> None:
+    """Refuse to touch a ``train`` that holds what no export wrote."""
+    train = out_dir / TRAIN
+    if not os.path.lexists(train):
+        return
+    if not train.is_dir():
+        raise ExportError(f"{train}: is there and is no folder; move it away, or export to another folder")
+    names = [entry.name for entry in train.iterdir()]
+    others = [name for name in names if not _CLIP_NAME.fullmatch(name)]
+    if others:
+        raise ExportError(f"{train}: holds {min(others)!r}, which MotionBERT would read as a clip; move it away")
+    if names and not (out_dir / LIST).is_file():
+        raise ExportError(
+            f"{train}: holds clips, and no {LIST} beside it says that an export made them; export to another folder"
+        )
+
+
+def _sync_all(work: Path) -> None:
+    """Wait until the list and all clips are on the disk: after they are written, as the system does most at once."""
+    for clip in (work / TRAIN).iterdir():
+        sync(clip)
+    sync(work / TRAIN)
+    sync(work / LIST)
+
+
+def _move_into_place(work: Path, out_dir: Path) -> None:
+    """Exchange the old for the new; clips and a list that do not belong together are there at no moment."""
+    (out_dir / TEST).mkdir(exist_ok=True)
+    if os.path.lexists(out_dir / TRAIN):
+        (out_dir / TRAIN).rename(work / "old")
+    (work / LIST).replace(out_dir / LIST)
+    (work / TRAIN).rename(out_dir / TRAIN)
+    sync(out_dir)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder with what is in it, or a link without what it leads to, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

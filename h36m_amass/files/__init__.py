@@ -1,0 +1,1 @@
+"""Bytes of files: npz, archives, addresses. Knows no recordings and no stores."""

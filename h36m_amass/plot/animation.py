@@ -1,0 +1,249 @@
+"""Animations of a sequence, as GIF or MP4 (extra ``plot``)."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from h36m_amass.plot.canvas import (
+    ANIMATIONS,
+    GROUND,
+    PlotError,
+    dot_area,
+    ending,
+    ignore_missing_glyphs,
+    label,
+    legend_handles,
+    require_bones,
+    require_free,
+    require_matplotlib,
+)
+from h36m_amass.plot.colours import colours_of
+from h36m_amass.plot.span import frames_between
+from h36m_amass.skeleton import bones, leftwards, root
+from h36m_amass.store.store import Sequence
+from h36m_amass.system import atomic_file as whole_file
+
+MAX_RATES = {".gif": 25.0, ".mp4": 60.0}
+"""Frames a second that are drawn at most; of faster sequences every n-th frame is."""
+MAX_GIF_FRAMES = 1500
+"""A minute. A GIF is put together in memory, and takes about a third of a megabyte a frame there."""
+MAX_BOX = 2.5
+"""Metres that the axes span along a direction at most to show all of a path; on a longer one they follow the root."""
+MIN_BOX = 1.8
+"""Metres of ground that are shown at least, so that someone who stands still stands on some."""
+MARGIN = 0.1
+SIZE, DPI = 6.0, 100
+"""Inches, and pixels an inch: the product is even, as MP4 needs it."""
+_ELEVATION, _TURN = 12.0, 35.0
+"""Degrees that the camera is above the ground, and to the side of where the person faces in the first frame."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Which frames of a sequence are drawn, and how fast.
+
+    Attributes
+    ----------
+    frames
+        Their numbers.
+    rate
+        Of the animation in hertz, so that it runs in real time.
+    """
+
+    frames: range
+    rate: float
+
+    @property
+    def centiseconds(self) -> list[int]:
+        """How long each frame stands in a GIF, which counts so; together they are off by half of one at most."""
+        ends = [round(100 * (place + 1) / self.rate) for place in range(len(self.frames))]
+        return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def timing(sequence: Sequence, max_rate: float, start: float = 0.0, seconds: float | None = None) -> Timing:
+    """Which frames are drawn in real time at `max_rate` hertz at most, from `start` on, for so many seconds."""
+    step = max(1, math.ceil(sequence.frame_rate / max_rate - 1e-9))
+    return Timing(frames_between(sequence, start, seconds)[::step], sequence.frame_rate / step)
+
+
+def boxes(positions: Float32[np.ndarray, "frames joints 3"], centred: int) -> Float[np.ndarray, "frames 3 2"]:
+    """Limits of the axes in metres in each frame: all joints are within, and the size never changes.
+
+    The ground plane and the height are dealt with each on its own: the limits stay where they are if that takes
+    no more than `MAX_BOX`, and follow the joint `centred` if it takes more.
+    """
+    wide = positions.astype(np.float64)
+    limits = np.empty((len(wide), 3, 2))
+    for span, least in ((slice(0, 2), MIN_BOX / 2), (slice(2, 3), 0.0)):
+        low, high = wide[..., span].min(axis=(0, 1)), wide[..., span].max(axis=(0, 1))
+        centre = np.broadcast_to((low + high) / 2, (len(wide), len(low)))
+        if (high - low).max() > MAX_BOX:
+            centre = wide[:, centred, span]
+        half = max(np.abs(wide[..., span] - centre[:, None]).max() + MARGIN, least)
+        limits[:, span] = np.stack([centre - half, centre + half], axis=-1)
+    return limits
+
+
+def animate(
+    sequence: Sequence,
+    path: Path | str,
+    *,
+    start: float = 0.0,
+    seconds: float | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Timing:
+    """Draw one sequence moving, in real time.
+
+    Axes are equal and in metres, z up; left is blue and right is red. The scale is fixed. The axes show the whole
+    path, or follow the root where that is too long.
+
+    Parameters
+    ----------
+    sequence
+        A sequence of a store, whose joint set is drawn.
+    path
+        Animation to write, a ``.gif``, or an ``.mp4`` where ffmpeg is installed.
+    start, seconds
+        Draw this much from `start` on, both in seconds; None draws all the rest.
+    overwrite
+        Replace `path` if it is there.
+    progress
+        Called with the number of frames drawn so far, and of all.
+
+    Returns
+    -------
+    Timing
+        What was drawn.
+
+    Raises
+    ------
+    PlotError
+        The skeleton has no bones to draw, nothing of the sequence is at `start`, `seconds` is no length of time,
+        matplotlib or ffmpeg is not installed or fails, a GIF would have too many frames, `path` is there, is a
+        folder or has another ending, or its folder is not there.
+    h36m_amass.store.store.StoreError
+        The store is damaged.
+    """
+    require_matplotlib()
+    path = Path(path)
+    kind = ending(path, ANIMATIONS, "an animation")
+    require_free(path, overwrite)
+    require_bones(sequence.store.skeleton, sequence.key)
+    drawn = timing(sequence, MAX_RATES[kind], start, seconds)
+    if kind == ".gif":
+        if len(drawn.frames) > MAX_GIF_FRAMES:
+            longest = MAX_GIF_FRAMES / drawn.rate
+            raise PlotError(
+                f"{path}: a GIF of {len(drawn.frames):,} frames is too long; draw {longest:.0f} s of it with "
+                "--seconds, or name an .mp4"
+            )
+        _write_gif(path, sequence, drawn, progress)
+    else:
+        _write_mp4(path, sequence, drawn, progress)
+    return drawn
+
+
+def _write_gif(path: Path, sequence: Sequence, drawn: Timing, progress: Callable[[int, int], None] | None) -> None:
+    from PIL import Image
+
+    pictures = (Image.fromarray(pixels, "RGBA").convert("RGB") for pixels in _frames(sequence, drawn, progress))
+    # One palette, and no dithering: what stands still in the animation is then the same in each frame.
+    first = next(pictures).quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    rest = (picture.quantize(palette=first, dither=Image.Dither.NONE) for picture in pictures)
+    with whole_file.written(path) as file:
+        first.save(
+            file,
+            format="GIF",
+            save_all=True,
+            append_images=rest,
+            duration=[10 * centiseconds for centiseconds in drawn.centiseconds],
+            loop=0,
+        )
+
+
+def _write_mp4(path: Path, sequence: Sequence, drawn: Timing, progress: Callable[[int, int], None] | None) -> None:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise PlotError(f"{path}: MP4 is made by ffmpeg, which is not installed; install it, or name a .gif")
+    pixels = round(SIZE * DPI)
+    with whole_file.written(path) as file, tempfile.TemporaryFile() as messages:
+        into = str(Path(file.name).absolute())  # which no name of a file makes an option or a protocol
+        command = [ffmpeg, "-loglevel", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgba"]
+        command += ["-s", f"{pixels}x{pixels}", "-r", f"{drawn.rate:.9g}", "-i", "-", "-pix_fmt", "yuv420p"]
+        command += ["-movflags", "+faststart", "-f", "mp4", into]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages)
+        try:
+            with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as stream:  # broken: its status says so
+                for frame in _frames(sequence, drawn, progress):
+                    stream.write(frame.data)
+            status = process.wait()
+        finally:
+            process.kill()  # which does nothing once it has ended
+            process.wait()
+        if status:
+            messages.seek(0)
+            said = " ".join(messages.read(1000).decode("utf-8", "replace").split())
+            raise PlotError(f"{path}: ffmpeg failed ({said or f'status {status}'}); mend it, or name a .gif")
+
+
+def _frames(
+    sequence: Sequence, drawn: Timing, progress: Callable[[int, int], None] | None
+) -> Iterator[UInt8[np.ndarray, "height width 4"]]:
+    """The frames of an animation as pixels: views of one canvas, each to be used before the next is drawn over it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+    skeleton, numbers = sequence.store.skeleton, drawn.frames
+    pairs, colours = bones(skeleton), colours_of(skeleton) / 255
+    positions = sequence.positions_3d[numbers.start : numbers.stop : numbers.step]
+    limits = boxes(positions, root(skeleton))
+    left = leftwards(positions[0], skeleton)
+    size = limits[0, :, 1] - limits[0, :, 0]
+
+    figure = Figure(figsize=(SIZE, SIZE), dpi=DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    axes: Any = figure.add_axes((0.05, 0.05, 0.92, 0.88), projection="3d", proj_type="ortho", computed_zorder=False)
+    axes.set_box_aspect(size, zoom=1.03)
+    axes.view_init(_ELEVATION, np.degrees(np.arctan2(-left[0], left[1])) + _TURN)
+    axes.set(xlabel="x (m)", ylabel="y (m)", zlabel="z (m)")
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_major_locator(MultipleLocator(0.5))
+        axis.set_tick_params(labelsize=8)
+        axis.set_pane_color("white")
+    shadow, body = (Line3DCollection([], capstyle="round", axlim_clip=False) for _ in range(2))
+    shadow.set(color=GROUND, linewidth=2.0, zorder=1)
+    body.set(color=colours[pairs[:, 1]], linewidth=2.6, zorder=2)
+    axes.add_collection3d(shadow, autolim=False)
+    axes.add_collection3d(body, autolim=False)
+    dots: Any = axes.scatter(*positions[0].T, s=dot_area(skeleton), c=colours, depthshade=False, zorder=3, linewidths=0)
+    figure.text(0.5, 0.96, label(sequence.key, 60), ha="center", parse_math=False)
+    clock = figure.text(0.03, 0.025, "", family="monospace")
+    figure.legend(handles=legend_handles(), loc="lower right", ncols=3, frameon=False)
+
+    for place, (number, pose, box) in enumerate(zip(numbers, positions, limits, strict=True)):
+        body.set_segments(pose[pairs])
+        shadow.set_segments((pose * [1, 1, 0] + [0, 0, max(box[2, 0], 0.0)])[pairs])
+        dots._offsets3d = tuple(pose.T)  # private, but matplotlib has no other way to move points in 3D
+        axes.set(xlim=box[0], ylim=box[1], zlim=box[2])
+        clock.set_text(f"{number / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
+        with warnings.catch_warnings():
+            ignore_missing_glyphs()
+            canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())
+        if progress is not None:
+            progress(place + 1, len(numbers))

@@ -1,0 +1,92 @@
+"""Draw what is at a key of a store, as a picture, an animation or a contact sheet (extra ``plot``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from h36m_amass.plot.animation import animate
+from h36m_amass.plot.canvas import ANIMATIONS, PICTURES, PlotError, ending
+from h36m_amass.plot.contact_sheet import draw_contact_sheet
+from h36m_amass.plot.poses import DEFAULT_POSES, draw_poses
+from h36m_amass.store.store import Sequence, Store
+
+
+def draw(
+    store: Path | str,
+    key: str | None = None,
+    path: Path | str | None = None,
+    *,
+    contact_sheet: bool = False,
+    num_poses: int | None = None,
+    start: float = 0.0,
+    seconds: float | None = None,
+    joint_set: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Draw the sequence at `key`, or a contact sheet of all that is at and below it.
+
+    Parameters
+    ----------
+    store
+        Path of a store.
+    key
+        ``DATASET/SUBJECT/SEQUENCE``; for a contact sheet less of it, or None for all of the store.
+    path
+        File to write, whose ending says what: see `h36m_amass.plot.poses.draw_poses`,
+        `h36m_amass.plot.animation.animate` and `h36m_amass.plot.contact_sheet.draw_contact_sheet`. None for a PNG of
+        the key's name in this folder.
+    num_poses, start, seconds
+        Of one sequence, and not of a contact sheet; poses are for pictures alone.
+    joint_set
+        Name of the joint set to draw; None for the first.
+    overwrite
+        Replace files that are there.
+    progress
+        Called with the number of frames or sequences drawn so far, and of all.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    h36m_amass.plot.canvas.PlotError
+        It cannot be drawn, or something is given that does not go with what is drawn.
+    h36m_amass.store.store.StoreError
+        The store cannot be read, or has nothing at `key`.
+    """
+    if contact_sheet and (num_poses, start, seconds) != (None, 0.0, None):
+        raise PlotError(
+            f"{store}: --poses, --start and --seconds are of one sequence; leave out --contact-sheet or them"
+        )
+    if key is None and not contact_sheet:
+        raise PlotError(f"{store}: which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet")
+    with Store(store, joint_set) as opened:
+        key = None if key is None else key.strip("/")
+        item = opened if key is None else opened[key]
+        path = _default_path(opened, key, contact_sheet) if path is None else Path(path)
+        if contact_sheet:
+            if isinstance(item, Sequence):
+                raise PlotError(f"{key}: is one sequence; give its dataset or subject for a contact sheet")
+            title = opened.path.name if key is None else key
+            return draw_contact_sheet(item.sequences, path, title=title, overwrite=overwrite, progress=progress)
+        if not isinstance(item, Sequence):
+            raise PlotError(f"{key}: is no sequence; add the name of one, or draw all of it with --contact-sheet")
+        if ending(path, (*PICTURES, *ANIMATIONS), "a picture or an animation") in PICTURES:
+            poses = DEFAULT_POSES if num_poses is None else num_poses
+            draw_poses(item, path, num_poses=poses, start=start, seconds=seconds, overwrite=overwrite)
+        elif num_poses is not None:
+            raise PlotError(f"{path}: an animation has all poses; leave --poses out, or name a .png")
+        else:
+            animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
+        return [path]
+
+
+def _default_path(store: Store, key: str | None, contact_sheet: bool) -> Path:
+    """A name for a PNG in this folder."""
+    name = store.path.stem if key is None else key
+    readable = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in name)
+    return Path(f"{readable}-contact-sheet.png" if contact_sheet else f"{readable}.png")

@@ -1,0 +1,142 @@
+"""How much is in a store, in one figure (extra ``plot``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from h36m_amass.plot.canvas import PICTURES, PlotError, ending, label, require_free, require_matplotlib, save
+from h36m_amass.store.store import Store
+from h36m_amass.store.summary import LEVELS, Node, duration
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_BARS, MAX_RATES = 30, 12
+"""Of the charts of durations and of frame rates; what is left is one more bar. AMASS has some 25 datasets."""
+BAR = "tab:blue"
+_UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 120.0), ("s", 1.0, 0.0))
+
+
+def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool = False) -> None:
+    """Draw how long each part lasts, how long the sequences are, and at which rates they were recorded.
+
+    Parameters
+    ----------
+    store
+        A store.
+    root
+        The part of it that is drawn, see `h36m_amass.store.summary.tree`: the store itself, a dataset or a subject.
+    path
+        Picture to write, a ``.png``, ``.pdf`` or ``.svg``.
+    overwrite
+        Replace `path` if it is there.
+
+    Raises
+    ------
+    PlotError
+        `root` is a sequence or empty, matplotlib is not installed, `path` is there, is a folder or has another
+        ending, or its folder is not there.
+    """
+    require_matplotlib()
+    path = Path(path)
+    ending(path, PICTURES, "an overview")
+    require_free(path, overwrite)
+    if root.kind == LEVELS[-1]:
+        raise PlotError(f"{root.key}: is one sequence, of which there is no overview; h36m-amass plot draws it")
+    if not root.below:
+        raise PlotError(f"{root.key}: has no sequences, so there is nothing to draw")
+    from matplotlib.figure import Figure
+
+    by_name = [(part.name, part.seconds) for part in sorted(root.below, key=lambda part: -part.seconds)]
+    bars = _longest(by_name, MAX_BARS)
+    figure = Figure(figsize=(11.0, max(4.8, 1.6 + 0.24 * len(bars))), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1))
+    below = LEVELS[LEVELS.index(root.kind) + 1]
+    _draw_durations(figure.add_subplot(grid[:, 0]), bars, f"{below}s")
+
+    rows = store.sequences.rows if root.kind == LEVELS[0] else store[root.key].sequences.rows
+    index = store.index.take(rows)
+    seconds = index.lengths / index["frame_rate"]
+    _draw_lengths(figure.add_subplot(grid[0, 1]), seconds)
+    rates, places = np.unique(index["source_frame_rate"].round(2), return_inverse=True)
+    totals = np.bincount(places, weights=seconds)
+    by_rate = [(f"{hertz:g}", float(total)) for hertz, total in zip(rates, totals, strict=True)]
+    _draw_rates(figure.add_subplot(grid[1, 1]), _longest(by_rate, MAX_RATES))
+
+    rate = store.header.frame_rate
+    stored = "at the recordings' own rates" if np.isnan(rate) else f"stored at {rate:g} Hz"
+    what = f"{root.sequences:,} sequences, {root.frames:,} frames, {duration(root.seconds)}, {stored}"
+    name = Path(root.name).name if root.kind == LEVELS[0] else root.key
+    synthetic = " (SYNTHETIC)" if store.header.synthetic else ""
+    figure.suptitle(f"{label(name, 60)}{synthetic}: {what}", fontsize=11, parse_math=False)
+    save(figure, path)
+
+
+def _longest(parts: list[tuple[str, float]], limit: int) -> list[tuple[str, float]]:
+    """The `limit` parts, as names and seconds, that last longest, in the order they had; the rest as one at the end."""
+    kept = set(sorted(range(len(parts)), key=lambda place: -parts[place][1])[:limit])
+    rest = [seconds for place, (_, seconds) in enumerate(parts) if place not in kept]
+    others = [(f"{len(rest):,} others", sum(rest))] if rest else []
+    return [parts[place] for place in sorted(kept)] + others
+
+
+def _in_unit(bars: list[tuple[str, float]]) -> tuple[str, list[float]]:
+    """The unit that suits the longest of the bars, and how long each is in it."""
+    longest = max(seconds for _, seconds in bars)
+    unit, factor = next((unit, factor) for unit, factor, least in _UNITS if longest >= least)
+    return unit, [seconds / factor for _, seconds in bars]
+
+
+def _draw_durations(axes: Axes, bars: list[tuple[str, float]], what: str) -> None:
+    """Bars from the left to the right, one below the other: names of datasets are long."""
+    unit, values = _in_unit(bars)
+    places = range(len(bars))
+    drawn = axes.barh(places, values, color=BAR)
+    axes.bar_label(drawn, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+    axes.set_yticks(places, [label(name, 24) for name, _ in bars], parse_math=False)
+    axes.set_xlabel(f"duration ({unit})")
+    axes.set_xlim(0, 1.15 * max(values))
+    axes.set_ylim(max(len(bars), 3) - 0.4, -0.6)
+    axes.set_title(what, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_rates(axes: Axes, bars: list[tuple[str, float]]) -> None:
+    """Upright bars, from the lowest rate to the highest."""
+    unit, values = _in_unit(bars)
+    places = range(len(bars))
+    drawn = axes.bar(places, values, color=BAR)
+    axes.bar_label(drawn, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+    axes.set_xticks(places, [name for name, _ in bars], rotation=30 if len(bars) > 6 else 0)
+    axes.set_xlabel("frame rate of the recording (Hz)")
+    axes.set_xlim(-0.8, max(len(bars), 3) - 0.2)
+    axes.set_ylabel(f"duration ({unit})")
+    axes.set_ylim(0, 1.18 * max(values))
+    axes.set_title("frame rates", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_lengths(axes: Axes, seconds: Float[np.ndarray, "sequences"]) -> None:
+    """A histogram on a logarithmic axis: a few sequences last a hundred times as long as most."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    low, high = float(seconds.min()) / 1.05, float(seconds.max()) * 1.05
+    if high / low < 10:
+        low, high = low / 3, high * 3
+    axes.hist(seconds, bins=np.geomspace(low, high, 31).tolist(), color=BAR)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 1000 else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    middle = float(np.median(seconds))
+    axes.axvline(middle, color="0.25", linewidth=1, linestyle="--", label=f"median {middle:.3g} s")
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_xlabel("length of a sequence (s)")
+    axes.set_ylabel("sequences")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title("sequence lengths", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,118 @@
+"""Pictures of a sequence: its poses along time (extra ``plot``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from h36m_amass.plot.canvas import (
+    GROUND,
+    PICTURES,
+    PlotError,
+    dot_area,
+    ending,
+    label,
+    legend_handles,
+    require_bones,
+    require_free,
+    require_matplotlib,
+    save,
+    seen,
+)
+from h36m_amass.plot.colours import colours_of
+from h36m_amass.plot.span import frames_between
+from h36m_amass.skeleton import bones
+from h36m_amass.store.store import Sequence
+
+SPACING = 1.3
+"""Metres between neighbouring poses of a picture."""
+DEFAULT_POSES, MAX_POSES = 7, 50
+FAR_ABOVE_GROUND = 4.0
+"""Metres: whoever is higher is drawn without the ground, or would be too small to see."""
+_VIEWS = {"front": 0.0, "side": 90.0}
+
+
+def draw_poses(
+    sequence: Sequence,
+    path: Path | str,
+    *,
+    num_poses: int = DEFAULT_POSES,
+    start: float = 0.0,
+    seconds: float | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Draw poses of one sequence, evenly spread over time, from the front and from the side.
+
+    Axes are equal and in metres, z up; left is blue and right is red. Each pose is centred on its root and turned
+    the way the person faces.
+
+    Parameters
+    ----------
+    sequence
+        A sequence of a store, whose joint set is drawn.
+    path
+        Picture to write, a ``.png``, ``.pdf`` or ``.svg``.
+    num_poses
+        How many poses, at most `MAX_POSES` and as many as there are frames.
+    start, seconds
+        Draw this much from `start` on, both in seconds; None draws all the rest.
+    overwrite
+        Replace `path` if it is there.
+
+    Raises
+    ------
+    PlotError
+        `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones to draw, nothing of the sequence is at
+        `start`, `seconds` is no length of time, matplotlib is not installed, `path` is there, is a folder or has
+        another ending, or its folder is not there.
+    h36m_amass.store.store.StoreError
+        The store is damaged.
+    """
+    require_matplotlib()
+    path = Path(path)
+    ending(path, PICTURES, "a picture of poses")
+    require_free(path, overwrite)
+    if not 1 <= num_poses <= MAX_POSES:
+        raise PlotError(f"{path}: {num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}")
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
+    skeleton, rate = sequence.store.skeleton, sequence.frame_rate
+    require_bones(skeleton, sequence.key)
+    pairs, colours = bones(skeleton), colours_of(skeleton) / 255
+    shown = frames_between(sequence, start, seconds)
+    frames = np.linspace(shown[0], shown[-1], min(num_poses, len(shown))).round().astype(int).tolist()
+    poses = [sequence.positions_3d[frame] for frame in frames]
+    places = SPACING * np.arange(len(frames))
+    width = max(6.0, 1.6 * len(frames) + 1.5)
+    figure = Figure(figsize=(width, 6.4), layout="compressed")
+    for axes, (view, degrees) in zip(figure.subplots(2, 1, sharex=True), _VIEWS.items(), strict=True):
+        flat = []
+        for place, pose in zip(places, poses, strict=True):
+            drawn, nearer = seen(pose, skeleton, degrees)
+            drawn[:, 0] += place
+            far_to_near = pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")]
+            lines = list(drawn[far_to_near])
+            axes.add_collection(
+                LineCollection(lines, colors=colours[far_to_near[:, 1]].tolist(), linewidths=2.2, capstyle="round")
+            )
+            flat.append(drawn)
+        points = np.concatenate(flat)
+        dots = np.tile(colours, (len(frames), 1))
+        axes.scatter(points[:, 0], points[:, 1], s=dot_area(skeleton), c=dots, zorder=3, linewidths=0)
+        low, high = float(points[:, 1].min()), float(points[:, 1].max())
+        if low < FAR_ABOVE_GROUND:
+            axes.axhline(0.0, color=GROUND, linewidth=1, zorder=0)
+            low = min(low, 0.0)
+        axes.set_aspect("equal")
+        axes.set_xlim(
+            min(-0.7 * SPACING, points[:, 0].min() - 0.1), max(places[-1] + 0.7 * SPACING, points[:, 0].max() + 0.1)
+        )
+        axes.set_ylim(low - 0.1, high + 0.15)
+        axes.set_ylabel(f"{view}: z (m)")
+    axes.set_xticks(places, [f"{frame / rate:.2f} s" for frame in frames])
+    axes.set_xlabel(f"poses over time, drawn {SPACING} m apart" if len(frames) > 1 else "time")
+    figure.suptitle(label(f"{sequence.key}, {rate:g} Hz", round(9 * width)), parse_math=False)
+    figure.legend(handles=legend_handles(), loc="outside lower center", ncols=3, frameon=False)
+    save(figure, path)

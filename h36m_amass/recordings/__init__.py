@@ -1,0 +1,1 @@
+"""AMASS recordings: finding them, reading one, resampling, choosing some."""

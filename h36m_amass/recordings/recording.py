@@ -1,0 +1,272 @@
+"""AMASS recordings (Mahmood et al., ICCV 2019): read and validate one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from h36m_amass.body.model import FAMILIES, GENDERS, Family
+from h36m_amass.files.npz import ArrayHeader, Layout, NpzError, NpzReader, Source
+from h36m_amass.recordings.resampling import FrameRateError, exact_rate
+
+MAX_VALUE = 1e6
+"""No rotation in radians, position in metres or coefficient is beyond this."""
+CHECKED_FRAMES = 2048
+FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
+MIN_DMPLS, MAX_DMPLS = 8, 300
+"""Columns of soft-tissue coefficients. AMASS has 8; thousands could only be there to take memory."""
+MAX_SMALL_BYTES = 2**16
+"""Of an array that is not one of frames."""
+AMASS_NAMES = "'SMPL+H G', 'SMPL-X G' or 'SMPL-X N'"
+"""What AMASS's page calls the downloads that can be converted."""
+
+
+class AmassError(ValueError):
+    """An AMASS folder or recording cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """All of a recording but its frames.
+
+    Attributes
+    ----------
+    model
+        Name of the body model's family, one of `h36m_amass.body.model.FAMILIES`.
+    frame_rate
+        In hertz, as the decimal that the file's number prints as.
+    betas
+        As many as the file has.
+    has_dmpls
+        Whether the file has soft-tissue coefficients, and its body model a use for them.
+    synthetic
+        True if the file says that it was made up (see `h36m_amass.synthetic`).
+    layout
+        Where the frames lie in the file.
+    digest
+        SHA-256 of what makes up the joints: values that are small, checksums of those that are not.
+    """
+
+    num_frames: int
+    model: str
+    frame_rate: Fraction
+    gender: str
+    betas: Float[np.ndarray, "betas"]
+    has_dmpls: bool
+    synthetic: bool
+    layout: Layout
+    digest: str
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive frames of a recording: rotation vectors (radians), root translation (metres), soft tissue.
+
+    Only the translation is in double precision: far from the origin float32 is too coarse.
+    """
+
+    poses: Float32[np.ndarray, "frames 3*bones"]
+    trans: Float64[np.ndarray, "frames 3"]
+    dmpls: Float32[np.ndarray, "frames dmpls"] | None
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+def read_header(path: Source, use_dmpls: bool = True) -> Header:
+    """Read and validate everything of a recording but its frames.
+
+    Parameters
+    ----------
+    use_dmpls
+        Whether soft tissue matters; if not, the file counts as one without, whatever it holds.
+
+    Raises
+    ------
+    AmassError
+        The file is damaged, incomplete, or of no body model that is known. The message does not name the file: it
+        is the reason in a list of files.
+    """
+    try:
+        with NpzReader(path) as npz:
+            return _header(npz, use_dmpls)
+    except NpzError as error:
+        raise AmassError(str(error).removeprefix(f"{path}: ")) from error
+
+
+def read_frames(path: Source, header: Header, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
+    """Read a recording's frames in runs of at most `num_frames` new ones.
+
+    Each run but the first begins with the last frame of the one before, because an output frame may lie between.
+
+    Parameters
+    ----------
+    header
+        From `read_header` of the same file.
+    num_dmpls
+        How many soft-tissue coefficients to read; 0 for none.
+
+    Raises
+    ------
+    AmassError
+        The file is damaged or holds values that are no numbers below `MAX_VALUE`, where float32 could overflow and
+        spoil other sequences of the batch. Frames that came before have been given out.
+    """
+    try:
+        with NpzReader(path, layout=header.layout) as npz, ExitStack() as stack:
+            headers = {name: _header_of_rows(npz, name) for name in _frame_arrays(header.has_dmpls)}
+            columns = FAMILIES[header.model].num_pose_columns
+            if (_check_frames(headers), headers["poses"].shape[1]) != (header.num_frames, columns):
+                raise AmassError("has changed since the build began; build again")
+            types: dict[str, np.dtype[Any]] = {"poses": np.dtype(np.float32), "trans": np.dtype(np.float64)}
+            if header.has_dmpls and num_dmpls > 0:
+                types["dmpls"] = np.dtype(np.float32)
+            # Closed one by one, because a generator that is left waiting keeps the file open.
+            readers = [
+                stack.enter_context(closing(npz.rows(name, num_frames, overlap=1, dtype=types[name]))) for name in types
+            ]
+            start = 0
+            for poses, trans, *soft_tissue in zip(*readers, strict=True):
+                dmpls = [coefficients[:, :num_dmpls] for coefficients in soft_tissue]
+                for name, values in zip(types, (poses, trans, *dmpls), strict=True):
+                    _check_values(name, values, start)
+                yield Frames(poses, trans, dmpls[0] if dmpls else None)
+                start += len(poses) - 1
+    except NpzError as error:
+        raise AmassError(str(error).removeprefix(f"{path}: ")) from error
+
+
+def check_content(path: Source, header: Header) -> None:
+    """Read a recording to its end, and compare it with the checksums that it carries.
+
+    Raises
+    ------
+    AmassError
+        The file is damaged, or has changed since its `header` was read.
+    """
+    for _ in read_frames(path, header, CHECKED_FRAMES, num_dmpls=1):
+        pass
+
+
+def fit_betas(betas: Float[np.ndarray, "given"], num_betas: int) -> Float[np.ndarray, "betas"]:
+    """`betas` cut or padded with zeros to the body model's number."""
+    fitted = np.zeros(num_betas)
+    fitted[: len(betas)] = betas[:num_betas]
+    return fitted
+
+
+def _header(npz: NpzReader, use_dmpls: bool) -> Header:
+    rate_keys = [key for key in FRAME_RATE_KEYS if key in npz]
+    missing = [name for name in ("poses", "trans", "betas", "gender") if name not in npz]
+    missing += [] if rate_keys else [FRAME_RATE_KEYS[0]]
+    if missing:
+        raise AmassError(f"has no {', '.join(missing)}; download the dataset as {AMASS_NAMES}")
+    headers = {"poses": _header_of_rows(npz, "poses")}
+    family = _family(npz, headers["poses"].shape[1])
+    has_dmpls = use_dmpls and family.has_dmpls and "dmpls" in npz
+    headers |= {name: _header_of_rows(npz, name) for name in _frame_arrays(has_dmpls) if name not in headers}
+    num_frames = _check_frames(headers)
+    betas = npz.read("betas", MAX_SMALL_BYTES)
+    if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.shape[-1:] != (betas.size,):
+        raise AmassError(f"betas are {betas.dtype} of shape {betas.shape}, not a row of numbers")
+    betas = betas.reshape(-1).astype(np.float64)
+    if not (np.abs(betas) <= MAX_VALUE).all():
+        raise AmassError("betas are no numbers below 1e6; download the file again")
+    rate = npz.read(rate_keys[0], MAX_SMALL_BYTES)
+    if rate.dtype.kind not in "fiu" or rate.size != 1:
+        raise AmassError(f"{rate_keys[0]} is {rate.dtype} of shape {rate.shape}, not one number")
+    try:
+        frame_rate = exact_rate(rate.reshape(-1)[0])
+    except FrameRateError as error:
+        raise AmassError(f"{rate_keys[0]} is {rate.reshape(-1)[0]}, not a positive number of hertz") from error
+    gender = _word(npz, "gender")
+    if gender not in GENDERS:
+        raise AmassError(f"gender is {gender!r}, not one of {', '.join(GENDERS)}")
+    arrays, synthetic = _frame_arrays(has_dmpls), "synthetic" in npz
+    words = family.name, num_frames, str(frame_rate), gender
+    content = (npz.checksums(arrays), *words, betas.tobytes(), has_dmpls, synthetic)
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    return Header(
+        num_frames=num_frames,
+        model=family.name,
+        frame_rate=frame_rate,
+        gender=gender,
+        betas=betas,
+        has_dmpls=has_dmpls,
+        synthetic=synthetic,
+        layout=npz.layout(arrays),
+        digest=digest,
+    )
+
+
+def _family(npz: NpzReader, columns: int) -> Family:
+    """The body model that a recording is of, by the columns of its poses; what the file says has to agree."""
+    family = next((family for family in FAMILIES.values() if family.num_pose_columns == columns), None)
+    if family is None:
+        known = ", ".join(f"{family.num_pose_columns} of {family.title}" for family in FAMILIES.values())
+        raise AmassError(
+            f"is of no body model that is known: poses have {columns} columns, not {known}; "
+            f"download the dataset as {AMASS_NAMES}"
+        )
+    if "surface_model_type" in npz:
+        told = _word(npz, "surface_model_type")
+        if told != family.name and not told.startswith(f"{family.name}_"):  # smplx_locked_head, say
+            raise AmassError(
+                f"says that it is of {told!r} (surface_model_type), but its poses have the {columns} columns of "
+                f"{family.title}; download the file again"
+            )
+    return family
+
+
+def _frame_arrays(has_dmpls: bool) -> tuple[str, ...]:
+    return ("poses", "trans", "dmpls") if has_dmpls else ("poses", "trans")
+
+
+def _header_of_rows(npz: NpzReader, name: str) -> ArrayHeader:
+    header = npz.header(name)
+    if header.dtype.kind not in "fiu" or len(header.shape) != 2:
+        raise AmassError(f"{name} are {header.dtype} of shape {header.shape}, not rows of numbers")
+    return header
+
+
+def _check_frames(headers: Mapping[str, ArrayHeader]) -> int:
+    """Number of frames, once poses, trans and dmpls agree about it."""
+    columns = {name: header.shape[1] for name, header in headers.items()}
+    if columns["trans"] != 3:
+        raise AmassError(f"trans have {columns['trans']} columns, not 3; download the file again")
+    if not MIN_DMPLS <= columns.get("dmpls", MIN_DMPLS) <= MAX_DMPLS:
+        raise AmassError(
+            f"dmpls have {columns['dmpls']} columns, not {MIN_DMPLS} to {MAX_DMPLS}; convert it with --no-dmpls"
+        )
+    frames = {name: header.shape[0] for name, header in headers.items()}
+    if len(set(frames.values())) != 1:
+        counts = ", ".join(f"{count} of {name}" for name, count in frames.items())
+        raise AmassError(f"its arrays differ in frames ({counts}); download the file again")
+    if frames["poses"] == 0:
+        raise AmassError("has no frames")
+    return frames["poses"]
+
+
+def _check_values(name: str, values: Float[np.ndarray, "frames columns"], first_frame: int) -> None:
+    # The sum of squares bounds them all, at a fraction of the cost; a comparison with NaN is false.
+    if float(np.vdot(values, values)) <= MAX_VALUE**2:
+        return
+    within = (np.abs(values) <= MAX_VALUE).all(axis=1)
+    if not within.all():
+        frame = first_frame + int(np.argmin(within))
+        raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
+
+
+def _word(npz: NpzReader, name: str) -> str:
+    array = npz.read(name, MAX_SMALL_BYTES)
+    if array.dtype.kind not in "US" or array.size != 1:
+        raise AmassError(f"{name} is {array.dtype} of shape {array.shape}, not a word")
+    value = array.reshape(-1)[0]
+    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip().lower()

@@ -1,0 +1,89 @@
+"""Which recordings of a tree are wanted, where not all of them are."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from h36m_amass.recordings.tree import SequenceFile
+
+
+class SubsetError(ValueError):
+    """A choice of recordings is none."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Which recordings are wanted: those that fit everything here, of all datasets or of those chosen by name.
+
+    Attributes
+    ----------
+    subject, sequence
+        Regular expressions that the name must match from its first to its last character; None for any name.
+    min_seconds, max_seconds
+        How long the recording is, before any resampling; both count as fitting. None for any length.
+    limit
+        How many of those that fit all else, in sorted order; None for all.
+
+    Raises
+    ------
+    SubsetError
+        A pattern is no regular expression, or no recording can fit the numbers.
+    """
+
+    subject: str | None = None
+    sequence: str | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for option, pattern in (("--subject", self.subject), ("--sequence", self.sequence)):
+            try:
+                re.compile(pattern or "")
+            except (re.error, OverflowError) as error:
+                raise SubsetError(f"{option} {pattern!r} is no regular expression: {error}") from error
+        for option, seconds in (("--min-seconds", self.min_seconds), ("--max-seconds", self.max_seconds)):
+            if seconds is not None and not 0 <= seconds < math.inf:
+                raise SubsetError(f"{option} {seconds:g} is no length; give seconds, 0 or more")
+        if self.min_seconds is not None and self.max_seconds is not None and self.min_seconds > self.max_seconds:
+            raise SubsetError(
+                f"no recording lasts {self.min_seconds:g} s or more and {self.max_seconds:g} s or less; "
+                "swap --min-seconds and --max-seconds"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise SubsetError(f"--limit {self.limit} leaves no recording; give at least 1")
+
+    def missed_by_name(self, file: SequenceFile) -> str | None:
+        """Which of the patterns a recording's name does not match, the first that there is."""
+        for filtered_by, pattern, name in (
+            ("subject", self.subject, file.subject),
+            ("sequence", self.sequence, file.sequence),
+        ):
+            if pattern is not None and not re.fullmatch(pattern, name):
+                return filtered_by
+        return None
+
+    def missed_by_length(self, num_frames: int, frame_rate: Fraction) -> str | None:
+        """Which of the lengths a recording does not fit. Exact: the numbers are the decimals that they print as."""
+        seconds = num_frames / frame_rate
+        if self.min_seconds is not None and seconds < Fraction(str(self.min_seconds)):
+            return "min_seconds"
+        if self.max_seconds is not None and seconds > Fraction(str(self.max_seconds)):
+            return "max_seconds"
+        return None
+
+    def foreseen(self, files: Sequence[SequenceFile]) -> tuple[SequenceFile, ...]:
+        """Those that it will be, as far as that can be told from their names."""
+        return tuple(file for file in files if self.missed_by_name(file) is None)[: self.limit]
+
+
+EVERYTHING = Subset()
+
+
+def told(not_selected: Mapping[str, int]) -> str:
+    """Numbers of recordings that are not wanted, by attribute of `Subset`, with the options' names."""
+    return ", ".join(f"{number:,} by --{name.replace('_', '-')}" for name, number in not_selected.items())

@@ -1,0 +1,240 @@
+"""Opening a store's file, and what it says of itself: refused by name if it is no store, damaged or too new."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import h5py
+import numpy as np
+
+from h36m_amass.files.npz import MAX_DEFLATION
+from h36m_amass.files.regular_file import open_regular
+from h36m_amass.files.remote import Address, RemoteError, stat
+from h36m_amass.skeleton import Skeleton
+from h36m_amass.store.footer import SealError, check_head
+from h36m_amass.store.format import FORMAT, SPLIT_VERSION, JointSet, StoreHeader
+from h36m_amass.store.remote_store import StoreFile
+from h36m_amass.store.rows import FileIdentity, StoreError
+
+ONLY_SET = "joints"
+"""Name of the joint set of a store of version 1, which has one, without a name."""
+DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
+"""What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
+MAX_SMALL_BYTES = 2**26
+"""Of a dataset that is read whole. All of AMASS has some 20 000 sequences."""
+MAX_STRING_BYTES = 2**20
+MAX_CHUNK_BYTES = 2**27
+"""HDF5 decodes a chunk whole, to read one row of it; those that are written hold `store_format.CHUNK_FRAMES` rows."""
+MAX_DIRECTIONS = 1000
+"""Shape or soft-tissue directions of a body model; there are 400 at most."""
+_DECODERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF)
+_PACKINGS = {(), *((decoder,) for decoder in _DECODERS), *((h5py.h5z.FILTER_SHUFFLE, decoder) for decoder in _DECODERS)}
+"""The filters that a store's chunks may have gone through. Others, and more of them, grow without bounds."""
+_RATE = re.compile(r"[1-9]\d{0,399}(/[1-9]\d{0,399})?")
+"""A frame rate as an exact fraction, with as many digits as any float needs; an exponent could make it endless."""
+
+
+@contextmanager
+def opened(path: Path | Address) -> Iterator[tuple[h5py.File, FileIdentity]]:
+    """A store's file, open for reading, and what it was before it was opened.
+
+    Raises
+    ------
+    StoreError
+        There is no such file, it is no whole HDF5 file, or reading it within raises what damage makes h5py raise.
+    h36m_amass.files.remote.RemoteError
+        Its address cannot be reached.
+    """
+    try:
+        if isinstance(path, Address):
+            reader = StoreFile(stat(path))
+            identity = FileIdentity(reader.file.size, reader.file.version)
+            check_head(cast(IO[bytes], reader))
+            file = h5py.File(reader, "r")
+        elif path.is_file():
+            identity = FileIdentity.of(path.stat())
+            with open_regular(path) as head:
+                check_head(head)
+            file = h5py.File(path, "r")
+        else:
+            raise FileNotFoundError
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: there is no such store; make one with h36m-amass build") from error
+    except (OSError, SealError) as error:
+        raise StoreError(
+            f"{path}: cannot be opened as a store ({error}); build it again if it was cut short or damaged"
+        ) from error
+    try:
+        with file:
+            yield file, identity
+    except (StoreError, RemoteError):
+        raise
+    except DAMAGE as error:
+        raise StoreError(f"{path}: is damaged ({error}); build it again") from error
+
+
+def read_header(file: h5py.File, path: Path | Address) -> StoreHeader:
+    """What a store says of itself.
+
+    Raises
+    ------
+    StoreError
+        The file is no store, or of a format version that this library does not know.
+    DAMAGE
+        It is damaged: `opened` turns that into a `StoreError`.
+    """
+    if "format" not in file.attrs or "format_version" not in file.attrs:
+        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
+    version = number(file, "format_version")
+    if not isinstance(version, np.integer) or version < 1:
+        raise StoreError(f"{path}: is damaged (its format version is {version}); build it again")
+    if version > SPLIT_VERSION:
+        raise StoreError(
+            f"{path}: is of format version {version}, and this h36m-amass reads up to {SPLIT_VERSION}; upgrade it"
+        )
+    if "header" not in file:
+        raise StoreError(f"{path}: is no h36m-amass store, or one that was not finished; build it again")
+    strings = json.loads(text(bounded(file["header"]).item()))
+    if not isinstance(strings, dict) or strings.get("format") != FORMAT:
+        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
+    names = _object(strings["joint_sets"])["names"] if version > 1 else [ONLY_SET]
+    digests = _object(strings["regressors_sha256"]) if version > 1 else {ONLY_SET: strings["regressor_sha256"]}
+    if not isinstance(names, list) or not names or len(set(names)) < len(names):
+        raise ValueError(f"its joint sets are {names!r:.50}")
+    return StoreHeader(
+        software_version=text(strings["software_version"]),
+        frame_rate=float(number(file, "frame_rate")),
+        body_model_sha256=_object(strings["body_model_sha256"]),
+        options=_options(strings["options"]),
+        synthetic=bool(number(file, "synthetic")),
+        joint_sets=tuple(
+            JointSet(text(name), text(digests[name]), _skeleton(joint_set_group(file, text(name), names)["skeleton"]))
+            for name in names
+        ),
+        format_version=int(version),
+    )
+
+
+def joint_set_group(file: h5py.File, name: str, names: Sequence[str]) -> h5py.Group:
+    """Where the skeleton and the positions of one of the joint sets `names` lie; of the first they do at the root."""
+    if name == names[0]:
+        return file
+    group = file["joint_sets"][name]
+    if group.file != file:
+        raise ValueError(f"its joint set {name!r:.50} is in another file")
+    return group
+
+
+def _skeleton(group: h5py.Group) -> Skeleton:
+    skeleton = Skeleton(
+        tuple(text(name) for name in bounded(group["joint_names"]).tolist()),
+        *(tuple(bounded(group[name]).tolist()) for name in ("parents", "left", "right")),
+    )
+    joints = range(len(skeleton))
+    if len(skeleton.parents) != len(joints) or len(skeleton.left) != len(skeleton.right):
+        raise ValueError("its joints, bones and sides differ in number")
+    if not {*skeleton.left, *skeleton.right} <= {*joints} or not {*skeleton.parents} <= {-1, *joints}:
+        raise ValueError("its skeleton names joints that it does not have")
+    return skeleton
+
+
+def text(value: object) -> str:
+    """A string, as h5py gives one of a fixed length, or JSON one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no string, or no UTF-8.
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.50} is no string")
+    return value
+
+
+def bounded(dataset: object) -> np.ndarray:
+    """A small dataset, whole, once it is clear that it is one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is not, or not one that `readable` lets through.
+    """
+    small = readable(dataset)
+    if small.nbytes > MAX_SMALL_BYTES or small.dtype.itemsize > MAX_STRING_BYTES:
+        raise ValueError(f"{small.name} is larger than that of any store")
+    values: np.ndarray = small[()]
+    return values
+
+
+def readable(dataset: object) -> h5py.Dataset:
+    """`dataset`, once it is clear that its values are in this file, and take little memory to read in pieces.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not or do not, or it is no dataset.
+    """
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+        raise TypeError("a dataset is missing")
+    if dataset.dtype.hasobject:
+        raise TypeError(f"{dataset.name} holds what is kept elsewhere in the file")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{dataset.name} takes its values from another file")
+    properties = dataset.id.get_create_plist()
+    filters = tuple(properties.get_filter(number)[0] for number in range(properties.get_nfilters()))
+    chunk_bytes = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    if filters not in _PACKINGS or chunk_bytes > MAX_CHUNK_BYTES:
+        raise ValueError(f"{dataset.name} is packed as that of no store")
+    if dataset.nbytes > dataset.id.get_storage_size() * (MAX_DEFLATION if filters else 1):
+        raise ValueError(f"{dataset.name} claims more than the file holds")
+    if filters and hasattr(dataset.id, "chunk_iter"):
+        sizes = [0]
+        dataset.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
+        # What does not shrink is stored as it is. HDF5 decodes to the end of what is stored, not of the chunk.
+        if max(sizes) > chunk_bytes:
+            raise ValueError(f"a chunk of {dataset.name} is larger than what it holds")
+    return dataset
+
+
+def number(file: h5py.File, name: str) -> np.generic:
+    """An attribute of the root that is a number.
+
+    Raises
+    ------
+    TypeError
+        It is something else, which is not read.
+    """
+    attribute = file.attrs.get_id(name)
+    if attribute.dtype.kind not in "iufb" or attribute.shape != ():
+        raise TypeError(f"its attribute {name} is {attribute.dtype}")
+    value: np.generic = file.attrs[name]
+    return value
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.50} is no JSON object")
+    return value
+
+
+def _options(value: object) -> dict[str, Any]:
+    """The options of a build, of which those that are worked with must be what a build can have."""
+    options = _object(value)
+    rate, soft_tissue = options.get("frame_rate"), options.get("use_dmpls", True)
+    if rate is not None and not (isinstance(rate, str) and _RATE.fullmatch(rate)):
+        raise ValueError(f"its option frame_rate is {rate!r:.50}")
+    if not isinstance(soft_tissue, bool):
+        raise TypeError(f"its option use_dmpls is {soft_tissue!r:.50}")
+    for name in ("num_betas", "num_dmpls"):
+        directions = options.get(name, 0)
+        if type(directions) is not int or not 0 <= directions <= MAX_DIRECTIONS:
+            raise ValueError(f"its option {name} is {directions!r:.50}")
+    return options

@@ -1,0 +1,153 @@
+"""The index of a store in columns: one row a sequence.
+
+A row becomes a `SequenceRecord` only when it is asked for: to make tens of thousands of them would take longer
+than to open the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from h36m_amass.datasets import canonical
+from h36m_amass.store.format import ADDED_IN, INDEX_COLUMNS, SequenceRecord
+from h36m_amass.store.header import DAMAGE, bounded
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+
+class DamagedIndexError(ValueError):
+    """An index does not hold what an index holds; the message does not name the file."""
+
+
+class Index(Mapping[str, np.ndarray]):
+    """Columns of an index by name, each an array with one entry a sequence.
+
+    Parameters
+    ----------
+    columns
+        Those of `INDEX_COLUMNS`; strings as UTF-8 bytes of a fixed length.
+    rows
+        The store's row of each of this index's.
+    """
+
+    def __init__(self, columns: Mapping[str, Shaped[np.ndarray, "sequences"]], rows: Int[np.ndarray, "sequences"]):
+        self._columns = columns
+        self.rows = rows
+
+    def __getitem__(self, column: str) -> Shaped[np.ndarray, "sequences"]:
+        values = self._columns[column]
+        return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"<Index of {len(self.rows):,} sequences: {', '.join(self)}>"
+
+    @property
+    def starts(self) -> Int[np.ndarray, "sequences"]:
+        """First row of each sequence in the store's positions."""
+        return self._columns["start"]
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "sequences"]:
+        """Frames of each sequence."""
+        return self._columns["length"]
+
+    def texts(self, column: str) -> list[str]:
+        """A column of strings."""
+        return [value.decode("utf-8") for value in self._columns[column].tolist()]
+
+    def record(self, place: int) -> SequenceRecord:
+        """One row as a record."""
+        values: dict[str, Any] = {}
+        for name in INDEX_COLUMNS.keys() - {"start"}:
+            value = self._columns[name][place].item()
+            values[name] = value.decode("utf-8") if isinstance(value, bytes) else value
+        return SequenceRecord(**values)
+
+    def take(self, places: Int[np.ndarray, "taken"]) -> Index:
+        """The index of some of the sequences, in the order given."""
+        return Index({name: values[places] for name, values in self._columns.items()}, self.rows[places])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """As a pandas frame, labelled with the store's rows; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(dict(self), index=pandas.Index(self.rows, name="row"))
+
+    def to_polars(self) -> polars.DataFrame:
+        """As a polars frame, with the store's rows in the column ``row``; needs polars."""
+        import polars
+
+        return polars.DataFrame({"row": self.rows, **self})
+
+
+def read(file: h5py.File, joint_set: h5py.Group, num_frames: int, format_version: int) -> Index:
+    """The index of a store of `num_frames` frames. What an older version does not have of it is derived.
+
+    Parameters
+    ----------
+    joint_set
+        Group of the joint set whose checksums it is to have.
+
+    Raises
+    ------
+    DamagedIndexError
+        A column is missing or of another type or length, a key comes twice, a recording would lie outside the AMASS
+        folder, or the sequences do not lie one after another and make up all frames.
+    """
+    try:
+        written = [name for name in INDEX_COLUMNS if ADDED_IN.get(name, 1) <= format_version]
+        columns = {name: bounded(file["index"][name]) for name in written}
+        if joint_set != file:
+            columns["checksum"] = bounded(joint_set["checksum"])
+        if "canonical_dataset" not in columns:
+            columns["canonical_dataset"] = _canonical_datasets(columns["dataset"])
+            columns["model"] = np.full(columns["dataset"].size, b"smplh")  # there was no other
+    except DAMAGE as error:
+        raise DamagedIndexError(str(error)) from error
+    lengths = {values.size for values in columns.values()}
+    if len(lengths) != 1 or any(values.ndim != 1 for values in columns.values()):
+        raise DamagedIndexError("its columns differ in length")
+    for name, kind in INDEX_COLUMNS.items():
+        if columns[name].dtype.kind != ("S" if kind is str else np.dtype(kind).kind):
+            raise DamagedIndexError(f"its column {name} holds {columns[name].dtype}")
+    index = Index(columns, np.arange(lengths.pop()))
+    ends = np.cumsum(index.lengths)
+    sizes_fit = (index.lengths >= 1).all() and (index.lengths <= num_frames).all()
+    fits = sizes_fit and np.array_equal(index.starts, ends - index.lengths)
+    if not fits or (int(ends[-1]) if len(ends) else 0) != num_frames:
+        raise DamagedIndexError("its sequences do not make up the frames")
+    if not (index["frame_rate"] > 0).all():
+        raise DamagedIndexError("a frame rate is not positive")
+    try:
+        keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
+        names = {name for key in keys for name in key}
+        names.update(name for path in index.texts("source_path") for name in path.split("/"))
+        for column in ("gender", "canonical_dataset", "model"):
+            index.texts(column)
+    except UnicodeDecodeError as error:
+        raise DamagedIndexError(str(error)) from error
+    for name in names:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise DamagedIndexError(f"{name!r} is no name")
+    if len(set(keys)) != len(keys):
+        raise DamagedIndexError("a key comes twice")
+    return index
+
+
+def _canonical_datasets(datasets: Shaped[np.ndarray, "sequences"]) -> Shaped[np.ndarray, "sequences"]:
+    """The column `canonical_dataset` of an index that has none."""
+    names, places = np.unique(datasets, return_inverse=True)
+    return np.array([canonical(name.decode("utf-8")).encode("utf-8") for name in names.tolist()], np.bytes_)[places]

@@ -1,0 +1,45 @@
+"""Files that are there whole or not at all: written under another name, brought to the disk, and renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+SUFFIX = ".h36m-amass-tmp"
+"""What nobody else's file is called: one that is found was left by a process that was killed."""
+
+
+def unfinished(path: Path) -> Path:
+    """The name that `path` has while it is written."""
+    return path.with_name(path.name + SUFFIX)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which replaces `path` at the end; if that is not reached, nothing has changed."""
+    temporary = unfinished(path)
+    temporary.unlink(missing_ok=True)
+    try:
+        with temporary.open("xb") as file:  # never through a link that lies there
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot sync a folder; what is in it has its name all the same
+            raise
+    finally:
+        os.close(descriptor)

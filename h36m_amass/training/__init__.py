@@ -1,0 +1,1 @@
+"""Windows of stores for training, and what is done to them."""

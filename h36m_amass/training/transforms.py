@@ -1,0 +1,121 @@
+"""Augmentation of windows: for the ``transform`` of a `h36m_amass.training.windows.WindowDataset`, or for its batches.
+
+Each is called with a dictionary whose ``positions_3d`` are (windows, frames, joints, 3), on any device, and gives
+another one with other positions; all frames of a window get the same. Chance is torch's own: ``torch.manual_seed``,
+and in a dataloader's workers its seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from h36m_amass.skeleton import Skeleton, SkeletonError
+from h36m_amass.training.windows import Batch
+
+
+class Compose:
+    """Transforms one after another."""
+
+    def __init__(self, transforms: Sequence[Callable[[Batch], Batch]]) -> None:
+        self.transforms = tuple(transforms)
+
+    def __call__(self, batch: Batch) -> Batch:
+        for transform in self.transforms:
+            batch = transform(batch)
+        return batch
+
+
+class Mirror:
+    """Mirror images, left and right changed: the body stays as it is, its movement is that of its mirror image.
+
+    Parameters
+    ----------
+    skeleton
+        Of the windows: `WindowDataset.skeleton`, or `Store.skeleton_in` of the same joint order.
+    probability
+        Of each window to be mirrored.
+    axis
+        Normal of the mirror, which goes through the origin: 0, 1 or 2. It is 2 only where that is not the vertical,
+        as it is in AMASS's world frame.
+
+    Raises
+    ------
+    h36m_amass.skeleton.SkeletonError
+        The skeleton does not say which joints are left and right.
+    ValueError
+        The probability or the axis is none.
+    """
+
+    def __init__(self, skeleton: Skeleton, probability: float = 0.5, axis: int = 0) -> None:
+        if not skeleton.left:
+            raise SkeletonError("a skeleton without left and right joints has no mirror image")
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability {probability} is not between 0 and 1")
+        _check_axis(axis)
+        self.probability, self.axis = probability, axis
+        self.partners = list(range(len(skeleton)))
+        for left, right in zip(skeleton.left, skeleton.right, strict=True):
+            self.partners[left], self.partners[right] = right, left
+
+    def __call__(self, batch: Batch) -> Batch:
+        positions = batch["positions_3d"]
+        chosen = torch.rand(len(positions), device=positions.device) < self.probability
+        return {**batch, "positions_3d": self.mirrored(positions, chosen)}
+
+    def mirrored(
+        self, positions_3d: Float[Tensor, "windows frames joints 3"], chosen: Bool[Tensor, "windows"]
+    ) -> Float[Tensor, "windows frames joints 3"]:
+        """The same windows, `chosen` ones mirrored."""
+        images = positions_3d[:, :, self.partners]
+        images[..., self.axis].neg_()
+        return torch.where(chosen[:, None, None, None], images, positions_3d)
+
+
+class RotateVertical:
+    """Turn each window about the world's vertical axis by an angle of its own.
+
+    Parameters
+    ----------
+    largest_angle
+        In radians; angles are uniform from minus this to this.
+    axis
+        The vertical: 2 in AMASS's world frame.
+
+    Raises
+    ------
+    ValueError
+        The axis is none.
+    """
+
+    def __init__(self, largest_angle: float = math.pi, axis: int = 2) -> None:
+        _check_axis(axis)
+        self.largest_angle, self.axis = largest_angle, axis
+
+    def __call__(self, batch: Batch) -> Batch:
+        positions = batch["positions_3d"]
+        # Half precision is too coarse for angles, and for their products with positions.
+        precise = positions.to(torch.promote_types(positions.dtype, torch.float32))
+        uniform = torch.rand(len(positions), dtype=precise.dtype, device=positions.device)
+        rotated = self.rotated(precise, (2 * uniform - 1) * self.largest_angle)
+        return {**batch, "positions_3d": rotated.to(positions.dtype)}
+
+    def rotated(
+        self, positions_3d: Float[Tensor, "windows frames joints 3"], angles: Float[Tensor, "windows"]
+    ) -> Float[Tensor, "windows frames joints 3"]:
+        """The same windows, each turned by its angle in radians, counter-clockwise when seen from above."""
+        cos, sin = (f(angles)[:, None, None] for f in (torch.cos, torch.sin))
+        first, second = (self.axis + 1) % 3, (self.axis + 2) % 3
+        rotated = positions_3d.clone()
+        rotated[..., first] = cos * positions_3d[..., first] - sin * positions_3d[..., second]
+        rotated[..., second] = sin * positions_3d[..., first] + cos * positions_3d[..., second]
+        return rotated
+
+
+def _check_axis(axis: int) -> None:
+    if axis not in (0, 1, 2):
+        raise ValueError(f"axis {axis} is none; choose 0, 1 or 2")

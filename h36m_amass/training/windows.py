@@ -1,0 +1,317 @@
+"""Windows of a fixed length over the sequences of a store, for torch's dataloaders."""
+
+from __future__ import annotations
+
+import collections.abc
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from operator import index
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from h36m_amass.skeleton import joint_order as resolve_joint_order
+from h36m_amass.store.store import DatasetView, Selection, Store, SubjectView
+
+Padding = Literal["none", "edge", "zero"]
+Batch = dict[str, Tensor]
+"""Windows by what is known of them; the first axis of each tensor counts the windows."""
+
+
+class WindowError(ValueError):
+    """The windows that were asked for cannot be had."""
+
+
+class WindowDataset(Dataset[Batch]):
+    """Windows of `length` frames, each within one sequence.
+
+    An item is a dictionary of tensors:
+
+    - ``positions_3d`` (length, joints, 3), metres, AMASS's world frame;
+    - ``mask`` (length,), true where a frame is one of the sequence's and false where it is padding;
+    - ``sequence`` (), the row of the sequence in the store's index: ``store[row]``;
+    - ``start`` (), the frame of the sequence that the window begins with, negative where it begins with padding.
+
+    A dataloader gets a whole batch at once if it is given `collate`::
+
+        DataLoader(WindowDataset(store, 81), batch_size=256, shuffle=True, collate_fn=collate, num_workers=2)
+
+    It may be pickled, forked and spawned, and read by many threads at once. What changes windows belongs into
+    `transform`: a dataloader calls `__getitems__`, and never the `__getitem__` of a subclass.
+
+    Without padding, windows start at frames ``0, step, 2 step, ...`` and end within their sequence; a sequence that is
+    shorter than a window has none. With padding there is a window around each of the frames ``0, step, 2 step, ...``,
+    which is its frame ``(length - 1) // 2``; what lies outside of the sequence is filled with the nearest frame that
+    the window has of it (``"edge"``), or with zeros.
+
+    For an odd `length` this is what VideoPose3D (Pavllo et al., CVPR 2019; edge padding, stride 1) and
+    uplift-upsample (Einfalt et al., WACV 2023; its ``subsample`` is `step`, its ``"copy"`` is ``"edge"``) do. It
+    differs where they do: VideoPose3D, when it is to predict more than one frame at a time, cuts a sequence into
+    chunks that lie centred in it. For an even `length` uplift-upsample centres the window between two frames; with a
+    stride above 1 the frame in question is then not in its own window, and here it always is.
+
+    Parameters
+    ----------
+    sequences
+        A store, one of its datasets or subjects, or what `Store.select` and `Store.split` give.
+    length
+        Frames of a window.
+    stride
+        Frames of the sequence from one frame of a window to the next.
+    step
+        Frames of the sequence from one window to the next.
+    padding
+        ``"none"``, ``"edge"`` or ``"zero"``.
+    joint_order
+        One of `h36m_amass.skeleton.JOINT_ORDERS`.
+    dtype
+        Of the positions; transforms get them in it.
+    transform
+        Called with each batch, a dictionary as above with an axis for windows in front; an item is a batch of one.
+
+    Attributes
+    ----------
+    sequences
+        The sequences that windows are cut from.
+    skeleton
+        What the joints are, in their order here.
+    too_short
+        Sequences that have no window.
+
+    Raises
+    ------
+    WindowError
+        A number is not positive, the padding is unknown, or there is no window at all.
+    h36m_amass.skeleton.SkeletonError
+        The joint order does not fit the store's joints.
+    """
+
+    def __init__(
+        self,
+        sequences: Store | DatasetView | SubjectView | Selection,
+        length: int,
+        *,
+        stride: int = 1,
+        step: int = 1,
+        padding: Padding = "none",
+        joint_order: str = "regressor",
+        dtype: torch.dtype = torch.float32,
+        transform: Callable[[Batch], Batch] | None = None,
+    ) -> None:
+        length, stride, step = (
+            _number_of_frames(name, value) for name, value in (("length", length), ("stride", stride), ("step", step))
+        )
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise WindowError(f"dtype {dtype} cannot hold positions; choose a floating one of torch's")
+        if padding not in get_args(Padding):
+            raise WindowError(f"padding {padding!r} is unknown; choose from {', '.join(get_args(Padding))}")
+        self.sequences = sequences if isinstance(sequences, Selection) else sequences.sequences
+        self._store = store = self.sequences.store
+        self.length, self.stride, self.step, self.padding, self.dtype = length, stride, step, padding, dtype
+        self.transform = transform
+        self.skeleton = store.skeleton_in(joint_order)
+        order = resolve_joint_order(joint_order, store.skeleton)
+        columns = (3 * torch.tensor(order)[:, None] + torch.arange(3)).view(-1)
+        self._columns = None if order == tuple(range(len(order))) else columns
+        frames = store.index.lengths[self.sequences.rows]
+        extent = (length - 1) * stride + 1
+        room = np.maximum(frames - extent + 1, 0) if padding == "none" else frames
+        windows = -(-room // step)
+        self.too_short = Selection(store, self.sequences.rows[windows == 0])
+        if not len(frames):
+            raise WindowError(f"{store.path}: no sequences are selected; select some")
+        if not windows.any():
+            longest = int(frames.max())
+            raise WindowError(
+                f"{store.path}: no window of {extent} frames fits into any of {len(frames):,} sequences, "
+                f"the longest of which has {longest}; use shorter windows or padding='edge'"
+            )
+        # The frame of a window that lies at a multiple of the step.
+        self._anchor = 0 if padding == "none" else (length - 1) // 2
+        self._ends = np.cumsum(windows)
+        rows = self.sequences.rows
+        self._lists = tuple(a.tolist() for a in (self._ends, rows, frames, store.index.starts[rows]))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, number: int) -> Batch:
+        """One window, as a dictionary of tensors."""
+        item = self._fetch_one(number)
+        if self.transform is None:
+            return item
+        batch = self.transform({name: values[None] for name, values in item.items()})
+        return {name: values[0] for name, values in batch.items()}
+
+    def __getitems__(self, numbers: Iterable[int]) -> WindowBatch:
+        """Many windows, read in the order in which they lie in the file."""
+        batch = self._fetch(self._checked(numbers))
+        return WindowBatch(batch if self.transform is None else self.transform(batch))
+
+    def __repr__(self) -> str:
+        return (
+            f"<{len(self):,} windows of {self.length} frames (stride {self.stride}, step {self.step}, padding "
+            f"{self.padding}) of {len(self.sequences):,} sequences of {self._store.path}>"
+        )
+
+    def _fetch_one(self, number: int) -> Batch:
+        """What `_fetch` gives, in plain numbers: arrays of one number would take several times as long."""
+        number = index(number)  # NumPy's short integers would overflow
+        ends, rows, lengths, first_rows = self._lists
+        if not -ends[-1] <= number < ends[-1]:
+            raise IndexError(f"there are {ends[-1]} windows, and no number {number}")
+        number = number + ends[-1] if number < 0 else number
+        place = bisect_right(ends, number)
+        start = (number - (ends[place - 1] if place else 0)) * self.step - self._anchor * self.stride
+        low, high = self._inside(start, lengths[place], min)
+        positions = np.empty((1, self.length, len(self.skeleton), 3), np.float32)
+        first_row = first_rows[place] + start + low * self.stride
+        if self.stride == 1:
+            self._store.read_into(first_row, positions[0, low:high])
+        else:
+            span = self._store.read(first_row, first_row + (high - low - 1) * self.stride + 1)
+            positions[0, low:high] = span[:: self.stride]
+        mask = torch.ones(self.length, dtype=torch.bool)
+        if high - low < self.length:
+            mask[:low] = mask[high:] = False
+            self._pad(positions, np.array([low]), np.array([high]))
+        return {
+            "positions_3d": self._arranged(torch.from_numpy(positions))[0],
+            "mask": mask,
+            "sequence": torch.scalar_tensor(rows[place], dtype=torch.int64),
+            "start": torch.scalar_tensor(start, dtype=torch.int64),
+        }
+
+    def _inside(self, start: Any, num_frames: Any, minimum: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+        """Which frames ``low .. high`` of windows are their sequences' own, by first frame and sequence's length.
+
+        Takes single numbers with `min`, and arrays with `numpy.minimum`.
+        """
+        return -(minimum(start, 0) // self.stride), minimum((num_frames - 1 - start) // self.stride + 1, self.length)
+
+    def _arranged(
+        self, positions: Float32[Tensor, "windows length joints 3"]
+    ) -> Float[Tensor, "windows length joints 3"]:
+        """In the joint order and type that were asked for."""
+        if self._columns is not None:
+            # Over joints and coordinates in one axis it is much faster than over joints alone.
+            flat = positions.view(-1, 3 * len(self.skeleton))
+            positions = flat.index_select(1, self._columns).view(positions.shape)
+        return positions.to(self.dtype)
+
+    def _checked(self, numbers: Iterable[int]) -> Int[np.ndarray, "windows"]:
+        wanted = np.array([index(number) for number in numbers], dtype=np.int64)
+        outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
+        if len(outside):
+            raise IndexError(f"there are {len(self)} windows, and no number {outside[0]}")
+        return np.where(wanted < 0, wanted + len(self), wanted)
+
+    def _fetch(self, numbers: Int[np.ndarray, "windows"]) -> Batch:
+        place = np.searchsorted(self._ends, numbers, side="right")
+        before = np.where(place > 0, self._ends[place - 1], 0)
+        rows = self.sequences.rows[place]
+        starts = (numbers - before) * self.step - self._anchor * self.stride
+        low, high = self._inside(starts, self._store.index.lengths[rows], np.minimum)
+        # NumPy asks for huge pages, and torch does not: without them the system clears page after page as it reads.
+        positions = np.empty((len(numbers), self.length, len(self.skeleton), 3), np.float32)
+        first_rows = self._store.index.starts[rows] + starts + low * self.stride
+        self._read(positions, first_rows, low, high)
+        self._pad(positions, low, high)
+        offsets = np.arange(self.length)
+        return {
+            "positions_3d": self._arranged(torch.from_numpy(positions)),
+            "mask": torch.from_numpy((offsets >= low[:, None]) & (offsets < high[:, None])),
+            "sequence": torch.from_numpy(rows),
+            "start": torch.from_numpy(starts),
+        }
+
+    def _read(
+        self,
+        positions: Float32[np.ndarray, "windows length joints 3"],
+        first_rows: Int[np.ndarray, "windows"],
+        low: Int[np.ndarray, "windows"],
+        high: Int[np.ndarray, "windows"],
+    ) -> None:
+        """Fill in the frames that are in the file; windows that overlap are read together."""
+        end_rows = first_rows + (high - low - 1) * self.stride + 1
+        order = np.argsort(first_rows, kind="stable")
+        firsts, furthest = first_rows[order], np.maximum.accumulate(end_rows[order])
+        # Windows overlap in chains; a chain begins where all before have ended.
+        begins = np.flatnonzero(np.concatenate([[True], firsts[1:] >= furthest[:-1]])[: len(order)])
+        sizes = np.diff(begins, append=len(order))
+        alone = begins[sizes == 1] if self.stride == 1 else begins[:0]
+        windows = order[alone]
+        flat = positions.reshape(-1, *positions.shape[2:])
+        self._store.read_runs(
+            firsts[alone], flat, windows * self.length + low[windows], windows * self.length + high[windows]
+        )
+        chained = (sizes > 1) | (self.stride > 1)
+        chains, sizes = begins[chained], sizes[chained]
+        blocks = self._store.read_each(firsts[chains], furthest[chains + sizes - 1])
+        for begin, size, together in zip(chains.tolist(), sizes.tolist(), blocks, strict=True):
+            first = int(firsts[begin])
+            for window in order[begin : begin + size].tolist():
+                rows = slice(first_rows[window] - first, end_rows[window] - first, self.stride)
+                positions[window, low[window] : high[window]] = together[rows]
+
+    def _pad(
+        self,
+        positions: Float32[np.ndarray, "windows length joints 3"],
+        low: Int[np.ndarray, "windows"],
+        high: Int[np.ndarray, "windows"],
+    ) -> None:
+        """Fill in the frames of each window before `low` and from `high` on."""
+        for window in np.flatnonzero((low > 0) | (high < self.length)).tolist():
+            frames, first, stop = positions[window], int(low[window]), int(high[window])
+            frames[:first] = frames[first] if self.padding == "edge" else 0.0
+            frames[stop:] = frames[stop - 1] if self.padding == "edge" else 0.0
+
+
+def _number_of_frames(name: str, value: int) -> int:
+    try:
+        number = index(value)
+    except TypeError as error:
+        raise WindowError(f"{name} {value!r} is no whole number; give a number of frames") from error
+    if number < 1:
+        raise WindowError(f"{name} {value} is not positive; give a number of frames")
+    return number
+
+
+class WindowBatch(collections.abc.Sequence[Batch]):
+    """Windows that were fetched at once: a list of items to whoever takes it for one, `collate` takes it whole.
+
+    Attributes
+    ----------
+    batch
+        All of them in one dictionary.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return WindowBatch({name: values[place] for name, values in self.batch.items()})
+        return {name: values[place] for name, values in self.batch.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.batch.values())))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[i] for i in range(len(self)))
+
+
+def collate(windows: WindowBatch | list[Batch]) -> Batch:
+    """The windows of a batch in one dictionary of tensors; a dataloader's ``collate_fn``.
+
+    What `WindowDataset` fetched at once is in one tensor already; torch's own function, which does as well, copies
+    it once more.
+    """
+    if isinstance(windows, WindowBatch):
+        return windows.batch
+    collated: Batch = default_collate(windows)
+    return collated

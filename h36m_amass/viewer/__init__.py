@@ -1,0 +1,1 @@
+"""A store's poses in the browser."""

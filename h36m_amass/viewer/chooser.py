@@ -1,0 +1,80 @@
+"""The fields of the viewer's panel that choose one sequence of a store, through viser (extra ``view``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import viser
+
+from h36m_amass.store.store import Sequence, Store
+from h36m_amass.viewer.server import Catalogue, catalogue
+
+
+class Chooser:
+    """The fields of the panel that choose one sequence."""
+
+    def __init__(
+        self,
+        gui: viser.GuiApi,
+        store: Store,
+        text: str,
+        begin: tuple[str, str, str] | None,
+        chosen: Callable[[Sequence], None],
+    ) -> None:
+        """`begin` names the sequence that is chosen at first, or the nearest that the store has; None the first."""
+        self._store, self._chosen = store, chosen
+        self._all, self._found = Catalogue.of(store), catalogue(store, text)
+        names = self._found.names[0] if begin is None else self._found.nearest(begin)
+        self.filter = gui.add_text("Filter", text, hint="Words that the sequence's key has in it")
+        self.fields: list[viser.GuiDropdownHandle[str]] = [
+            gui.add_dropdown(label, options, initial_value=name)
+            for label, options, name in zip(
+                ("Dataset", "Subject", "Sequence"), self._options(names), names, strict=True
+            )
+        ]
+        self.joint_set = gui.add_dropdown(
+            "Joint set", store.joint_sets, initial_value=store.joint_set.name, visible=len(store.joint_sets) > 1
+        )
+        self.none = gui.add_html(
+            "<i style='padding: 0 1em'>No sequence has all of these words in its key.</i>", visible=False
+        )
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Dataset, subject and sequence that are chosen."""
+        dataset, subject, sequence = (field.value for field in self.fields)
+        return dataset, subject, sequence
+
+    @property
+    def sequence(self) -> Sequence:
+        """The one that is chosen."""
+        found: Sequence = self._store["/".join(self.names)]
+        return found
+
+    def choose(self) -> None:
+        """Follow a change of dataset, subject or sequence."""
+        self._take(self._found.nearest(self.names))
+
+    def narrow(self) -> None:
+        """Follow a change of the filter."""
+        found = self._all.matching(self.filter.value)
+        self.none.visible = not found.names
+        if found.names:
+            self._found = found
+            self._take(found.nearest(self.names))
+
+    def take_joint_set(self) -> None:
+        """Follow a change of the joint set."""
+        self._store = self._store.with_joint_set(self.joint_set.value)
+        self._chosen(self.sequence)
+
+    def _options(self, names: tuple[str, str, str]) -> tuple[tuple[str, ...], ...]:
+        found = self._found
+        return found.datasets, found.subjects(names[0]), found.sequences(names[0], names[1])
+
+    def _take(self, names: tuple[str, str, str]) -> None:
+        for field, options, name in zip(self.fields, self._options(names), names, strict=True):
+            if field.options != options:
+                field.options = options
+            field.value = name  # type: ignore[misc] # mypy misses the setter, which does not follow its property
+        self._chosen(self.sequence)

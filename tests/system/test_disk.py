@@ -1,0 +1,86 @@
+"""The room that is asked for before a build is never less than what it takes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from h36m_amass.conversion.builder import build
+from h36m_amass.conversion.part import PartWriter, PlacedSequence
+from h36m_amass.skeleton import custom
+from h36m_amass.store.format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader, UnitRecord
+from h36m_amass.store.writer import StoreWriter
+from h36m_amass.system import disk as space
+from h36m_amass.system.disk import SpaceError, store_bytes
+from tests.scenes import write_dataset
+
+HASH = "f" * 64
+BLOCK = 8192
+
+
+def named(number: int, length: int, letters: str, folders: int) -> SequenceRecord:
+    """A sequence in one of so many datasets and subjects, whose names end in `letters`."""
+    folder, sequence = f"{number % folders}{letters}", f"{number}{letters}"
+    path = f"{folder}/{folder}/{folder}/{sequence}.npz"
+    return SequenceRecord(folder, folder, sequence, length, 50.0, length, 50.0, "male", True, path, 1, 2, folder)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    num_joints=st.sampled_from([1, 17, 200]),
+    lengths=st.lists(st.integers(1, 600), min_size=1, max_size=60),
+    letters=st.sampled_from(["", "a" * 40, "a" * 250, "走" * 83]),
+    folders=st.integers(1, 60),
+    compression=st.sampled_from(COMPRESSIONS),
+)
+@example(num_joints=1, lengths=[600_000], letters="", folders=1, compression="none")
+@example(num_joints=200, lengths=[10], letters="", folders=1, compression="none")
+@example(num_joints=1, lengths=[1] * 600, letters="a" * 250, folders=1, compression="none")
+@example(num_joints=1, lengths=[1] * 600, letters="走" * 83, folders=600, compression="none")
+def test_no_store_and_no_part_is_larger_than_foreseen(
+    num_joints: int, lengths: list[int], letters: str, folders: int, compression: str
+) -> None:
+    records = [named(number, length, letters, folders) for number, length in enumerate(lengths)]
+    columns = zip(*(vars(record).values() for record in records), strict=True)
+    name_bytes = sum(max(len(value.encode()) for value in c) for c in columns if isinstance(c[0], str))
+    foreseen = store_bytes(sum(lengths), num_joints, len(lengths), name_bytes)
+    positions = np.random.default_rng(0).normal(size=(sum(lengths), num_joints, 3)).astype("<f4")
+    with tempfile.TemporaryDirectory() as folder:
+        skeleton = custom(tuple(f"joint_{joint}" for joint in range(num_joints)))
+        store = Path(folder) / "s.h5"
+        header = StoreHeader("0", 50.0, {}, {}, True, (JointSet("one", HASH, skeleton),))
+        writer = StoreWriter(store, header, compression)
+        for start in range(0, len(positions), BLOCK):
+            writer.append(positions[start : start + BLOCK])
+        for record in records:
+            writer.add(record)
+            writer.add_unit(UnitRecord(HASH, 1))
+        writer.finish()
+        writer.close()
+        assert store.stat().st_size <= foreseen
+        with PartWriter(Path(folder) / f"{HASH}.part", (num_joints,), len(positions)) as part:
+            part.write(0, (positions,))
+            placed = [PlacedSequence(record, 0) for record in records]
+            assert part.finish(HASH, placed, []).stat().st_size <= foreseen
+
+
+def test_a_build_asks_for_the_room_of_its_names(
+    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def none_left(needed: int, *_: object) -> None:
+        asked.append(needed)
+        raise SpaceError
+
+    monkeypatch.setattr(space, "require", none_left)
+    for letters in (1, 201):
+        write_dataset(tmp_path / f"{letters}", "D" * letters, 3, frames=10)
+        with pytest.raises(SpaceError):
+            build(tmp_path / f"{letters}", tmp_path / "s.h5", support_dir=support_dir)
+    assert asked[1] - asked[0] > 3 * 3 * 200  # the dataset, its canonical name and the path

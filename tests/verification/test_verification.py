@@ -1,0 +1,250 @@
+"""`verify`: a clean store passes, and whatever is done to one is found."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from isal.isal_zlib import crc32
+
+from h36m_amass import verify
+from h36m_amass.conversion.builder import build
+from h36m_amass.demo import Demo
+from h36m_amass.store import footer as sealing
+from h36m_amass.store.rows import StoreError
+from h36m_amass.store.store import Store
+from h36m_amass.verification import store as verification
+from tests.corpus.stores import options_of
+from tests.scenes import recording, write, write_dataset
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def whole(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small store. Not to be written to."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_dataset(folder / "amass", "D", 3, frames=60)
+    build(folder / "amass", folder / "s.h5", support_dir=support_dir)
+    return folder / "s.h5"
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(whole, tmp_path / "s.h5"))
+
+
+def change(path: Path, edit: Callable[[h5py.File], Any]) -> Path:
+    """Change a store through HDF5, and seal it again, so that only what it says can tell."""
+    with h5py.File(path, "r+") as file:
+        edit(file)
+    sealing.seal(path)
+    return path
+
+
+def test_the_demo_agrees_with_the_full_mesh(demo: Demo) -> None:
+    found = verify(demo.store, against=demo.amass_dir, support_dir=demo.support_dir)
+    assert found.findings == ()
+    assert (found.sequences, found.frames) == (12, Store(demo.store).num_frames)
+    assert found.compared_frames > 300
+    assert 0 < found.percentile_99_9 <= found.largest < 2e-6
+
+
+def test_the_real_recording_agrees_with_the_full_mesh(real_amass: Path, support_dir: Path, tmp_path: Path) -> None:
+    build(real_amass, tmp_path / "s.h5", support_dir=support_dir)
+    found = verify(tmp_path / "s.h5", against=real_amass, support_dir=support_dir)
+    assert found.findings == ()
+    assert found.largest < 2e-6
+
+
+@pytest.mark.parametrize("options", [{"frame_rate": None}, {"frame_rate": 59.94, "use_dmpls": False}])
+def test_other_options_agree_with_the_full_mesh(
+    amass_dir: Path, support_dir: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, **options)
+    found = verify(tmp_path / "s.h5", against=amass_dir, support_dir=support_dir, sample=60)
+    assert found.findings == ()
+    assert found.largest < 2e-6
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_flipped_byte_anywhere_is_found(whole: Path, tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(whole.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "s.h5").write_bytes(content)
+    assert verify(tmp_path / "s.h5").findings
+
+
+def test_every_sequence_whose_bytes_changed_is_named(copy: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        file["positions_3d"][30, 4, 1] += 0.001
+
+    (finding,) = verify(change(copy, edit)).findings
+    assert "D/S/0001: its positions do not have the checksum" in finding
+
+
+@pytest.mark.parametrize("length", [-1, -500, 70_000, 100, 0])
+def test_a_truncated_store_is_found(copy: Path, length: int) -> None:
+    copy.write_bytes(copy.read_bytes()[:length])
+    assert verify(copy).findings
+    assert verify(copy, quick=True).findings or length == -1
+
+
+def test_a_store_that_another_program_wrote_to_is_found(copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        file.attrs["note"] = "mine"
+    (finding,) = verify(copy).findings
+    assert "has no seal" in finding
+    assert Store(copy).num_frames > 0
+
+
+def swap_names(file: h5py.File) -> None:
+    names = file["index/sequence"][:]
+    file["index/sequence"][:2] = names[[1, 0]]
+
+
+def swap_rows(file: h5py.File) -> None:
+    for column in file["index"].values():
+        values = column[:]
+        column[:2] = values[[1, 0]]
+
+
+def not_a_number(file: h5py.File) -> None:
+    """With a checksum that fits."""
+    first, length = int(file["index/start"][1]), int(file["index/length"][1])
+    positions = file["positions_3d"][first : first + length]
+    positions[3, 2, 1] = np.nan
+    file["positions_3d"][first : first + length] = positions
+    file["index/checksum"][1] = crc32(positions.tobytes())
+
+
+def stretched(file: h5py.File) -> None:
+    length = int(file["index/length"][0])
+    positions = file["positions_3d"][:length]
+    positions[5, 3] += 2.0
+    file["positions_3d"][:length] = positions
+    file["index/checksum"][0] = crc32(positions.tobytes())
+
+
+def view_of_others(file: h5py.File) -> None:
+    group = file["sequences/D/S"]
+    group.move("0000", "x")
+    group.move("0001", "0000")
+    group.move("x", "0001")
+
+
+def view_of_another_file(file: h5py.File) -> None:
+    del file["sequences/D/S/0000/positions_3d"]
+    layout = h5py.VirtualLayout((int(file["index/length"][0]), 17, 3), "<f4")
+    layout[:] = h5py.VirtualSource("other.h5", "positions_3d", layout.shape)
+    view = file["sequences/D/S/0000"].create_virtual_dataset("positions_3d", layout)
+    view.attrs["frame_rate"], view.attrs["gender"] = 50.0, "male"
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (swap_names, "out of order"),
+        (swap_rows, "do not make up the frames"),
+        (not_a_number, "frame 3 holds values that are no numbers"),
+        (stretched, "the bone to left_ankle is from"),
+        (view_of_others, "the view of D/S/0000 shows rows"),
+        (view_of_another_file, "takes its values from other.h5"),
+        (lambda file: file["sequences/D"].pop("S"), "the view of D/S/0000 is missing"),
+        (lambda file: file["sequences/D/S/0000/positions_3d"].attrs.modify("frame_rate", 49.0), "says 49 Hz"),
+        (lambda file: file["index/length"].write_direct(np.array([26, 24, 25])), "its index is damaged|checksum"),
+        (lambda file: file["index/source_path"].__setitem__(0, b"E/S/0000.npz"), "another dataset"),
+        (lambda file: file["units/sequences"].__setitem__(0, -1), "they are int64|they are |.S64 and int64"),
+        (lambda file: file["index"].pop("checksum"), "its index is damaged"),
+        (lambda file: file.attrs.__setitem__("synthetic", False), "its attribute synthetic is not"),
+        (lambda file: file.attrs.__setitem__("frame_rate", np.nan), "its attribute frame_rate is not"),
+        (lambda file: file.attrs.__delitem__("options"), "its attribute options is not"),
+        (lambda file: file["index/frame_rate"].__setitem__(0, 51.0), "not all at 50 Hz"),
+    ],
+)
+def test_what_a_store_says_wrongly_is_found(copy: Path, edit: Callable[[h5py.File], Any], reason: str) -> None:
+    findings = verify(change(copy, edit)).findings
+    assert findings
+    assert any(re.search(reason, finding) for finding in findings), findings
+    assert all(str(copy) in finding and "\n" not in finding for finding in findings)
+
+
+def test_bones_of_a_clean_store_do_not_stretch(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert verify(demo.store).findings == ()
+    monkeypatch.setattr(verification, "STRETCH", 1.0)
+    assert any("bones do not stretch" in finding for finding in verify(demo.store).findings)
+
+
+def test_quick_reads_no_frames(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit(file: h5py.File) -> None:
+        file["positions_3d"][0] = np.nan
+
+    change(copy, edit)
+    assert verify(copy).findings
+    monkeypatch.setattr(Store, "read", lambda *_: pytest.fail("frames were read"))
+    assert verify(copy, quick=True).findings == ()
+
+
+def test_a_store_that_disagrees_with_the_mesh_fails(support_dir: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "amass" / "D" / "S" / "a.npz", recording(200))
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    write(path, recording(200, seed=1))
+    found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
+    assert "differs from the full mesh" in found.findings[0]
+    assert found.largest > 0.1
+    write(path, recording(300))
+    found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
+    assert "is not the recording that the store was built from" in found.findings[0]
+    path.unlink()
+    found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
+    assert "there is no such file" in found.findings[0]
+
+
+def test_a_rate_that_would_give_other_frames_is_a_finding_and_no_frames_are_made(
+    copy: Path, whole: Path, support_dir: Path
+) -> None:
+    changed = change(copy, options_of(frame_rate="9" * 30))
+    found = verify(changed, against=whole.parent / "amass", support_dir=support_dir)
+    assert found.compared_frames == 0
+    assert len(found.findings) == 3
+    assert all("frames, and the store has" in finding for finding in found.findings)
+
+
+def test_another_regressor_or_body_model_is_named(whole: Path, support_dir: Path, tmp_path: Path) -> None:
+    support = Path(shutil.copytree(support_dir, tmp_path / "support"))
+    np.save(support / "J_regressor_h36m.npy", np.load(support / "J_regressor_h36m.npy"))
+    model = support / "body_models" / "dmpls" / "male" / "model.npz"
+    with np.load(model) as npz:
+        np.savez(model, **{name: npz[name] for name in reversed(npz.files)})
+    findings = verify(whole, against=whole.parent / "amass", support_dir=support).findings
+    assert any("another regressor" in finding for finding in findings)
+    assert any("another male body model" in finding for finding in findings)
+
+
+def test_the_command_says_ok_or_fails(cli: Cli, copy: Path, whole: Path, support_dir: Path) -> None:
+    outcome = cli("verify", whole, "--against", whole.parent / "amass", "--support-dir", support_dir)
+    assert outcome.exit_code == 0
+    assert "99.9 percent are below" in outcome.stdout
+    assert outcome.stdout.endswith("ok: 3 sequences, 75 frames\n")
+    copy.write_bytes(copy.read_bytes()[:-1])
+    outcome = cli("verify", copy)
+    assert outcome.exit_code == 1
+    assert outcome.stdout.startswith(f"problem: {copy}: has no seal")
+    assert outcome.stderr.splitlines()[-1] == "error: 1 findings, see above"
+    outcome = cli("verify", copy.with_name("none.h5"))
+    assert outcome.exit_code == 1
+    assert "there is no such store" in outcome.stderr
+
+
+def test_no_store_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no such store"):
+        verify(tmp_path / "none.h5")
