@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from h36m_amass.errors import H36mAmassError
+
 NEAR = 0.6
 """How alike two names are, from 0 to 1, if one may be a slip for the other."""
 MAX_NEAREST = 3
 MAX_LISTED = 8
 
 
-class DatasetError(ValueError):
+class DatasetError(H36mAmassError):
     """No dataset of that name is there; the message does not say where."""
 
 

@@ -9,6 +9,7 @@ from h36m_amass import synthetic
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.planning import Progress
 from h36m_amass.conversion.report import BuildReport
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.export.npz import export_npz
 from h36m_amass.plot.canvas import require_matplotlib
 from h36m_amass.plot.poses import draw_poses
@@ -17,7 +18,7 @@ from h36m_amass.store.store import Store
 MARKER = "SYNTHETIC.txt"
 
 
-class DemoError(ValueError):
+class DemoError(H36mAmassError):
     """The demo would overwrite what it did not make."""
 
 

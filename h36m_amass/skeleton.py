@@ -16,13 +16,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.regular_file import open_regular
 
 MAX_NAMES_BYTES = 2**20
 """Of a file of joint names."""
 
 
-class SkeletonError(ValueError):
+class SkeletonError(H36mAmassError):
     """A joint order or a file of joint names does not fit."""
 
 

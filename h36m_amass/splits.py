@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from h36m_amass.datasets import same
+from h36m_amass.errors import H36mAmassError
 
 REST = ("*",)
 """All datasets that no other part of the split names."""
@@ -42,7 +43,7 @@ SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 
 
-class SplitError(ValueError):
+class SplitError(H36mAmassError):
     """There is no split, or no part of it, of that name."""
 
 

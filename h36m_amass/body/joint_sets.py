@@ -10,13 +10,14 @@ from pathlib import Path
 from h36m_amass.body import model as body_model
 from h36m_amass.body import regressor
 from h36m_amass.body.regressor import JointRegressor, MeshMismatchError, VertexMap
+from h36m_amass.errors import H36mAmassError
 
 SKELETON = "skeleton"
 """Stands for the posed kinematic joints of the body model, in the place of a regressor."""
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 
 
-class JointSetError(ValueError):
+class JointSetError(H36mAmassError):
     """Joint sets, or the files of their joints' names, are not asked for in a way that can be understood."""
 
 

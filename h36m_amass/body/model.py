@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import NpzError, NpzReader, read_content
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ SHAPE_SPACE, SMALL_SHAPE_SPACE = 300, 10
 """Shape directions of an SMPL-X file, where those of the expression follow them (see `_num_shape_directions`)."""
 
 
-class BodyModelError(ValueError):
+class BodyModelError(H36mAmassError):
     """A body model file is missing or is not what it should be."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse
 
 from h36m_amass import skeleton
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import NpzError, NpzReader, read_content, read_npy
 
 _log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ MAX_BYTES = 2**27
 MAP_PAGE = "https://smpl-x.is.tue.mpg.de (model transfer data)"
 
 
-class RegressorError(ValueError):
+class RegressorError(H36mAmassError):
     """A joint regressor or vertex map file is missing or is not what it should be."""
 
 

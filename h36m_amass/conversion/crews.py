@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from h36m_amass.conversion.forkserver import START_METHOD
 from h36m_amass.conversion.scheduling import MOST_DEATHS, Place
 from h36m_amass.conversion.workshop import start_worker
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.system import signals as interrupts
 
 _T = TypeVar("_T")
@@ -26,7 +27,7 @@ LOCAL_CLUSTER = "local"
 SECONDS_FOR_A_SIGNAL = 0.3
 
 
-class WorkerError(ValueError):
+class WorkerError(H36mAmassError):
     """There are no workers to do the work, or none that can."""
 
 

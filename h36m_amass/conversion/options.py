@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from h36m_amass.conversion.crews import LOCAL_CLUSTER
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.remote import Address
 from h36m_amass.store.format import COMPRESSIONS
 
@@ -16,7 +17,7 @@ MIN_SPLIT_SIZE = 10**5
 """A file of a split store takes some tens of kilobytes besides its positions."""
 
 
-class BuildError(ValueError):
+class BuildError(H36mAmassError):
     """A build cannot start or cannot go on; a store that was there is as it was."""
 
 

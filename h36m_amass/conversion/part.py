@@ -24,6 +24,7 @@ from isal.isal_zlib import crc32
 from jaxtyping import Float32
 
 from h36m_amass.conversion.report import LeftOut
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.store.format import SequenceRecord
 from h36m_amass.system.atomic_file import sync
 
@@ -41,7 +42,7 @@ Positions = tuple[Float32[np.ndarray, "rows joints 3"], ...]
 """The same rows of every joint set, an array each."""
 
 
-class PartError(ValueError):
+class PartError(H36mAmassError):
     """A part, or what an existing store holds of a unit, is not what was written."""
 
 

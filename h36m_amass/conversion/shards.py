@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from heapq import heapreplace
 from typing import TYPE_CHECKING
 
+from h36m_amass.errors import H36mAmassError
+
 if TYPE_CHECKING:  # the command line looks at its options before it imports what reads recordings
     from h36m_amass.conversion.planning import Unit
 
 
-class ShardError(ValueError):
+class ShardError(H36mAmassError):
     """There is no such shard."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from h36m_amass.datasets import DatasetError, choose
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.skeleton import joint_order as resolve_joint_order
 from h36m_amass.store.store import DatasetView, Store, UnknownKeyError
 from h36m_amass.store.store import Sequence as StoredSequence
@@ -20,7 +21,7 @@ from h36m_amass.system.stages import Stages
 _log = logging.getLogger(__name__)
 
 
-class ExportError(ValueError):
+class ExportError(H36mAmassError):
     """An export cannot be written."""
 
 

@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from isal.isal_zlib import crc32
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import MAX_DEFLATION, ByteRange, HeldFile
 from h36m_amass.files.regular_file import open_regular, size_and_time
 from h36m_amass.files.remote import Address, RemoteError, RemoteFile, stat
@@ -77,7 +78,7 @@ MegabytesDone = Callable[[int], None]
 """Called with how many megabytes of an archive have been looked through."""
 
 
-class ArchiveError(ValueError):
+class ArchiveError(H36mAmassError):
     """An archive, or a member of one, cannot be read; the message is a reason that does not name the archive."""
 
 

@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from isal.isal_zlib import crc32
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.regular_file import open_regular
 from h36m_amass.files.remote import RangeReader, RemoteError, RemoteFile
 from h36m_amass.files.zip_directory import Member, read_members
@@ -64,7 +65,7 @@ _BLOCK = 2**18
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, LookupError, struct.error)
 
 
-class NpzError(ValueError):
+class NpzError(H36mAmassError):
     """A file is not the npz or npy file it should be."""
 
 

@@ -25,6 +25,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
+from h36m_amass.errors import H36mAmassError
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
 
@@ -51,7 +53,7 @@ _USERINFO, _QUERY = re.compile(r"(?<=://)[^/\s'\"]*@"), re.compile(r"(?<=://)([^
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "Last-Modified", "updated", "created")
 
 
-class RemoteError(ValueError):
+class RemoteError(H36mAmassError):
     """An address cannot be reached, read or written.
 
     It says nothing about what lies there, so no recording is left out for it: it ends a build.

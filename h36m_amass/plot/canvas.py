@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.plot.colours import LEFT, MIDDLE, RIGHT
 from h36m_amass.skeleton import Skeleton, bones, leftwards, root
 from h36m_amass.system import atomic_file as whole_file
@@ -27,7 +28,7 @@ _METADATA: dict[str, dict[str, Any]] = {".png": {}, ".pdf": {"CreationDate": Non
 _SETTINGS: Any = {"svg.hashsalt": "h36m-amass"}
 
 
-class PlotError(ValueError):
+class PlotError(H36mAmassError):
     """A picture cannot be drawn."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from h36m_amass.body.model import FAMILIES, GENDERS, Family
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import ArrayHeader, Layout, NpzError, NpzReader, Source
 from h36m_amass.recordings.resampling import FrameRateError, exact_rate
 
@@ -28,7 +29,7 @@ AMASS_NAMES = "'SMPL+H G', 'SMPL-X G' or 'SMPL-X N'"
 """What AMASS's page calls the downloads that can be converted."""
 
 
-class AmassError(ValueError):
+class AmassError(H36mAmassError):
     """An AMASS folder or recording cannot be used; the message says why."""
 
 

@@ -15,8 +15,10 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Int
 
+from h36m_amass.errors import H36mAmassError
 
-class FrameRateError(ValueError):
+
+class FrameRateError(H36mAmassError):
     """A frame rate is not a positive finite number."""
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.recordings.tree import SequenceFile
 
 
-class SubsetError(ValueError):
+class SubsetError(H36mAmassError):
     """A choice of recordings is none."""
 
 

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 from isal.isal_zlib import crc32
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.regular_file import open_regular
 from h36m_amass.files.remote import Address, RemoteFile
 
@@ -23,7 +24,7 @@ _FORM = re.compile(rb"\nh36m-amass store: (\d{16}) bytes, CRC-32 ([0-9a-f]{8}), 
 _BLOCK = 2**20
 
 
-class SealError(ValueError):
+class SealError(H36mAmassError):
     """A store is not, byte for byte, what was written; the message does not name the file."""
 
 

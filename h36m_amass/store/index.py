@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from h36m_amass.datasets import canonical
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.store.format import ADDED_IN, INDEX_COLUMNS, SequenceRecord
 from h36m_amass.store.header import DAMAGE, bounded
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import polars
 
 
-class DamagedIndexError(ValueError):
+class DamagedIndexError(H36mAmassError):
     """An index does not hold what an index holds; the message does not name the file."""
 
 

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Int
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.remote import MAX_RUN, Address, RemoteError, RemoteFile, joined, ranges, stat
 from h36m_amass.store.remote_store import StoreFile
 
@@ -35,7 +36,7 @@ _NEVER = 2**40
 """A row that no store has."""
 
 
-class StoreError(ValueError):
+class StoreError(H36mAmassError):
     """A store cannot be opened or does not hold what was asked for."""
 
 

@@ -6,11 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+from h36m_amass.errors import H36mAmassError
+
 # What the drivers of NVIDIA's and AMD's GPUs bring, and Windows' subsystem for Linux.
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
-class DeviceError(ValueError):
+class DeviceError(H36mAmassError):
     """The device that was asked for is not there."""
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.store.format import CHUNK_FRAMES
 
 BYTES_A_CHUNK = 128
@@ -33,11 +34,11 @@ _UNITS = {
 }
 
 
-class SizeError(ValueError):
+class SizeError(H36mAmassError):
     """A size is not what a person would write for one."""
 
 
-class SpaceError(ValueError):
+class SpaceError(H36mAmassError):
     """The disk has too little room."""
 
 

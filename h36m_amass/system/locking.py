@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from h36m_amass.errors import H36mAmassError
+
 try:
     import fcntl
 except ImportError:  # not a POSIX system
@@ -28,7 +30,7 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 """What the system says where a file system has none: NFS without its lock service, Lustre without ``-o flock``."""
 
 
-class LockedError(ValueError):
+class LockedError(H36mAmassError):
     """Another process is writing the same, or the lock cannot be told from somebody's file, or cannot be had here."""
 
 

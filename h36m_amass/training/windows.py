@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.skeleton import joint_order as resolve_joint_order
 from h36m_amass.store.store import DatasetView, Selection, Store, SubjectView
 
@@ -22,7 +23,7 @@ Batch = dict[str, Tensor]
 """Windows by what is known of them; the first axis of each tensor counts the windows."""
 
 
-class WindowError(ValueError):
+class WindowError(H36mAmassError):
     """The windows that were asked for cannot be had."""
 
 

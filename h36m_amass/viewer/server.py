@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Float32
 
+from h36m_amass.errors import H36mAmassError
 from h36m_amass.store.store import Sequence, Store
 
 CHUNK = 256
@@ -20,7 +21,7 @@ _BLOCK = 64 * CHUNK
 SPEEDS = {"0.1 x": 0.1, "0.25 x": 0.25, "0.5 x": 0.5, "1 x": 1.0, "2 x": 2.0, "4 x": 4.0}
 
 
-class ViewerError(ValueError):
+class ViewerError(H36mAmassError):
     """There is nothing to show, or nothing to show it with."""
 
 

@@ -6,10 +6,12 @@ import getpass
 import ipaddress
 import socket
 
+from h36m_amass.errors import H36mAmassError
+
 LAST_PORT = 65535
 
 
-class AddressError(ValueError):
+class AddressError(H36mAmassError):
     """Nothing can be served at an address."""
 
 
