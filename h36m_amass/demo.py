@@ -59,7 +59,7 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
     support_dir, amass_dir = folder / "support_data", folder / "amass"
     for made in (support_dir, amass_dir):
         if made.exists() and not (made / MARKER).exists():
-            raise DemoError(f"{made}: is there and was not made by a demo; give the demo a folder of its own")
+            raise DemoError("is there and was not made by a demo; give the demo a folder of its own", made)
     store, picture = folder / "amass_h36m.h5", folder / "walk.png"
     folder.mkdir(parents=True, exist_ok=True)
     for made in (support_dir, amass_dir):

@@ -53,18 +53,18 @@ def ending(path: Path | str, endings: Many[str], what: str) -> str:
     found = Path(path).suffix.lower()
     if found not in endings:
         listed = ", ".join(endings[:-1])
-        raise PlotError(f"{path}: {what} is a file that ends in {listed} or {endings[-1]}; name it so")
+        raise PlotError(f"{what} is a file that ends in {listed} or {endings[-1]}; name it so", path)
     return found
 
 
 def require_free(path: Path, overwrite: bool) -> None:
     """Raise `PlotError` if a picture cannot be put there, before it is drawn."""
     if not path.parent.is_dir():
-        raise PlotError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+        raise PlotError(f"there is no folder {path.parent}; make it, or name another file", path)
     if path.is_dir():
-        raise PlotError(f"{path}: is a folder; name a file")
+        raise PlotError("is a folder; name a file", path)
     if path.exists() and not overwrite:
-        raise PlotError(f"{path}: is there already; name another file, or replace it with --overwrite")
+        raise PlotError("is there already; name another file, or replace it with --overwrite", path)
 
 
 def require_bones(skeleton: Skeleton, name: str) -> None:

@@ -104,7 +104,7 @@ def draw_contact_sheet(
     path = Path(path)
     ending(path, PICTURES, "a contact sheet")
     if not len(sequences):
-        raise PlotError(f"{path}: there are no sequences to draw")
+        raise PlotError("there are no sequences to draw", path)
     files = page_paths(path, len(sequences))
     for file in files:
         require_free(file, overwrite)

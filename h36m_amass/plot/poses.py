@@ -74,7 +74,7 @@ def draw_poses(
     ending(path, PICTURES, "a picture of poses")
     require_free(path, overwrite)
     if not 1 <= num_poses <= MAX_POSES:
-        raise PlotError(f"{path}: {num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}")
+        raise PlotError(f"{num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}", path)
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 

@@ -100,7 +100,7 @@ def require(needed: int, folder: Path, what: str) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise SpaceError(f"{what}: needs about {_size(needed)}, and {folder} has {_size(free)} free; make room first")
+        raise SpaceError(f"needs about {_size(needed)}, and {folder} has {_size(free)} free; make room first", what)
 
 
 @contextmanager
@@ -112,8 +112,9 @@ def guarded(needed: int, folder: Path, what: str) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise SpaceError(
-            f"{what}: the disk of {folder} is full ({error.strerror}), and this needs about {_size(needed)} of it; "
-            "make room first"
+            f"the disk of {folder} is full ({error.strerror}), and this needs about {_size(needed)} of it; "
+            "make room first",
+            what,
         ) from error
 
 

@@ -89,7 +89,7 @@ def catalogue(store: Store, text: str = "") -> Catalogue:
     if not found.names:
         words = " and ".join(repr(word) for word in text.split())
         what = f"no sequence has {words} in its key; 'h36m-amass info' lists them" if words else "has no sequences"
-        raise ViewerError(f"{store.path}: {what}")
+        raise ViewerError(what, store.path)
     return found
 
 
