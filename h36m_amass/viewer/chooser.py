@@ -1,13 +1,75 @@
-"""The fields of the viewer's panel that choose one sequence of a store, through viser (extra ``view``)."""
+"""The fields of the viewer's panel that choose one sequence of a store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import viser
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from h36m_amass.store.store import Sequence, Store
-from h36m_amass.viewer.server import Catalogue, catalogue
+from h36m_amass.viewer import ViewerError
+
+if TYPE_CHECKING:
+    import viser
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Sequences to choose from, by dataset, subject and sequence.
+
+    Attributes
+    ----------
+    names
+        The three names of each, in the order of the store's index.
+    """
+
+    names: tuple[tuple[str, str, str], ...]
+
+    @classmethod
+    def of(cls, store: Store) -> Catalogue:
+        """All sequences of a store."""
+        return cls(tuple(store.names(row) for row in range(len(store.sequences))))
+
+    def matching(self, text: str) -> Catalogue:
+        """Those in whose ``DATASET/SUBJECT/SEQUENCE`` each word of `text` is, in capitals or not."""
+        words = text.casefold().split()
+        return Catalogue(tuple(own for own in self.names if all(word in "/".join(own).casefold() for word in words)))
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(dataset for dataset, _, _ in self.names))
+
+    def subjects(self, dataset: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(own[1] for own in self.names if own[0] == dataset))
+
+    def sequences(self, dataset: str, subject: str) -> tuple[str, ...]:
+        return tuple(own[2] for own in self.names if own[:2] == (dataset, subject))
+
+    def nearest(self, wanted: tuple[str, str, str]) -> tuple[str, str, str]:
+        """The first sequence that shares most of the names of `wanted`, from the dataset on."""
+        return max(self.names, key=lambda own: _agreement(own, wanted))
+
+
+def _agreement(one: Ordered[str], other: Ordered[str]) -> int:
+    """How many names are the same before the first that differs."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
+
+
+def catalogue(store: Store, text: str = "") -> Catalogue:
+    """The sequences of `store` that match `text`.
+
+    Raises
+    ------
+    ViewerError
+        None does.
+    """
+    found = Catalogue.of(store).matching(text)
+    if not found.names:
+        words = " and ".join(repr(word) for word in text.split())
+        what = f"no sequence has {words} in its key; 'h36m-amass info' lists them" if words else "has no sequences"
+        raise ViewerError(what, store.path)
+    return found
 
 
 class Chooser:
