@@ -39,6 +39,7 @@ from h36m_amass.files.remote import Address, check_writable, place
 from h36m_amass.recordings.resampling import exact_rate
 from h36m_amass.recordings.subset import EVERYTHING, Subset, told
 from h36m_amass.recordings.tree import find_sequences
+from h36m_amass.store import space as store_space
 from h36m_amass.store.format import JointSet, StoreHeader
 from h36m_amass.store.split_writer import Split
 from h36m_amass.store.store import Store
@@ -55,7 +56,7 @@ from h36m_amass.version import __version__
 _log = logging.getLogger(__name__)
 
 
-def build(
+def build(  # noqa: PLR0913 (one parameter for each option of a build)
     amass_dir: Path | str | Address,
     store: Path | str | Address,
     *,
@@ -441,11 +442,13 @@ def _needed_bytes(plan: Plan, missing: Mapping[str, Unit], num_joints: int, spli
     columns = zip(*(vars(planned.record(0)).values() for planned in sequences), strict=True)
     name_bytes = sum(max(len(str(value).encode()) for value in column) for column in columns)
     parts = sum(
-        space.store_bytes(unit.frames, num_joints, len(unit.sequences), name_bytes) for unit in missing.values()
+        store_space.store_bytes(unit.frames, num_joints, len(unit.sequences), name_bytes) for unit in missing.values()
     )
     frames = sum(s.length for s in sequences)
-    files = 0 if split_size is None else space.num_data_files(frames * num_joints * 12, split_size, len(sequences))
-    return parts + space.split_store_bytes(files, frames, num_joints, len(sequences), name_bytes)
+    files = (
+        0 if split_size is None else store_space.num_data_files(frames * num_joints * 12, split_size, len(sequences))
+    )
+    return parts + store_space.split_store_bytes(files, frames, num_joints, len(sequences), name_bytes)
 
 
 def _check_strict(strict: bool, left_out: Sequence[LeftOut]) -> None:

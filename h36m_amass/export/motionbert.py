@@ -24,6 +24,7 @@ from jaxtyping import Float32, Int
 from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.export.npz import ExportError
 from h36m_amass.skeleton import H36M, SkeletonError, joint_order
+from h36m_amass.store.space import store_bytes
 from h36m_amass.store.store import Sequence as StoredSequence
 from h36m_amass.store.store import Store, UnknownKeyError
 from h36m_amass.system import disk as space
@@ -182,7 +183,7 @@ def export_motionbert(
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
-    needed = space.store_bytes(len(clips) * clip_length, len(order), len(clips))
+    needed = store_bytes(len(clips) * clip_length, len(order), len(clips))
     work = out_dir / _WORK
     if work.is_symlink():
         work.unlink()

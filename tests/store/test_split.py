@@ -29,12 +29,13 @@ from h36m_amass.store import data_files, split_frames
 from h36m_amass.store import footer as sealing
 from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader, UnitRecord
 from h36m_amass.store.sizes import sequence_bytes
+from h36m_amass.store.space import num_data_files, split_store_bytes
 from h36m_amass.store.split_writer import Split, SplitWriter
 from h36m_amass.store.store import Store, StoreError
 from h36m_amass.store.summary import as_object, tree
 from h36m_amass.store.writer import StoreWriter
 from h36m_amass.system import atomic_file as whole_file
-from h36m_amass.system.disk import SizeError, bytes_of, num_data_files, split_store_bytes
+from h36m_amass.system.disk import SizeError, bytes_of
 from h36m_amass.verification.store import verify
 from tests.scenes import write_dataset
 
