@@ -50,11 +50,11 @@ def ending(path: Path | str, endings: Many[str], what: str) -> str:
     PlotError
         It is another one.
     """
-    found = Path(path).suffix.lower()
-    if found not in endings:
+    suffix = Path(path).suffix.lower()
+    if suffix not in endings:
         listed = ", ".join(endings[:-1])
         raise PlotError(f"{what} is a file that ends in {listed} or {endings[-1]}; name it so", path)
-    return found
+    return suffix
 
 
 def require_free(path: Path, overwrite: bool) -> None:

@@ -137,14 +137,14 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     width, height = np.max(extents, axis=0) + np.array([0.35, 0.15])
     width = max(width, 1.1)
     metres_an_inch = width / _CELL_WIDTH
-    text = 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.15
-    pitch = height + text
+    text_height = 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.15
+    pitch = height + text_height
 
     lines, colours, dots, labels = [], [], [], []
     joint_colours = colours_of(skeleton) / 255
     ground = []
-    for place, pose in enumerate(poses):
-        row, column = divmod(place, columns)
+    for cell, pose in enumerate(poses):
+        row, column = divmod(cell, columns)
         # Each stands on the lower edge of its cell, wherever in the world it is.
         low = pose.flat[:, 1].min()
         corner = np.array([(column + 0.5) * width, -row * pitch - height])
@@ -190,11 +190,11 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
 
 def _wrapped(key: str) -> str:
     """A key on the lines that a cell has for it, broken behind slashes if that is enough of them."""
-    shown, lines = label(key, _LINES * _LINE_CHARACTERS), [""]
-    for name in re.findall("[^/]*/|[^/]+", shown):
+    text, lines = label(key, _LINES * _LINE_CHARACTERS), [""]
+    for name in re.findall("[^/]*/|[^/]+", text):
         if len(lines[-1] + name) > _LINE_CHARACTERS:
             lines.append("")
         lines[-1] += name
     if len(lines) > _LINES or max(map(len, lines)) > _LINE_CHARACTERS:
-        lines = [shown[place : place + _LINE_CHARACTERS] for place in range(0, len(shown), _LINE_CHARACTERS)]
+        lines = [text[start : start + _LINE_CHARACTERS] for start in range(0, len(text), _LINE_CHARACTERS)]
     return "\n".join(lines).strip("\n")

@@ -39,10 +39,10 @@ def bytes_of(size: str) -> int:
     SizeError
         It is none.
     """
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-zA-Z]{2,3})", size.strip())
-    if found is None or found[2].lower() not in _UNITS:
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-zA-Z]{2,3})", size.strip())
+    if match is None or match[2].lower() not in _UNITS:
         raise SizeError(f"{size!r} is no size; give a number and a unit of kB, MB, GB, TB, KiB, MiB, GiB or TiB: 10GB")
-    return int(Fraction(found[1]) * _UNITS[found[2].lower()])
+    return int(Fraction(match[1]) * _UNITS[match[2].lower()])
 
 
 def require(needed: int, folder: Path, what: str) -> None:

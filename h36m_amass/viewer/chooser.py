@@ -34,21 +34,21 @@ class Catalogue:
     def matching(self, text: str) -> Catalogue:
         """Those in whose ``DATASET/SUBJECT/SEQUENCE`` each word of `text` is, in capitals or not."""
         words = text.casefold().split()
-        return Catalogue(tuple(own for own in self.names if all(word in "/".join(own).casefold() for word in words)))
+        return Catalogue(tuple(key for key in self.names if all(word in "/".join(key).casefold() for word in words)))
 
     @property
     def datasets(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(dataset for dataset, _, _ in self.names))
 
     def subjects(self, dataset: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(own[1] for own in self.names if own[0] == dataset))
+        return tuple(dict.fromkeys(key[1] for key in self.names if key[0] == dataset))
 
     def sequences(self, dataset: str, subject: str) -> tuple[str, ...]:
-        return tuple(own[2] for own in self.names if own[:2] == (dataset, subject))
+        return tuple(key[2] for key in self.names if key[:2] == (dataset, subject))
 
-    def nearest(self, wanted: tuple[str, str, str]) -> tuple[str, str, str]:
-        """The first sequence that shares most of the names of `wanted`, from the dataset on."""
-        return max(self.names, key=lambda own: _agreement(own, wanted))
+    def nearest(self, names: tuple[str, str, str]) -> tuple[str, str, str]:
+        """The first sequence that shares most of `names`, from the dataset on."""
+        return max(self.names, key=lambda key: _agreement(key, names))
 
 
 def _agreement(one: Ordered[str], other: Ordered[str]) -> int:
@@ -64,12 +64,12 @@ def catalogue(store: Store, text: str = "") -> Catalogue:
     ViewerError
         None does.
     """
-    found = Catalogue.of(store).matching(text)
-    if not found.names:
+    matching = Catalogue.of(store).matching(text)
+    if not matching.names:
         words = " and ".join(repr(word) for word in text.split())
         what = f"no sequence has {words} in its key; 'h36m-amass info' lists them" if words else "has no sequences"
         raise ViewerError(what, store.path)
-    return found
+    return matching
 
 
 class Chooser:
@@ -85,8 +85,8 @@ class Chooser:
     ) -> None:
         """`begin` names the sequence that is chosen at first, or the nearest that the store has; None the first."""
         self._store, self._chosen = store, chosen
-        self._all, self._found = Catalogue.of(store), catalogue(store, text)
-        names = self._found.names[0] if begin is None else self._found.nearest(begin)
+        self._all, self._matching = Catalogue.of(store), catalogue(store, text)
+        names = self._matching.names[0] if begin is None else self._matching.nearest(begin)
         self.filter = gui.add_text("Filter", text, hint="Words that the sequence's key has in it")
         self.fields: list[viser.GuiDropdownHandle[str]] = [
             gui.add_dropdown(label, options, initial_value=name)
@@ -110,20 +110,20 @@ class Chooser:
     @property
     def sequence(self) -> Sequence:
         """The one that is chosen."""
-        found: Sequence = self._store["/".join(self.names)]
-        return found
+        sequence: Sequence = self._store["/".join(self.names)]
+        return sequence
 
     def choose(self) -> None:
         """Follow a change of dataset, subject or sequence."""
-        self._take(self._found.nearest(self.names))
+        self._take(self._matching.nearest(self.names))
 
     def narrow(self) -> None:
         """Follow a change of the filter."""
-        found = self._all.matching(self.filter.value)
-        self.none.visible = not found.names
-        if found.names:
-            self._found = found
-            self._take(found.nearest(self.names))
+        matching = self._all.matching(self.filter.value)
+        self.none.visible = not matching.names
+        if matching.names:
+            self._matching = matching
+            self._take(matching.nearest(self.names))
 
     def take_joint_set(self) -> None:
         """Follow a change of the joint set."""
@@ -131,8 +131,8 @@ class Chooser:
         self._chosen(self.sequence)
 
     def _options(self, names: tuple[str, str, str]) -> tuple[tuple[str, ...], ...]:
-        found = self._found
-        return found.datasets, found.subjects(names[0]), found.sequences(names[0], names[1])
+        matching = self._matching
+        return matching.datasets, matching.subjects(names[0]), matching.sequences(names[0], names[1])
 
     def _take(self, names: tuple[str, str, str]) -> None:
         for field, options, name in zip(self.fields, self._options(names), names, strict=True):

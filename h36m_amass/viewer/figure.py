@@ -57,7 +57,7 @@ def place_bones(
     lengths = np.linalg.norm(along, axis=1)
     x, y, z = np.where(lengths > 0, along.T / np.maximum(lengths, 1e-12), [[0.0], [0.0], [1.0]])
     wxyzs = np.stack([1.0 + z, -y, x, np.zeros_like(x)], axis=1)
-    wxyzs[~wxyzs.any(axis=1)] = 0.0, 1.0, 0.0, 0.0
+    wxyzs[np.abs(wxyzs).max(axis=1) < 1e-100] = 0.0, 1.0, 0.0, 0.0  # straight down, as far as squares can tell
     wxyzs /= np.linalg.norm(wxyzs, axis=1, keepdims=True)
     thickness = 0.65 * np.minimum(radii[ends], radii[starts])
     return Placement(wxyzs, pose[starts], np.stack([thickness, thickness, np.maximum(lengths, 1e-6)], axis=1))
@@ -125,14 +125,14 @@ class SceneFigure:
         for label, position in zip(self._labels, pose, strict=False):
             label.position = position
 
-    def name_joints(self, pose: Float[np.ndarray, "joints 3"], wanted: bool) -> None:
+    def name_joints(self, pose: Float[np.ndarray, "joints 3"], visible: bool) -> None:
         """Write the joints' names beside them, or take them away."""
         for label in self._labels:
             label.remove()
         self._labels = [
             self._scene.add_label(f"{self._name}/names/{joint}", name, position=position, font_screen_scale=0.8)
             for joint, (name, position) in enumerate(zip(self.skeleton.joint_names, pose, strict=True))
-            if wanted
+            if visible
         ]
 
     def draw_path(self, points: Float[np.ndarray, "points 3"] | None) -> None:

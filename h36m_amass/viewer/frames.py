@@ -29,13 +29,13 @@ class Frames:
         return len(self.sequence)
 
     def __getitem__(self, frame: int) -> Float32[np.ndarray, "joints 3"]:
-        run, place = divmod(frame, CHUNK)
+        run, offset = divmod(frame, CHUNK)
         if run not in self._runs:
             self._runs[run] = self.sequence.positions_3d[run * CHUNK : (run + 1) * CHUNK]
             while len(self._runs) > self._kept:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(run)
-        return self._runs[run][place]
+        return self._runs[run][offset]
 
     def at(self, seconds: float) -> Float32[np.ndarray, "joints 3"]:
         """The pose that is shown at a time; after the end, the last one."""
@@ -52,8 +52,8 @@ def trajectory(sequence: Sequence, joint: int) -> Float32[np.ndarray, "points 3"
     frames = np.linspace(0, len(sequence) - 1, min(len(sequence), LONGEST_PATH)).round().astype(np.int64)
     if len(sequence) > CHUNK * len(frames):
         poses = np.empty((len(frames), *sequence.positions_3d.shape[1:]), np.float32)
-        places = np.arange(len(frames))
-        sequence.store.read_runs(sequence.start + frames, poses, places, places + 1)
+        rows = np.arange(len(frames))
+        sequence.store.read_runs(sequence.start + frames, poses, rows, rows + 1)
         return poses[:, joint]
     points = np.empty((len(frames), 3), np.float32)
     for start in range(0, len(sequence), _BLOCK):

@@ -230,8 +230,8 @@ class _Page:
     def _person(self, name: str, sequence: Sequence, faint: bool) -> _Person:
         frames = Frames(sequence)
         start = frames[0]
-        made = SceneFigure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
-        return _Person(frames, made, start)
+        nodes = SceneFigure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
+        return _Person(frames, nodes, start)
 
     def _open_first(self, sequence: Sequence) -> None:
         self._first.figure.remove()
