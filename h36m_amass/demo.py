@@ -50,9 +50,9 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
     Raises
     ------
     h36m_amass.plot.canvas.PlotError
-        matplotlib (extra ``plot``) is not installed.
+        If matplotlib (extra ``plot``) is not installed.
     DemoError
-        `folder` holds body models or recordings that no demo made.
+        If `folder` holds body models or recordings that no demo made.
     """
     require_matplotlib()
     folder = Path(folder)

@@ -18,13 +18,11 @@ from h36m_amass.plot.canvas import (
     GROUND,
     PlotError,
     dot_area,
-    ending,
     ignore_missing_glyphs,
     label,
     legend_handles,
+    output_path,
     require_bones,
-    require_free,
-    require_matplotlib,
 )
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.plot.span import frames_between
@@ -126,21 +124,19 @@ def animate(
     Raises
     ------
     PlotError
-        The skeleton has no bones to draw, nothing of the sequence is at `start`, `seconds` is no length of time,
-        matplotlib or ffmpeg is not installed or fails, a GIF would have too many frames, `path` is there, is a
-        folder or has another ending, or its folder is not there.
+        If the skeleton has no bones, the sequence has nothing at `start`, `seconds` is not positive, ffmpeg is not
+        installed or fails, a GIF would have too many frames, or `path` cannot be written (see
+        `h36m_amass.plot.canvas.output_path`).
     h36m_amass.store.store.StoreError
-        The store is damaged.
+        If the store is damaged.
     """
-    require_matplotlib()
-    path = Path(path)
-    kind = ending(path, ANIMATIONS, "an animation")
-    require_free(path, overwrite)
+    path = output_path(path, ANIMATIONS, "an animation", overwrite)
     require_bones(sequence.store.skeleton, sequence.key)
     from matplotlib.animation import FFMpegWriter, FuncAnimation
 
     from h36m_amass.plot.writers import GifWriter, Mp4Writer
 
+    kind = path.suffix.lower()
     drawn = timing(sequence, MAX_RATES[kind], start, seconds)
     if kind == ".gif" and len(drawn.frames) > MAX_GIF_FRAMES:
         reason = f"a GIF of {len(drawn.frames):,} frames is too long; draw {MAX_GIF_FRAMES / drawn.rate:.0f} s of it"

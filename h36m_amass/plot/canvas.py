@@ -48,7 +48,7 @@ def ending(path: Path | str, endings: Many[str], what: str) -> str:
     Raises
     ------
     PlotError
-        It is another one.
+        If it is another one.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in endings:
@@ -57,14 +57,25 @@ def ending(path: Path | str, endings: Many[str], what: str) -> str:
     return suffix
 
 
-def require_free(path: Path, overwrite: bool) -> None:
-    """Raise `PlotError` if a picture cannot be put there, before it is drawn."""
+def output_path(path: Path | str, endings: Many[str], what: str, overwrite: bool) -> Path:
+    """`path`, to which `what` can be written: asked before anything is drawn.
+
+    Raises
+    ------
+    PlotError
+        If matplotlib is not installed; or if `path` has none of the endings, lies in no folder, is a folder, or exists
+        and is not to be overwritten.
+    """
+    require_matplotlib()
+    path = Path(path)
+    ending(path, endings, what)
     if not path.parent.is_dir():
         raise PlotError(f"there is no folder {path.parent}; make it, or name another file", path)
     if path.is_dir():
         raise PlotError("is a folder; name a file", path)
     if path.exists() and not overwrite:
         raise PlotError("is there already; name another file, or replace it with --overwrite", path)
+    return path
 
 
 def require_bones(skeleton: Skeleton, name: str) -> None:

@@ -15,12 +15,10 @@ from h36m_amass.plot.canvas import (
     PICTURES,
     PlotError,
     dot_area,
-    ending,
     label,
     legend_handles,
+    output_path,
     require_bones,
-    require_free,
-    require_matplotlib,
     save,
     seen,
 )
@@ -95,19 +93,16 @@ def draw_contact_sheet(
     Raises
     ------
     PlotError
-        The skeleton has no bones to draw, there are no sequences, matplotlib is not installed, a file is there, is a
-        folder or has another ending, or its folder is not there.
+        If the skeleton has no bones, there are no sequences, or a file cannot be written (see
+        `h36m_amass.plot.canvas.output_path`).
     h36m_amass.store.store.StoreError
-        The store is damaged.
+        If the store is damaged.
     """
-    require_matplotlib()
-    path = Path(path)
-    ending(path, PICTURES, "a contact sheet")
     if not len(sequences):
         raise PlotError("there are no sequences to draw", path)
-    files = page_paths(path, len(sequences))
+    files = page_paths(Path(path), len(sequences))
     for file in files:
-        require_free(file, overwrite)
+        output_path(file, PICTURES, "a contact sheet", overwrite)
     skeleton = sequences.store.skeleton
     require_bones(skeleton, title or str(sequences.store.path))
     for number, file in enumerate(files):

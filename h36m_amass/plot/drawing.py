@@ -54,9 +54,9 @@ def draw(
     Raises
     ------
     h36m_amass.plot.canvas.PlotError
-        It cannot be drawn, or something is given that does not go with what is drawn.
+        If it cannot be drawn, or an option does not go with what is drawn.
     h36m_amass.store.store.StoreError
-        The store cannot be read, or has nothing at `key`.
+        If the store cannot be read, or has nothing at `key`.
     """
     if contact_sheet and (num_poses, start, seconds) != (None, 0.0, None):
         raise PlotError("--poses, --start and --seconds are of one sequence; leave out --contact-sheet or them", store)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from h36m_amass.plot.canvas import PICTURES, PlotError, ending, label, require_free, require_matplotlib, save
+from h36m_amass.plot.canvas import PICTURES, PlotError, label, output_path, save
 from h36m_amass.store.store import Store
 from h36m_amass.store.summary import LEVELS, Node, duration
 
@@ -38,13 +38,9 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     Raises
     ------
     PlotError
-        `root` is a sequence or empty, matplotlib is not installed, `path` is there, is a folder or has another
-        ending, or its folder is not there.
+        If `root` is a sequence or empty, or `path` cannot be written (see `h36m_amass.plot.canvas.output_path`).
     """
-    require_matplotlib()
-    path = Path(path)
-    ending(path, PICTURES, "an overview")
-    require_free(path, overwrite)
+    path = output_path(path, PICTURES, "an overview", overwrite)
     if root.kind == LEVELS[-1]:
         raise PlotError(f"{root.key}: is one sequence, of which there is no overview; h36m-amass plot draws it")
     if not root.below:

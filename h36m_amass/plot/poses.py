@@ -11,12 +11,10 @@ from h36m_amass.plot.canvas import (
     PICTURES,
     PlotError,
     dot_area,
-    ending,
     label,
     legend_handles,
+    output_path,
     require_bones,
-    require_free,
-    require_matplotlib,
     save,
     seen,
 )
@@ -63,16 +61,12 @@ def draw_poses(
     Raises
     ------
     PlotError
-        `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones to draw, nothing of the sequence is at
-        `start`, `seconds` is no length of time, matplotlib is not installed, `path` is there, is a folder or has
-        another ending, or its folder is not there.
+        If `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones, the sequence has nothing at `start`,
+        `seconds` is not positive, or `path` cannot be written (see `h36m_amass.plot.canvas.output_path`).
     h36m_amass.store.store.StoreError
-        The store is damaged.
+        If the store is damaged.
     """
-    require_matplotlib()
-    path = Path(path)
-    ending(path, PICTURES, "a picture of poses")
-    require_free(path, overwrite)
+    path = output_path(path, PICTURES, "a picture of poses", overwrite)
     if not 1 <= num_poses <= MAX_POSES:
         raise PlotError(f"{num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}", path)
     from matplotlib.collections import LineCollection

@@ -22,7 +22,7 @@ def resolve_device(device: str) -> str:
     Raises
     ------
     DeviceError
-        No such device. Asking for CUDA where there is none is never answered with the CPU.
+        If there is no such device. Asking for CUDA where there is none is never answered with the CPU.
     """
     if device == "cpu" or (device == "auto" and not _may_have_gpu()):
         return "cpu"
@@ -53,7 +53,7 @@ def resolve_devices(device: str) -> tuple[str, ...]:
     Raises
     ------
     DeviceError
-        One of them is not there, is named twice, or is no GPU: a CPU and a GPU round differently.
+        If one of them is not there, is named twice, or is no GPU: a CPU and a GPU round differently.
     """
     names = [name.strip() for name in device.split(",")]
     if names == ["cuda:all"]:

@@ -62,7 +62,7 @@ def catalogue(store: Store, text: str = "") -> Catalogue:
     Raises
     ------
     ViewerError
-        None does.
+        If none does.
     """
     matching = Catalogue.of(store).matching(text)
     if not matching.names:

@@ -83,9 +83,9 @@ def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> N
     Raises
     ------
     h36m_amass.viewer.ViewerError
-        There is no sequence to show.
+        If there is no sequence to show.
     h36m_amass.store.store.StoreError
-        A store is damaged.
+        If a store is damaged.
     """
     for store, text in ((shown.first, shown.text), (shown.second, "")):
         catalogue(store, text)

@@ -17,7 +17,7 @@ def free_port(host: str, port: int, tries: int = 100) -> int:
     Raises
     ------
     ViewerError
-        `host` is not an address of this machine, or none of `tries` ports is free.
+        If `host` is not an address of this machine, or none of `tries` ports is free.
     """
     for candidate in range(port, min(port + tries, LAST_PORT + 1)):
         try:

@@ -209,9 +209,10 @@ def test_a_rod_that_is_placed_goes_from_the_parent_to_the_joint(points: list[tup
     np.testing.assert_allclose(ends, pose[bones(H36M)[:, 1]], atol=2e-6)
 
 
-def test_a_bone_that_points_straight_down_is_turned_over() -> None:
+@pytest.mark.parametrize("aside", [0.0, 1e-168])
+def test_a_bone_that_points_straight_down_is_turned_over(aside: float) -> None:
     pose = np.zeros((17, 3))
-    pose[2] = 0, 0, -1
+    pose[2] = aside, 0, -1
     placed = place_bones(pose, H36M, joint_radii(pose, H36M))
     assert np.isfinite(placed.wxyzs).all()
     np.testing.assert_allclose(placed.wxyzs[bones(H36M)[:, 1] == 2], [(0, 1, 0, 0)], atol=1e-12)
