@@ -27,7 +27,7 @@ figures: demo
 
 torture: $(INSTALLED)
 	$(BIN)/python -m tests.torture
-	$(BIN)/python -m tests.dask_torture
+	$(BIN)/python -m tests.signal_torture
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz

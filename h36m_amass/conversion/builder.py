@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 ARCHIVE_GROWTH = 4
 """Times that AMASS's compressed archives grow at least when they are unpacked."""
+MEGABYTE = 10**6
 USUAL_SOURCE_RATE = 120
 """Hertz of most of AMASS."""
 MAX_BONES = 55
@@ -85,8 +86,8 @@ def build(
     executor
         Where to convert instead of in `workers` processes; its workers must see the same files.
     progress
-        Called now and then with a stage, how much of it is done and how much there is: ``"convert"`` counts bytes of
-        recordings and archives, ``"assemble"`` sequences.
+        Called now and then with a stage, how much of it is done and how much there is: ``"convert"`` counts megabytes of
+        recordings and archives.
 
     All other parameters are those of `h36m_amass.conversion.options.BuildOptions`.
 
@@ -187,13 +188,13 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
     done = 0
     feeds = ArchiveFeeds(job, archives, TASKS_AHEAD * usable_cores() + TASKS_AHEAD)
     try:
-        progress("convert", 0, total)
+        progress("convert", 0, total // MEGABYTE)
         for task, result in pool.run(workers, job, tasks, feeds):
             outcome.add(task, result)
             if task.scratch is None and (task.archive is None or workers.reads_archives):
                 done += task.size
-            progress("convert", min(done + feeds.position, total), total)
-        progress("convert", total, total)
+            progress("convert", min(done + feeds.position, total) // MEGABYTE, total // MEGABYTE)
+        progress("convert", total // MEGABYTE, total // MEGABYTE)
     finally:
         feeds.stop()
 
