@@ -28,7 +28,7 @@ figures: demo $(INSTALLED)-dev
 
 torture: $(INSTALLED)-dev
 	$(BIN)/python -m tests.torture
-	$(BIN)/python -m tests.dask_torture
+	$(BIN)/python -m tests.signal_torture
 
 fuzz: $(INSTALLED)-dev
 	$(BIN)/python -m tests.fuzz

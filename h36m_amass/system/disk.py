@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 from h36m_amass.errors import H36mAmassError
@@ -16,33 +14,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system calls a full disk, a used-up quota and a file that may not grow."""
 
 
-_UNITS = {
-    unit.lower(): factor**power
-    for factor, ending in ((1000, "B"), (1024, "iB"))
-    for power, unit in enumerate((f"{letter}{ending}" for letter in "KMGT"), 1)
-}
-
-
-class SizeError(H36mAmassError):
-    """A size is not what a person would write for one."""
-
-
 class SpaceError(H36mAmassError):
     """The disk has too little room."""
-
-
-def bytes_of(size: str) -> int:
-    """Bytes of a size with its unit: ``"500MB"``, ``"2.5 GB"``, ``"2GiB"``.
-
-    Raises
-    ------
-    SizeError
-        It is none.
-    """
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-zA-Z]{2,3})", size.strip())
-    if match is None or match[2].lower() not in _UNITS:
-        raise SizeError(f"{size!r} is no size; give a number and a unit of kB, MB, GB, TB, KiB, MiB, GiB or TiB: 10GB")
-    return int(Fraction(match[1]) * _UNITS[match[2].lower()])
 
 
 def require(needed: int, folder: Path, what: str) -> None:
