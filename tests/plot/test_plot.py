@@ -20,8 +20,8 @@ from PIL import Image
 
 from h36m_amass.demo import Demo
 from h36m_amass.plot.animation import DPI, MARGIN, MAX_BOX, MAX_GIF_FRAMES, SIZE, animate, boxes, timing
-from h36m_amass.plot.canvas import label, seen
 from h36m_amass.plot.contact_sheet import PAGE, page_paths, pages
+from h36m_amass.plot.picture import label, seen
 from h36m_amass.plot.writers import centiseconds
 from h36m_amass.skeleton import H36M, custom
 from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
