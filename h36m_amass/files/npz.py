@@ -11,11 +11,9 @@ import math
 import struct
 import threading
 import zipfile
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -26,6 +24,7 @@ from h36m_amass.files.npy import (
     MAX_HEADER,
     ArrayHeader,
     Explained,
+    as_array,
     end_of_header,
     read_header,
     whole_header,
@@ -50,8 +49,7 @@ _BLOCK = 2**18
 _memory = threading.local()
 
 
-@dataclass(frozen=True)
-class _StoredArray:
+class _StoredArray(NamedTuple):
     """Where the values of an uncompressed array lie in its file.
 
     Attributes
@@ -128,16 +126,18 @@ class NpzReader:
         """Shape and type of the array `name`."""
         with Explained(self.name):
             stored = self._find(name)
-        if stored is not None:
-            return stored.header
-        with self._open(name) as (_, header):
-            return header
+            return self._open(name)[1] if stored is None else stored.header
 
     def read(self, name: str, max_bytes: int = MAX_CONTENT) -> np.ndarray:
         """The array `name`, whole, unless it has more than `max_bytes`."""
-        with self._open(name) as (values, header):
+        with Explained(self.name):
+            values, header = self._open(name)
             extent = " in Fortran order" if header.fortran_order else ""
             self._check_taken(name, header.num_bytes, max_bytes, extent)
+            stored = self._stored[name]
+            if stored is not None and stored.content is not None:
+                _check_crc(stored, crc32(stored.content, stored.crc_before))
+                return as_array(stored.content, header).copy()
             return _read_array(values, header)
 
     def rows(
@@ -149,7 +149,8 @@ class NpzReader:
         array in Fortran order has no contiguous rows: it is read whole, and cut. What is in memory at a time, a run or
         the whole array, has `MAX_WHOLE` bytes at most, before and after it is converted.
         """
-        with self._open(name) as (values, header):
+        with Explained(self.name):
+            values, header = self._open(name)
             length, item_bytes = header.shape[0], max(header.dtype.itemsize, (dtype or header.dtype).itemsize)
             whole = header.fortran_order and len(header.shape) > 1
             taken = length if whole else min(num_rows + overlap, length)
@@ -172,20 +173,18 @@ class NpzReader:
                     _check_end(values)
                 yield run
 
-    @contextmanager
-    def _open(self, name: str) -> Iterator[tuple[IO[bytes] | _StoredValues, ArrayHeader]]:
-        with Explained(self.name):
-            stored = self._find(name)
-            if stored is not None:
-                yield _StoredValues(self._file, stored), stored.header
-                return
-            with self._archive.open(self._members[name]) as file:
-                try:
-                    header, text = read_header(file)
-                except NpzError as error:
-                    raise NpzError(f"'{name}': {error.reason}", self.name) from error
-                self._check_size(name, header, self._members[name].file_size - len(text))
-                yield file, header
+    def _open(self, name: str) -> tuple[IO[bytes] | _StoredValues, ArrayHeader]:
+        """The values of an array, to be read from front to back, and its header."""
+        stored = self._find(name)
+        if stored is not None:
+            return _StoredValues(self._file, stored), stored.header
+        file = self._archive.open(self._members[name])
+        try:
+            header, text = read_header(file)
+        except NpzError as error:
+            raise NpzError(f"'{name}': {error.reason}", self.name) from error
+        self._check_size(name, header, self._members[name].file_size - len(text))
+        return file, header
 
     def _find(self, name: str) -> _StoredArray | None:
         """Where the values of an array lie, unless they are compressed."""
@@ -210,13 +209,14 @@ class NpzReader:
         begin = self._file.read(_PREFIX)
         if len(begin) < _LOCAL_HEADER.size or begin[:4] != b"PK\3\4":
             raise zipfile.BadZipFile("a member is not where the archive says")
-        flags, name_length, extra_length = (_LOCAL_HEADER.unpack_from(begin)[field] for field in (2, -2, -1))
+        _, _, flags, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(begin)
         start = _LOCAL_HEADER.size + name_length + extra_length
         if len(begin) == _PREFIX < end_of_header(begin, start):
             self._file.seek(member.header_offset)
             begin = self._file.read(start + MAGIC + 4 + MAX_HEADER)
         raw_name = begin[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
-        if raw_name.decode("utf-8" if flags & UTF8 else "cp437") != member.orig_filename:
+        coding = "utf-8" if flags & UTF8 or raw_name.isascii() else "cp437"
+        if raw_name.decode(coding) != member.orig_filename:
             raise zipfile.BadZipFile("a member's name is not what the archive says")
         first = end_of_header(begin, start)
         try:
@@ -264,9 +264,14 @@ class _StoredValues:
             count = self._file.readinto(target)  # type: ignore[attr-defined]  # every binary file has it
             self._crc = crc32(target[:count], self._crc)
             self._position += count
-        if self._position == self._num_bytes and self._crc != self._stored.crc:
-            raise zipfile.BadZipFile(f"the CRC of {self._stored.member!r} does not fit")
+        if self._position == self._num_bytes:
+            _check_crc(self._stored, self._crc)
         return count
+
+
+def _check_crc(stored: _StoredArray, crc: int) -> None:
+    if crc != stored.crc:
+        raise zipfile.BadZipFile(f"the CRC of {stored.member!r} does not fit")
 
 
 def _read_array(file: IO[bytes] | _StoredValues, header: ArrayHeader) -> np.ndarray:
