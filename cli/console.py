@@ -17,7 +17,7 @@ from .verbosity import verbosity
 
 if TYPE_CHECKING:
     from h36m_amass.conversion.check import CheckedDataset
-    from h36m_amass.conversion.planning import Progress
+    from h36m_amass.system.progress import Progress
     from h36m_amass.conversion.report import BuildReport
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from h36m_amass import synthetic
 from h36m_amass.conversion.builder import build
-from h36m_amass.conversion.planning import Progress
+from h36m_amass.system.progress import Progress
 from h36m_amass.conversion.report import BuildReport
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.export.npz import export_npz

@@ -25,7 +25,7 @@ from h36m_amass.conversion.preparation import NUM_BETAS, NUM_DMPLS
 from h36m_amass.files.remote import Address, RemoteError, place
 from h36m_amass.recordings import recording as amass
 from h36m_amass.recordings.tree import find_sequences
-from h36m_amass.system.stages import Stages
+from h36m_amass.system.progress import Stages
 
 _log = logging.getLogger(__name__)
 

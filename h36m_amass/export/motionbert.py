@@ -28,9 +28,9 @@ from h36m_amass.store.store import Sequence as StoredSequence
 from h36m_amass.store.store import Store, UnknownKeyError
 from h36m_amass.system import disk as space
 from h36m_amass.system.atomic_file import SUFFIX, sync
-from h36m_amass.system.locking import locked
+from h36m_amass.system.lock import locked
 from h36m_amass.system.signals import held
-from h36m_amass.system.stages import Stages
+from h36m_amass.system.progress import Stages
 
 CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
 """Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""

@@ -16,7 +16,7 @@ from h36m_amass.store.store import DatasetView, Store, UnknownKeyError
 from h36m_amass.store.store import Sequence as StoredSequence
 from h36m_amass.system import atomic_file as whole_file
 from h36m_amass.system import disk as space
-from h36m_amass.system.stages import Stages
+from h36m_amass.system.progress import Stages
 
 _log = logging.getLogger(__name__)
 

@@ -85,6 +85,6 @@ class Subset:
 EVERYTHING = Subset()
 
 
-def told(not_selected: Mapping[str, int]) -> str:
+def filters(not_selected: Mapping[str, int]) -> str:
     """Numbers of recordings that are not wanted, by attribute of `Subset`, with the options' names."""
     return ", ".join(f"{number:,} by --{name.replace('_', '-')}" for name, number in not_selected.items())

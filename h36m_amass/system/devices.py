@@ -69,6 +69,15 @@ def resolve_devices(device: str) -> tuple[str, ...]:
     return resolved
 
 
+def device_kind(device: str) -> str:
+    """What tells devices that round differently apart: ``cpu``, or a GPU's name with torch's and CUDA's versions."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, CUDA {torch.version.cuda}"
+
+
 def likely_devices() -> tuple[str, ...]:
     """What `resolve_devices` may take here, without asking torch: for suggestions."""
     gpus = sorted(Path("/dev").glob("nvidia[0-9]"))

@@ -22,7 +22,8 @@ from jaxtyping import Float32, Float64
 from h36m_amass.body import model as body_model
 from h36m_amass.body import regressor
 from h36m_amass.body.joint_sets import SKELETON, JointSource, load_sources, num_vertices
-from h36m_amass.conversion.planning import BodyKind, Progress
+from h36m_amass.body.families import BodyKind
+from h36m_amass.system.progress import Progress
 from h36m_amass.conversion.preparation import model_key
 from h36m_amass.engine.reference import mesh_joints, skeleton_joints
 from h36m_amass.files.npz import NpzError, NpzReader, Source
@@ -36,7 +37,7 @@ from h36m_amass.store import footer as sealing
 from h36m_amass.store.rows import StoreError
 from h36m_amass.store.store import Sequence, Store
 from h36m_amass.store.units import read_units
-from h36m_amass.system.stages import Stages
+from h36m_amass.system.progress import Stages
 from h36m_amass.verification.view_check import view_findings
 
 _log = logging.getLogger(__name__)

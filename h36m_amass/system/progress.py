@@ -1,9 +1,17 @@
-"""The stages of a long job, told to Python's logging as each ends, with the seconds that it took."""
+"""How far a long job is: for the caller as numbers, for Python's logging as lines."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, how much of it is done and how much there is."""
+
+
+def nothing(stage: str, done: int, total: int) -> None:
+    """A `Progress` for a caller that does not ask."""
 
 
 class Stages:
@@ -21,7 +29,7 @@ class Stages:
         self._began = time.monotonic()
 
     def ended(self, message: str, *arguments: object) -> None:
-        """Log what was done, in `logging`'s percent style."""
+        """Log a stage that has ended, in `logging`'s percent style."""
         now = time.monotonic()
         self._logger.info(f"{message} (%.2f s)", *arguments, now - self._began)
         self._began = now
