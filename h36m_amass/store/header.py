@@ -12,8 +12,8 @@ from typing import IO, Any, NamedTuple, cast
 import h5py
 import numpy as np
 
-from h36m_amass.files.zip_reading import MAX_DEFLATION
 from h36m_amass.files.paths import FileVersion, Location, UrlError, is_url, open_file, shown, version_of
+from h36m_amass.files.zip_reading import MAX_DEFLATION
 from h36m_amass.skeleton import Skeleton
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.footer import Footer, FooterError, check_ends
