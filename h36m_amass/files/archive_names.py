@@ -9,6 +9,8 @@ import zipfile
 import zlib
 from types import TracebackType
 
+from isal.igzip_lib import IsalError
+
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import UrlError
 
@@ -28,7 +30,7 @@ MAX_MEMBERS = 1_000_000
 LINK_PROBLEM = "is a link or no plain file in its archive; unpack the archive"
 # What tarfile, the decompressors and rapidgzip raise at damage.
 _DAMAGE = (
-    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
+    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, IsalError, struct.error),
     *(RuntimeError, ValueError, OverflowError, LookupError),
 )
 

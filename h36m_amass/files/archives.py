@@ -172,7 +172,8 @@ class _Listing:
     def tar(self, stream: ForwardFile) -> None:
         for info in walk(stream):
             stream.check(info.offset_data + info.size)
-            self._add(info.name, info.offset_data, info.size, problem=problem_of(info, self._wanted))
+            problem = problem_of(info, self._wanted)
+            self._add(info.name, Member(self._archive, info.offset_data, info.size, problem=problem))
 
     def zip(self, file: IO[bytes], size: int) -> str | None:
         """List a zip archive, of which its directory tells all; gives what is wrong with it."""
@@ -182,8 +183,10 @@ class _Listing:
                 encrypted += 1
             elif not info.is_dir():
                 is_deflated = info.compress_type == zipfile.ZIP_DEFLATED
-                packed = (info.compress_size, info.CRC) if is_deflated else (None, None)
-                self._add(info.filename, info.header_offset, info.file_size, *packed, self._zip_problem(info, size))
+                packed_size, crc = (info.compress_size, info.CRC) if is_deflated else (None, None)
+                problem = self._zip_problem(info, size)
+                member = Member(self._archive, info.header_offset, info.file_size, packed_size, crc, problem)
+                self._add(info.filename, member)
         return f"holds {encrypted} encrypted files; unpack it" if encrypted else None
 
     def _zip_problem(self, info: zipfile.ZipInfo, size: int) -> str | None:
@@ -202,18 +205,10 @@ class _Listing:
             return f"has {info.file_size} bytes, more than the {MAX_HELD} that are held in memory; unpack the archive"
         return None
 
-    def _add(
-        self,
-        raw_name: str,
-        start: int,
-        size: int,
-        packed_size: int | None = None,
-        crc: int | None = None,
-        problem: str | None = None,
-    ) -> None:
+    def _add(self, raw_name: str, member: Member) -> None:
         name, base = safe_name(raw_name), base_name(raw_name)
         if name is not None:
-            self.members[name] = Member(self._archive, start, size, packed_size, crc, problem)
+            self.members[name] = member
             if len(self.members) > MAX_MEMBERS:
                 raise ArchiveError(f"holds more than {MAX_MEMBERS} files; unpack it")
         elif base and self._wanted(base):

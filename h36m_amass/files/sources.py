@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
-from h36m_amass.files.paths import open_file, shown
+from h36m_amass.files.paths import open_file, shown, version_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
@@ -48,6 +48,18 @@ Source: TypeAlias = "Path | UPath | Held | FileSlice"
 def name_of(source: Source) -> str:
     """What a source is called in messages."""
     return shown(source)
+
+
+def size_of(source: Source) -> int:
+    """Bytes of a source; 0 for a file that is not there."""
+    if isinstance(source, Held):
+        return len(source.content)
+    if isinstance(source, FileSlice):
+        return source.size
+    try:
+        return version_of(source).size
+    except OSError:
+        return 0
 
 
 def open_source(source: Source) -> tuple[IO[bytes], int]:

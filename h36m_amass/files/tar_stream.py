@@ -149,10 +149,12 @@ class StreamedMember:
         Raises
         ------
         ArchiveError
-            The archive is damaged, here or before, and the stream will end.
+            The member has a problem, or the archive is damaged here or before, and the stream will end.
         OSError
             The file cannot be written.
         """
+        if self.problem is not None:
+            raise ArchiveError(self.problem)
         self._stream._copy(self._start, self.size, file)
 
 
@@ -188,7 +190,7 @@ class _Decompressed:
             if not self._is_rapid:
                 raise
             self._file.close()
-            self._file, self._is_rapid = bz2.open(self._packed), False
+            self._file, self._is_rapid = _DECOMPRESSORS["bz2"](self._packed), False
             left = self._position
             while left and (skipped := len(self._file.read(min(BLOCK, left)))):
                 left -= skipped
