@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from h36m_amass.body.folding import FoldedRegressor
 from h36m_amass.engine.sparsity import Partition, equal_runs, partition, progressions, runs
@@ -59,20 +59,27 @@ class Span:
 
 
 @dataclass(frozen=True)
-class RotationPlan:
-    """How a run gets the rotations that it needs.
+class Plan:
+    """How a run gets its rotations, when some classes of bones move and the others are still.
 
     Attributes
     ----------
     spans
         Those computed for every frame.
     held
-        Rows of the bones of the kinematic chain in still classes, whose one rotation holds for all frames, as
-        (first, number).
+        Rows of the rotations of those bones of the kinematic chain whose one rotation holds for all frames.
+    rotation_row, is_held
+        For each kept bone the first of the nine rows where its rotation lies: among the features, or among the held
+        ones.
+    branches
+        Ranges of kept bones of one depth, in which parents and rotations lie at even steps, from the root on.
     """
 
     spans: tuple[Span, ...]
-    held: tuple[tuple[int, int], ...]
+    held: Int[np.ndarray, "held"]
+    rotation_row: Int[np.ndarray, "bones"]
+    is_held: Bool[np.ndarray, "bones"]
+    branches: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,6 @@ class Layout:
     classes
         Classes of bones by the pairs that their correctives reach, the one that reaches the most first. Its pairs
         are the first ones, and its rotations lie right behind those without correctives: `lead` is where.
-    chain
-        Rows of the rotations of the kept bones.
     vector_bone
         The bone that turns each vector but the last; ancestors first.
     shape
@@ -117,11 +122,11 @@ class Layout:
         self.classes = self._bone_classes(parts)
         row_of = np.zeros(folded.num_body_bones, int)
         row_of[self.rotated] = np.arange(len(self.rotated))
-        self.chain = row_of[folded.bones]
+        self._chain = row_of[folded.bones]
         self.vector_bone = np.concatenate([folded.pair_bone[self._pairs], folded.parents[1:]])
         shape = [folded.pair_shape[self._pairs], folded.rest_offsets[1:], folded.rest_offsets[:1]]
         self.shape = np.concatenate(shape).reshape(3 * self.num_vectors, -1)
-        self._plans: dict[frozenset[int], RotationPlan] = {}
+        self._plans: dict[frozenset[int], Plan] = {}
 
     @property
     def num_vectors(self) -> int:
@@ -151,27 +156,35 @@ class Layout:
         first, number = bones
         return 9 * first + (self.num_slow if first >= sum(self.lead) else 0), 9 * number
 
-    def plan(self, moving: frozenset[int]) -> RotationPlan:
+    def plan(self, moving: frozenset[int]) -> Plan:
         """How a run gets its rotations in which these of the `classes` move; kept, because every run asks."""
         if moving not in self._plans:
-            still = np.zeros(len(self.rotated), dtype=bool)
-            for number, bone_class in enumerate(self.classes):
-                first, length = bone_class.bones
-                still[first : first + length] = number not in moving
-            held = self._cut(np.sort(self.chain[still[self.chain]]))
-            spans = tuple(Span(bones, 3 * int(self.rotated[bones[0]])) for bones in self._cut(np.flatnonzero(~still)))
-            self._plans[moving] = RotationPlan(spans, held)
+            self._plans[moving] = self._make_plan(moving)
         return self._plans[moving]
 
-    @cached_property
-    def branches(self) -> tuple[tuple[int, int], ...]:
-        """Ranges of kept bones of one depth, in which parents and rotations lie at even steps, from the root on."""
-        depth, parents = self.folded.depth, self.folded.parents
-        ranges: list[tuple[int, int]] = []
-        for start, stop in equal_runs(depth)[1:]:
-            found = progressions(parents[start:stop], self.chain[start:stop], self._is_behind(self.chain[start:stop]))
-            ranges += [(start + first, start + last) for first, last in found]
-        return tuple(ranges)
+    def _make_plan(self, moving: frozenset[int]) -> Plan:
+        is_still = np.zeros(len(self.rotated), dtype=bool)
+        for number, bone_class in enumerate(self.classes):
+            first, length = bone_class.bones
+            is_still[first : first + length] = number not in moving
+        is_held = is_still[self._chain]
+        held = np.sort(self._chain[is_held])
+        features = [self.feature_rows((row, 1))[0] for row in self._chain.tolist()]
+        rotation_row = np.where(is_held, 9 * np.searchsorted(held, self._chain), features)
+        branches: list[tuple[int, int]] = []
+        for start, stop in equal_runs(self.folded.depth)[1:]:
+            keys = (self.folded.parents, rotation_row, is_held.astype(int))
+            found = progressions(*(key[start:stop] for key in keys))
+            branches += [(start + first, start + last) for first, last in found]
+        return Plan(self._spans(np.flatnonzero(~is_still)), held, rotation_row, is_held, tuple(branches))
+
+    def _spans(self, rows: Int[np.ndarray, "n"]) -> tuple[Span, ...]:
+        """Ascending rows of the rotations in ranges that are neighbours in ``poses`` and among the features as well."""
+        is_behind = (rows >= sum(self.lead)).astype(int)
+        steps = np.diff(np.stack([rows, self.rotated[rows], is_behind]), axis=1)
+        cuts = np.flatnonzero((steps != [[1], [1], [0]]).any(axis=0)) + 1
+        found = [span for span in np.split(rows, cuts) if len(span)]
+        return tuple(Span((int(span[0]), len(span)), 3 * int(self.rotated[span[0]])) for span in found)
 
     @cached_property
     def sums(self) -> tuple[SumBlock, ...]:
@@ -191,18 +204,6 @@ class Layout:
             extents = (start, stop - start), (first, sums.shape[1] - first)
             blocks.append(SumBlock(*extents, sums[start:stop, first:]))
         return tuple(blocks)
-
-    def _is_behind(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-        """Whether rotations lie behind the slow features."""
-        return (rows >= sum(self.lead)).astype(int)
-
-    def _cut(self, rows: Int[np.ndarray, "n"]) -> tuple[tuple[int, int], ...]:
-        """Ascending rows of the rotations in ranges, as (first, number): of neighbours in ``poses`` as well."""
-        if len(rows) == 0:
-            return ()
-        keys = rows, self.rotated[rows], self._is_behind(rows)
-        cuts = np.flatnonzero(np.any([np.diff(key) != step for key, step in zip(keys, (1, 1, 0), strict=True)], axis=0))
-        return tuple((int(run[0]), len(run)) for run in np.split(rows, cuts + 1))
 
     def _bone_classes(self, parts: Partition) -> tuple[BoneClass, ...]:
         classes, first = [], self.lead[0]

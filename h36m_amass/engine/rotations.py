@@ -11,7 +11,10 @@ nothing: `torch.addcmul` multiplies by them in passing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -20,9 +23,12 @@ from torch import Tensor
 SCRATCH_ROWS = 9
 """Per bone."""
 
+Step: TypeAlias = Callable[[], object]
+"""A torch call with its arguments: their views are made once, which takes as long as the arithmetic."""
+
 
 @dataclass(frozen=True)
-class Constants:
+class Numbers:
     """Numbers on a device, which would be slow to make for every batch.
 
     Attributes
@@ -36,8 +42,8 @@ class Constants:
     identity: Float[Tensor, "3 3 1"]
 
     @staticmethod
-    def on(device: torch.device, dtype: torch.dtype) -> Constants:
-        return Constants(
+    def on(device: torch.device, dtype: torch.dtype) -> Numbers:
+        return Numbers(
             zero=torch.zeros((), dtype=dtype, device=device),
             tiny=torch.full((), torch.finfo(dtype).tiny, dtype=dtype, device=device),
             identity=torch.eye(3, dtype=dtype, device=device).view(3, 3, 1),
@@ -46,87 +52,81 @@ class Constants:
 
 @dataclass(frozen=True)
 class Rotations:
-    """Views of where ``Rot - I`` of some bones is computed, made once: making them costs as much as the arithmetic.
+    """Where ``Rot - I`` of some bones is computed, with views made once.
 
     Attributes
     ----------
-    cycle
-        ``(x, y, z)``, ``(y, z, x)`` and ``(z, x, y)``, which lie in one another.
-    last
-        The third of ``(z, x, y)``.
-    products
-        Of two components, also scratch.
-    diagonal, upper, lower
-        Entries ``(0, 0), (1, 1), (2, 2)``, then ``(0, 1), (1, 2)``, then ``(1, 0), (2, 1)``.
+    half
+        ``theta/2``.
+    scale
+        ``sin(theta/2)/(theta/2)``.
+    xyz, xy
+        ``(x, y, z)``, and behind it ``(x, y)`` again, so that ``(y, z, x)`` and ``(z, x, y)`` are views too.
+    steps
+        What follows, from the unit quaternion to ``Rot - I``.
     """
 
+    tiny: Float[Tensor, ""]
     half: Float[Tensor, "bones frames"]
     scale: Float[Tensor, "bones frames"]
     w: Float[Tensor, "bones frames"]
-    cycle: tuple[Float[Tensor, "3 bones frames"], ...]
-    again: Float[Tensor, "2 bones frames"]
-    products: Float[Tensor, "3 bones frames"]
-    pair: tuple[Float[Tensor, "2 bones frames"], ...]
-    last: tuple[Float[Tensor, "bones frames"], ...]
-    diagonal: Float[Tensor, "3 bones frames"]
-    upper: Float[Tensor, "2 bones frames"]
-    lower: Float[Tensor, "2 bones frames"]
-    corners: tuple[Float[Tensor, "bones frames"], ...]
+    xyz: Float[Tensor, "3 bones frames"]
+    xy: Float[Tensor, "2 bones frames"]
+    steps: tuple[Step, ...]
 
     @staticmethod
-    def into(out: Float[Tensor, "9*bones frames"], scratch: Float[Tensor, "9*bones frames"]) -> Rotations:
-        """Views for row-major ``Rot - I`` in `out`; `scratch` will be overwritten."""
-        size = out.shape[1]
-        planes, matrices = scratch.view(SCRATCH_ROWS, -1, size), out.view(-1, 3, 3, size)
-        products = planes.narrow(0, 6, 3)
+    def into(
+        out: Float[Tensor, "9*bones frames"], scratch: Float[Tensor, "9*bones frames"], numbers: Numbers
+    ) -> Rotations:
+        """Row-major into `out`; `scratch` will be overwritten."""
+        planes = scratch.view(SCRATCH_ROWS, -1, out.shape[1])
+        w, products = planes.select(0, 0), planes.narrow(0, 6, 3)
         half, scale, _ = products.unbind(0)
-        first, second, third = (planes.narrow(0, start, 3) for start in (1, 2, 3))
+        xyz, steps = planes.narrow(0, 1, 3), _entries(out, w, planes.narrow(0, 1, 5), products, numbers.zero)
+        return Rotations(numbers.tiny, half, scale, w, xyz, planes.narrow(0, 4, 2), tuple(steps))
 
-        def entries(offset: int) -> Tensor:
-            return matrices.diagonal(offset, 1, 2).permute(2, 0, 1)
-
-        return Rotations(
-            half=half,
-            scale=scale,
-            w=planes.select(0, 0),
-            cycle=(first, second, third),
-            again=planes.narrow(0, 4, 2),
-            products=products,
-            pair=(products.narrow(0, 0, 2), third.narrow(0, 0, 2)),
-            last=(products.select(0, 2), third.select(0, 2)),
-            diagonal=entries(0),
-            upper=entries(1),
-            lower=entries(-1),
-            corners=(entries(2).select(0, 0), entries(-2).select(0, 0)),
-        )
-
-    def compute(self, rotvecs: Float[Tensor, "3*bones frames"], constants: Constants) -> None:
+    def compute(self, rotvecs: Float[Tensor, "3*bones frames"]) -> None:
         """``Rot - I`` of rotation vectors in radians."""
         components = rotvecs.view(-1, 3, rotvecs.shape[1]).transpose(0, 1)
         x, y, z = components.unbind(0)
-        half, scale, w = self.half, self.scale, self.w
-        torch.addcmul(constants.tiny, x, x, value=0.25, out=half)
+        half, scale = self.half, self.scale
+        torch.addcmul(self.tiny, x, x, value=0.25, out=half)
         half.addcmul_(y, y, value=0.25).addcmul_(z, z, value=0.25).sqrt_()
         torch.sin(half, out=scale).div_(half)
-        torch.cos(half, out=w)
-        xyz, yzx, zxy = self.cycle
-        torch.mul(components, scale, out=xyz)
-        torch.mul(components.narrow(0, 0, 2), scale, out=self.again)
-        torch.addcmul(constants.zero, xyz, yzx, value=0.5, out=self.products)
-        for (product, other), minus, plus in (
-            (self.pair, self.upper, self.lower),
-            (self.last, self.corners[1], self.corners[0]),
-        ):
-            torch.addcmul(product, other, w, value=-1.0, out=minus)
-            torch.addcmul(product, other, w, out=plus)
-        torch.addcmul(constants.zero, yzx, yzx, value=-0.5, out=self.products)
-        torch.addcmul(self.products, zxy, zxy, value=-0.5, out=self.diagonal)
+        torch.cos(half, out=self.w)
+        torch.mul(components, scale, out=self.xyz)
+        torch.mul(components.narrow(0, 0, 2), scale, out=self.xy)
+        for step in self.steps:
+            step()
+
+
+def _entries(
+    out: Float[Tensor, "9*bones frames"],
+    w: Float[Tensor, "bones frames"],
+    xyzxy: Float[Tensor, "5 bones frames"],
+    products: Float[Tensor, "3 bones frames"],
+    zero: Float[Tensor, ""],
+) -> Iterator[Step]:
+    """The nine entries from the quaternion, several at a time: those along a diagonal."""
+    matrices = out.view(-1, 3, 3, out.shape[1])
+    xyz, yzx, zxy = (xyzxy.narrow(0, first, 3) for first in range(3))
+
+    def diagonal(offset: int) -> Tensor:
+        return matrices.diagonal(offset, 1, 2).permute(2, 0, 1)
+
+    yield partial(torch.addcmul, zero, xyz, yzx, value=0.5, out=products)
+    for first, number, minus, plus in ((0, 2, 1, -1), (2, 1, -2, 2)):
+        product, other = products.narrow(0, first, number), zxy.narrow(0, first, number)
+        yield partial(torch.addcmul, product, other, w, value=-1.0, out=diagonal(minus))
+        yield partial(torch.addcmul, product, other, w, out=diagonal(plus))
+    yield partial(torch.addcmul, zero, yzx, yzx, value=-0.5, out=products)
+    yield partial(torch.addcmul, products, zxy, zxy, value=-0.5, out=diagonal(0))
 
 
 def rotation_minus_identity(rotvecs: Float[Tensor, "bones 3 frames"]) -> Float[Tensor, "bones 9 frames"]:
     """``Rot - I`` of rotation vectors in radians, row-major; holds for every angle, zero included."""
     bones, _, frames = rotvecs.shape
     out, scratch = (rotvecs.new_empty(9 * bones, frames) for _ in range(2))
-    constants = Constants.on(rotvecs.device, rotvecs.dtype)
-    Rotations.into(out, scratch).compute(rotvecs.reshape(3 * bones, frames), constants)
+    numbers = Numbers.on(rotvecs.device, rotvecs.dtype)
+    Rotations.into(out, scratch, numbers).compute(rotvecs.reshape(3 * bones, frames))
     return out.view(bones, 9, frames)

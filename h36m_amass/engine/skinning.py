@@ -15,20 +15,24 @@ so that float32 keeps its precision far from the origin.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from h36m_amass.body.folding import FoldedRegressor
-from h36m_amass.engine.batch import Batch, buffer_length, make_batch
+from h36m_amass.engine.batch import Buffers, kinematics, turns
 from h36m_amass.engine.layout import Layout
-from h36m_amass.engine.rotations import Constants
+from h36m_amass.engine.rotations import SCRATCH_ROWS, Numbers, Rotations, Step
 from h36m_amass.engine.sparsity import runs
 from h36m_amass.engine.still_bones import StillBones
 from h36m_amass.engine.workspace import Workspace
 
-GRAIN = 32
+GRAIN = 16
 """Frames that the size of a small batch is a multiple of."""
 
 
@@ -40,6 +44,29 @@ def padded_size(num_frames: int, batch_size: int) -> int:
     """
     step = max(GRAIN, 2 ** max(0, (num_frames - 1).bit_length() - 4))
     return min(batch_size, -(-num_frames // step) * step)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch of some size goes through.
+
+    Attributes
+    ----------
+    rotations
+        With the rows of the poses that each takes, as first and number.
+    constants, dmpls
+        Where the steps look for what `Skinner.skin` is given.
+    steps
+        One after the other.
+    joints
+        What they give.
+    """
+
+    rotations: tuple[tuple[int, int, Rotations], ...]
+    constants: Float[Tensor, "terms+9*held 1"]
+    dmpls: Float[Tensor, "dmpls frames"]
+    steps: tuple[Step, ...]
+    joints: Float[Tensor, "3*joints frames"]
 
 
 class Skinner:
@@ -81,17 +108,18 @@ class Skinner:
         self.workspace = workspace or Workspace()
         self.layout = layout = Layout(folded)
         self.still_bones = StillBones(layout)
-        self._numbers = Constants.on(self.device, dtype)
+        self._numbers = Numbers.on(self.device, dtype)
         self._vector_bone = torch.as_tensor(layout.vector_bone).to(self.device)
-        # Correctives of the lead class, then what the slow features bring about, a one first: it has no values yet.
-        slow = np.concatenate([np.zeros((len(layout.shape), 1)), layout.shape[:, 1 + folded.num_betas :]], axis=1)
-        lead_rows = layout.num_lead_rows
+        lead_rows, dmpls = layout.num_lead_rows, layout.shape[:, 1 + folded.num_betas :]
         correctives = layout.classes[0].correctives if layout.classes else np.zeros((0, 0))
-        self._lead = self._upload(np.concatenate([correctives, slow[:lead_rows]], axis=1))
-        self._rest = self._upload(slow[lead_rows:])
+        # The column between is for the constants of a run.
+        lead = [correctives, np.zeros((lead_rows, 1)), dmpls[:lead_rows]]
+        self._lead = self._upload(np.concatenate(lead, axis=1))
+        self._rest = self._upload(dmpls[lead_rows:])
+        self._constants = self._upload(np.zeros((3 * layout.num_vectors + 9 * len(folded.bones), 1)))
         self._correctives = [self._row_blocks(number) for number in range(len(layout.classes))]
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums)
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
 
     def shape_terms(self, betas: Float[np.ndarray, "betas"]) -> Float[np.ndarray, "terms"]:
         """What the shape of a body brings about in the terms, float64; betas as many as the folded model has."""
@@ -133,67 +161,71 @@ class Skinner:
         moving
             Indices of the classes of bones that move.
         """
-        batch, layout = self._batch(poses.shape[1]), self.layout
-        plan, num_terms = layout.plan(moving), 3 * layout.num_vectors
-        for span in plan.spans:
-            rotations = batch.rotations(layout.feature_rows(span.bones))
-            rotations.compute(poses.narrow(0, 3 * span.bones[0], 3 * span.bones[1]), self._numbers)
-        batch.ones.fill_(1.0)
+        key = poses.shape[1], moving, dmpls is not None
+        batch = self._batches.get(key)
+        if batch is None:
+            batch = self._batches[key] = self._make_batch(*key)
+        for first, number, rotations in batch.rotations:
+            rotations.compute(poses.narrow(0, first, number))
+        _copy(constants, batch.constants)
         if dmpls is not None:
-            _copy(dmpls, batch.features.narrow(0, layout.first_slow + 1, len(dmpls)))
-        first = num_terms
-        for bones in plan.held:
-            start, length = layout.feature_rows(bones)
-            torch.mul(constants.narrow(0, first, length), batch.ones, out=batch.features.narrow(0, start, length))
-            first += length
-        self._compute_terms(batch, constants, dmpls is not None, moving)
-        torch.add(batch.root, self._numbers.identity, out=batch.world_root)
-        for branch in batch.branches:
-            branch.run()
-        if batch.gather is not None:
-            batch.gather.run()
-        for turn in batch.turns:
-            turn.run()
-        _copy(batch.root_position, batch.root_summand)
-        for joints, vectors, matrix in self._sums:
-            torch.mm(matrix, batch.summands.narrow(0, *vectors), out=batch.joints.narrow(0, *joints))
+            _copy(dmpls, batch.dmpls)
+        for step in batch.steps:
+            step()
         # Torch transposes two axes several times as fast as it permutes three.
-        return torch.t_copy(batch.joints.view(-1, batch.size)).view(batch.size, -1, 3)
+        return torch.t_copy(batch.joints).view(poses.shape[1], -1, 3)
 
-    def _compute_terms(
-        self, batch: Batch, constants: Float[Tensor, "terms+9*held 1"], has_dmpls: bool, moving: frozenset[int]
-    ) -> None:
+    def _make_batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
+        layout = self.layout
+        memory = self.workspace.buffers.take(Buffers.length(layout, self.batch_size), self.dtype, self.device)
+        buffers, plan = Buffers.within(memory, layout, size), layout.plan(moving)
+        first_held = 3 * layout.num_vectors
+        constants = self._constants.narrow(0, 0, first_held + 9 * len(plan.held))
+        held = constants.narrow(0, first_held, 9 * len(plan.held))
+        rotations = []
+        for span in plan.spans:
+            first, number = span.bones
+            scratch = buffers.scratch.narrow(0, 0, SCRATCH_ROWS * number)
+            out = buffers.features.narrow(0, *layout.feature_rows(span.bones))
+            rotations.append((3 * first, 3 * number, Rotations.into(out, scratch, self._numbers)))
+        steps = [
+            *self._term_steps(buffers, moving, has_dmpls),
+            *kinematics(layout, plan, buffers, held, self._numbers.identity),
+            *turns(layout, buffers, self._vector_bone),
+        ]
+        summands, joints = (rows.view(-1, 3 * size) for rows in (buffers.summands, buffers.joints))
+        for rows, vectors, matrix in self._sums:
+            steps.append(partial(torch.mm, matrix, summands.narrow(0, *vectors), out=joints.narrow(0, *rows)))
+        dmpls = buffers.features.narrow(0, layout.first_slow + 1, layout.num_slow - 1)
+        return Batch(tuple(rotations), constants, dmpls, tuple(steps), buffers.joints)
+
+    def _term_steps(self, buffers: Buffers, moving: frozenset[int], has_dmpls: bool) -> Iterator[Step]:
         """All vectors before they are turned.
 
         Rotations of the lead class lie right before the slow features, so that one product takes both. A product of
         its own for the slow features would write all terms, only for the correctives to read and write them again:
         what bounds the engine is how often memory is passed over.
         """
-        layout = self.layout
+        layout, features, terms = self.layout, buffers.features, buffers.terms
         lead_rows, first_slow = layout.num_lead_rows, layout.first_slow
-        num_rest = 3 * layout.num_vectors - lead_rows
         num_slow = layout.num_slow if has_dmpls else 1
+        rest = lead_rows, 3 * layout.num_vectors - lead_rows
+        ones = features.narrow(0, first_slow, 1)
+        yield partial(ones.fill_, 1.0)
         if lead_rows:
             lead = 9 * layout.lead[1]
-            _copy(constants.narrow(0, 0, lead_rows), self._lead.narrow(1, lead, 1))
+            yield partial(_copy, self._constants.narrow(0, 0, lead_rows), self._lead.narrow(1, lead, 1))
             skipped = 0 if 0 in moving else lead
-            number = lead + num_slow - skipped
-            features = batch.features.narrow(0, first_slow - lead + skipped, number)
-            torch.mm(self._lead.narrow(1, skipped, number), features, out=batch.terms.narrow(0, 0, lead_rows))
-        _copy(constants.narrow(0, lead_rows, num_rest), self._rest.narrow(1, 0, 1))
-        slow_features = batch.features.narrow(0, first_slow, num_slow)
-        torch.mm(self._rest.narrow(1, 0, num_slow), slow_features, out=batch.terms.narrow(0, lead_rows, num_rest))
+            columns = skipped, lead + num_slow - skipped
+            factors = features.narrow(0, first_slow - lead + skipped, columns[1])
+            yield partial(torch.mm, self._lead.narrow(1, *columns), factors, out=terms.narrow(0, 0, lead_rows))
+        yield partial(torch.mul, self._constants.narrow(0, *rest), ones, out=terms.narrow(0, *rest))
+        if has_dmpls:
+            yield partial(terms.narrow(0, *rest).addmm_, self._rest, features.narrow(0, first_slow + 1, num_slow - 1))
         for number in sorted(moving - {0}):
-            features = batch.features.narrow(0, *layout.feature_rows(layout.classes[number].bones))
+            factors = features.narrow(0, *layout.feature_rows(layout.classes[number].bones))
             for rows, correctives in self._correctives[number]:
-                batch.terms.narrow(0, *rows).addmm_(correctives, features)
-
-    def _batch(self, size: int) -> Batch:
-        """Buffers for batches of `size` frames; all sizes use the same memory."""
-        if size not in self._batches:
-            memory = self.workspace.buffers.take(buffer_length(self.layout, self.batch_size), self.dtype, self.device)
-            self._batches[size] = make_batch(self.layout, size, memory, self._vector_bone)
-        return self._batches[size]
+                yield partial(terms.narrow(0, *rows).addmm_, correctives, factors)
 
     def _row_blocks(self, number: int) -> list[tuple[tuple[int, int], Tensor]]:
         """Correctives of a class but the lead one for consecutive rows of the terms, as (first, number)."""

@@ -19,7 +19,7 @@ class StillTerms:
     terms
         The share of still bones in the terms.
     held
-        ``Rot - I`` of the bones that `RotationPlan.held` names.
+        ``Rot - I`` of the bones that `Plan.held` names.
     """
 
     terms: Float[np.ndarray, "terms"]
@@ -48,6 +48,6 @@ class StillBones:
                 of_class = rotation_minus_identity(rotvecs.view(number, 3, 1)).numpy()[:, :, 0]
                 rotations[first : first + number] = of_class
                 terms[bone_class.rows] += bone_class.correctives @ of_class.reshape(-1)
-            held = [rotations[first : first + number].reshape(-1) for first, number in layout.plan(moving).held]
-            last = self._last[moving] = key, StillTerms(terms, np.concatenate([np.zeros(0), *held]))
+            held = rotations[layout.plan(moving).held].reshape(-1)
+            last = self._last[moving] = key, StillTerms(terms, held)
         return last[1]
