@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from h36m_amass.engine.skinning import Skinner, padded_size
-from h36m_amass.engine.sparsity import equal_runs
-from h36m_amass.engine.workspace import Memory, Staging
+from h36m_amass.engine.workspace import Staging
 
 
 @dataclass(frozen=True)
@@ -81,56 +80,47 @@ def relative_joints(
 
 def _launch(skinner: Skinner, staging: Staging, shape_terms: Float[np.ndarray, "terms"], run: Run) -> _InFlight:
     """Fill `staging` and start the batch. On CUDA this returns before it is done."""
-    num_frames, rows = len(run.rows), run.rows
-    size = padded_size(num_frames, skinner.batch_size)
+    rows, num_terms, on_cpu = run.rows, len(shape_terms), skinner.device.type == "cpu"
+    size = padded_size(len(rows), skinner.batch_size)
     moving = skinner.moving_classes(run.poses)
     still = skinner.still_bones.terms(run.poses[rows[0]], moving)
-    constants = _room(skinner, staging.constants, len(shape_terms) + len(still.held), 1)
-    column = constants.numpy()[:, 0]
-    np.add(shape_terms, still.terms, out=column[: len(shape_terms)], casting="same_kind")
-    column[len(shape_terms) :] = still.held
+    poses = _turn_round(skinner, staging, moving, run, size)
+    constants, column = staging.constants.take((num_terms + len(still.held), 1), skinner.dtype, not on_cpu)
+    column[:num_terms, 0] = shape_terms + still.terms
+    column[num_terms:, 0] = still.held
     dmpls = None
     if run.dmpls is not None:
-        dmpls = _room(skinner, staging.dmpls, run.dmpls.shape[1], size)
-        dmpls.numpy()[:, :num_frames] = run.dmpls.take(rows, axis=0).T
-        dmpls.numpy()[:, num_frames:] = 0.0
-    by_frame = _room(skinner, staging.by_frame, num_frames, run.poses.shape[1]).numpy()
-    if run.poses.dtype == by_frame.dtype:
-        np.take(run.poses, rows, axis=0, out=by_frame, mode="clip")  # any other mode goes through a copy
-    else:
-        by_frame[:] = run.poses[rows]
-    poses = _room(skinner, staging.poses, 3 * len(skinner.layout.rotated), size)
-    _turn_round(skinner, moving, by_frame, poses.numpy())
-
-    def upload(host: Tensor) -> Tensor:
-        return host.to(skinner.device, non_blocking=True)
-
-    joints = skinner.skin(upload(poses), upload(constants), None if dmpls is None else upload(dmpls), moving)
+        dmpls, by_row = staging.dmpls.take((run.dmpls.shape[1], size), skinner.dtype, not on_cpu)
+        by_row[:, : len(rows)] = run.dmpls.take(rows, axis=0).T
+        by_row[:, len(rows) :] = 0.0
+    if not on_cpu:
+        poses, constants = (host.to(skinner.device, non_blocking=True) for host in (poses, constants))
+        dmpls = None if dmpls is None else dmpls.to(skinner.device, non_blocking=True)
+    joints = skinner.skin(poses, constants, dmpls, moving)
     if skinner.device.type != "cuda":
-        return _InFlight(joints, num_frames, None)
-    arriving = _room(skinner, staging.joints, *joints.shape)
+        return _InFlight(joints, len(rows), None)
+    arriving, _ = staging.joints.take(tuple(joints.shape), skinner.dtype, not on_cpu)
     arriving.copy_(joints, non_blocking=True)
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch does not type it
     event.record(torch.cuda.current_stream(skinner.device))
-    return _InFlight(arriving, num_frames, event)
+    return _InFlight(arriving, len(rows), event)
 
 
 def _turn_round(
-    skinner: Skinner,
-    moving: frozenset[int],
-    by_frame: Float[np.ndarray, "needed 3*bones"],
-    poses: Float[np.ndarray, "3*rotated frames"],
-) -> None:
-    """Fill the rows of `poses` that the skinner looks at: frames become the last axis."""
-    needed = len(by_frame)
-    for span in skinner.layout.plan(moving).spans:
+    skinner: Skinner, staging: Staging, moving: frozenset[int], run: Run, size: int
+) -> Float[Tensor, "3*rotated frames"]:
+    """The needed poses in the rows that the skinner looks at: frames become the last axis."""
+    number, layout, pinned = len(run.rows), skinner.layout, skinner.device.type != "cpu"
+    _, room = staging.by_frame.take((size, run.poses.shape[1]), skinner.dtype, pinned=False)
+    by_frame = room[:number]
+    if run.poses.dtype == by_frame.dtype:
+        np.take(run.poses, run.rows, axis=0, out=by_frame, mode="clip")  # any other mode goes through a copy
+    else:
+        by_frame[:] = run.poses[run.rows]
+    poses, by_row = staging.poses.take((3 * len(layout.rotated), size), skinner.dtype, pinned)
+    for span in layout.plan(moving).spans:
         first, height = 3 * span.bones[0], 3 * span.bones[1]
-        poses[first : first + height, :needed] = by_frame[:, span.column : span.column + height].T
-        poses[first : first + height, needed:] = 0.0
-
-
-def _room(skinner: Skinner, memory: Memory, rows: int, columns: int, *rest: int) -> Tensor:
-    """Host memory in the skinner's type, page-locked where its device is not the CPU."""
-    shape = rows, columns, *rest
-    length = rows * columns * (rest[0] if rest else 1)
-    return memory.take(length, skinner.dtype, torch.device("cpu"), skinner.device.type != "cpu").view(shape)
+        rows = by_row[first : first + height]
+        rows[:, :number] = by_frame[:, span.column : span.column + height].T
+        rows[:, number:] = 0.0
+    return poses

@@ -177,7 +177,7 @@ class Skinner:
 
     def _make_batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
         layout = self.layout
-        memory = self.workspace.buffers.take(Buffers.length(layout, self.batch_size), self.dtype, self.device)
+        memory = self.workspace.take(Buffers.length(layout, self.batch_size), self.dtype, self.device)
         buffers, plan = Buffers.within(memory, layout, size), layout.plan(moving)
         first_held = 3 * layout.num_vectors
         constants = self._constants.narrow(0, 0, first_held + 9 * len(plan.held))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,22 +15,23 @@ _GRAIN = 2**18
 """Numbers that the size of a device's memory is rounded up to."""
 
 
-class Memory:
-    """A piece of memory that grows to the largest length that was asked for."""
+class HostMemory:
+    """Host memory that grows to the largest size that was asked for, with the views of it that were."""
 
-    def __init__(self, grain: int = 1) -> None:
-        self._memory: Tensor | None = None
-        self._grain = grain
+    def __init__(self) -> None:
+        self._length = 0
+        self._views: dict[tuple[int, ...], tuple[Tensor, np.ndarray]] = {}
 
-    def take(
-        self, length: int, dtype: torch.dtype, device: torch.device, pinned: bool = False
-    ) -> Float[Tensor, "length"]:
-        """Room for so many numbers. What has been taken before is kept by those who use it still."""
-        memory = self._memory
-        if memory is None or len(memory) < length:
-            rounded = -(-length // self._grain) * self._grain
-            memory = self._memory = torch.empty(rounded, dtype=dtype, device=device, pin_memory=pinned)
-        return memory.narrow(0, 0, length)
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype, pinned: bool) -> tuple[Tensor, np.ndarray]:
+        """Room for an array of this shape, as torch and as NumPy see it; with what was there before, or zeros."""
+        if shape not in self._views:
+            length = prod(shape)
+            if length > self._length or not self._views:
+                self._memory = torch.zeros(length, dtype=dtype, pin_memory=pinned)
+                self._length, self._views = length, {}
+            view = self._memory.narrow(0, 0, length).view(shape)
+            self._views[shape] = view, view.numpy()
+        return self._views[shape]
 
 
 class Staging:
@@ -45,15 +48,22 @@ class Staging:
     """
 
     def __init__(self) -> None:
-        self.by_frame, self.poses, self.constants, self.dmpls, self.joints = (Memory() for _ in range(5))
+        self.by_frame, self.poses, self.constants, self.dmpls, self.joints = (HostMemory() for _ in range(5))
 
 
 class Workspace:
     """Memory that skinners of one device and type share, of which one at a time computes a run."""
 
     def __init__(self) -> None:
-        self.buffers = Memory(_GRAIN)
+        self._buffers: Tensor | None = None
         self._idle: list[tuple[Staging, Staging]] = []
+
+    def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "at_least_length"]:
+        """Room for so many numbers. What has been taken before is kept by those who use it still."""
+        if self._buffers is None or len(self._buffers) < length:
+            # Skinners of one body with and without soft tissue differ by a few rows.
+            self._buffers = torch.empty(-(-length // _GRAIN) * _GRAIN, dtype=dtype, device=device)
+        return self._buffers
 
     @contextmanager
     def lend_staging(self) -> Iterator[tuple[Staging, Staging]]:
