@@ -32,18 +32,19 @@ from h36m_amass.engine.sparsity import runs
 from h36m_amass.engine.still_bones import StillBones
 from h36m_amass.engine.workspace import Workspace
 
+TILE_FRAMES = 1024
+"""Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
 GRAIN = 16
-"""Frames that the size of a small batch is a multiple of."""
+"""Frames that the size of a small tile is a multiple of."""
 
 
-def padded_size(num_frames: int, batch_size: int) -> int:
-    """Frames of the batch, padding included, in which `num_frames` are computed.
+def padded_size(num_frames: int, largest: int) -> int:
+    """Frames of the tile, padding included, in which `num_frames` are computed, at most `largest`.
 
-    Few sizes, because each has its views: multiples of `GRAIN`, and farther up eight sizes from one power of two to
-    the next.
+    Few sizes, because each has its views: multiples of `GRAIN`, and from 256 on eight from a power of two to the next.
     """
     step = max(GRAIN, 2 ** max(0, (num_frames - 1).bit_length() - 4))
-    return min(batch_size, -(-num_frames // step) * step)
+    return min(largest, -(-num_frames // step) * step)
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Batch:
     ----------
     rotations
         With the rows of the poses that each takes, as first and number.
-    constants, dmpls
-        Where the steps look for what `Skinner.skin` is given.
+    dmpls
+        Where the steps look for those of the frames.
     steps
         One after the other.
     joints
@@ -63,7 +64,6 @@ class Batch:
     """
 
     rotations: tuple[tuple[int, int, Rotations], ...]
-    constants: Float[Tensor, "terms+9*held 1"]
     dmpls: Float[Tensor, "dmpls frames"]
     steps: tuple[Step, ...]
     joints: Float[Tensor, "3*joints frames"]
@@ -87,6 +87,8 @@ class Skinner:
 
     Attributes
     ----------
+    tile_size
+        Frames that are computed at a time, at most.
     layout
         Rows and ranges of everything.
     still_bones
@@ -105,6 +107,7 @@ class Skinner:
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.dtype = dtype
+        self.tile_size = min(batch_size, TILE_FRAMES) if self.device.type == "cpu" else batch_size
         self.workspace = workspace or Workspace()
         self.layout = layout = Layout(folded)
         self.still_bones = StillBones(layout)
@@ -120,6 +123,11 @@ class Skinner:
         self._correctives = [self._row_blocks(number) for number in range(len(layout.classes))]
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums)
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
+
+    def padded(self, num_frames: int) -> int:
+        """Frames, padding included, in which `skin` computes `num_frames`: full tiles and a smaller last one."""
+        last = num_frames % self.tile_size
+        return num_frames - last + (padded_size(last, self.tile_size) if last else 0)
 
     def shape_terms(self, betas: Float[np.ndarray, "betas"]) -> Float[np.ndarray, "terms"]:
         """What the shape of a body brings about in the terms, float64; betas as many as the folded model has."""
@@ -152,7 +160,7 @@ class Skinner:
         Parameters
         ----------
         poses
-            As many frames as `padded_size` says. Rotation vectors of the `rotated` bones of the layout, in radians,
+            As many frames as `padded` says. Rotation vectors of the `rotated` bones of the layout, in radians,
             three rows per bone; only those in spans of its plan are looked at.
         constants
             The sum of the shape terms and the still bones' terms, and behind them ``Rot - I`` of the held bones.
@@ -161,27 +169,34 @@ class Skinner:
         moving
             Indices of the classes of bones that move.
         """
-        key = poses.shape[1], moving, dmpls is not None
-        batch = self._batches.get(key)
-        if batch is None:
-            batch = self._batches[key] = self._make_batch(*key)
-        for first, number, rotations in batch.rotations:
-            rotations.compute(poses.narrow(0, first, number))
-        _copy(constants, batch.constants)
-        if dmpls is not None:
-            _copy(dmpls, batch.dmpls)
-        for step in batch.steps:
-            step()
-        # Torch transposes two axes several times as fast as it permutes three.
-        return torch.t_copy(batch.joints).view(poses.shape[1], -1, 3)
+        num_frames = poses.shape[1]
+        joints = poses.new_empty((num_frames, 3 * self.folded.num_joints))
+        _copy(constants, self._constants.narrow(0, 0, len(constants)))
+        for start in range(0, num_frames, self.tile_size):
+            frames = start, min(self.tile_size, num_frames - start)
+            batch = self._batch(frames[1], moving, dmpls is not None)
+            for first, number, rotations in batch.rotations:
+                rotations.compute(poses.narrow(0, first, number).narrow(1, *frames))
+            if dmpls is not None:
+                _copy(dmpls.narrow(1, *frames), batch.dmpls)
+            for step in batch.steps:
+                step()
+            # Torch transposes two axes several times as fast as it permutes three.
+            torch.t_copy(batch.joints, out=joints.narrow(0, *frames))
+        return joints.view(num_frames, -1, 3)
+
+    def _batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
+        key = size, moving, has_dmpls
+        if key not in self._batches:
+            self._batches[key] = self._make_batch(*key)
+        return self._batches[key]
 
     def _make_batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
         layout = self.layout
-        memory = self.workspace.take(Buffers.length(layout, self.batch_size), self.dtype, self.device)
+        memory = self.workspace.take(Buffers.length(layout, self.tile_size), self.dtype, self.device)
         buffers, plan = Buffers.within(memory, layout, size), layout.plan(moving)
         first_held = 3 * layout.num_vectors
-        constants = self._constants.narrow(0, 0, first_held + 9 * len(plan.held))
-        held = constants.narrow(0, first_held, 9 * len(plan.held))
+        held = self._constants.narrow(0, first_held, 9 * len(plan.held))
         rotations = []
         for span in plan.spans:
             first, number = span.bones
@@ -197,7 +212,7 @@ class Skinner:
         for rows, vectors, matrix in self._sums:
             steps.append(partial(torch.mm, matrix, summands.narrow(0, *vectors), out=joints.narrow(0, *rows)))
         dmpls = buffers.features.narrow(0, layout.first_slow + 1, layout.num_slow - 1)
-        return Batch(tuple(rotations), constants, dmpls, tuple(steps), buffers.joints)
+        return Batch(tuple(rotations), dmpls, tuple(steps), buffers.joints)
 
     def _term_steps(self, buffers: Buffers, moving: frozenset[int], has_dmpls: bool) -> Iterator[Step]:
         """All vectors before they are turned.
