@@ -95,12 +95,12 @@ def _print_tree(root: Node, depth: int | None) -> None:
 
     out = console()
     through, corner, bar = ("├── ", "└── ", "│   ") if out.encoding.startswith("utf") else ("|-- ", "`-- ", "|   ")
-    shown = describe.fitting_depth(root) if depth is None else depth
+    levels = describe.fitting_depth(root) if depth is None else depth
     table = Table(box=None, pad_edge=False)
-    table.add_column(Text(" / ".join(describe.LEVELS[describe.LEVELS.index(root.kind) + 1 :][:shown])), no_wrap=True)
+    table.add_column(Text(" / ".join(describe.LEVELS[describe.LEVELS.index(root.kind) + 1 :][:levels])), no_wrap=True)
     for title in ("sequences", "frames", "duration", "size"):
         table.add_column(Text(title), justify="right", no_wrap=True)
-    for lasts, node in describe.flattened(root, shown):
+    for lasts, node in describe.flattened(root, levels):
         # Names on the first level stand at the margin: the store has no line in the tree.
         branch = "".join("    " if last else bar for last in lasts[1:-1])
         branch += (corner if lasts[-1] else through) if len(lasts) > 1 else ""
@@ -112,7 +112,7 @@ def _print_tree(root: Node, depth: int | None) -> None:
             describe.size(node.bytes),
         )
     out.print(table)
-    hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, shown))
+    hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, levels))
     if hidden:
         deepest = describe.deepest(root)
         out.print(Text(f"not shown: {hidden:,} sequences; --depth {deepest} shows them, or KEY those of one part"))

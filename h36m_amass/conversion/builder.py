@@ -26,6 +26,7 @@ from h36m_amass.files import paths
 from h36m_amass.files.paths import Location
 from h36m_amass.recordings.subset import EVERYTHING, Subset
 from h36m_amass.recordings.tree import find_recordings
+from h36m_amass.store.space import store_bytes
 from h36m_amass.system import atomic_file, disk, signals
 from h36m_amass.system.devices import device_kind, resolve_devices, usable_cores
 from h36m_amass.system.lock import locked
@@ -42,7 +43,7 @@ MAX_BONES = 55
 """Joints of the largest skeleton."""
 
 
-def build(
+def build(  # noqa: PLR0913 (one parameter for each option)
     amass_dir: Path | str | Location,
     store: Path | str,
     *,
@@ -206,7 +207,7 @@ def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
     frames = size // FRAME_BYTES if rate is None else int(size // FRAME_BYTES * min(1, rate / USUAL_SOURCE_RATE))
     kept = 0 if stored is None else sum(record.length for record in stored.records)
     joints = sum(MAX_BONES if source.joints is None else source.joints.num_joints for source in job.recipe.sources)
-    return disk.store_bytes(frames, joints, len(todo.files)) + disk.store_bytes(frames + kept, joints, len(todo.known))
+    return store_bytes(frames, joints, len(todo.files)) + store_bytes(frames + kept, joints, len(todo.known))
 
 
 def _unpacked_bytes(todo: Inputs) -> int:

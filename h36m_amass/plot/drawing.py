@@ -54,16 +54,14 @@ def draw(
     Raises
     ------
     h36m_amass.plot.canvas.PlotError
-        It cannot be drawn, or something is given that does not go with what is drawn.
+        If it cannot be drawn, or an option does not go with what is drawn.
     h36m_amass.store.store.StoreError
-        The store cannot be read, or has nothing at `key`.
+        If the store cannot be read, or has nothing at `key`.
     """
     if contact_sheet and (num_poses, start, seconds) != (None, 0.0, None):
-        raise PlotError(
-            f"{store}: --poses, --start and --seconds are of one sequence; leave out --contact-sheet or them"
-        )
+        raise PlotError("--poses, --start and --seconds are of one sequence; leave out --contact-sheet or them", store)
     if key is None and not contact_sheet:
-        raise PlotError(f"{store}: which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet")
+        raise PlotError("which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet", store)
     with Store(store, joint_set) as opened:
         key = None if key is None else key.strip("/")
         item = opened if key is None else opened[key]
@@ -79,7 +77,7 @@ def draw(
             poses = DEFAULT_POSES if num_poses is None else num_poses
             draw_poses(item, path, num_poses=poses, start=start, seconds=seconds, overwrite=overwrite)
         elif num_poses is not None:
-            raise PlotError(f"{path}: an animation has all poses; leave --poses out, or name a .png")
+            raise PlotError("an animation has all poses; leave --poses out, or name a .png", path)
         else:
             animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
         return [path]

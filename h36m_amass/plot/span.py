@@ -16,7 +16,7 @@ def frames_between(sequence: Sequence, start: float, seconds: float | None) -> r
     Raises
     ------
     PlotError
-        The sequence has nothing at `start`, or `seconds` is no length of time.
+        If the sequence has nothing at `start`, or `seconds` is not positive.
     """
     if not 0 <= start < math.inf:
         raise PlotError(f"{sequence.key}: cannot be drawn from {start:g} s on; give --start as 0 or more seconds")
