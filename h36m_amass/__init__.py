@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from h36m_amass.body.regressor import load as load_regressor
     from h36m_amass.conversion.builder import build
     from h36m_amass.conversion.shards import Shard
-    from h36m_amass.engine.packing import pose_joints
+    from h36m_amass.engine.posing import pose_joints
     from h36m_amass.export.motionbert import export_motionbert
     from h36m_amass.export.npz import export_npz
     from h36m_amass.recordings.subset import Subset
@@ -37,7 +37,7 @@ _HOMES = {
     "fold": ("body.folding", "fold"),
     "load_body_model": ("body.model", "load"),
     "load_regressor": ("body.regressor", "load"),
-    "pose_joints": ("engine.packing", "pose_joints"),
+    "pose_joints": ("engine.posing", "pose_joints"),
     "verify": ("verification.store", "verify"),
 }
 

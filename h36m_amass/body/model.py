@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.files.npz import NpzError, NpzReader, read_content
+from h36m_amass.files.npy import NpzError, read_content
+from h36m_amass.files.npz import Held, NpzReader
 
 _log = logging.getLogger(__name__)
 
@@ -249,7 +250,7 @@ class _ModelFile:
 def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
     try:
         content = read_content(path)
-        with NpzReader(path, content) as npz:
+        with NpzReader(Held(str(path), content)) as npz:
             missing = [name for name in names if name not in npz]
             if missing:
                 raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
