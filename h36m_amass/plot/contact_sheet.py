@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from h36m_amass.plot import PlotError, picture
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.skeleton import Skeleton, bones
-from h36m_amass.store.store import Selection, Sequence
+from h36m_amass.store.selection import Selection, StoredSequence
 
 COLUMNS, ROWS = 8, 6
 PAGE = COLUMNS * ROWS
@@ -103,7 +103,7 @@ def draw_contact_sheet(
     return files
 
 
-def _middle(sequence: Sequence, skeleton: Skeleton) -> _Pose:
+def _middle(sequence: StoredSequence, skeleton: Skeleton) -> _Pose:
     flat, nearer = picture.seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN)
     flat[:, 0] -= (flat[:, 0].min() + flat[:, 0].max()) / 2
     pairs = bones(skeleton)
