@@ -82,7 +82,7 @@ def quoted_for_bash() -> Iterator[None]:
 @contextmanager
 def _store(context: typer.Context) -> Iterator[Store | None]:
     """The store that was given, if it can be read."""
-    from h36m_amass.store.rows import StoreError
+    from h36m_amass.store.errors import StoreError
     from h36m_amass.store.store import Store
 
     store = None

@@ -58,12 +58,13 @@ def info(
         raise typer.BadParameter("--overwrite is about the file of --plot, which is not given")
     with reported():
         from h36m_amass.store import summary as describe
-        from h36m_amass.store.store import Sequence, Store
+        from h36m_amass.store.selection import StoredSequence
+        from h36m_amass.store.store import Store
 
         with Store(store, joint_set) as opened:
             key = None if key is None else key.strip("/")
             item = opened if key is None else opened[key]
-            if depth is not None and isinstance(item, Sequence):
+            if depth is not None and isinstance(item, StoredSequence):
                 raise typer.BadParameter("--depth is of a tree, and a sequence has none")
             root = describe.tree(opened, key, joint_set)
             if plot is not None:
@@ -73,13 +74,13 @@ def info(
             if as_json:
                 typer.echo(json.dumps(describe.as_object(opened, root, joint_set, depth), indent=2))
                 return
-            if isinstance(item, Sequence):
+            if isinstance(item, StoredSequence):
                 lines = describe.describe_sequence(item, joint_set)
             else:
                 lines = [describe.summary(root), *(describe.provenance(opened, joint_set) if key is None else ())]
             for line in lines:
                 typer.echo(printable(line))
-            if not isinstance(item, Sequence):
+            if not isinstance(item, StoredSequence):
                 _print_tree(root, depth)
             if plot is not None:
                 typer.echo(printable(f"picture       {plot}"))

@@ -27,7 +27,7 @@ from h36m_amass.plot.canvas import (
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.plot.span import frames_between
 from h36m_amass.skeleton import bones, leftwards, root
-from h36m_amass.store.store import Sequence
+from h36m_amass.store.selection import StoredSequence
 from h36m_amass.system import atomic_file
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Timing:
     rate: float
 
 
-def timing(sequence: Sequence, max_rate: float, start: float = 0.0, seconds: float | None = None) -> Timing:
+def timing(sequence: StoredSequence, max_rate: float, start: float = 0.0, seconds: float | None = None) -> Timing:
     """Which frames are drawn in real time at `max_rate` hertz at most, from `start` on, for so many seconds."""
     step = max(1, math.ceil(sequence.frame_rate / max_rate - 1e-9))
     return Timing(frames_between(sequence, start, seconds)[::step], sequence.frame_rate / step)
@@ -90,7 +90,7 @@ def boxes(positions: Float32[np.ndarray, "frames joints 3"], centred: int) -> Fl
 
 
 def animate(
-    sequence: Sequence,
+    sequence: StoredSequence,
     path: Path | str,
     *,
     start: float = 0.0,
@@ -161,7 +161,7 @@ def animate(
     return drawn
 
 
-def _scene(sequence: Sequence, numbers: range) -> tuple[Figure, Callable[[int], list[Artist]]]:
+def _scene(sequence: StoredSequence, numbers: range) -> tuple[Figure, Callable[[int], list[Artist]]]:
     """The figure of an animation, and what draws one of its frames there."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator

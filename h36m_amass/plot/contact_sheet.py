@@ -24,7 +24,7 @@ from h36m_amass.plot.canvas import (
 )
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.skeleton import Skeleton, bones
-from h36m_amass.store.store import Selection, Sequence
+from h36m_amass.store.selection import Selection, StoredSequence
 
 COLUMNS, ROWS = 8, 6
 PAGE = COLUMNS * ROWS
@@ -114,7 +114,7 @@ def draw_contact_sheet(
     return files
 
 
-def _middle(sequence: Sequence, skeleton: Skeleton) -> _Pose:
+def _middle(sequence: StoredSequence, skeleton: Skeleton) -> _Pose:
     flat, nearer = seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN)
     flat[:, 0] -= (flat[:, 0].min() + flat[:, 0].max()) / 2
     pairs = bones(skeleton)

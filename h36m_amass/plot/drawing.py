@@ -9,7 +9,8 @@ from h36m_amass.plot.animation import animate
 from h36m_amass.plot.canvas import ANIMATIONS, PICTURES, PlotError, ending
 from h36m_amass.plot.contact_sheet import draw_contact_sheet
 from h36m_amass.plot.poses import DEFAULT_POSES, draw_poses
-from h36m_amass.store.store import Sequence, Store
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.store.store import Store
 
 
 def draw(
@@ -67,11 +68,11 @@ def draw(
         item = opened if key is None else opened[key]
         path = _default_path(opened, key, contact_sheet) if path is None else Path(path)
         if contact_sheet:
-            if isinstance(item, Sequence):
+            if isinstance(item, StoredSequence):
                 raise PlotError(f"{key}: is one sequence; give its dataset or subject for a contact sheet")
             title = opened.path.name if key is None else key
             return draw_contact_sheet(item.sequences, path, title=title, overwrite=overwrite, progress=progress)
-        if not isinstance(item, Sequence):
+        if not isinstance(item, StoredSequence):
             raise PlotError(f"{key}: is no sequence; add the name of one, or draw all of it with --contact-sheet")
         if ending(path, (*PICTURES, *ANIMATIONS), "a picture or an animation") in PICTURES:
             poses = DEFAULT_POSES if num_poses is None else num_poses

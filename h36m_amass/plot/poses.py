@@ -21,7 +21,7 @@ from h36m_amass.plot.canvas import (
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.plot.span import frames_between
 from h36m_amass.skeleton import bones
-from h36m_amass.store.store import Sequence
+from h36m_amass.store.selection import StoredSequence
 
 SPACING = 1.3
 """Metres between neighbouring poses of a picture."""
@@ -32,7 +32,7 @@ _VIEWS = {"front": 0.0, "side": 90.0}
 
 
 def draw_poses(
-    sequence: Sequence,
+    sequence: StoredSequence,
     path: Path | str,
     *,
     num_poses: int = DEFAULT_POSES,

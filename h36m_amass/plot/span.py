@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from h36m_amass.plot.canvas import PlotError
-from h36m_amass.store.store import Sequence
+from h36m_amass.store.selection import StoredSequence
 
 
-def frames_between(sequence: Sequence, start: float, seconds: float | None) -> range:
+def frames_between(sequence: StoredSequence, start: float, seconds: float | None) -> range:
     """The frames of `seconds` from `start` on, one at least and no more than there are; None is all the rest.
 
     Frame n stands for the time from n to n + 1 frames after the start, so that two seconds at 50 Hz are 100 frames.

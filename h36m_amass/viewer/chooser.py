@@ -7,7 +7,8 @@ from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from h36m_amass.store.store import Sequence, Store
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.store.store import Store
 from h36m_amass.viewer import ViewerError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Chooser:
         store: Store,
         text: str,
         begin: tuple[str, str, str] | None,
-        chosen: Callable[[Sequence], None],
+        chosen: Callable[[StoredSequence], None],
     ) -> None:
         """`begin` names the sequence that is chosen at first, or the nearest that the store has; None the first."""
         self._store, self._chosen = store, chosen
@@ -108,9 +109,9 @@ class Chooser:
         return dataset, subject, sequence
 
     @property
-    def sequence(self) -> Sequence:
+    def sequence(self) -> StoredSequence:
         """The one that is chosen."""
-        sequence: Sequence = self._store["/".join(self.names)]
+        sequence: StoredSequence = self._store["/".join(self.names)]
         return sequence
 
     def choose(self) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence as Ordered
 import numpy as np
 from jaxtyping import Float32
 
-from h36m_amass.store.store import Sequence
+from h36m_amass.store.selection import StoredSequence
 
 
-def facts(sequence: Sequence, title: str = "Sequence") -> list[tuple[str, str]]:
+def facts(sequence: StoredSequence, title: str = "Sequence") -> list[tuple[str, str]]:
     """What a sequence is, as names and values."""
     record, store = sequence.record, sequence.store
     return [

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import numpy as np
 from jaxtyping import Float32
 
-from h36m_amass.store.store import Sequence
+from h36m_amass.store.selection import StoredSequence
 
 CHUNK = 256
 """Frames that are read at a time, as many as a store's chunks have."""
@@ -20,7 +20,7 @@ _BLOCK = 64 * CHUNK
 class Frames:
     """Poses of a sequence, read in runs of `CHUNK` frames when one of them is asked for; the last few are kept."""
 
-    def __init__(self, sequence: Sequence, kept: int = 8) -> None:
+    def __init__(self, sequence: StoredSequence, kept: int = 8) -> None:
         self.sequence = sequence
         self._kept = kept
         self._runs: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -43,7 +43,7 @@ class Frames:
         return self[min(int(seconds * self.sequence.frame_rate + 1e-6), len(self) - 1)]
 
 
-def trajectory(sequence: Sequence, joint: int) -> Float32[np.ndarray, "points 3"]:
+def trajectory(sequence: StoredSequence, joint: int) -> Float32[np.ndarray, "points 3"]:
     """A joint's way through the whole sequence, of at most `LONGEST_PATH` frames evenly spread over it.
 
     Where nearly every chunk of the store has one of these frames, all is read, in a few large pieces, because a

@@ -18,7 +18,8 @@ import viser
 from jaxtyping import Float
 
 from h36m_amass.skeleton import root
-from h36m_amass.store.store import Sequence, Store
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.store.store import Store
 from h36m_amass.viewer.chooser import Chooser, catalogue
 from h36m_amass.viewer.facts import apart, facts, table
 from h36m_amass.viewer.figure import SceneFigure
@@ -227,13 +228,13 @@ class _Page:
     def _seek(self, frame: int) -> None:
         self._set(replace(self._playback.sought(frame), playing=False))
 
-    def _person(self, name: str, sequence: Sequence, faint: bool) -> _Person:
+    def _person(self, name: str, sequence: StoredSequence, faint: bool) -> _Person:
         frames = Frames(sequence)
         start = frames[0]
         nodes = SceneFigure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
         return _Person(frames, nodes, start)
 
-    def _open_first(self, sequence: Sequence) -> None:
+    def _open_first(self, sequence: StoredSequence) -> None:
         self._first.figure.remove()
         self._first = self._person("first", sequence, faint=False)
         self._set(self._playback.over(sequence))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from h36m_amass.store.store import Sequence
+from h36m_amass.store.selection import StoredSequence
 
 SPEEDS = {"0.1 x": 0.1, "0.25 x": 0.25, "0.5 x": 0.5, "1 x": 1.0, "2 x": 2.0, "4 x": 4.0}
 
@@ -65,6 +65,6 @@ class Playback:
             return replace(self, position=0.0, playing=True)
         return replace(self, playing=not self.playing)
 
-    def over(self, sequence: Sequence) -> Playback:
+    def over(self, sequence: StoredSequence) -> Playback:
         """Paused at the start of another sequence, with the same speed."""
         return replace(self, num_frames=len(sequence), frame_rate=sequence.frame_rate, position=0.0, playing=False)
