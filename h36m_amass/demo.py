@@ -7,13 +7,13 @@ from pathlib import Path
 
 from h36m_amass import synthetic
 from h36m_amass.conversion.builder import build
-from h36m_amass.system.progress import Progress
 from h36m_amass.conversion.report import BuildReport
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.export.npz import export_npz
 from h36m_amass.plot import require_matplotlib
 from h36m_amass.plot.poses import draw_poses
 from h36m_amass.store.store import Store
+from h36m_amass.system.progress import Progress
 
 MARKER = "SYNTHETIC.txt"
 

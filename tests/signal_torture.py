@@ -128,7 +128,7 @@ def strike_some(folder: Path, strikes: int, seed: int, workers: int = 2) -> int:
     return struck
 
 
-class _run:  # noqa: N801  # used like a function
+class _run:  # used like a function
     """A build in a process group of its own, of which nothing is left at the end."""
 
     def __init__(self, where: dict[str, object], arguments: tuple[str, ...], errors: Path) -> None:

@@ -204,7 +204,8 @@ def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
     """Room that the parts and the store take at the end, as far as sizes of files tell."""
     size = _unpacked_bytes(todo)
     rate = job.recipe.frame_rate
-    frames = size // FRAME_BYTES if rate is None else int(size // FRAME_BYTES * min(1, rate / USUAL_SOURCE_RATE))
+    share = 1.0 if rate is None else min(1.0, float(rate / USUAL_SOURCE_RATE))
+    frames = int(size // FRAME_BYTES * share)
     kept = 0 if stored is None else sum(record.length for record in stored.records)
     joints = sum(MAX_BONES if source.joints is None else source.joints.num_joints for source in job.recipe.sources)
     return store_bytes(frames, joints, len(todo.files)) + store_bytes(frames + kept, joints, len(todo.known))

@@ -13,16 +13,23 @@ from pathlib import Path
 
 from h36m_amass.body import model, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
-from h36m_amass.body.joint_sets import JointSetError, JointSource, check_family, load_sources, num_vertices, skeleton_family
+from h36m_amass.body.joint_sets import (
+    JointSetError,
+    JointSource,
+    check_family,
+    load_sources,
+    num_vertices,
+    skeleton_family,
+)
 from h36m_amass.conversion.inputs import placed
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
 from h36m_amass.files import paths
-from h36m_amass.files.npz import Held, NpzError
+from h36m_amass.files.npz import Held
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.tar_stream import TarStream
 from h36m_amass.recordings import listings
 from h36m_amass.recordings.listings import ListedMember, list_member
-from h36m_amass.recordings.recording import AmassError, read_header
+from h36m_amass.recordings.recording import AmassError
 from h36m_amass.recordings.tree import CompressedArchive, Skipped, find_recordings, is_wanted, source_of
 from h36m_amass.system.progress import Progress, Stages, nothing
 
@@ -212,7 +219,9 @@ class _Recordings:
         for done, file in enumerate(listing.files):
             progress("headers", done, len(listing.files))
             try:
-                self._add(file.dataset, file.path, list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls))
+                self._add(
+                    file.dataset, file.path, list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
+                )
             except AmassError as error:
                 self._skipped.append(Skipped(file.dataset, file.path, str(error)))
         progress("headers", len(listing.files), len(listing.files))
@@ -257,7 +266,9 @@ class _Recordings:
             for row in datasets
             if row.recordings
         ]
-        return found + [Finding(False, f"{self._amass_dir / skipped.path}: {skipped.reason}") for skipped in self._skipped]
+        return found + [
+            Finding(False, f"{self._amass_dir / skipped.path}: {skipped.reason}") for skipped in self._skipped
+        ]
 
     def datasets(self) -> Iterator[CheckedDataset]:
         """Rows of the table, in sorted order."""
