@@ -24,9 +24,9 @@ from h36m_amass.plot.contact_sheet import PAGE, page_paths, pages
 from h36m_amass.plot.picture import label, seen
 from h36m_amass.plot.writers import centiseconds
 from h36m_amass.skeleton import H36M, custom
-from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
-from h36m_amass.store.writer import StoreWriter
+from tests.small_stores import write_store
 
 Cli = Callable[..., Any]
 WALK = "Pretend/s1/walk_poses"
@@ -45,14 +45,9 @@ def refused(outcome: Any, *words: str) -> None:
 def small_store(path: Path, keys: list[str], length: int = 2, rate: float = 50.0, bones: bool = True) -> Path:
     """A store of people who stand where they please."""
     skeleton = H36M if bones else custom(H36M.joint_names)
-    header = StoreHeader("0", rate, {"male": "m"}, {}, True, (JointSet("h36m", "r", skeleton),))
-    writer = StoreWriter(path, header)
     rng = np.random.default_rng(0)
-    writer.append(rng.normal(scale=0.5, size=(len(keys) * length, len(skeleton), 3)).astype(np.float32))
-    for key in keys:
-        writer.add(SequenceRecord(*key.split("/"), length, rate, length, rate, "male", True, f"{key}.npz", 7, 0, "D"))
-    writer.finish()
-    return path
+    positions = {key: [rng.normal(scale=0.5, size=(length, len(skeleton), 3))] for key in keys}
+    return write_store(path, [JointSet("h36m", "r", skeleton)], positions, rate)
 
 
 def ids(path: Path) -> list[str]:
