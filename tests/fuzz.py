@@ -25,9 +25,8 @@ from h36m_amass.files.npy import NpzError, read_npy
 from h36m_amass.files.npz import NpzReader
 from h36m_amass.recordings import recording as amass
 from h36m_amass.store import footer as sealing
-from h36m_amass.store.rows import StoreError
+from h36m_amass.store.errors import StoreError
 from h36m_amass.store.store import Store
-from h36m_amass.store.units import read_units
 from h36m_amass.verification.store import verify
 from tests.corpus.stores import write_store
 from tests.scenes import recording
