@@ -207,7 +207,9 @@ class Assembly:
             dataset, subject, sequence = key
             record = replace(
                 self._stored.records[result],
-                **{"dataset": dataset, "subject": subject, "sequence": sequence},
+                dataset=dataset,
+                subject=subject,
+                sequence=sequence,
                 source_path=entry.file.path,
                 source_size=entry.file.size,
             )

@@ -86,7 +86,8 @@ def folded_body(parts_dir: Path, support_dir: Path, kind: BodyKind, recipe: Reci
 
 def skinner_for(job: Job, kind: BodyKind, device: str) -> tuple[Skinner, FoldedBody]:
     """The skinner of a kind of body, kept for all tasks of a build; raises as `fold` does."""
-    from h36m_amass.engine.skinning import Skinner, Workspace
+    from h36m_amass.engine.skinning import Skinner
+    from h36m_amass.engine.workspace import Workspace
 
     key = job.parts_dir, job.recipe.digest, kind, device
     if key not in _skinners:

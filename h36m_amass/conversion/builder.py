@@ -26,6 +26,7 @@ from h36m_amass.files import paths
 from h36m_amass.files.paths import Location
 from h36m_amass.recordings.subset import EVERYTHING, Subset
 from h36m_amass.recordings.tree import find_recordings
+from h36m_amass.store.space import store_bytes
 from h36m_amass.system import atomic_file, disk, signals
 from h36m_amass.system.devices import device_kind, resolve_devices, usable_cores
 from h36m_amass.system.lock import locked
@@ -35,13 +36,14 @@ _log = logging.getLogger(__name__)
 
 ARCHIVE_GROWTH = 4
 """Times that AMASS's compressed archives grow at least when they are unpacked."""
+MEGABYTE = 10**6
 USUAL_SOURCE_RATE = 120
 """Hertz of most of AMASS."""
 MAX_BONES = 55
 """Joints of the largest skeleton."""
 
 
-def build(
+def build(  # noqa: PLR0913 (one parameter for each option)
     amass_dir: Path | str | Location,
     store: Path | str,
     *,
@@ -85,8 +87,8 @@ def build(
     executor
         Where to convert instead of in `workers` processes; its workers must see the same files.
     progress
-        Called now and then with a stage, how much of it is done and how much there is: ``"convert"`` counts bytes of
-        recordings and archives, ``"assemble"`` sequences.
+        Called now and then with a stage, how much of it is done and how much there is: ``"convert"`` counts megabytes of
+        recordings and archives.
 
     All other parameters are those of `h36m_amass.conversion.options.BuildOptions`.
 
@@ -187,13 +189,13 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
     done = 0
     feeds = ArchiveFeeds(job, archives, TASKS_AHEAD * usable_cores() + TASKS_AHEAD)
     try:
-        progress("convert", 0, total)
+        progress("convert", 0, total // MEGABYTE)
         for task, result in pool.run(workers, job, tasks, feeds):
             outcome.add(task, result)
             if task.scratch is None and (task.archive is None or workers.reads_archives):
                 done += task.size
-            progress("convert", min(done + feeds.position, total), total)
-        progress("convert", total, total)
+            progress("convert", min(done + feeds.position, total) // MEGABYTE, total // MEGABYTE)
+        progress("convert", total // MEGABYTE, total // MEGABYTE)
     finally:
         feeds.stop()
 
@@ -202,10 +204,11 @@ def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
     """Room that the parts and the store take at the end, as far as sizes of files tell."""
     size = _unpacked_bytes(todo)
     rate = job.recipe.frame_rate
-    frames = size // FRAME_BYTES if rate is None else int(size // FRAME_BYTES * min(1, rate / USUAL_SOURCE_RATE))
+    share = 1.0 if rate is None else min(1.0, float(rate / USUAL_SOURCE_RATE))
+    frames = int(size // FRAME_BYTES * share)
     kept = 0 if stored is None else sum(record.length for record in stored.records)
     joints = sum(MAX_BONES if source.joints is None else source.joints.num_joints for source in job.recipe.sources)
-    return disk.store_bytes(frames, joints, len(todo.files)) + disk.store_bytes(frames + kept, joints, len(todo.known))
+    return store_bytes(frames, joints, len(todo.files)) + store_bytes(frames + kept, joints, len(todo.known))
 
 
 def _unpacked_bytes(todo: Inputs) -> int:

@@ -144,12 +144,12 @@ def _as_future(of_dask: Any, url: str) -> Future[TaskResult]:
 
     def settle(ended: Any) -> None:
         try:
-            error = ended.exception() if ended.status == "error" else None
-            result = None if error else ended.result(timeout=SECONDS_TO_FETCH)
+            if ended.status == "error":
+                future.set_exception(ended.exception())
+            else:
+                future.set_result(ended.result(timeout=SECONDS_TO_FETCH))
         except Exception as lost:  # noqa: BLE001 (whatever it is, it comes of the way and not of the task)
             future.set_exception(_lost(url, lost))
-        else:
-            future.set_exception(error) if error else future.set_result(result)
 
     of_dask.add_done_callback(settle)
     return future

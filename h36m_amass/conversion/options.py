@@ -15,7 +15,7 @@ from h36m_amass.recordings.subset import EVERYTHING, Subset
 from h36m_amass.store.format import COMPRESSIONS
 
 FRAME_RATE = 50.0
-BATCH_SIZE, MAX_BATCH_SIZE = 4096, 65536
+BATCH_SIZE, MIN_BATCH_SIZE, MAX_BATCH_SIZE = 4096, 2, 65536
 MAX_FRAMES = 10_000_000
 """Frames of the longest recording, unless told otherwise: a day at 120 Hz. More is a damaged or hostile file."""
 LOCAL_CLUSTER = "local"
@@ -118,9 +118,9 @@ class BuildOptions:
             exact_rate(self.frame_rate)
         if self.native_rate and self.frame_rate is not None:
             raise BuildError("a frame rate and the native rate exclude each other; give one of them")
-        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+        if self.batch_size is not None and not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
             raise BuildError(
-                f"batch size {self.batch_size} is not allowed; give 1 to {MAX_BATCH_SIZE}, like {BATCH_SIZE}"
+                f"batch size {self.batch_size} is not allowed; give {MIN_BATCH_SIZE} to {MAX_BATCH_SIZE}, like {BATCH_SIZE}"
             )
         if self.workers is not None and self.workers < 0:
             raise BuildError(

@@ -17,7 +17,7 @@ from h36m_amass.datasets import canonical
 from h36m_amass.files.archives import dataset_name
 from h36m_amass.recordings import listings
 from h36m_amass.recordings.listings import ArchiveListing
-from h36m_amass.recordings.subset import filters
+from h36m_amass.recordings.subset import Subset, filters
 from h36m_amass.recordings.tree import CompressedArchive, Listing, Skipped
 from h36m_amass.store.format import SequenceRecord
 
@@ -120,7 +120,7 @@ class Outcome:
             datasets=dataset_rows(records, skipped),
             skipped=tuple(skipped),
             ignored=dict(sorted(self._ignored.items())),
-            not_selected={name: count for name in self._job.subset.names() if (count := self._not_selected[name])},
+            not_selected={name: count for name in Subset.names() if (count := self._not_selected[name])},
             use_dmpls=use_dmpls,
             without_dmpls=tuple(record.source_path for record in records if use_dmpls and lacks_dmpls(record)),
             reused=len(self._todo.rows),

@@ -62,6 +62,8 @@ class Unpacked:
 
     Attributes
     ----------
+    position
+        Compressed bytes gone through so far.
     skipped
         Recordings that cannot be read, or that the subset does not select.
     """
@@ -71,52 +73,63 @@ class Unpacked:
     ) -> None:
         self.work = work
         self._job, self._check = job, check
-        self._stream = TarStream(job.amass_dir / work.archive.name, is_wanted, threads)
+        self._threads = threads
+        self._unsafe: tuple[str, ...] = ()
+        self._damage: str | None = None
         self._members: list[ListedMember] = []
         self._missing = None if work.only is None else set(work.only)
+        self.position = 0
         self.skipped: list[SkippedRecording] = []
-
-    @property
-    def position(self) -> int:
-        """Compressed bytes gone through so far."""
-        return self._stream.position
 
     @property
     def listing(self) -> ArchiveListing | None:
         """What the archive holds; None if it was not gone through to its end."""
-        if self._missing is not None and not self._missing:
+        if self._is_complete:
             return None
-        return ArchiveListing(tuple(self._members), self._stream.unsafe, self._stream.damage)
+        return ArchiveListing(tuple(self._members), self._unsafe, self._damage)
 
     def batches(self) -> Iterator[Batch]:
         """Batches of recordings, in the archive's order; a scratch file is its receiver's to remove."""
-        with self._stream:
-            members = iter(self._stream)
-            more = True
-            while more:
-                path, files = scratch_path(self._job.parts_dir), list[RecordingFile]()
-                try:
-                    with path.open("xb+") as scratch:
-                        more = self._fill(scratch, path, members, files)
-                except BaseException:
-                    path.unlink(missing_ok=True)
-                    raise
-                if files:
-                    yield Batch(tuple(files), path)
-                else:
-                    path.unlink()
+        archive = self.work.archive
+        try:
+            with TarStream(self._job.amass_dir / archive.name, is_wanted, self._threads) as stream:
+                members = self._watched(stream)
+                while (batch := self._next_batch(members)) is not None:
+                    if batch.files:
+                        yield batch
+                    else:
+                        batch.remove()
+                self._unsafe, self._damage = stream.unsafe, stream.damage
+        except ArchiveError as error:
+            self._damage = error.reason
+        self.position = archive.size
 
-    def _fill(
-        self, scratch: IO[bytes], path: Path, members: Iterator[StreamedMember], files: list[RecordingFile]
-    ) -> bool:
-        """Copy members into a scratch file until it is full; whether there may be more."""
-        for member in members:
-            self._take(member, scratch, path, files)
-            if self._missing is not None and not self._missing:
-                return False
-            if scratch.tell() >= BATCH_BYTES:
-                return True
-        return False
+    def _watched(self, stream: TarStream) -> Iterator[StreamedMember]:
+        for member in stream:
+            yield member
+            self.position = stream.position
+
+    def _next_batch(self, members: Iterator[StreamedMember]) -> Batch | None:
+        """Copy the next members into a scratch file until it is full; None if there are no more."""
+        member = None if self._is_complete else next(members, None)
+        if member is None:
+            return None
+        path, files = scratch_path(self._job.parts_dir), list[RecordingFile]()
+        try:
+            with path.open("xb+") as scratch:
+                while member is not None:
+                    self._take(member, scratch, path, files)
+                    is_full = self._is_complete or scratch.tell() >= BATCH_BYTES
+                    member = None if is_full else next(members, None)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return Batch(tuple(files), path)
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether all recordings that are asked for have come by, if only some are."""
+        return self._missing is not None and not self._missing
 
     def _take(self, member: StreamedMember, scratch: IO[bytes], path: Path, files: list[RecordingFile]) -> None:
         """Copy a recording, unless it need not be converted, and note what it is."""

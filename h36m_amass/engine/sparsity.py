@@ -8,6 +8,7 @@ reach lie together, and each class becomes one or a few dense blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -75,6 +76,30 @@ def runs(indices: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
         return []
     cuts = np.flatnonzero(np.diff(indices) != 1) + 1
     return [(int(run[0]), int(run[-1]) + 1) for run in np.split(indices, cuts)]
+
+
+def equal_runs(values: Int[np.ndarray, "n"] | Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
+    """Ranges of equal consecutive values."""
+    if len(values) == 0:
+        return []
+    return list(pairwise([0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]))
+
+
+def progressions(*sequences: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
+    """Ranges in which each of the sequences goes on in even steps, of zero or more: so a view with strides sees them.
+
+    Each range is as long as it can be from where the one before it ends.
+    """
+    steps = np.diff(np.stack(sequences), axis=1).T.tolist()
+    ranges, start, num_values = [], 0, len(sequences[0])
+    while start < num_values:
+        stop = start + 1
+        if stop < num_values and min(steps[start]) >= 0:
+            while stop < num_values and steps[stop - 1] == steps[start]:
+                stop += 1
+        ranges.append((start, stop))
+        start = stop
+    return ranges
 
 
 def _cheapest_to_join(supports: list[np.ndarray], num_columns: list[int]) -> tuple[int, int]:

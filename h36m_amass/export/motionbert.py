@@ -24,13 +24,14 @@ from jaxtyping import Float32, Int
 from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.export.npz import ExportError
 from h36m_amass.skeleton import H36M, SkeletonError, joint_order
+from h36m_amass.store.space import store_bytes
 from h36m_amass.store.store import Sequence as StoredSequence
 from h36m_amass.store.store import Store, UnknownKeyError
 from h36m_amass.system import disk as space
 from h36m_amass.system.atomic_file import SUFFIX, sync
 from h36m_amass.system.lock import locked
-from h36m_amass.system.signals import held
 from h36m_amass.system.progress import Stages
+from h36m_amass.system.signals import held
 
 CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
 """Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""
@@ -182,7 +183,7 @@ def export_motionbert(
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
-    needed = space.store_bytes(len(clips) * clip_length, len(order), len(clips))
+    needed = store_bytes(len(clips) * clip_length, len(order), len(clips))
     work = out_dir / _WORK
     if work.is_symlink():
         work.unlink()

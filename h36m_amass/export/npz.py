@@ -12,6 +12,7 @@ import numpy as np
 from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.skeleton import joint_order as resolve_joint_order
+from h36m_amass.store.space import store_bytes
 from h36m_amass.store.store import DatasetView, Store, UnknownKeyError
 from h36m_amass.store.store import Sequence as StoredSequence
 from h36m_amass.system import atomic_file as whole_file
@@ -87,7 +88,7 @@ def export_npz(
     except OSError as error:
         raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
     total = sum(dataset.num_frames for dataset in wanted)
-    needed = space.store_bytes(total, len(order), sum(len(dataset.sequences) for dataset in wanted))
+    needed = store_bytes(total, len(order), sum(len(dataset.sequences) for dataset in wanted))
     space.require(needed, out_dir, str(out_dir))
     done, stages = 0, Stages(_log)
 

@@ -48,23 +48,34 @@ def ending(path: Path | str, endings: Many[str], what: str) -> str:
     Raises
     ------
     PlotError
-        It is another one.
+        If it is another one.
     """
-    found = Path(path).suffix.lower()
-    if found not in endings:
+    suffix = Path(path).suffix.lower()
+    if suffix not in endings:
         listed = ", ".join(endings[:-1])
-        raise PlotError(f"{path}: {what} is a file that ends in {listed} or {endings[-1]}; name it so")
-    return found
+        raise PlotError(f"{what} is a file that ends in {listed} or {endings[-1]}; name it so", path)
+    return suffix
 
 
-def require_free(path: Path, overwrite: bool) -> None:
-    """Raise `PlotError` if a picture cannot be put there, before it is drawn."""
+def output_path(path: Path | str, endings: Many[str], what: str, overwrite: bool) -> Path:
+    """`path`, to which `what` can be written: asked before anything is drawn.
+
+    Raises
+    ------
+    PlotError
+        If matplotlib is not installed; or if `path` has none of the endings, lies in no folder, is a folder, or exists
+        and is not to be overwritten.
+    """
+    require_matplotlib()
+    path = Path(path)
+    ending(path, endings, what)
     if not path.parent.is_dir():
-        raise PlotError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+        raise PlotError(f"there is no folder {path.parent}; make it, or name another file", path)
     if path.is_dir():
-        raise PlotError(f"{path}: is a folder; name a file")
+        raise PlotError("is a folder; name a file", path)
     if path.exists() and not overwrite:
-        raise PlotError(f"{path}: is there already; name another file, or replace it with --overwrite")
+        raise PlotError("is there already; name another file, or replace it with --overwrite", path)
+    return path
 
 
 def require_bones(skeleton: Skeleton, name: str) -> None:

@@ -15,18 +15,16 @@ from h36m_amass.plot.canvas import (
     PICTURES,
     PlotError,
     dot_area,
-    ending,
     label,
     legend_handles,
+    output_path,
     require_bones,
-    require_free,
-    require_matplotlib,
     save,
     seen,
 )
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.skeleton import Skeleton, bones
-from h36m_amass.store.store import Selection, Sequence
+from h36m_amass.store.selection import Selection, StoredSequence
 
 COLUMNS, ROWS = 8, 6
 PAGE = COLUMNS * ROWS
@@ -95,19 +93,16 @@ def draw_contact_sheet(
     Raises
     ------
     PlotError
-        The skeleton has no bones to draw, there are no sequences, matplotlib is not installed, a file is there, is a
-        folder or has another ending, or its folder is not there.
+        If the skeleton has no bones, there are no sequences, or a file cannot be written (see
+        `h36m_amass.plot.canvas.output_path`).
     h36m_amass.store.store.StoreError
-        The store is damaged.
+        If the store is damaged.
     """
-    require_matplotlib()
-    path = Path(path)
-    ending(path, PICTURES, "a contact sheet")
     if not len(sequences):
-        raise PlotError(f"{path}: there are no sequences to draw")
-    files = page_paths(path, len(sequences))
+        raise PlotError("there are no sequences to draw", path)
+    files = page_paths(Path(path), len(sequences))
     for file in files:
-        require_free(file, overwrite)
+        output_path(file, PICTURES, "a contact sheet", overwrite)
     skeleton = sequences.store.skeleton
     require_bones(skeleton, title or str(sequences.store.path))
     for number, file in enumerate(files):
@@ -119,7 +114,7 @@ def draw_contact_sheet(
     return files
 
 
-def _middle(sequence: Sequence, skeleton: Skeleton) -> _Pose:
+def _middle(sequence: StoredSequence, skeleton: Skeleton) -> _Pose:
     flat, nearer = seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN)
     flat[:, 0] -= (flat[:, 0].min() + flat[:, 0].max()) / 2
     pairs = bones(skeleton)
@@ -137,14 +132,14 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     width, height = np.max(extents, axis=0) + np.array([0.35, 0.15])
     width = max(width, 1.1)
     metres_an_inch = width / _CELL_WIDTH
-    text = 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.15
-    pitch = height + text
+    text_height = 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.15
+    pitch = height + text_height
 
     lines, colours, dots, labels = [], [], [], []
     joint_colours = colours_of(skeleton) / 255
     ground = []
-    for place, pose in enumerate(poses):
-        row, column = divmod(place, columns)
+    for cell, pose in enumerate(poses):
+        row, column = divmod(cell, columns)
         # Each stands on the lower edge of its cell, wherever in the world it is.
         low = pose.flat[:, 1].min()
         corner = np.array([(column + 0.5) * width, -row * pitch - height])
@@ -190,11 +185,11 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
 
 def _wrapped(key: str) -> str:
     """A key on the lines that a cell has for it, broken behind slashes if that is enough of them."""
-    shown, lines = label(key, _LINES * _LINE_CHARACTERS), [""]
-    for name in re.findall("[^/]*/|[^/]+", shown):
+    text, lines = label(key, _LINES * _LINE_CHARACTERS), [""]
+    for name in re.findall("[^/]*/|[^/]+", text):
         if len(lines[-1] + name) > _LINE_CHARACTERS:
             lines.append("")
         lines[-1] += name
     if len(lines) > _LINES or max(map(len, lines)) > _LINE_CHARACTERS:
-        lines = [shown[place : place + _LINE_CHARACTERS] for place in range(0, len(shown), _LINE_CHARACTERS)]
+        lines = [text[start : start + _LINE_CHARACTERS] for start in range(0, len(text), _LINE_CHARACTERS)]
     return "\n".join(lines).strip("\n")

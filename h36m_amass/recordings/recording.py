@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from h36m_amass.body.model import FAMILIES, GENDERS, Family
+from h36m_amass.body.families import FAMILIES, GENDERS, Family
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npy import ArrayHeader
 from h36m_amass.files.npz import NpzError, NpzReader, Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
 from h36m_amass.errors import H36mAmassError
@@ -57,6 +57,11 @@ class Subset:
             )
         if self.limit is not None and self.limit < 1:
             raise SubsetError(f"--limit {self.limit} leaves no recording; give at least 1")
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The attributes, in the order in which a recording is held against them."""
+        return tuple(field.name for field in fields(Subset))
 
     def missed_by_name(self, file: RecordingFile) -> str | None:
         """Which of the patterns a recording's name does not match, the first that there is."""

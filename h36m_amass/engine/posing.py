@@ -1,0 +1,70 @@
+"""Joints of one recording, for use outside a build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from h36m_amass.body.folding import FoldedRegressor
+from h36m_amass.engine.precision import reproducible
+from h36m_amass.engine.runs import Run, relative_joints
+from h36m_amass.engine.skinning import Skinner
+from h36m_amass.engine.translation import add_translation
+
+
+def pose_joints(
+    folded: FoldedRegressor,
+    betas: Float[np.ndarray, "betas"],
+    poses: Float[np.ndarray, "frames 3*bones"],
+    trans: Float[np.ndarray, "frames 3"],
+    dmpls: Float[np.ndarray, "frames dmpls"] | None = None,
+    *,
+    batch_size: int = 4096,
+    device: torch.device | str = "cpu",
+) -> Float[np.ndarray, "frames joints 3"]:
+    """Joints of one sequence in float32 metres, for use outside a build.
+
+    Parameters
+    ----------
+    folded
+        From `h36m_amass.body.folding.fold`.
+    betas, poses, trans, dmpls
+        As in an AMASS recording; betas and dmpls as many as the folded model has.
+    batch_size, device
+        See `Skinner`.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit the folded model.
+    """
+    num_columns = 3 * folded.num_body_bones
+    shapes = {
+        "betas": (np.shape(betas), (folded.num_betas,)),
+        "poses": (np.shape(poses), (len(poses), num_columns)),
+        "trans": (np.shape(trans), (len(poses), 3)),
+    }
+    if dmpls is not None:
+        shapes["dmpls"] = np.shape(dmpls), (len(poses), folded.num_dmpls)
+    for name, (shape, wanted) in shapes.items():
+        if shape != wanted:
+            raise ValueError(f"{name} have shape {shape}, and the folded model needs {wanted}")
+    if len(poses) == 0:
+        return np.zeros((0, folded.num_joints, 3), np.float32)
+    skinner = Skinner(folded, batch_size, device)
+    with reproducible():
+        parts = relative_joints(skinner, np.asarray(betas, float), _runs(poses, dmpls, batch_size))
+        relative = np.concatenate(list(parts))
+    return add_translation(relative, trans, folded.row_sums)
+
+
+def _runs(
+    poses: Float[np.ndarray, "frames 3*bones"], dmpls: Float[np.ndarray, "frames dmpls"] | None, batch_size: int
+) -> Iterator[Run]:
+    for start in range(0, len(poses), batch_size):
+        part = slice(start, start + batch_size)
+        own = poses[part]
+        yield Run(own, None if dmpls is None else dmpls[part], np.arange(len(own)))
