@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from types import TracebackType
+from typing import cast
 
 from isal.igzip_lib import IsalError
 
@@ -30,8 +31,9 @@ MAX_MEMBERS = 1_000_000
 LINK_PROBLEM = "is a link or no plain file in its archive; unpack the archive"
 # What tarfile, the decompressors and rapidgzip raise at damage.
 _DAMAGE = (
-    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, IsalError, struct.error),
+    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
     *(RuntimeError, ValueError, OverflowError, LookupError),
+    cast(type[Exception], IsalError),  # its stub takes it for an instance
 )
 
 

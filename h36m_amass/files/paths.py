@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
@@ -87,7 +88,8 @@ def parse(text: Path | str | UPath) -> Location:
     try:
         return UPath(text)
     except ValueError as error:
-        raise UrlError(f"cannot be used ({error})", _without_secrets(text)) from error
+        reason = str(error).replace(text, shown(text))
+        raise UrlError(f"cannot be used ({reason})", shown(text)) from None  # whose text may have a password
 
 
 def is_url(path: object) -> TypeIs[UPath]:
@@ -96,8 +98,12 @@ def is_url(path: object) -> TypeIs[UPath]:
 
 
 def shown(path: object) -> str:
-    """A location, or a text with URLs in it, as it stands in messages: without passwords and tokens."""
-    return _without_secrets(str(path)) if is_url(path) or isinstance(path, str) else str(path)
+    """A location as it stands in messages: a URL without passwords, and without what follows a question mark."""
+    text = str(path)
+    if not (is_url(path) or (isinstance(path, str) and _URL.match(path))):
+        return text
+    parts = urlsplit(text)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 
 def version_of(path: Location) -> FileVersion:
@@ -305,17 +311,8 @@ def _reason(error: Exception, path: UPath) -> str:
     for secret in ("".join(parts.netloc.rpartition("@")[:2]), parts.query, *options):
         for form in {secret, unquote(secret)} - {""}:
             text = text.replace(form, "")
-    text = " ".join(_without_secrets(text).split()) or type(error).__name__
+    text = " ".join(_QUERY.sub(r"\1", _USERINFO.sub("", text)).split()) or type(error).__name__
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
-
-
-def _without_secrets(text: str) -> str:
-    """A text with the URLs in it bare of user names and, on the web, of what stands behind a question mark."""
-    match = _URL.match(text)
-    if match is None or match[0].rstrip(":/").lower() in WEB:
-        return _QUERY.sub(r"\1", _USERINFO.sub("", text))
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _listing(folder: UPath, entries_of: Callable[[Any, str], Any]) -> dict[str, Mapping[str, Any]]:
@@ -341,5 +338,7 @@ def _version(path: UPath, entry: Mapping[str, Any]) -> FileVersion:
     size = entry.get("size")
     if size is None:
         raise UrlError("its server does not tell its size; copy it to a disk", shown(path))
-    token = next((str(entry[name]) for name in _VERSIONS if entry.get(name)), "")
+    value = next((entry[name] for name in _VERSIONS if entry.get(name)), "")
+    # Of one file, some backends list a number of seconds, and say a date when they are asked for it alone.
+    token = str(value.timestamp() if isinstance(value, datetime) else value)
     return FileVersion(int(size), int.from_bytes(hashlib.sha256(token.encode()).digest()[:7]) if token else 0)

@@ -98,7 +98,7 @@ def load(amass_dir: Location, archive: CompressedArchive) -> ArchiveListing | No
             tuple(_text(name) for name in content["unsafe"]),
             None if content["damage"] is None else _text(content["damage"]),
         )
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, RuntimeError):
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError):
         return None
 
 
@@ -133,7 +133,7 @@ def _path(amass_dir: Location, archive: CompressedArchive) -> Path:
 
 def _member(row: dict[str, Any]) -> ListedMember:
     """A member as it was saved; its values are of the types that they should be, or it is refused."""
-    member = ListedMember(**{**row, "frame_rate": Fraction(row["frame_rate"])})
+    member = ListedMember(**{**row, "frame_rate": Fraction(*row["frame_rate"])})
     for name, default in _DEFAULTS.items():
         value = getattr(member, name)
         if type(value) is not type(default) and not (name == "problem" and isinstance(value, str)):
@@ -150,7 +150,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> tuple[int, int]:
     if isinstance(value, Fraction):
-        return str(value)
+        return value.as_integer_ratio()
     raise TypeError(type(value))

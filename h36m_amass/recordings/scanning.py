@@ -21,12 +21,15 @@ class Scanner:
     ----------
     failures
         Path and reason of what could not be listed.
+    unsafe
+        Paths of files whose names lead out of their folder.
     links_up
         Links to a folder above, where everything would be found once more.
     """
 
     def __init__(self) -> None:
         self.failures: list[tuple[str, str]] = []
+        self.unsafe: list[str] = []
         self.links_up = 0
         self._folders: dict[str, Folder] = {}
 
@@ -99,9 +102,7 @@ class UrlScanner(Scanner):
     def list_below(self, folder: str) -> None:
         """One by one, its folders would take a request each."""
         versions = descendants(self._root / folder)
-        for name in versions:
-            if not _is_inside(name):
-                self.failures.append((f"{folder}/{name}", "its name leads out of its folder; copy it under another"))
+        self.unsafe += [f"{folder}/{name}" for name in versions if not _is_inside(name)]
         entries = {name: _entry(name, version) for name, version in versions.items() if _is_inside(name)}
         self.add(tree_of(entries, folder))
 

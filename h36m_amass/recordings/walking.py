@@ -54,9 +54,12 @@ class DatasetWalk:
             subjects = self._folders(inner[0])
         for path in subjects:
             self._add_subject(dataset, path)
-        for path, reason in self.scanner.failures:
+        reason = "its name leads out of its folder; copy it under another one"
+        unsafe = [(path, reason) for path in self.scanner.unsafe if kind_of_other(path.rpartition("/")[2]) is None]
+        for path, reason in (*self.scanner.failures, *unsafe):
             self.skip(dataset, path, reason)
         self.scanner.failures.clear()
+        self.scanner.unsafe.clear()
         self.ignored.update({"links to a folder above": self.scanner.links_up} if self.scanner.links_up else {})
         self.scanner.links_up = 0
 
