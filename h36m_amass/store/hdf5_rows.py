@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 import h5py
 import numpy as np
@@ -80,17 +82,31 @@ class Hdf5FrameReader:
             with self._opening:
                 positions = self._positions
                 if positions is None or self._process != os.getpid():
-                    file = h5py.File(
-                        self._checked(), "r", rdcc_nbytes=CACHED_BYTES, rdcc_nslots=CACHE_SLOTS, locking=False
-                    )
-                    self._positions = positions = file[self._name]
+                    self._positions = positions = self._open_file()[self._name]
                     self._process = os.getpid()
         return positions
 
-    def _checked(self) -> Location | StoreUrlFile:
-        """What h5py opens, once it is clear that it is still the same file."""
+    def _open_file(self) -> h5py.File:
+        """The file, once it is clear that it is still the same."""
+        cache = {"rdcc_nbytes": CACHED_BYTES, "rdcc_nslots": CACHE_SLOTS}
         if is_url(self._path):
             check_same(self._path, self._version)
-            return StoreUrlFile(self._path, self._version)
+            _readers_of_urls.add(self)
+            return h5py.File(StoreUrlFile(self._path, self._version), "r", **cache)
         OpenFile(self._path, self._version)
-        return self._path
+        try:
+            return h5py.File(self._path, "r", locking=False, **cache)
+        except OSError as error:
+            if "locking flag" not in str(error):
+                raise
+            return h5py.File(self._path, "r", **cache)  # as somebody in this process has opened it
+
+
+_readers_of_urls: WeakSet[Hdf5FrameReader] = WeakSet()
+
+
+@atexit.register
+def _close_urls() -> None:
+    """Close files at URLs while there still is a Python for HDF5 to call."""
+    for reader in list(_readers_of_urls):
+        reader.close()

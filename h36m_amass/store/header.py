@@ -12,12 +12,13 @@ from typing import IO, Any, NamedTuple, cast
 import h5py
 import numpy as np
 
-from h36m_amass.files.paths import FileVersion, Location, UrlError, is_url, open_file, shown, version_of
+from h36m_amass.files.paths import FileVersion, Location, UrlError, is_url, shown, version_of
 from h36m_amass.files.zip_reading import MAX_DEFLATION
 from h36m_amass.skeleton import Skeleton
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.footer import Footer, FooterError, check_ends
 from h36m_amass.store.format import FORMAT, FORMAT_VERSION, JointSet, StoreHeader
+from h36m_amass.store.raw_rows import OpenFile
 from h36m_amass.store.url_file import StoreUrlFile
 
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
@@ -67,18 +68,13 @@ def opened(path: Location) -> Iterator[OpenStore]:
     """
     name = shown(path)
     try:
-        if is_url(path):
-            version = version_of(path)
-            reader = StoreUrlFile(path, version)
-            footer = check_ends(cast("IO[bytes]", reader))
-            file = h5py.File(reader, "r")
-        elif path.is_file():
-            version = version_of(path)
-            with open_file(path) as ends:
-                footer = check_ends(ends)
-            file = h5py.File(path, "r", locking=False)
-        else:
+        if not is_url(path) and not path.is_file():
             raise FileNotFoundError
+        version = version_of(path)
+        content = StoreUrlFile(path, version) if is_url(path) else OpenFile(path, version)
+        footer = check_ends(cast("IO[bytes]", content))
+        # HDF5 would lock a file that it opens by its name, or refuse one that is open with another kind of locking.
+        file = h5py.File(content, "r")
     except FileNotFoundError as error:
         raise StoreError("there is no such store; make one with h36m-amass build", name) from error
     except (OSError, FooterError) as error:

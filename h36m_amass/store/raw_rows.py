@@ -7,6 +7,7 @@ count as the process's memory.
 
 from __future__ import annotations
 
+import io
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ from h36m_amass.store.extents import NEVER, Extents, cut_runs
 from h36m_amass.store.rows import memory_of, read_in_turn
 
 
-class OpenFile:
-    """A descriptor, closed when nobody holds it any more: to close one that another thread reads from is a race.
+class OpenFile(io.FileIO):
+    """A store's file, closed when nobody holds it any more: to close one that another thread reads from is a race.
 
     Raises
     ------
@@ -35,9 +36,10 @@ class OpenFile:
     def __init__(self, path: Path, version: FileVersion) -> None:
         self.descriptor = -1
         try:
-            self.descriptor = os.open(path, os.O_RDONLY)
+            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
             raise StoreError(f"cannot be opened ({error.strerror})", path) from error
+        super().__init__(self.descriptor, closefd=False)
         status = os.fstat(self.descriptor)
         if FileVersion(status.st_size, status.st_mtime_ns) != version:
             raise StoreError("is another file than when it was opened; open it again", path)

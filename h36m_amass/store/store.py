@@ -48,12 +48,12 @@ class _Level(Mapping[str, _V]):
         head, _, rest = key.partition("/") if isinstance(key, str) else (key, "", "")
         name = self._stored_name(head)
         if name is None:
-            raise UnknownKeyError(f"{self.name} has no {self.kind} {head!r}; it has {_some(self._items)}")
+            raise UnknownKeyError(f"has no {self.kind} {head!r}; it has {_some(self._items)}", self.name)
         item = self._item(name)
         if not rest:
             return item
         if not isinstance(item, _Level):
-            raise UnknownKeyError(f"{self.name}/{head} is a sequence, and has nothing called {rest!r}")
+            raise UnknownKeyError(f"is a sequence, and has nothing called {rest!r}", f"{self.name}/{head}")
         return item[rest]
 
     def __contains__(self, key: object) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ from h36m_amass.body.families import FAMILIES, BodyKind
 from h36m_amass.body.joint_sets import SKELETON, load_sources, num_vertices
 from h36m_amass.body.regressor import RegressorError
 from h36m_amass.files.npz import NpzError, NpzReader
-from h36m_amass.files.paths import Location
+from h36m_amass.files.paths import Location, shown
 from h36m_amass.files.sources import Source
+from h36m_amass.recordings.access import open_recordings
 from h36m_amass.recordings.recording import AmassError, fit_betas, read_header
 from h36m_amass.recordings.resampling import Resampling, interpolate, needed_frames, resample, resampled_length
 from h36m_amass.store.errors import StoreError
@@ -109,21 +111,7 @@ class Comparison:
         if joints is None or joints.num_joints == num_joints:
             for kind in self._kinds:
                 self._compare_model(kind)
-            drawn = self._draw(sample, rng)
-            for done, (path, source) in enumerate(self._sources(sorted(drawn))):
-                progress("compare", done, len(drawn))
-                for sequence, frames in drawn[path]:
-                    try:
-                        if source is None:
-                            raise AmassError("there is no such file")
-                        exact = self._exact(sequence, frames, source)
-                    except (AmassError, NpzError, OSError) as error:
-                        reason = getattr(error, "reason", None) or error
-                        self._findings.append(f"{self._amass_dir / path}: {reason}")
-                        continue
-                    stored = np.stack([sequence.positions_3d[frame] for frame in frames])
-                    distances.append(np.linalg.norm(stored - exact, axis=2))
-            progress("compare", len(drawn), len(drawn))
+            distances += self._distances(self._draw(sample, rng), progress)
         return Deviations(tuple(self._findings), np.concatenate(distances))
 
     def _require(self, kind: BodyKind) -> None:
@@ -169,9 +157,34 @@ class Comparison:
             drawn.setdefault(sequence.record.source_path, []).append(_Drawn(sequence, frames))
         return drawn
 
-    def _sources(self, paths: list[str]) -> Iterator[tuple[str, Source | None]]:
-        for path in paths:
-            yield path, self._amass_dir / path
+    def _distances(
+        self, drawn: dict[str, list[_Drawn]], progress: Progress
+    ) -> Iterator[Float64[np.ndarray, "drawn joints"]]:
+        """Of the frames of each sequence; what it cannot be compared with becomes a finding."""
+        waiting = dict(drawn)
+        progress("compare", 0, len(drawn))
+        with TemporaryDirectory() as scratch:
+            try:
+                for path, source in open_recordings(self._amass_dir, drawn, Path(scratch)):
+                    for sequence, frames in waiting.pop(path):
+                        try:
+                            if isinstance(source, AmassError):
+                                raise source
+                            exact = self._exact(sequence, frames, source)
+                        except (AmassError, NpzError, OSError) as error:
+                            self._note(path, error)
+                            continue
+                        stored = np.stack([sequence.positions_3d[frame] for frame in frames])
+                        yield np.linalg.norm(stored - exact, axis=2)
+                    progress("compare", len(drawn) - len(waiting), len(drawn))
+            except AmassError as error:
+                self._findings.append(str(error))
+                return
+        for path in waiting:
+            self._note(path, AmassError("there is no such recording any more"))
+
+    def _note(self, path: str, error: Exception) -> None:
+        self._findings.append(f"{shown(self._amass_dir / path)}: {getattr(error, 'reason', None) or error}")
 
     def _exact(
         self, sequence: StoredSequence, frames: Int[np.ndarray, "drawn"], source: Source

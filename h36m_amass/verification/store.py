@@ -177,7 +177,10 @@ def _content_findings(store: Store, progress: Progress) -> Iterator[str]:
     yield from damage
     if not damage:
         # HDF5 keeps what views and attributes are made of in heaps, and some damage there makes it hang or crash.
-        yield from _structure_findings(store)
+        try:
+            yield from _structure_findings(store)
+        except StoreError as error:
+            yield str(error)
     for name in store.joint_sets:
         with store.with_joint_set(name) as same:
             yield from _frame_findings(same, progress)

@@ -89,6 +89,10 @@ def set_to(name: str, values: Any) -> Callable[[h5py.File], None]:
     return lambda file: file[name].__setitem__(..., values)
 
 
+def moved_extents(move: Callable[[np.ndarray], np.ndarray]) -> Callable[[h5py.File], None]:
+    return lambda file: file["extents"].__setitem__(1, move(file["extents"][1]))
+
+
 def header_of(text: str) -> Callable[[h5py.File], None]:
     return instead("header", data=np.bytes_(text))
 
@@ -175,10 +179,10 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
         "is packed as that of no store",
     ),
     "a chunk that inflates": (changed(inflating_chunk), "is larger than what it holds"),
-    "extents of other frames": (changed(set_to("extents", [[0], [4096]])), "are not those of its chunks"),
-    "extents beyond its end": (changed(set_to("extents", [[0], [2**62]])), "not where it says"),
-    "extents before its beginning": (changed(set_to("extents", [[0], [-8]])), "not where it says"),
-    "extents that begin late": (changed(set_to("extents", [[1], [4096]])), "not where it says"),
+    "extents of other frames": (changed(moved_extents(lambda offsets: offsets - 204)), "are not those of its chunks"),
+    "extents beyond its end": (changed(moved_extents(lambda offsets: offsets + 2**40)), "not where it says"),
+    "extents before its beginning": (changed(moved_extents(lambda offsets: -offsets)), "not where it says"),
+    "extents that begin late": (changed(lambda file: file["extents"].__setitem__((0, 0), 1)), "not where it says"),
     "extents of words": (changed(instead("extents", data=np.full((2, 1), b"x"))), "its extents are"),
     "a recording anywhere": (
         changed(set_to("index/source_path", b"/dev/tty")),
@@ -197,7 +201,7 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "does not hold numbers"),
     "positions that are not there": (
         changed(instead("positions_3d", shape=(347, 17, 3), dtype="<f4", chunks=(256, 17, 3))),
-        "claims more than the file holds",
+        "some of its frames are missing",
     ),
     "no skeleton": (changed(lambda file: file.pop("skeleton")), "is damaged"),
     "a bone to nowhere": (changed(set_to("skeleton/parents", 40)), "joints that it does not have"),
@@ -212,7 +216,7 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "betas in words": (changed(options_of(num_betas="x")), "its option num_betas is 'x'"),
     "a list of DMPLs": (changed(options_of(num_dmpls=[1])), r"its option num_dmpls is \[1\]"),
     "soft tissue in words": (changed(options_of(use_dmpls="no")), "its option use_dmpls is 'no'"),
-    "a header without a rate": (changed(header_without_rate), "its attribute frame_rate is not what its header says"),
+    "a header without a rate": (changed(header_without_rate), "is damaged .'frame_rate'"),
     "options of numbers": (changed(lambda file: file.attrs.__setitem__("options", 3)), "its attribute options"),
     "a version of numbers": (
         changed(lambda file: file.attrs.__setitem__("software_version", np.arange(3))),

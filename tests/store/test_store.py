@@ -8,7 +8,9 @@ import pickle
 import time
 import zlib
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 
 from h36m_amass import skeleton
 from h36m_amass.datasets import CATALOGUE
+from h36m_amass.files import paths
 from h36m_amass.splits import SPLITS, SplitError, datasets_of
-from h36m_amass.store import extents
+from h36m_amass.store import extents, url_file, url_rows
 from h36m_amass.store.format import INDEX_COLUMNS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.store import Store, StoreError, UnknownKeyError
 from h36m_amass.store.writer import StoreWriter
@@ -500,3 +503,44 @@ def test_reprs_say_what_a_thing_is(path: Path) -> None:
     assert repr(store["A"]) == "<A: 2 subjects (1, 2)>"
     assert "300 frames at 50 Hz" in repr(store["A/1/y"])
     assert store["A/1/y"].duration == 6.0
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_others_may_have_the_file_open(tmp_path: Path, compression: str) -> None:
+    positions = write(tmp_path / "s.h5", LENGTHS, compression=compression)
+    with h5py.File(tmp_path / "s.h5", "r") as file, Store(tmp_path / "s.h5") as store:
+        np.testing.assert_array_equal(store.read(0, 344), positions)
+        np.testing.assert_array_equal(file["positions_3d"], positions)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_store_at_a_url_is_opened_with_two_requests_and_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    lengths = {f"A/{number // 50}/{number}": 100 for number in range(500)}
+    positions = write(tmp_path / "s.h5", lengths, compression=compression)
+    memory.put(str(tmp_path / "s.h5"), "/s.h5")
+    requests: list[int] = []
+    read_ranges = paths.read_ranges
+
+    def counted(path: Any, starts: Any, stops: Any) -> list[bytes]:
+        requests.append(len(starts))
+        return read_ranges(path, starts, stops)
+
+    for module in (paths, url_file, url_rows):
+        monkeypatch.setattr(module, "read_ranges", counted)
+    try:
+        with Store("memory://s.h5") as store:
+            assert compression != "none" or len(requests) == 1
+            np.testing.assert_array_equal(store.read(20_000, 20_100), positions[20_000:20_100])
+            assert compression != "none" or requests == [2, 1]
+            again = pickle.loads(pickle.dumps(store))  # noqa: S301 # our own object, made here
+            np.testing.assert_array_equal(again["A/3/177"].positions_3d[:], positions[17_700:17_800])
+            memory.store["/s.h5"].created += timedelta(1)
+            memory.store["/s.h5"].modified += timedelta(1)
+            with pytest.raises(StoreError, match=r"memory:.*s\.h5: is another file than when it was opened"):
+                again.close()
+                again.read(0, 1)
+    finally:
+        memory.rm("/s.h5")
