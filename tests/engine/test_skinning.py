@@ -16,7 +16,6 @@ from h36m_amass import synthetic
 from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
 from h36m_amass.engine import skinning
-from h36m_amass.engine.layout import Layout
 from h36m_amass.engine.reference import skeleton_joints
 from h36m_amass.engine.skinning import Skinner
 from tests.engine.folded import engine_float64, folded_float64, mesh, tiny_case
@@ -138,16 +137,6 @@ def test_bones_that_come_back_to_where_they_began_have_moved() -> None:
     case = tiny_case(np.eye(4, 3)[[0, 1, 2, 2]], [0.3, 0.3, 0.2, 0.2])
     case.poses[-1] = case.poses[0]
     np.testing.assert_allclose(engine_float64(case), mesh(case), atol=1e-12)
-
-
-def test_fingers_are_a_class_that_reaches_few_pairs(
-    body: body_model.BodyModel, joints: regressor.JointRegressor
-) -> None:
-    folded = folding.fold(body, joints)
-    everywhere, *hands = Layout(folded).classes
-    assert len(everywhere.rows) == 3 * folded.num_pairs
-    assert len(hands) == 2
-    assert all(hand.bones[1] == 15 and len(hand.rows) < len(everywhere.rows) / 5 for hand in hands)
 
 
 def test_only_classes_that_move_are_computed_for_every_frame(
