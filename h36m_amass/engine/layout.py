@@ -172,9 +172,8 @@ class Layout:
         features = [self.feature_rows((row, 1))[0] for row in self._chain.tolist()]
         rotation_row = np.where(is_held, 9 * np.searchsorted(held, self._chain), features)
         branches: list[tuple[int, int]] = []
-        for start, stop in equal_runs(self.folded.depth)[1:]:
-            keys = (self.folded.parents, rotation_row, is_held.astype(int))
-            found = progressions(*(key[start:stop] for key in keys))
+        for start, stop in equal_runs(2 * self.folded.depth + is_held)[1:]:
+            found = progressions(self.folded.parents[start:stop], rotation_row[start:stop])
             branches += [(start + first, start + last) for first, last in found]
         return Plan(self._spans(np.flatnonzero(~is_still)), held, rotation_row, is_held, tuple(branches))
 

@@ -34,7 +34,7 @@ from h36m_amass.engine.workspace import Workspace
 
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
-GRAIN = 16
+GRAIN = 32
 """Frames that the size of a small tile is a multiple of."""
 
 
