@@ -142,7 +142,9 @@ class Skinner:
         at_the_end = first != poses[-1]
         columns = (bone_class.columns for bone_class in self.layout.classes)
         return frozenset(
-            number for number, own in enumerate(columns) if at_the_end[own].any() or (poses[:, own] != first[own]).any()
+            number
+            for number, span in enumerate(columns)
+            if at_the_end[span].any() or (poses[:, span] != first[span]).any()
         )
 
     @torch.inference_mode()
