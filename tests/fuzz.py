@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from h36m_amass.body import regressor
-from h36m_amass.files.npz import NpzError, NpzReader, read_npy
+from h36m_amass.files.npy import NpzError, read_npy
+from h36m_amass.files.npz import NpzReader
 from h36m_amass.recordings import recording as amass
 from h36m_amass.store import footer
 from h36m_amass.store.errors import StoreError
@@ -109,9 +110,10 @@ class Fuzzer:
         def recordings(content: bytes, changes: Edits) -> None:
             self.target.write_bytes(mutated(content, changes))
             with suppress(amass.AmassError):
-                header = amass.read_header(self.target)
-                for _ in amass.read_frames(self.target, header, 4, 8):
-                    pass
+                amass.content_digest(self.target)
+                with amass.Recording(self.target) as opened:
+                    for _ in opened.frames(4, 8):
+                        pass
             with suppress(NpzError), NpzReader(self.target) as npz:
                 for name in npz.names():
                     with suppress(NpzError):
