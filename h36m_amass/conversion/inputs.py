@@ -122,7 +122,7 @@ class _Finder:
 
     def add_archive(self, archive: CompressedArchive) -> None:
         """Note a compressed archive; it is not gone through if all that it holds is known, and converted."""
-        listing = listings.load(self._job.amass_dir, archive)
+        listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
             contents = placed(archive, listing)
             if not any(self.needs(file, listed) for file, listed in contents.files):
@@ -140,7 +140,7 @@ class _Finder:
         self.inputs.archives.append(ArchiveWork(archive, converted))
 
     def add_first(self, listing: Listing, limit: int) -> None:
-        """Take so many of the recordings that fit all else of the subset, in sorted order; look at no more than that."""
+        """Take the first recordings in sorted order that fit all else of the subset; look at no more than needed."""
         chosen: dict[CompressedArchive, set[str]] = {}
         missing = limit
         for file, listed, archive in self._in_order(listing):
@@ -171,14 +171,14 @@ class _Finder:
             yield from ((file, listed, archive) for file, listed in contents.files)
 
     def _listed(self, archive: CompressedArchive) -> ArchiveListing:
-        known = listings.load(self._job.amass_dir, archive)
+        known = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if known is None:
             unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
             for batch in unpacked.batches():
                 batch.remove()
             known = unpacked.listing
             assert known is not None  # nothing ended the pass before the archive's end
-            listings.save(self._job.amass_dir, archive, known)
+            listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, known)
         return known
 
     def _fits(self, file: RecordingFile, listed: ListedMember | None) -> bool:
@@ -241,11 +241,6 @@ class ArchiveContents:
 def placed(archive: CompressedArchive, listing: ArchiveListing) -> ArchiveContents:
     """Give the members of an archive the keys that they would have if it were unpacked."""
     members = {f"{archive.folder}/{member.name}": member for member in listing.members}
-    files, skipped, ignored = place_members(archive, [(m.name, m.size, None) for m in listing.members])
-    if listing.damage is not None:
-        skipped.append(Skipped(archive.dataset, archive.name, listing.damage))
-    skipped += [
-        Skipped(archive.dataset, f"{archive.name}/{name}", "its name leads out of the archive; pack it again")
-        for name in listing.unsafe
-    ]
+    names = [(member.name, member.size, None) for member in listing.members]
+    files, skipped, ignored = place_members(archive, names, listing.unsafe, listing.damage)
     return ArchiveContents(tuple((file, members[file.path]) for file in files), tuple(skipped), ignored)

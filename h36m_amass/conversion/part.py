@@ -258,7 +258,7 @@ def whole_rows(folder: Path, recipe: str) -> list[PartRow]:
 
 
 def clear_away(folder: Path, with_parts: bool) -> None:
-    """Remove what a build has left in a folder of parts, but for parts that are whole unless asked for; nothing else."""
+    """Remove what a build has left in a folder of parts; whole parts only if asked, and nothing else."""
     for path in folder.glob("*"):
         if _PASSING.fullmatch(path.name) or (with_parts and _PART.fullmatch(path.name)):
             path.unlink(missing_ok=True)
