@@ -81,7 +81,7 @@ def content_sha256(path: Path) -> bytes:
     with Explained(str(path)), open_file(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_CONTENT:
             raise NpzError(f"is larger than {MAX_CONTENT} bytes, which no such file is; download it again", path)
-        return hashlib.file_digest(file, "sha256").digest()
+        return hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # every binary file will do
 
 
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
