@@ -5,31 +5,32 @@ INSTALLED := .venv/installed
 
 .PHONY: demo test lint docs figures bench bench-scaling torture fuzz clean
 
-demo: $(INSTALLED)
+demo: $(INSTALLED)-demo
 	$(BIN)/h36m-amass demo demo
 
 # Two processes at a time, and threads of their own would be in each other's way.
-test: $(INSTALLED)
+test: $(INSTALLED)-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(INSTALLED)
+lint: $(INSTALLED)-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 docs: $(INSTALLED)-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-figures: demo
+figures: demo $(INSTALLED)-dev
 	$(BIN)/python docs/figures/joint_orders.py
 	$(BIN)/python docs/figures/demo_walk.py
 	$(BIN)/python docs/figures/viewer.py
 
-torture: $(INSTALLED)
+torture: $(INSTALLED)-dev
 	$(BIN)/python -m tests.torture
-	$(BIN)/python -m tests.dask_torture
+	$(BIN)/python -m tests.signal_torture
 
-fuzz: $(INSTALLED)
+fuzz: $(INSTALLED)-dev
 	$(BIN)/python -m tests.fuzz
 
 bench: $(INSTALLED)-bench
@@ -43,15 +44,13 @@ bench-scaling: $(INSTALLED)-bench
 clean:
 	rm -rf .venv demo site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(INSTALLED)-bench: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	touch $@
-
-$(INSTALLED)-docs: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	touch $@
-
-$(INSTALLED): pyproject.toml constraints.txt
+# One stamp for each set of extras, so that each command installs what it needs and no more. Compiling all modules of
+# torch, sympy and others would take longer than all the rest; Python compiles those that it imports.
+$(INSTALLED)-demo: EXTRA = plot
+$(INSTALLED)-dev: EXTRA = dev
+$(INSTALLED)-bench: EXTRA = bench,dev
+$(INSTALLED)-docs: EXTRA = dev,docs
+$(INSTALLED)-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(EXTRA)]'
 	touch $@

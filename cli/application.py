@@ -147,10 +147,10 @@ class Application(typer.Typer):
 
 
 @contextmanager
-def _environment(**wanted: str | None) -> Iterator[None]:
+def _environment(**variables: str | None) -> Iterator[None]:
     """Set environment variables, or leave those alone that are to be None, and put them back at the end."""
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update({name: value for name, value in wanted.items() if value is not None})
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: value for name, value in variables.items() if value is not None})
     try:
         yield
     finally:

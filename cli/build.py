@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from h36m_amass.system.signals import stop_flag
+
 from .completion import complete_dataset, complete_device
-from .failures import printable, reported
+from .failures import reported
 from .options import SupportDir, VertexMap
 
 
@@ -23,25 +25,15 @@ def build(
     amass_dir: Annotated[
         str,
         typer.Argument(
-            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that, or its address.",
+            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that; or its URL, like s3://bucket/amass.",
             metavar="AMASS_DIR",
             path_type=str,
         ),
     ],
     store: Annotated[
-        str,
-        typer.Argument(
-            help="HDF5 file to write, or an address like s3://bucket/amass.h5.", metavar="STORE", path_type=str
-        ),
+        Path,
+        typer.Argument(help="HDF5 file to write.", metavar="STORE", path_type=Path),
     ],
-    work_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="For a STORE at an address: local folder for its parts and for it until it is whole.",
-            show_default="the current folder",
-            metavar="FOLDER",
-        ),
-    ] = None,
     support_dir: SupportDir = Path("support_data"),
     joint_regressor: Annotated[
         list[str] | None,
@@ -55,7 +47,7 @@ def build(
     joint_names: Annotated[
         list[str] | None,
         typer.Option(
-            help="Text file with a regressor's K joint names, one a line; NAME=FILE for several joint sets.",
+            help="Text file with a regressor's K joint names, one per line; NAME=FILE for several joint sets.",
             show_default="Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",
             metavar="FILE",
         ),
@@ -72,27 +64,29 @@ def build(
         str,
         typer.Option(
             help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it; several GPUs as "
-            "cuda:0,cuda:1 or cuda:all, one process each.",
+            "cuda:0,cuda:1 or cuda:all, which the workers take in turn.",
             metavar="DEVICE",
             autocompletion=complete_device,
         ),
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Frames computed at a time.", metavar="FRAMES")] = 4096,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Frames computed at a time.", show_default="4096", metavar="FRAMES")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes beside the command's own; 0 for none.",
-            show_default="one a core, fewer for little data, 0 on CUDA",
+            help="Worker processes; 0 to convert in the command's own.",
+            show_default="one per core or GPU, fewer for little data",
             metavar="PROCESSES",
         ),
     ] = None,
     dask: Annotated[
         str | None,
         typer.Option(
-            help="Convert on this Dask scheduler's workers, tcp://HOST:8786 say, or local for one of --workers "
+            help="Convert on this Dask scheduler's workers, like tcp://HOST:8786, or local for one of --workers "
             "processes; needs the extra dask.",
             show_default="none",
-            metavar="ADDRESS",
+            metavar="URL",
         ),
     ] = None,
     dataset: Annotated[
@@ -137,47 +131,35 @@ def build(
             metavar="RECORDINGS",
         ),
     ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            help="Convert only the Ith of N shares, beside other machines; without it, the same command then finishes "
-            "STORE.",
-            show_default="all",
-            metavar="I/N",
-        ),
-    ] = None,
-    no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Leave soft tissue out of all recordings.")] = False,
+    no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Convert all recordings without soft tissue.")] = False,
     upsample: Annotated[
         bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
     ] = False,
     compression: Annotated[
-        Compression, typer.Option(help="Compression of the store: smaller, and slower to read.")
-    ] = Compression.none,
-    split_size: Annotated[
-        str | None,
-        typer.Option(
-            help="Split the store into files of about this size, like 10GB; STORE is a small index of them.",
-            show_default="one file",
-            metavar="SIZE",
-        ),
+        Compression | None,
+        typer.Option(help="Compression of the store: smaller, and slower to read.", show_default="none"),
     ] = None,
     max_frames: Annotated[
         int,
-        typer.Option(help="Leave recordings of more frames out: they are damaged or hostile.", metavar="FRAMES"),
+        typer.Option(help="Skip recordings of more frames: they are damaged or hostile.", metavar="FRAMES"),
     ] = 10_000_000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace STORE if it is there.")] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Replace STORE, but convert only what has changed since it was built.")
+        bool, typer.Option("--update", help="Add to STORE what is new, and convert again what has changed since.")
     ] = False,
-    rehash: Annotated[
+    prune: Annotated[
         bool,
-        typer.Option("--rehash", help="Read all recordings to see which have changed, not only their headers."),
+        typer.Option("--prune", help="With --update: remove recordings from STORE that are no longer in AMASS_DIR."),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if any recording would be left out.")] = False,
+    skip_missing: Annotated[
+        bool,
+        typer.Option("--skip-missing", help="Skip recordings whose body model is missing or does not fit, and go on."),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if any recording would be skipped.")] = False,
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Write what was converted and left out to this JSON file.", show_default="none", metavar="FILE"
+            help="Write what was converted and skipped to this JSON file.", show_default="none", metavar="FILE"
         ),
     ] = None,
 ) -> None:
@@ -186,58 +168,46 @@ def build(
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     if overwrite and update:
         raise typer.BadParameter("--overwrite and --update exclude each other")
+    if prune and not update:
+        raise typer.BadParameter("--prune goes with --update")
     if dask is not None and workers == 0:
         raise typer.BadParameter("--workers 0 converts in this process and --dask in others; leave one of them out")
-    from h36m_amass.conversion.shards import ShardError
-    from h36m_amass.conversion.shards import parse as parse_shard
-    from h36m_amass.recordings.subset import Subset, SubsetError
-    from h36m_amass.system.disk import SizeError, bytes_of
+    with reported(), stop_flag():
+        if dask is None and workers != 0:
+            from h36m_amass.conversion.pool import prepare
 
-    try:
-        subset = Subset(subject, sequence, min_seconds, max_seconds, limit)
-        own_shard = None if shard is None else parse_shard(shard)
-        split_bytes = None if split_size is None else bytes_of(split_size)
-    except (SubsetError, ShardError, SizeError) as error:
-        raise typer.BadParameter(printable(str(error))) from error
-    with reported():
-        from h36m_amass.conversion import forkserver
-        from h36m_amass.system import signals as interrupts
-        from h36m_amass.system.devices import resolve_devices
+            prepare()  # torch is imported while this process imports and lists
+        from h36m_amass.conversion.builder import build as run
+        from h36m_amass.recordings.subset import Subset
 
-        if dask is None and workers != 0 and resolve_devices(device) == ("cpu",):
-            forkserver.prepare()  # torch is imported while this process imports and plans
-        with interrupts.held():  # what is raised in the middle of an import may get lost
-            from h36m_amass.conversion.builder import build as run
-
-            from .console import print_report, progress_bar
+        from .console import print_report, progress_bar
 
         with progress_bar() as progress:
-            done = run(
+            report_of_build = run(
                 amass_dir,
                 store,
-                work_dir=work_dir,
                 support_dir=support_dir,
                 joint_regressor=joint_regressor,
                 joint_names=joint_names,
                 vertex_map=vertex_map,
-                frame_rate=None if native_rate else 50.0 if frame_rate is None else frame_rate,
+                frame_rate=frame_rate,
+                native_rate=native_rate,
                 device=device,
                 batch_size=batch_size,
                 workers=workers,
                 dask=dask,
                 datasets=dataset or (),
-                subset=subset,
-                shard=own_shard,
-                use_dmpls=not no_dmpls,
-                upsample=upsample,
-                compression=compression.value,
-                split_size=split_bytes,
+                subset=Subset(subject, sequence, min_seconds, max_seconds, limit),
+                use_dmpls=False if no_dmpls else None,
+                upsample=True if upsample else None,
+                compression=None if compression is None else compression.value,
                 max_frames=max_frames,
                 overwrite=overwrite,
                 update=update,
-                rehash=rehash,
+                prune=prune,
+                skip_missing=skip_missing,
                 strict=strict,
                 report_file=report,
                 progress=progress,
             )
-        print_report(done)
+        print_report(report_of_build)

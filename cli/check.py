@@ -31,14 +31,11 @@ def check(
     """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
     with reported():
         from h36m_amass.conversion.check import check_inputs
-        from h36m_amass.system.devices import usable_cores
 
         from .console import print_checked, progress_bar
 
         with progress_bar() as progress:
-            found = check_inputs(
-                support_dir, joint_regressor, amass_dir, not no_dmpls, vertex_map, progress, usable_cores() - 1
-            )
+            found = check_inputs(support_dir, joint_regressor, amass_dir, not no_dmpls, vertex_map, progress)
     findings = found.findings
     for finding in findings:
         word, to_stderr = ("ok", False) if finding.ok else ("problem", verbosity().quiet)

@@ -44,12 +44,12 @@ def complete_key(context: typer.Context, incomplete: str) -> list[str]:
 def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:
     """A dataset of the AMASS folder in the argument ``amass_dir``, or else of the store in ``store``; each once."""
     if "amass_dir" in _arguments(context):
-        there = _folder_datasets(_path(context, "amass_dir"))
+        datasets = _folder_datasets(_path(context, "amass_dir"))
     else:
         with _store(context) as store:
-            there = [] if store is None else list(store.datasets)
-    given = context.params.get("dataset") or ()
-    return [name for name in there if name.startswith(incomplete) and name not in given]
+            datasets = [] if store is None else list(store.datasets)
+    named = context.params.get("dataset") or ()
+    return [name for name in datasets if name.startswith(incomplete) and name not in named]
 
 
 def complete_joint_set(context: typer.Context, incomplete: str) -> list[str]:
@@ -82,7 +82,7 @@ def quoted_for_bash() -> Iterator[None]:
 @contextmanager
 def _store(context: typer.Context) -> Iterator[Store | None]:
     """The store that was given, if it can be read."""
-    from h36m_amass.store.rows import StoreError
+    from h36m_amass.store.errors import StoreError
     from h36m_amass.store.store import Store
 
     store = None
@@ -112,13 +112,13 @@ def _folder_datasets(folder: Path | None) -> list[str]:
 
 def _arguments(context: typer.Context) -> list[str]:
     """Names of the command's arguments, in order."""
-    return [str(own.name) for own in context.command.params if own.param_type_name == "argument"]
+    return [str(parameter.name) for parameter in context.command.params if parameter.param_type_name == "argument"]
 
 
 def _path(context: typer.Context, argument: str) -> Path | None:
     """An argument that names a path, as the shell would hand it over: it gives the line as it was typed."""
-    given = context.params.get(argument)
-    if given is None:
+    text = context.params.get(argument)
+    if text is None:
         # After an option that still lacks its value, Click leaves the arguments unnamed, in order.
-        given = dict(zip(_arguments(context), context.args, strict=False)).get(argument)
-    return None if given is None else Path(os.path.expandvars(given)).expanduser()
+        text = dict(zip(_arguments(context), context.args, strict=False)).get(argument)
+    return None if text is None else Path(os.path.expandvars(text)).expanduser()

@@ -17,18 +17,17 @@ from .verbosity import verbosity
 
 if TYPE_CHECKING:
     from h36m_amass.conversion.check import CheckedDataset
-    from h36m_amass.conversion.planning import Progress
     from h36m_amass.conversion.report import BuildReport
+    from h36m_amass.system.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+SHOWN_FILES = 3
+"""Files that are named of those that were skipped for one reason; the report has all."""
 _WORDS = {
-    "archives": "looking through archives of",
-    "plan": "reading headers",
     "bodies": "loading",
-    "reuse": "checking what is converted already:",
+    "headers": "reading headers of",
+    "archives": "reading archives of",
     "convert": "converting",
-    "assemble": "finishing the store of",
-    "upload": "copying the store to its address:",
     "export": "exporting",
     "clips": "writing",
     "draw": "drawing",
@@ -39,12 +38,12 @@ _WORDS = {
 }
 _UNITS = {
     "archives": "MB",
-    "plan": "recordings",
+    "headers": "recordings",
+    "convert": "MB",
     "compare": "sequences",
     "clips": "clips",
     "cells": "sequences",
     "seal": "MB",
-    "upload": "MB",
     "bodies": "body models",
 }
 
@@ -145,51 +144,70 @@ def print_checked(datasets: Iterable[CheckedDataset]) -> None:
 
 
 def print_report(report: BuildReport) -> None:
-    """The closing table of a build, and what was left out."""
+    """The closing table of a build, what was skipped, and what changed."""
     out = console()
-    columns = ("dataset", "subjects", "sequences", "source frames", "frames", "without dmpls", "left out")
+    columns = ("dataset", "subjects", "sequences", "source frames", "frames", "without dmpls", "skipped")
     print_table(
         columns,
         [
-            (row.dataset, row.subjects, row.sequences, row.source_frames, row.frames, row.without_dmpls, row.left_out)
+            (row.dataset, row.subjects, row.sequences, row.source_frames, row.frames, row.without_dmpls, row.skipped)
             for row in report.datasets
         ],
     )
     reasons = console(stderr=verbosity().quiet)
-    for left in report.left_out:
-        reasons.print(Text(printable(f"left out: {left.path}: {left.reason}")))
-    if report.not_selected:
-        from h36m_amass.recordings.subset import told
-
-        number = sum(report.not_selected.values())
-        recordings = "recording" if number == 1 else "recordings"
-        out.print(Text(f"not selected: {number:,} {recordings}, {told(report.not_selected)}"))
-    if not report.use_dmpls:
-        out.print(Text("soft tissue was left out of all recordings, as asked"))
-    if report.without_dmpls:
-        out.print(
-            Text(
-                f"without soft tissue, because the recording has no dmpls: {len(report.without_dmpls)}, "
-                f"the first is {printable(report.without_dmpls[0])}"
-            )
-        )
-    if report.reused:
-        out.print(Text(f"converted before, and taken over: {report.reused:,} sequences"))
-    if report.ignored:
-        out.print(Text("no recordings: " + ", ".join(f"{n} {kind}" for kind, n in report.ignored.items())))
-    if report.synthetic:
-        out.print(Text("SYNTHETIC: made-up input went into this store; it is not data to train on"))
+    for line in _reasons(report):
+        reasons.print(Text(printable(line)))
+    for line in _remarks(report):
+        out.print(Text(printable(line)))
     rate = report.source_frames / report.seconds
-    what = report.store if report.shard is None else f"shard {report.shard} of {report.store}"
     out.print(
         Text(
-            f"{what}: {report.frames:,} frames from {report.source_frames:,} "
+            f"{report.store}: {report.frames:,} frames from {report.source_frames:,} "
             f"in {report.seconds:.1f} s ({rate:,.0f} source frames/s) on {report.device}"
         )
     )
-    if report.shard is not None:
-        out.print(Text(f"when all shards are done, the same command without --shard finishes {report.store}"))
-    if report.left_out:
-        number = len(report.left_out)
-        were = "recording was" if number == 1 else "recordings were"
-        console(stderr=True).print(Text(f"warning: {number:,} {were} left out, see above for the reasons"))
+    if report.skipped:
+        were = "recording was" if len(report.skipped) == 1 else "recordings were"
+        message = f"warning: {len(report.skipped):,} {were} skipped, see above for the reasons"
+        console(stderr=True).print(Text(message))
+
+
+def _reasons(report: BuildReport) -> Iterator[str]:
+    """A line for each reason, with the files that were skipped for it, or the first of many."""
+    for reason, files in report.reasons():
+        if len(files) == 1:
+            yield f"skipped: {files[0].path}: {reason}"
+        else:
+            shown = ", ".join(file.path for file in files[:SHOWN_FILES])
+            more = f" and {len(files) - SHOWN_FILES:,} more" if len(files) > SHOWN_FILES else ""
+            yield f"skipped: {len(files):,} recordings: {reason}: {shown}{more}"
+
+
+def _remarks(report: BuildReport) -> Iterator[str]:
+    """What else is worth a line."""
+    if report.not_selected:
+        from h36m_amass.recordings.subset import filters
+
+        number = sum(report.not_selected.values())
+        yield f"not selected: {number:,} {_recordings(number)}, {filters(report.not_selected)}"
+    if not report.use_dmpls:
+        yield "converted without soft tissue, as asked"
+    if report.without_dmpls:
+        number = len(report.without_dmpls)
+        yield f"without soft tissue, because the recording has no dmpls: {number}, the first is {report.without_dmpls[0]}"
+    if report.reused:
+        yield f"converted by an interrupted build: {report.reused:,} sequences"
+    if report.ignored:
+        yield "not recordings: " + ", ".join(f"{number} {kind}" for kind, number in report.ignored.items())
+    if report.changes is not None:
+        changes = report.changes
+        gone = "removed" if changes.pruned else "gone from the inputs, but kept (--prune removes them)"
+        yield (
+            f"updated: {changes.added:,} added, {changes.changed:,} changed, {changes.kept:,} kept, {changes.gone:,} {gone}"
+        )
+    if report.synthetic:
+        yield "SYNTHETIC: made-up input went into this store; it is not data to train on"
+
+
+def _recordings(number: int) -> str:
+    return "recording" if number == 1 else "recordings"

@@ -36,7 +36,7 @@ def datasets(
             print_table(columns, rows)
             return
         present = [counted(folders) for _, folders in inventory.datasets]
-        print_table((*columns, "recordings"), [(*row, found) for row, found in zip(rows, present, strict=True)])
+        print_table((*columns, "recordings"), [(*row, count) for row, count in zip(rows, present, strict=True)])
         typer.echo(f"present: {sum(map(bool, present))} of {len(present)} datasets")
         if inventory.unknown:
             typer.echo(f"of no known dataset: {counted(inventory.unknown)}")

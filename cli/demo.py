@@ -20,11 +20,11 @@ def demo(
         from .console import print_report, progress_bar
 
         with progress_bar() as progress:
-            made = run_demo(folder, progress)
-        print_report(made.report)
-        typer.echo(f"support data  {made.support_dir}")
-        typer.echo(f"recordings    {made.amass_dir}")
-        typer.echo(f"store         {made.store}")
-        for path in made.npz:
+            result = run_demo(folder, progress)
+        print_report(result.report)
+        typer.echo(f"support data  {result.support_dir}")
+        typer.echo(f"recordings    {result.amass_dir}")
+        typer.echo(f"store         {result.store}")
+        for path in result.npz:
             typer.echo(f"npz           {path}")
-        typer.echo(f"picture       {made.picture}")
+        typer.echo(f"picture       {result.picture}")

@@ -34,7 +34,7 @@ def export_motionbert(
         from .console import progress_bar
 
         with progress_bar() as progress:
-            made = run(
+            result = run(
                 store,
                 out_dir,
                 datasets=dataset or (),
@@ -45,5 +45,5 @@ def export_motionbert(
                 stretch_short=stretch_short,
                 progress=lambda done, total: progress("clips", done, total),
             )
-        short = f"; {made.too_short:,} shorter than a clip have none" if made.too_short else ""
-        typer.echo(printable(f"{made.folder}: {made.clips:,} clips of {made.sequences:,} sequences{short}"))
+        short = f"; {result.too_short:,} shorter than a clip have none" if result.too_short else ""
+        typer.echo(printable(f"{result.folder}: {result.clips:,} clips of {result.sequences:,} sequences{short}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,34 +14,31 @@ import typer
 
 from .verbosity import verbosity
 
-FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
+FAILED, INTERRUPTED = 1, 130
 
 
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn the library's errors into one line on standard error and exit status 1; Ctrl-C into 130, SIGTERM into 143.
 
-    The library's own errors are `ValueError`s whose message names the file, what is wrong and what to do. Their
-    notes, which say what is kept, go onto the same line.
+    Notes of an error, which say what is kept, go onto the same line.
     """
-    from h36m_amass.system.signals import TerminatedError, terminable
+    from h36m_amass.errors import H36mAmassError
+    from h36m_amass.system.signals import StopRequestedError
 
-    with terminable():
-        try:
-            yield
-        except TerminatedError as stop:
-            _end("terminated", stop, TERMINATED)
-        except KeyboardInterrupt as stop:
-            _end("interrupted", stop, INTERRUPTED)
-        except ValueError as error:
-            if not type(error).__module__.startswith("h36m_amass."):
-                raise
-            _end(f"error: {error}", error, FAILED)
-        except BrokenPipeError:  # see `pipe_may_close`
-            raise
-        except OSError as error:
-            text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            _end(f"error: {text}", error, FAILED)
+    try:
+        yield
+    except StopRequestedError as stop:
+        _end("terminated" if stop.signum == signal.SIGTERM else "interrupted", stop, 128 + stop.signum)
+    except KeyboardInterrupt as stop:
+        _end("interrupted", stop, INTERRUPTED)
+    except H36mAmassError as error:
+        _end(f"error: {error}", error, FAILED)
+    except BrokenPipeError:  # see `pipe_may_close`
+        raise
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _end(f"error: {text}", error, FAILED)
 
 
 @contextmanager

@@ -58,12 +58,13 @@ def info(
         raise typer.BadParameter("--overwrite is about the file of --plot, which is not given")
     with reported():
         from h36m_amass.store import summary as describe
-        from h36m_amass.store.store import Sequence, Store
+        from h36m_amass.store.selection import StoredSequence
+        from h36m_amass.store.store import Store
 
         with Store(store, joint_set) as opened:
             key = None if key is None else key.strip("/")
             item = opened if key is None else opened[key]
-            if depth is not None and isinstance(item, Sequence):
+            if depth is not None and isinstance(item, StoredSequence):
                 raise typer.BadParameter("--depth is of a tree, and a sequence has none")
             root = describe.tree(opened, key, joint_set)
             if plot is not None:
@@ -73,13 +74,13 @@ def info(
             if as_json:
                 typer.echo(json.dumps(describe.as_object(opened, root, joint_set, depth), indent=2))
                 return
-            if isinstance(item, Sequence):
+            if isinstance(item, StoredSequence):
                 lines = describe.describe_sequence(item, joint_set)
             else:
                 lines = [describe.summary(root), *(describe.provenance(opened, joint_set) if key is None else ())]
             for line in lines:
                 typer.echo(printable(line))
-            if not isinstance(item, Sequence):
+            if not isinstance(item, StoredSequence):
                 _print_tree(root, depth)
             if plot is not None:
                 typer.echo(printable(f"picture       {plot}"))
@@ -95,12 +96,12 @@ def _print_tree(root: Node, depth: int | None) -> None:
 
     out = console()
     through, corner, bar = ("├── ", "└── ", "│   ") if out.encoding.startswith("utf") else ("|-- ", "`-- ", "|   ")
-    shown = describe.fitting_depth(root) if depth is None else depth
+    levels = describe.fitting_depth(root) if depth is None else depth
     table = Table(box=None, pad_edge=False)
-    table.add_column(Text(" / ".join(describe.LEVELS[describe.LEVELS.index(root.kind) + 1 :][:shown])), no_wrap=True)
+    table.add_column(Text(" / ".join(describe.LEVELS[describe.LEVELS.index(root.kind) + 1 :][:levels])), no_wrap=True)
     for title in ("sequences", "frames", "duration", "size"):
         table.add_column(Text(title), justify="right", no_wrap=True)
-    for lasts, node in describe.flattened(root, shown):
+    for lasts, node in describe.flattened(root, levels):
         # Names on the first level stand at the margin: the store has no line in the tree.
         branch = "".join("    " if last else bar for last in lasts[1:-1])
         branch += (corner if lasts[-1] else through) if len(lasts) > 1 else ""
@@ -112,7 +113,7 @@ def _print_tree(root: Node, depth: int | None) -> None:
             describe.size(node.bytes),
         )
     out.print(table)
-    hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, shown))
+    hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, levels))
     if hidden:
         deepest = describe.deepest(root)
         out.print(Text(f"not shown: {hidden:,} sequences; --depth {deepest} shows them, or KEY those of one part"))

@@ -38,8 +38,8 @@ app.command("view")(view)
 app.command("demo")(demo)
 
 
-def _print_version(context: typer.Context, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:  # which it is while a shell completes a word
+def _print_version(context: typer.Context, requested: bool) -> None:
+    if requested and not context.resilient_parsing:  # which it is while a shell completes a word
         typer.echo(f"h36m-amass {version('h36m-amass')}")
         raise typer.Exit
 

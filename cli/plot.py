@@ -60,7 +60,7 @@ def plot(
         from .console import progress_bar
 
         with progress_bar() as progress:
-            made = draw(
+            paths = draw(
                 store,
                 key,
                 out,
@@ -72,5 +72,5 @@ def plot(
                 overwrite=overwrite,
                 progress=lambda done, total: progress("cells" if contact_sheet else "draw", done, total),
             )
-        for path in made:
+        for path in paths:
             typer.echo(printable(str(path)))

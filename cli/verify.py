@@ -50,7 +50,7 @@ def verify(
         from .console import progress_bar
 
         with progress_bar() as progress:
-            found = run(
+            result = run(
                 store,
                 quick=quick,
                 against=against,
@@ -61,14 +61,14 @@ def verify(
                 seed=seed,
                 progress=progress,
             )
-        for finding in found.findings:
+        for finding in result.findings:
             typer.echo(printable(f"problem: {finding}"), err=verbosity().quiet)
-        if found.compared_frames:
+        if result.compared_frames:
             typer.echo(
-                f"{found.compared_frames:,} frames through the full mesh: the largest difference is "
-                f"{found.largest:.2g} m, 99.9 percent are below {found.percentile_99_9:.2g} m"
+                f"{result.compared_frames:,} frames through the full mesh: the largest difference is "
+                f"{result.largest:.2g} m, 99.9 percent are below {result.percentile_99_9:.2g} m"
             )
-        if found.findings:
-            typer.echo(f"error: {len(found.findings)} findings, see above", err=True)
+        if result.findings:
+            typer.echo(f"error: {len(result.findings)} findings, see above", err=True)
             raise typer.Exit(FAILED)
-        typer.echo(f"ok: {found.sequences:,} sequences, {found.frames:,} frames")
+        typer.echo(f"ok: {result.sequences:,} sequences, {result.frames:,} frames")

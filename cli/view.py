@@ -56,7 +56,7 @@ def view(
         raise typer.BadParameter("at most two sequences are shown, so give --joint-set at most twice")
     with reported():
         from h36m_amass.store.store import Store
-        from h36m_amass.viewer.server import require_viser
+        from h36m_amass.viewer import require_viser
         from h36m_amass.viewer.serving import free_port, only_this_machine, page_url, tunnel
 
         require_viser()

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from h36m_amass.body.model import load as load_body_model
     from h36m_amass.body.regressor import load as load_regressor
     from h36m_amass.conversion.builder import build
-    from h36m_amass.conversion.shards import Shard
+    from h36m_amass.conversion.options import BuildOptions
     from h36m_amass.engine.posing import pose_joints
+    from h36m_amass.errors import H36mAmassError
     from h36m_amass.export.motionbert import export_motionbert
     from h36m_amass.export.npz import export_npz
     from h36m_amass.recordings.subset import Subset
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is logged is shown to those who ask for it
 
 _HOMES = {
-    "Shard": ("conversion.shards", "Shard"),
+    "BuildOptions": ("conversion.options", "BuildOptions"),
+    "H36mAmassError": ("errors", "H36mAmassError"),
     "Store": ("store.store", "Store"),
     "Subset": ("recordings.subset", "Subset"),
     "WindowDataset": ("training.windows", "WindowDataset"),
@@ -42,7 +44,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Shard",
+    "BuildOptions",
+    "H36mAmassError",
     "Store",
     "Subset",
     "WindowDataset",

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from h36m_amass import synthetic
 from h36m_amass.conversion.builder import build
-from h36m_amass.conversion.planning import Progress
 from h36m_amass.conversion.report import BuildReport
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.export.npz import export_npz
-from h36m_amass.plot.canvas import require_matplotlib
+from h36m_amass.plot import require_matplotlib
 from h36m_amass.plot.poses import draw_poses
 from h36m_amass.store.store import Store
+from h36m_amass.system.progress import Progress
 
 MARKER = "SYNTHETIC.txt"
 
@@ -49,22 +49,22 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
 
     Raises
     ------
-    h36m_amass.plot.canvas.PlotError
-        matplotlib (extra ``plot``) is not installed.
+    h36m_amass.plot.PlotError
+        If matplotlib (extra ``plot``) is not installed.
     DemoError
-        `folder` holds body models or recordings that no demo made.
+        If `folder` holds body models or recordings that no demo made.
     """
     require_matplotlib()
     folder = Path(folder)
     support_dir, amass_dir = folder / "support_data", folder / "amass"
-    for made in (support_dir, amass_dir):
-        if made.exists() and not (made / MARKER).exists():
-            raise DemoError(f"{made}: is there and was not made by a demo; give the demo a folder of its own")
+    for input_dir in (support_dir, amass_dir):
+        if input_dir.exists() and not (input_dir / MARKER).exists():
+            raise DemoError("is there and was not made by a demo; give the demo a folder of its own", input_dir)
     store, picture = folder / "amass_h36m.h5", folder / "walk.png"
     folder.mkdir(parents=True, exist_ok=True)
-    for made in (support_dir, amass_dir):
-        made.mkdir(exist_ok=True)
-        (made / MARKER).write_text(f"{synthetic.SYNTHETIC_NOTE}\n", encoding="utf-8")
+    for input_dir in (support_dir, amass_dir):
+        input_dir.mkdir(exist_ok=True)
+        (input_dir / MARKER).write_text(f"{synthetic.SYNTHETIC_NOTE}\n", encoding="utf-8")
     synthetic.write_support_data(support_dir)
     synthetic.write_amass_tree(amass_dir)
     report = build(amass_dir, store, support_dir=support_dir, overwrite=True, progress=progress)

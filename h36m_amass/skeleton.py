@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.files.regular_file import open_regular
+from h36m_amass.files.paths import open_file
 
 MAX_NAMES_BYTES = 2**20
 """Of a file of joint names."""
@@ -130,7 +130,7 @@ def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
         The file cannot be read, or does not hold exactly `num_joints` distinct, non-empty names.
     """
     try:
-        with open_regular(path) as file:
+        with open_file(path) as file:
             content = file.read(MAX_NAMES_BYTES + 1)
         if len(content) > MAX_NAMES_BYTES:
             raise SkeletonError(f"{path}: is larger than {MAX_NAMES_BYTES} bytes; give one name a line")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from h36m_amass import synthetic
 from h36m_amass.body import model as body_model
-from h36m_amass.cli import app
-from h36m_amass.demo import Demo, run_demo
 from h36m_amass.recordings import recording as amass
+
+if TYPE_CHECKING:
+    from h36m_amass.demo import Demo
 
 # Examples build whole body models: slow machines must not turn that into failures.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,6 +39,7 @@ class Outcome:
 @pytest.fixture
 def cli() -> Callable[..., Outcome]:
     """Run ``h36m-amass ARGUMENTS`` in this process."""
+    from h36m_amass.cli import app  # of no use to the tests of most rooms, which take longer with it
 
     def run(*arguments: object) -> Outcome:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
@@ -49,14 +51,14 @@ def cli() -> Callable[..., Outcome]:
 @pytest.fixture
 def converted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Recordings whose frames have been read, as often as they have."""
-    read = amass.read_frames
+    frames = amass.Recording.frames
     counts: Counter[str] = Counter()
 
-    def counting_read(path: Path | str, *arguments: Any, **keywords: Any) -> Any:
-        counts[Path(path).name] += 1
-        return read(path, *arguments, **keywords)
+    def counting_frames(recording: amass.Recording, *arguments: Any) -> Any:
+        counts[Path(recording.name).name] += 1
+        return frames(recording, *arguments)
 
-    monkeypatch.setattr(amass, "read_frames", counting_read)
+    monkeypatch.setattr(amass.Recording, "frames", counting_frames)
     return counts
 
 
@@ -108,6 +110,8 @@ def amass_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The demo, run once. Not to be written to."""
+    from h36m_amass.demo import run_demo
+
     return run_demo(tmp_path_factory.mktemp("demo"))
 
 

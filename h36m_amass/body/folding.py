@@ -200,20 +200,21 @@ def join(parts: Sequence[FoldedRegressor]) -> FoldedRegressor:
     )
 
 
-def to_bytes(folded: FoldedRegressor) -> bytes:
-    """`folded` as an npz archive in memory, for handing to another process."""
+def to_bytes(folded: FoldedRegressor, note: str = "") -> bytes:
+    """`folded`, and a note, as an npz archive in memory, for handing to another process."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {field.name: np.asarray(getattr(folded, field.name)) for field in fields(folded)}
-    np.savez(buffer, **arrays)
+    np.savez(buffer, note=np.array(note), **arrays)
     return buffer.getvalue()
 
 
-def read(path: Path) -> FoldedRegressor:
-    """The folded regressor whose `to_bytes` were written to `path`."""
+def read(path: Path) -> tuple[FoldedRegressor, str]:
+    """The folded regressor and the note whose `to_bytes` were written to `path`."""
     with np.load(path, allow_pickle=False) as npz:
         arrays = {name: npz[name] for name in npz.files}
+    note = str(arrays.pop("note"))
     sizes: dict[str, Any] = {name: int(arrays.pop(name)) for name in ("num_betas", "num_dmpls", "num_body_bones")}
-    return FoldedRegressor(**sizes, **arrays)
+    return FoldedRegressor(**sizes, **arrays), note
 
 
 def _rest(

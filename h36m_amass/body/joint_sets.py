@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from h36m_amass.body import model as body_model
 from h36m_amass.body import regressor
+from h36m_amass.body.families import FAMILIES, Family
 from h36m_amass.body.regressor import JointRegressor, MeshMismatchError, VertexMap
 from h36m_amass.errors import H36mAmassError
 
@@ -110,12 +110,12 @@ def num_vertices(sources: Sequence[JointSource]) -> int:
     return meshes.pop()
 
 
-def skeleton_family(models: set[str]) -> body_model.Family:
+def skeleton_family(models: set[str]) -> Family:
     """Whose joints the skeleton's are, where recordings are of several families: the first of `FAMILIES`."""
-    return next(family for name, family in body_model.FAMILIES.items() if name in models)
+    return next(family for name, family in FAMILIES.items() if name in models)
 
 
-def check_family(family: body_model.Family, wanted: body_model.Family) -> None:
+def check_family(family: Family, wanted: Family) -> None:
     """Raise `MeshMismatchError` unless the skeleton of `family` is the one that the store holds."""
     if family is not wanted:
         raise MeshMismatchError(

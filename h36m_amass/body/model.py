@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.files.npz import NpzError, NpzReader, read_content
+from h36m_amass.files.npy import NpzError, read_content
+from h36m_amass.files.npz import Held, NpzReader
 
 _log = logging.getLogger(__name__)
 
-GENDERS = ("female", "male", "neutral")
 MAX_MODEL_BYTES = 3 * 2**27
 """Of a file's arrays in float64; SMPL-X has 232 MB."""
 DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
@@ -34,71 +35,6 @@ class BodyModelError(H36mAmassError):
 
 class MissingModelError(BodyModelError):
     """A body model file is missing; the message names the page that it is downloaded from."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """Body models of one kind, one a gender: all that this library knows of them.
-
-    Attributes
-    ----------
-    name
-        As AMASS writes it into ``surface_model_type``; also the folder of its models.
-    title
-        As people write it.
-    num_bones
-        Of its models. A recording's poses have three columns a bone, which is what tells it from others.
-    page
-        Where the models are downloaded.
-    file_names
-        Where a model may lie in the folder, the likeliest first.
-    has_dmpls
-        Whether the DMPLs fit its mesh.
-    has_expressions
-        Whether its shape directions are followed by those of the face's expression.
-    """
-
-    name: str
-    title: str
-    num_bones: int
-    page: str
-    file_names: tuple[str, ...]
-    has_dmpls: bool
-    has_expressions: bool
-
-    @property
-    def num_pose_columns(self) -> int:
-        return 3 * self.num_bones
-
-
-SMPLH = Family(
-    name="smplh",
-    title="SMPL+H",
-    num_bones=52,
-    page="https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)",
-    file_names=("{gender}/model.npz",),
-    has_dmpls=True,
-    has_expressions=False,
-)
-SMPLX = Family(
-    name="smplx",
-    title="SMPL-X",
-    num_bones=55,
-    page="https://smpl-x.is.tue.mpg.de (SMPL-X with removed head bun, NPZ: the one for AMASS)",
-    file_names=("{gender}/model.npz", "SMPLX_{GENDER}.npz"),
-    has_dmpls=False,
-    has_expressions=True,
-)
-SMPL = Family(
-    name="smpl",
-    title="SMPL",
-    num_bones=24,
-    page="https://smpl.is.tue.mpg.de as a pickle, which support_data/README.md says how to save as .npz",
-    file_names=("{gender}/model.npz", "SMPL_{GENDER}.npz"),
-    has_dmpls=True,
-    has_expressions=False,
-)
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (SMPLH, SMPLX, SMPL)}
 
 
 @dataclass(frozen=True)
@@ -238,6 +174,18 @@ def without_dmpls(body: BodyModel) -> BodyModel:
     return replace(body, dmpldirs=body.dmpldirs[:, :, :0], sha256=body.base_sha256)
 
 
+def files_sha256(support_dir: Path, kind: BodyKind) -> str:
+    """`BodyModel.sha256` of a kind of body, from the files alone; empty if one is missing or cannot be read."""
+    paths = [model_path(support_dir, kind.gender, FAMILIES[kind.model])]
+    if kind.has_dmpls:
+        paths.append(dmpl_path(support_dir, kind.gender))
+    try:
+        digests = [hashlib.sha256(read_content(path)).digest() for path in paths]
+    except NpzError:
+        return ""
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
 def check_bones(body: BodyModel, path: Path, family: Family = SMPLH) -> None:
     """Raise `BodyModelError` unless the model at `path` has the bones that the family's recordings are for."""
     if body.num_bones != family.num_bones:
@@ -302,7 +250,7 @@ class _ModelFile:
 def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
     try:
         content = read_content(path)
-        with NpzReader(path, content) as npz:
+        with NpzReader(Held(str(path), content)) as npz:
             missing = [name for name in names if name not in npz]
             if missing:
                 raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")

@@ -18,7 +18,8 @@ import scipy.sparse
 
 from h36m_amass import skeleton
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.files.npz import NpzError, NpzReader, read_content, read_npy
+from h36m_amass.files.npy import NpzError, read_content, read_npy
+from h36m_amass.files.npz import Held, NpzReader
 
 _log = logging.getLogger(__name__)
 
@@ -248,7 +249,7 @@ def _read_dense(path: Path, content: bytes, rows: str) -> tuple[scipy.sparse.csr
 
 
 def _read_sparse(path: Path, content: bytes, rows: str) -> tuple[scipy.sparse.csr_array, bool]:
-    with NpzReader(path, content) as npz:
+    with NpzReader(Held(str(path), content)) as npz:
         if sum(npz.header(name).num_bytes_as_floats for name in npz.names()) > MAX_BYTES:
             raise RegressorError(f"{path}: claims more than {MAX_BYTES} bytes, no such matrix; make it again")
         arrays: dict[str, Any] = {name: npz.read(name) for name in npz.names()}

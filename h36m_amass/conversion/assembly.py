@@ -1,21 +1,47 @@
-"""Put a store together from converted units, in plan order, while later ones are still being made."""
+"""The store is written front to back, in the order of its keys, as far as what comes next is there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 
-from h36m_amass.conversion.part import ConvertedUnit
-from h36m_amass.conversion.planning import log_left_out
-from h36m_amass.conversion.report import LeftOut
-from h36m_amass.store.format import SequenceRecord, StoreHeader, UnitRecord
-from h36m_amass.store.split_writer import Split, SplitWriter
+from h36m_amass.body import model
+from h36m_amass.body.families import FAMILIES, GENDERS
+from h36m_amass.conversion.options import BuildError
+from h36m_amass.conversion.part import Part, PartRow, Positions
+from h36m_amass.conversion.recipe import NUM_BETAS, Recipe
+from h36m_amass.conversion.report import Changes
+from h36m_amass.conversion.update import StoredRows, kind_of
+from h36m_amass.recordings.tree import RecordingFile
+from h36m_amass.skeleton import BODY_JOINTS, Skeleton, body_skeleton
+from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.writer import StoreWriter
-from h36m_amass.system import signals as interrupts
+from h36m_amass.system import signals
+from h36m_amass.version import __version__
 
 SYNC_BYTES = 2**26
-"""Written between two waits for the disk: to wait for all of it at the end could take long, and cannot be stopped."""
+"""Bytes written between two waits for the disk: to wait for all of them at the end could take long."""
+OPEN_PARTS = 4
+
+Key = tuple[str, str, str]
+"""Dataset, subject and sequence."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A sequence that the store will have, unless its recording is skipped.
+
+    Attributes
+    ----------
+    file
+        Its recording; None if that is not converted by this build.
+    stored
+        Its row in the store that is updated, if it has one.
+    """
+
+    file: RecordingFile | None
+    stored: int | None
 
 
 class Assembly:
@@ -24,93 +50,257 @@ class Assembly:
     Parameters
     ----------
     temporary
-        File to write; an existing one is replaced.
-    fingerprints
-        Of the units, in plan order.
-    converted
-        Gives a unit of a number that was added.
-    there
-        Numbers of units that need not be added: they are converted.
-    header, compression
-        See `h36m_amass.store.writer.StoreWriter`.
-    split
-        How the store is split; None for a store in one file.
+        File to write.
+    parts_dir, support_dir
+        Where parts and body models lie.
+    recipe
+        How recordings become joints.
+    stored
+        The store that is updated.
+    compression
+        Of the store.
+    is_input
+        Whether the recording of a sequence of that store would be among the inputs, if it were still there.
+    prune
+        Whether such a sequence is removed if its recording is not there.
 
     Attributes
     ----------
     records
-        The sequences that were copied so far.
-    left_out
-        The recordings of those units that could not be converted.
+        The sequences that were written so far, in index order.
+    mismatched
+        Recordings that were skipped because the store holds the skeleton of another family.
     """
 
     def __init__(
         self,
         temporary: Path,
-        fingerprints: Sequence[str],
-        converted: Callable[[int], ConvertedUnit],
-        there: Iterable[int],
-        header: StoreHeader,
+        parts_dir: Path,
+        support_dir: Path,
+        recipe: Recipe,
+        stored: StoredRows | None,
         compression: str,
-        split: Split | None = None,
+        is_input: Callable[[SequenceRecord], bool],
+        prune: bool,
     ) -> None:
+        self._temporary, self._parts_dir, self._support_dir = temporary, parts_dir, support_dir
+        self._recipe, self._stored, self._compression = recipe, stored, compression
+        self._is_input, self._prune = is_input, prune
+        self._entries: dict[str, dict[Key, _Entry]] = {}
+        self._open: set[str] = set()
+        self._listed: set[Key] = set()
+        self._results: dict[str, PartRow | int | None] = {}
+        self._walk = self._in_order()
+        self._writer: StoreWriter | None = None
+        self._unsynced = self._row_bytes = 0
+        self._family: str | None = None
+        self._parts: dict[str, Part] = {}
+        self._body_models: dict[str, str] = {}
+        self._synthetic = False
+        self._num_added = self._num_changed = 0
         self.records: list[SequenceRecord] = []
-        self.left_out: list[LeftOut] = []
-        self._fingerprints = fingerprints
-        self._converted = converted
-        self._row_bytes = 12 * sum(len(own.skeleton) for own in header.joint_sets)
-        # h5py writes and cleans up in callbacks that an exception cannot leave: Ctrl-C would be lost in them.
-        with interrupts.held():
-            self._writer = (
-                StoreWriter(temporary, header, compression)
-                if split is None
-                else SplitWriter(temporary, split, header, compression)
-            )
-        self._waiting = set(there)
-        self._next = self._unsynced = 0
-
-    @property
-    def num_frames(self) -> int:
-        """Frames of the store so far."""
-        return sum(record.length for record in self.records)
+        self.mismatched: list[RecordingFile] = []
+        for row, record in enumerate(() if stored is None else stored.records):
+            key = record.dataset, record.subject, record.sequence
+            self._entries.setdefault(record.dataset, {})[key] = _Entry(None, row)
 
     def __enter__(self) -> Assembly:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with interrupts.held():
+    def __exit__(self, *_: object) -> None:
+        for part in self._parts.values():
+            part.__exit__(None, None, None)
+        if self._writer is not None:
             self._writer.close()
 
-    def add(self, number: int) -> None:
-        """Take unit `number`, which is converted, and copy what can be."""
-        self._waiting.add(number)
-        self.copy()
+    def open_dataset(self, dataset: str) -> None:
+        """Wait with a dataset whose recordings are not known yet, until `close_dataset`."""
+        self._open.add(dataset)
+        self._entries.setdefault(dataset, {})
 
-    def copy(self) -> None:
-        """Copy the units that are converted, as far as none before them in the plan is missing."""
-        while self._next in self._waiting:
-            self._waiting.remove(self._next)
-            with interrupts.held():
-                self._copy(self._next)
-            self._next += 1
+    def close_dataset(self, dataset: str) -> None:
+        """All recordings of a dataset have been listed."""
+        self._open.discard(dataset)
 
-    def finish(self) -> None:
-        """Write the index; the file is whole and on the disk when this returns."""
-        with interrupts.held():
-            self._writer.finish()
+    def list(self, files: Iterable[RecordingFile], converts: bool) -> None:
+        """Note recordings that are among the inputs, and whether each will have a result."""
+        for file in files:
+            key = file.dataset, file.subject, file.sequence
+            self._listed.add(key)
+            if converts:
+                before = self._entries.setdefault(file.dataset, {}).get(key)
+                self._entries[file.dataset][key] = _Entry(file, None if before is None else before.stored)
 
-    def _copy(self, number: int) -> None:
-        unit = self._converted(number)
-        fingerprint = "" if unit.left_out else self._fingerprints[number]
-        record = UnitRecord(fingerprint, len(unit.sequences))
-        self._writer.write_unit(record, [(own.record, own.other_checksums) for own in unit.sequences], unit.blocks())
-        self.records += [own.record for own in unit.sequences]
-        self._unsynced += sum(own.record.length for own in unit.sequences) * self._row_bytes
-        self.left_out += unit.left_out
-        for left in unit.left_out:
-            log_left_out(left)
-        if self._unsynced >= SYNC_BYTES:
-            self._writer.sync()
-            self._unsynced = 0
+    def set_result(self, path: str, result: PartRow | int | None) -> None:
+        """What came of a recording: its row in a part or in the store that is updated, or None if it was skipped."""
+        self._results[path] = result
+
+    def has_result(self, path: str) -> bool:
+        """Whether it is known what came of a recording."""
+        return path in self._results
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether anything that went in was made up."""
+        return self._synthetic or self._recipe.synthetic
+
+    def advance(self) -> None:
+        """Write the sequences that are there, as far as none before them is missing."""
+        if any(source.joints is None for source in self._recipe.sources):
+            return  # whose skeleton the store holds depends on all recordings
+        self._write_ready()
+
+    def finish(self, why_nothing: str) -> None:
+        """Write what is left and the index; the file is whole and on the disk when this returns.
+
+        Raises
+        ------
+        BuildError
+            If there is no sequence; the message is `why_nothing`.
+        """
+        self._write_ready()
+        if not self.records or self._writer is None:
+            raise BuildError(why_nothing)
+        self._writer.finish(self._header())
+
+    def changes(self) -> Changes:
+        """What has changed against the store that is updated."""
+        gone = [record for record in self._stored.records if self._is_gone(record)] if self._stored is not None else []
+        kept = len(self.records) - self._num_added - self._num_changed
+        kept -= 0 if self._prune else len(gone)
+        return Changes(self._num_added, self._num_changed, kept, len(gone), self._prune)
+
+    def _is_gone(self, record: SequenceRecord) -> bool:
+        return (record.dataset, record.subject, record.sequence) not in self._listed and self._is_input(record)
+
+    def _in_order(self) -> Iterator[tuple[Key, _Entry] | None]:
+        """Each sequence in the order of the index, and None as often as the next one is not there yet."""
+        for dataset in sorted(self._entries):
+            while dataset in self._open:
+                yield None
+            for key, entry in sorted(self._entries[dataset].items()):
+                while entry.file is not None and entry.file.path not in self._results:
+                    yield None
+                yield key, entry
+
+    def _write_ready(self) -> None:
+        for ready in self._walk:
+            if ready is None:
+                return
+            signals.check()
+            self._write(*ready)
+            if self._unsynced >= SYNC_BYTES and self._writer is not None:
+                self._writer.sync()
+                self._unsynced = 0
+
+    def _write(self, key: Key, entry: _Entry) -> None:
+        result = None if entry.file is None else self._results.pop(entry.file.path)
+        if isinstance(result, PartRow) and entry.file is not None:
+            if self._is_mismatched(result.row.model):
+                self.mismatched.append(entry.file)
+                return
+            self._num_added += entry.stored is None
+            self._num_changed += entry.stored is not None
+            self._write_converted(entry.file, result)
+        elif isinstance(result, int) and entry.file is not None and self._stored is not None:
+            self._num_added += entry.stored is None
+            dataset, subject, sequence = key
+            record = replace(
+                self._stored.records[result],
+                dataset=dataset,
+                subject=subject,
+                sequence=sequence,
+                source_path=entry.file.path,
+                source_size=entry.file.size,
+            )
+            self._write_stored(record, result)
+        elif entry.stored is not None and self._stored is not None:
+            record = self._stored.records[entry.stored]
+            if not (self._prune and self._is_gone(record)):
+                self._write_stored(record, entry.stored)
+
+    def _write_converted(self, file: RecordingFile, part_row: PartRow) -> None:
+        row = part_row.row
+        record = SequenceRecord(
+            dataset=file.dataset,
+            subject=file.subject,
+            sequence=file.sequence,
+            length=row.length,
+            frame_rate=row.frame_rate,
+            source_frames=row.source_frames,
+            source_frame_rate=row.source_frame_rate,
+            model=row.model,
+            gender=row.gender,
+            has_dmpls=row.has_dmpls,
+            source_path=file.path,
+            source_size=file.size,
+            content_digest=row.content_digest,
+            checksum=row.checksums[0],
+        )
+        self._body_models[kind_of(record).files_key] = row.body_sha256
+        self._synthetic = self._synthetic or row.synthetic
+        self._append(record, self._part(part_row.file).blocks(part_row), row.checksums[1:])
+
+    def _write_stored(self, record: SequenceRecord, row: int) -> None:
+        assert self._stored is not None  # or there would be no row
+        key = kind_of(record).files_key
+        if key in self._stored.header.body_model_sha256:
+            self._body_models.setdefault(key, self._stored.header.body_model_sha256[key])
+        self._synthetic = self._synthetic or self._stored.header.synthetic
+        self._append(record, self._stored.blocks(row), self._stored.other_checksums[row])
+
+    def _append(self, record: SequenceRecord, blocks: Iterable[Positions], other_checksums: tuple[int, ...]) -> None:
+        if self._writer is None:
+            joint_sets = self._joint_sets()
+            self._row_bytes = sum(12 * len(joint_set.skeleton) for joint_set in joint_sets)
+            self._writer = StoreWriter(self._temporary, joint_sets, self._compression)
+        self._writer.append(record, blocks, other_checksums)
+        self.records.append(record)
+        self._unsynced += record.length * self._row_bytes
+
+    def _part(self, name: str) -> Part:
+        if name not in self._parts:
+            if len(self._parts) == OPEN_PARTS:
+                self._parts.pop(next(iter(self._parts))).__exit__(None, None, None)
+            self._parts[name] = Part(self._parts_dir / name)
+        return self._parts[name]
+
+    def _is_mismatched(self, family: str) -> bool:
+        """Whether a recording's skeleton is another than the store's, which is that of the first of the families."""
+        return any(source.joints is None for source in self._recipe.sources) and family != self._skeleton_family()
+
+    def _skeleton_family(self) -> str:
+        if self._family is None:
+            if self._stored is not None:
+                names = {joint_set.skeleton.joint_names for joint_set in self._stored.header.joint_sets}
+                self._family = next(name for name, joints in BODY_JOINTS.items() if joints in names)
+            else:
+                models = {result.row.model for result in self._results.values() if isinstance(result, PartRow)}
+                self._family = next(name for name in FAMILIES if name in models)
+        return self._family
+
+    def _joint_sets(self) -> tuple[JointSet, ...]:
+        if self._stored is not None:
+            return self._stored.header.joint_sets
+        return tuple(
+            JointSet(source.name, source.digest, self._skeleton() if source.joints is None else source.joints.skeleton)
+            for source in self._recipe.sources
+        )
+
+    def _skeleton(self) -> Skeleton:
+        """The kinematic joints of the store's family, whose bones a body model tells."""
+        family = FAMILIES[self._skeleton_family()]
+        gender = next(gender for gender in GENDERS if model.model_path(self._support_dir, gender, family).exists())
+        body = model.load(self._support_dir, gender, NUM_BETAS, 0, family)
+        return body_skeleton(family.name, body.parents)
+
+    def _header(self) -> StoreHeader:
+        rate = self._recipe.frame_rate
+        return StoreHeader(
+            software_version=__version__,
+            frame_rate=float("nan") if rate is None else float(rate),
+            body_model_sha256=dict(sorted(self._body_models.items())),
+            options={**self._recipe.options(), "compression": self._compression},
+            synthetic=self.synthetic,
+            joint_sets=self._joint_sets(),
+        )

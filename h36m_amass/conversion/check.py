@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,8 @@ from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 
-from h36m_amass.body import model as body_model
-from h36m_amass.body import regressor
+from h36m_amass.body import model, regressor
+from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
 from h36m_amass.body.joint_sets import (
     JointSetError,
     JointSource,
@@ -20,12 +21,17 @@ from h36m_amass.body.joint_sets import (
     num_vertices,
     skeleton_family,
 )
-from h36m_amass.conversion.planning import BodyKind, Plan, PlannedSequence, Progress, make_plan
-from h36m_amass.conversion.preparation import NUM_BETAS, NUM_DMPLS
-from h36m_amass.files.remote import Address, RemoteError, place
-from h36m_amass.recordings import recording as amass
-from h36m_amass.recordings.tree import find_sequences
-from h36m_amass.system.stages import Stages
+from h36m_amass.conversion.inputs import placed
+from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
+from h36m_amass.files import paths
+from h36m_amass.files.npz import Held
+from h36m_amass.files.paths import Location, UrlError
+from h36m_amass.files.tar_stream import TarStream
+from h36m_amass.recordings import listings
+from h36m_amass.recordings.listings import ListedMember, list_member
+from h36m_amass.recordings.recording import AmassError
+from h36m_amass.recordings.tree import CompressedArchive, Skipped, find_recordings, is_wanted, source_of
+from h36m_amass.system.progress import Progress, Stages, nothing
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +62,8 @@ class CheckedDataset:
         How many have no soft tissue, or are not asked for it.
     problems
         How many files cannot be converted.
+    archive
+        Name of a compressed archive of which only the first recording was looked at; empty for none.
     """
 
     dataset: str
@@ -66,6 +74,7 @@ class CheckedDataset:
     genders: tuple[str, ...]
     without_dmpls: int
     problems: int
+    archive: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,33 +94,64 @@ class Check:
 
 
 def check_inputs(
-    support_dir: Path,
+    support_dir: Path | str,
     joint_regressor: Path | str | Sequence[Path | str] | None = None,
-    amass_dir: Path | str | Address | None = None,
+    amass_dir: Path | str | Location | None = None,
     use_dmpls: bool = True,
     vertex_map: Path | None = None,
-    progress: Progress | None = None,
-    processes: int = 0,
+    progress: Progress = nothing,
 ) -> Check:
     """Load the joint regressor and every body model that is needed, and look through an AMASS folder.
 
-    Of recordings only the headers are read.
+    Of recordings only the headers are read, and of a compressed archive that was never gone through only the first
+    recording.
 
     Parameters
     ----------
     support_dir, joint_regressor, amass_dir, use_dmpls, vertex_map, progress
-        As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all
-        three genders of SMPL+H count.
-    processes
-        How many may help to read the headers of very many recordings; they need the usual
-        ``if __name__ == "__main__":`` in a script.
+        As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all three
+        genders of SMPL+H count.
     """
     stages = Stages(_log)
+    support_dir = Path(support_dir)
+    findings, sources, loaded_map = _check_regressors(support_dir, joint_regressor, vertex_map)
+    kinds = {BodyKind(SMPLH.name, gender, use_dmpls) for gender in GENDERS}
+    recordings, datasets = list[Finding](), tuple[CheckedDataset, ...]()
+    if amass_dir is not None:
+        found = _Recordings(paths.parse(amass_dir), use_dmpls)
+        try:
+            found.look(progress)
+        except (AmassError, UrlError) as error:
+            recordings = [Finding(False, str(error))]
+        else:
+            kinds, datasets = found.kinds() or kinds, tuple(found.datasets())
+            recordings = found.findings(datasets)
+        stages.ended("looked through %s", amass_dir)
+    of_skeleton = skeleton_family({kind.model for kind in kinds})
+    total = len({(kind.model, kind.gender) for kind in kinds})
+    for done, ((name, gender), group) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
+        progress("bodies", done, total)
+        family, needs_dmpls = FAMILIES[name], any(kind.has_dmpls for kind in group)
+        if any(source.joints is None for source in sources):
+            try:
+                check_family(family, of_skeleton)
+            except regressor.MeshMismatchError as error:
+                findings.append(Finding(False, f"{family.title} recordings cannot be converted: {error}"))
+                continue
+        findings += _check_body_model(support_dir, family, gender, sources, loaded_map, needs_dmpls)
+    progress("bodies", total, total)
+    stages.ended("looked at %d body models", total)
+    return Check((*findings, *recordings), datasets)
+
+
+def _check_regressors(
+    support_dir: Path, joint_regressor: Path | str | Sequence[Path | str] | None, vertex_map: Path | None
+) -> tuple[list[Finding], tuple[JointSource, ...], regressor.VertexMap | None]:
     findings: list[Finding] = []
     sources: tuple[JointSource, ...] = ()
     loaded_map: regressor.VertexMap | None = None
     try:
-        sources = load_sources(joint_regressor, None, Path(support_dir))
+        sources = load_sources(joint_regressor, None, support_dir)
         findings += [
             Finding(True, f"{source.path}: regressor of {source.joints.num_joints} joints")
             for source in sources
@@ -122,47 +162,12 @@ def check_inputs(
             findings.append(Finding(True, f"{vertex_map}: map to {num_vertices(sources)} vertices"))
     except (regressor.RegressorError, JointSetError) as error:
         findings.append(Finding(False, str(error)))
-    kinds = {BodyKind(body_model.SMPLH.name, gender, use_dmpls) for gender in body_model.GENDERS}
-    recordings, datasets = list[Finding](), tuple[CheckedDataset, ...]()
-    if amass_dir is not None:
-        amass_dir = place(amass_dir)
-        try:
-            listing = find_sequences(amass_dir, use_dmpls=use_dmpls, progress=progress)
-            stages.ended("%s: found %d recordings", amass_dir, len(listing.sequences))
-            plan = make_plan(amass_dir, listing, None, use_dmpls, progress=progress, processes=processes)
-            stages.ended("read the headers of %d recordings", len(listing.sequences))
-        except (amass.AmassError, RemoteError) as error:
-            recordings = [Finding(False, str(error))]
-        else:
-            kinds, datasets = {planned.body for planned in plan.sequences} or kinds, tuple(_datasets(plan))
-            recordings = [
-                Finding(True, f"{amass_dir / row.dataset}: {row.recordings} recordings")
-                for row in datasets
-                if row.recordings
-            ]
-            recordings += [Finding(False, f"{amass_dir / left.path}: {left.reason}") for left in plan.left_out]
-    of_skeleton = skeleton_family({kind.model for kind in kinds})
-    total = len({(kind.model, kind.gender) for kind in kinds})
-    for done, ((model, gender), own) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
-        if progress is not None:
-            progress("bodies", done, total)
-        family, needs_dmpls = body_model.FAMILIES[model], any(kind.has_dmpls for kind in own)
-        if any(source.joints is None for source in sources):
-            try:
-                check_family(family, of_skeleton)
-            except regressor.MeshMismatchError as error:
-                findings.append(Finding(False, f"{family.title} recordings cannot be converted: {error}"))
-                continue
-        findings += _check_body_model(Path(support_dir), family, gender, sources, loaded_map, needs_dmpls)
-    if progress is not None:
-        progress("bodies", total, total)
-    stages.ended("looked at %d body models", total)
-    return Check((*findings, *recordings), datasets)
+    return findings, sources, loaded_map
 
 
 def _check_body_model(
     support_dir: Path,
-    family: body_model.Family,
+    family: Family,
     gender: str,
     sources: Sequence[JointSource],
     vertex_map: regressor.VertexMap | None,
@@ -170,18 +175,18 @@ def _check_body_model(
 ) -> list[Finding]:
     findings = []
     # Without and with the DMPLs, so that one look tells of both files.
-    path = body_model.model_path(support_dir, gender, family)
-    for file, num_dmpls in ((path, 0), (body_model.dmpl_path(support_dir, gender), NUM_DMPLS)):
+    path = model.model_path(support_dir, gender, family)
+    for file, num_dmpls in ((path, 0), (model.dmpl_path(support_dir, gender), NUM_DMPLS)):
         if num_dmpls and not use_dmpls:
             continue
         try:
             if num_dmpls:
-                body_model.require(file, body_model.dmpl_origin(gender))
-            body = body_model.load(support_dir, gender, NUM_BETAS, num_dmpls, family)
-            body_model.check_bones(body, path, family)
+                model.require(file, model.dmpl_origin(gender))
+            body = model.load(support_dir, gender, NUM_BETAS, num_dmpls, family)
+            model.check_bones(body, path, family)
             for source in sources:
                 source.for_mesh(body.num_vertices, vertex_map)
-        except (body_model.BodyModelError, regressor.RegressorError) as error:
+        except (model.BodyModelError, regressor.RegressorError) as error:
             if Finding(False, str(error)) not in findings:
                 findings.append(Finding(False, str(error)))
             continue
@@ -189,7 +194,7 @@ def _check_body_model(
     return findings
 
 
-def _traits(body: body_model.BodyModel) -> Iterator[str]:
+def _traits(body: model.BodyModel) -> Iterator[str]:
     yield f"fits {body.num_vertices} vertices"
     yield f"{body.num_bones} bones"
     if body.num_betas < NUM_BETAS:
@@ -198,25 +203,95 @@ def _traits(body: body_model.BodyModel) -> Iterator[str]:
         yield "SYNTHETIC: not data to train on"
 
 
-def _datasets(plan: Plan) -> Iterator[CheckedDataset]:
-    """Rows of the table, in sorted order."""
-    by_dataset = defaultdict[str, list[PlannedSequence]](list)
-    for planned in plan.sequences:
-        by_dataset[planned.file.dataset].append(planned)
-    problems = Counter(left.dataset for left in plan.left_out)
-    for dataset in sorted(by_dataset.keys() | problems.keys()):
-        own = by_dataset[dataset]
-        headers = [planned.header for planned in own]
-        frames = Counter[Fraction]()
-        for header in headers:
-            frames[header.frame_rate] += header.num_frames
-        yield CheckedDataset(
-            dataset=dataset,
-            recordings=len(own),
-            hours=float(sum(number / rate for rate, number in frames.items())) / 3600,
-            frame_rates=tuple(sorted(frames)),
-            models=tuple(sorted({body_model.FAMILIES[header.model].title for header in headers})),
-            genders=tuple(sorted({header.gender for header in headers})),
-            without_dmpls=sum(body_model.FAMILIES[h.model].has_dmpls and not h.has_dmpls for h in headers),
-            problems=problems[dataset],
-        )
+class _Recordings:
+    """What the recordings of an AMASS folder say of themselves."""
+
+    def __init__(self, amass_dir: Location, use_dmpls: bool) -> None:
+        self._amass_dir, self._use_dmpls = amass_dir, use_dmpls
+        self._members: dict[str, list[ListedMember]] = defaultdict(list)
+        self._skipped: list[Skipped] = []
+        self._unread: dict[str, str] = {}
+
+    def look(self, progress: Progress) -> None:
+        """Read headers, those of archives from the cache; raises `AmassError` if there are no recordings."""
+        listing = find_recordings(self._amass_dir)
+        self._skipped += listing.skipped
+        for done, file in enumerate(listing.files):
+            progress("headers", done, len(listing.files))
+            try:
+                self._add(
+                    file.dataset, file.path, list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
+                )
+            except AmassError as error:
+                self._skipped.append(Skipped(file.dataset, file.path, str(error)))
+        progress("headers", len(listing.files), len(listing.files))
+        for archive in listing.archives:
+            self._look_into(archive)
+
+    def _add(self, dataset: str, path: str, member: ListedMember) -> None:
+        if member.problem is None:
+            self._members[dataset].append(member)
+        else:
+            self._skipped.append(Skipped(dataset, path, member.problem))
+
+    def _look_into(self, archive: CompressedArchive) -> None:
+        """The recordings of an archive, if it was ever gone through; otherwise the first of them."""
+        known = listings.load(self._amass_dir, archive)
+        if known is not None:
+            contents = placed(archive, known)
+            self._skipped += contents.skipped
+            for file, listed in contents.files:
+                self._add(file.dataset, file.path, listed)
+            return
+        self._unread[archive.dataset] = archive.name
+        with TarStream(self._amass_dir / archive.name, is_wanted) as stream:
+            for member in stream:
+                content = io.BytesIO()
+                member.copy_to(content)
+                name = f"{archive.folder}/{member.name}"
+                self._add(archive.dataset, name, list_member(name, Held(name, content.getvalue()), self._use_dmpls))
+                return
+        reason = stream.damage or "holds no recordings; download it again, or remove it"
+        self._skipped.append(Skipped(archive.dataset, archive.name, reason))
+
+    def kinds(self) -> set[BodyKind]:
+        """The body models that the recordings need."""
+        members = [member for members in self._members.values() for member in members]
+        return {BodyKind(member.model, member.gender, member.has_dmpls) for member in members}
+
+    def findings(self, datasets: Sequence[CheckedDataset]) -> list[Finding]:
+        """A line for each dataset and each file that cannot be converted."""
+        found = [
+            Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {_counted(row)}")
+            for row in datasets
+            if row.recordings
+        ]
+        return found + [
+            Finding(False, f"{self._amass_dir / skipped.path}: {skipped.reason}") for skipped in self._skipped
+        ]
+
+    def datasets(self) -> Iterator[CheckedDataset]:
+        """Rows of the table, in sorted order."""
+        problems = Counter(skipped.dataset for skipped in self._skipped)
+        for dataset in sorted(self._members.keys() | problems.keys()):
+            members = self._members[dataset]
+            frames = Counter[Fraction]()
+            for member in members:
+                frames[Fraction(member.frame_rate)] += member.num_frames
+            yield CheckedDataset(
+                dataset=dataset,
+                recordings=len(members),
+                hours=float(sum(number / rate for rate, number in frames.items())) / 3600,
+                frame_rates=tuple(sorted(frames)),
+                models=tuple(sorted({FAMILIES[member.model].title for member in members})),
+                genders=tuple(sorted({member.gender for member in members})),
+                without_dmpls=sum(FAMILIES[member.model].has_dmpls and not member.has_dmpls for member in members),
+                problems=problems[dataset],
+                archive=self._unread.get(dataset, ""),
+            )
+
+
+def _counted(row: CheckedDataset) -> str:
+    if row.archive:
+        return "an archive whose first recording can be read; a build goes through all of it"
+    return f"{row.recordings} recordings"

@@ -1,192 +1,261 @@
-"""One work unit: read a run of recordings, skin the frames that resampling needs, write one part."""
+"""One recording becomes joints: `convert` is a pure function, and all else here carries its input and output."""
 
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
 from itertools import accumulate, pairwise
-from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
 
-from h36m_amass.body import folding
-from h36m_amass.body.folding import FoldedRegressor
-from h36m_amass.conversion import part as parts
-from h36m_amass.conversion.part import PartWriter, PlacedSequence, Positions
-from h36m_amass.conversion.planning import BodyKind, PlannedSequence, Unit
-from h36m_amass.conversion.report import LeftOut
-from h36m_amass.conversion.workshop import Workshop
-from h36m_amass.engine.packing import PoseBlock, keep_to_one_thread, relative_joints, reproducible
-from h36m_amass.engine.skinning import Skinner, Workspace, add_translation
-from h36m_amass.files.regular_file import open_at_once
-from h36m_amass.recordings import recording as amass
-from h36m_amass.recordings.resampling import Neighbours, needed_frames, neighbours, outputs_within, resample
-from h36m_amass.recordings.sources import Sources
-from h36m_amass.recordings.tree import SequenceFile
+from h36m_amass.body.families import BodyKind
+from h36m_amass.body.model import MissingModelError
+from h36m_amass.body.regressor import MeshMismatchError
+from h36m_amass.conversion.bodies import FoldedBody, skinner_for
+from h36m_amass.conversion.part import PartWriter, Positions, Row
+from h36m_amass.conversion.recipe import Recipe
+from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
+from h36m_amass.conversion.unpack import Unpacked
+from h36m_amass.files.npz import NpzError, Source
+from h36m_amass.files.paths import is_url
+from h36m_amass.recordings.recording import AmassError, Header, Recording
+from h36m_amass.recordings.resampling import (
+    Neighbours,
+    needed_frames,
+    neighbours,
+    outputs_within,
+    resample,
+    resampled_length,
+)
+from h36m_amass.recordings.tree import RecordingFile, source_of
+from h36m_amass.system import signals
 
-READ_FRAMES = 2048
-READ_AHEAD_BYTES = 2**20
-"""Linux takes longer advice for a request of its own size."""
+if TYPE_CHECKING:
+    from h36m_amass.engine.runs import Run
+    from h36m_amass.engine.skinning import Skinner
+
+MAX_UPSAMPLING = 100
+BLOCK_FRAMES = 65536
+"""Frames of a long recording that are held before they are written."""
+REQUESTS = 4
+"""Recordings at URLs that are fetched while those before them are converted."""
 
 _one_at_a_time = Lock()
+"""In one process one task is converted at a time, whatever the executor: the skinners' buffers are shared."""
 
 
-@dataclass(frozen=True)
-class _Segment:
-    """Output frames that one run of source frames gives."""
+def convert(
+    recording: Recording, skinner: Skinner, joint_counts: tuple[int, ...], recipe: Recipe
+) -> Iterator[Positions]:
+    """Joints of a recording at the target frame rate, in blocks, in float32 metres of AMASS's world frame.
 
-    planned: PlannedSequence
-    row: int
-    neighbours: Neighbours
-    trans: np.ndarray
+    The result depends on the recording, the folded body, the batch size, the frame rate and the kind of device alone.
 
-    def finish(
-        self, relative: Float32[np.ndarray, "needed joints 3"], row_sums: np.ndarray, joint_counts: tuple[int, ...]
-    ) -> Positions:
-        """World positions at the output's frame rate, each joint set apart."""
-        joints, trans = self.neighbours.interpolate(relative), self.neighbours.interpolate(self.trans)
-        sets = pairwise(accumulate(joint_counts, initial=0))
-        return tuple(add_translation(joints[:, start:stop], trans, row_sums[start:stop]) for start, stop in sets)
-
-
-def settle() -> None:
-    """Prepare a process that does nothing but convert units."""
-    keep_to_one_thread()
-    gc.freeze()  # torch's objects would be looked through again and again
-
-
-def convert_unit(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
-    """Convert `unit` into a part of this `fingerprint`, and return the file, which `parts.commit` makes the part.
-
-    Recordings that turn out damaged are left out, with their reason in the part. Sequences are worked through by
-    body model, so that batches fill up; each has its own rows in the part whatever the order. In one process one
-    unit is converted at a time, whatever the executor: the skinners' buffers and torch's settings are shared.
+    Parameters
+    ----------
+    joint_counts
+        Joints of each joint set, which the skinner has one behind the other.
 
     Raises
     ------
-    h36m_amass.conversion.workshop.StoppedError
-        The build has been stopped meanwhile.
-    OSError
-        The part cannot be written.
+    AmassError
+        If the recording is damaged; blocks before the damage have been given out.
     """
-    with _one_at_a_time:
-        return _write_part(workshop, unit, fingerprint)
+    from h36m_amass.engine.runs import relative_joints
+    from h36m_amass.engine.translation import add_translation
+
+    waiting: deque[tuple[Neighbours, Float[np.ndarray, "needed 3"]]] = deque()
+    betas = _fit_betas(recording.header, skinner)
+    sets = list(pairwise(accumulate(joint_counts, initial=0)))
+    row_sums = skinner.folded.row_sums
+    block: list[Positions] = []
+    for relative in relative_joints(skinner, betas, _runs(recording, skinner, recipe, waiting)):
+        between, trans = waiting.popleft()
+        joints, moved = between.interpolate(relative), between.interpolate(trans)
+        block.append(tuple(add_translation(joints[:, a:b], moved, row_sums[a:b]) for a, b in sets))
+        if sum(len(positions[0]) for positions in block) >= BLOCK_FRAMES:
+            yield _joined(block)
+            block = []
+        signals.check()
+    if block:
+        yield _joined(block)
 
 
-def _write_part(workshop: Workshop, unit: Unit, fingerprint: str) -> Path:
-    workshop.check_goes_on()
-    rows = np.cumsum([0, *(planned.length for planned in unit.sequences)]).tolist()
-    reasons: dict[str, str] = {}
-    checksums: dict[str, tuple[int, ...]] = {}
-    by_body: dict[BodyKind, list[tuple[PlannedSequence, int]]] = {}
-    for planned, row in zip(unit.sequences, rows, strict=False):
-        by_body.setdefault(planned.body, []).append((planned, row))
-    in_order = [planned for _, work in sorted(by_body.items()) for planned, _ in work]
-    plain = [planned.file for planned in in_order if planned.file.member is None]
-    Thread(target=_read_ahead, args=(str(workshop.amass_dir), plain), daemon=True).start()
-    sources = Sources(workshop.amass_dir, [planned.file for planned in in_order], workshop.check_goes_on)
-    with PartWriter(workshop.part_path(fingerprint), workshop.joint_counts, rows[-1]) as part, sources, reproducible():
-        for body, work in sorted(by_body.items()):
-            skinner = _skinner(workshop, body)
-            for segment, relative in relative_joints(
-                skinner, _segments(workshop, sources, skinner.folded, work, reasons)
-            ):
-                joints = segment.finish(relative, skinner.folded.row_sums, workshop.joint_counts)
-                part.write(segment.row, joints)
-                name = segment.planned.file.path
-                checksums[name] = parts.checksums_of(joints, checksums.get(name))
-        placed: list[PlacedSequence] = []
-        left_out: list[LeftOut] = []
-        for planned, row in zip(unit.sequences, rows, strict=False):
-            path = planned.file.path
-            if path in reasons:
-                left_out.append(LeftOut(planned.file.dataset, path, reasons[path]))
-            else:
-                placed.append(PlacedSequence(planned.record(checksums[path][0]), row, checksums[path][1:]))
-        return part.finish(fingerprint, placed, left_out)
+def _runs(
+    recording: Recording, skinner: Skinner, recipe: Recipe, waiting: deque[tuple[Neighbours, np.ndarray]]
+) -> Iterator[Run]:
+    """Runs of source frames; how outputs come of each, and its translations, go to `waiting`."""
+    from h36m_amass.engine.runs import Run
 
-
-def _read_ahead(amass_dir: str, files: list[SequenceFile]) -> None:
-    """Have the system bring files into its cache while earlier ones are worked on, where it takes such advice.
-
-    Reading them in this thread instead would fight with the computing one for the interpreter.
-    """
-    if not hasattr(os, "posix_fadvise"):
-        return
-    for file in files:
-        with suppress(OSError):
-            descriptor = open_at_once(f"{amass_dir}/{file.path}", os.O_RDONLY)
-            try:
-                for start in range(0, file.size, READ_AHEAD_BYTES):
-                    os.posix_fadvise(descriptor, start, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
-            finally:
-                os.close(descriptor)
-
-
-def _segments(
-    workshop: Workshop,
-    sources: Sources,
-    folded: FoldedRegressor,
-    work: list[tuple[PlannedSequence, int]],
-    reasons: dict[str, str],
-) -> Iterator[tuple[_Segment, PoseBlock]]:
-    """Segments of sequences of one body model; a damaged one ends where the damage is, with its reason in `reasons`."""
-    unchecked = 0
-    for planned, row in work:
-        try:
-            for segment, block in _sequence_segments(sources, folded, planned, row):
-                yield segment, block
-                unchecked += len(block.poses)
-                if unchecked >= READ_FRAMES:
-                    workshop.check_goes_on()
-                    unchecked = 0
-        except amass.AmassError as error:
-            reasons[planned.file.path] = str(error)
-
-
-def _sequence_segments(
-    sources: Sources, folded: FoldedRegressor, planned: PlannedSequence, row: int
-) -> Iterator[tuple[_Segment, PoseBlock]]:
-    """Cut a recording into runs of source frames, each with the outputs that become possible with it."""
-    header = planned.header
-    rates = header.frame_rate, planned.frame_rate
-    betas = amass.fit_betas(header.betas, folded.num_betas)
-    first, start = 0, 0
-    for frames in amass.read_frames(sources[planned.file], header, READ_FRAMES, folded.num_dmpls):
+    header = recording.header
+    rates = header.frame_rate, recipe.frame_rate or header.frame_rate
+    first = start = 0
+    # A run begins with the last frame of the one before, and what it gives should not grow with the target frame rate.
+    num_frames = max(1, (recipe.batch_size - 1) // -(-rates[1] // rates[0]))
+    for frames in recording.frames(num_frames, skinner.folded.num_dmpls):
         stop = outputs_within(first + len(frames), header.num_frames, *rates)
         if stop > start:
             resampling = resample(header.num_frames, *rates, start, stop)
             needed = needed_frames(resampling)
             rows = needed - first
-            trans = frames.trans.take(rows, axis=0)
-            segment = _Segment(planned, row + start, neighbours(resampling, needed), trans)
-            yield segment, PoseBlock(betas, frames.poses, frames.dmpls, rows)
+            waiting.append((neighbours(resampling, needed), frames.trans.take(rows, axis=0)))
+            yield Run(frames.poses, frames.dmpls, rows)
         first, start = first + len(frames) - 1, stop
 
 
-def _skinner(workshop: Workshop, body: BodyKind) -> Skinner:
-    return _cached_skinner(workshop.folded_path(body), workshop.batch_size, workshop.device)
+def _joined(blocks: list[Positions]) -> Positions:
+    return blocks[0] if len(blocks) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
 
 
-@lru_cache(maxsize=16)
-def _cached_skinner(path: Path, batch_size: int, device: str) -> Skinner:
-    """One skinner a kind of body is kept for all units of a worker; the path holds a digest of what is in the file."""
-    return Skinner(folding.read(path), batch_size, device, workspace=_workspace(device))
+def _fit_betas(header: Header, skinner: Skinner) -> Float[np.ndarray, "betas"]:
+    """The recording's betas, cut or padded with zeros to the body model's number."""
+    fitted = np.zeros(skinner.folded.num_betas)
+    fitted[: len(header.betas)] = header.betas[: len(fitted)]
+    return fitted
 
 
-@lru_cache(maxsize=16)
-def _workspace(device: str) -> Workspace:
-    """What all skinners of a device share: units are converted one at a time."""
-    return Workspace()
+def output_length(num_frames: int, source: Fraction, recipe: Recipe) -> int:
+    """Frames that a recording of so many frames at the frame rate `source` gives.
+
+    Raises
+    ------
+    AmassError
+        If it is skipped: too long, too short, or slower than the target frame rate.
+    """
+    target = recipe.frame_rate
+    if num_frames > recipe.max_frames:
+        raise AmassError(
+            f"has {num_frames} frames, more than {recipe.max_frames}; if that is right, raise --max-frames"
+        )
+    if target is None:
+        return num_frames
+    if source < target and not recipe.upsample:
+        raise AmassError(f"is at {_hertz(source)}, slower than {_hertz(target)}; to interpolate frames, use --upsample")
+    if target > MAX_UPSAMPLING * source:
+        raise AmassError(f"is at {_hertz(source)}, too slow for {_hertz(target)} even with --upsample")
+    length = resampled_length(num_frames, source, target)
+    if length == 0:
+        raise AmassError(f"is too short: {num_frames} frames at {_hertz(source)} give none at {_hertz(target)}")
+    return length
 
 
-def forget_skinners() -> None:
-    """Free the memory of the skinners that this process has kept."""
-    _cached_skinner.cache_clear()
-    _workspace.cache_clear()
+def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
+    """Convert the recordings of a task into parts.
+
+    Parameters
+    ----------
+    device
+        Where to compute; None for the first of the job's.
+
+    Raises
+    ------
+    h36m_amass.body.model.BodyModelError, h36m_amass.body.regressor.RegressorError
+        If a body model is missing or wrong.
+    h36m_amass.files.paths.UrlError
+        If a URL cannot be reached.
+    OSError
+        If a part cannot be written.
+    """
+    from h36m_amass.engine.precision import reproducible
+
+    with _one_at_a_time, reproducible(), PartWriter(job.parts_dir, job.recipe.digest) as parts:
+        worker = _Worker(job, device or job.devices[0], parts)
+        if task.archive is None:
+            worker.convert(task.files)
+            parts.finish()
+            return TaskResult(tuple(parts.finished), tuple(worker.skipped))
+        unpacked = Unpacked(job, task.archive)
+        for batch in unpacked.batches():
+            worker.convert(batch.files)
+            batch.remove()
+        parts.finish()
+        return TaskResult(tuple(parts.finished), (*worker.skipped, *unpacked.skipped), unpacked.listing)
+
+
+class _Worker:
+    """Converts recordings one by one into parts, and notes those that it skips."""
+
+    def __init__(self, job: Job, device: str, parts: PartWriter) -> None:
+        self._job, self._device, self._parts = job, device, parts
+        self.skipped: list[SkippedRecording] = []
+
+    def convert(self, files: Iterable[RecordingFile]) -> None:
+        for file, read in _sources(self._job, files):
+            signals.check()
+            try:
+                with Recording(read(), self._job.recipe.use_dmpls) as recording:
+                    self._convert_one(file, recording)
+            except (AmassError, NpzError) as error:
+                self.skipped.append(SkippedRecording(file.path, str(error)))
+            except (MissingModelError, MeshMismatchError) as error:
+                if not self._job.skip_missing:
+                    raise
+                self.skipped.append(SkippedRecording(file.path, f"cannot be converted: {error}"))
+
+    def _convert_one(self, file: RecordingFile, recording: Recording) -> None:
+        header, recipe = recording.header, self._job.recipe
+        filtered_by = self._job.subset.missed_by_length(header.num_frames, header.frame_rate)
+        if filtered_by is not None:
+            self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
+            return
+        length = output_length(header.num_frames, header.frame_rate, recipe)
+        kind = BodyKind(header.model, header.gender, header.has_dmpls)
+        skinner, body = skinner_for(self._job, kind, self._device)
+        row = _row(file, header, length, recipe.frame_rate or header.frame_rate, body)
+        self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe))
+
+
+def _row(file: RecordingFile, header: Header, length: int, frame_rate: Fraction, body: FoldedBody) -> Row:
+    return Row(
+        path=file.path,
+        size=file.size,
+        modified=file.modified,
+        length=length,
+        frame_rate=float(frame_rate),
+        source_frames=header.num_frames,
+        source_frame_rate=float(header.frame_rate),
+        model=header.model,
+        gender=header.gender,
+        has_dmpls=header.has_dmpls,
+        content_digest=header.content_digest,
+        body_sha256=body.body_sha256,
+        synthetic=header.synthetic or body.synthetic,
+    )
+
+
+def _sources(job: Job, files: Iterable[RecordingFile]) -> Iterator[tuple[RecordingFile, Callable[[], Source]]]:
+    """Each recording with what gives its bytes; those at URLs are fetched ahead."""
+    if not is_url(job.amass_dir):
+        for file in files:
+            yield file, lambda file=file: source_of(job.amass_dir, file)  # type: ignore[misc]  # bound now, not later
+        return
+    coming: deque[tuple[RecordingFile, Future[Source]]] = deque()
+    pool = ThreadPoolExecutor(REQUESTS)
+    try:
+        for file in files:
+            coming.append((file, pool.submit(source_of, job.amass_dir, file)))
+            if len(coming) > REQUESTS:
+                before, future = coming.popleft()
+                yield before, future.result
+        for before, future in coming:
+            yield before, future.result
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def settle() -> None:
+    """Prepare a process that does nothing but convert."""
+    from h36m_amass.engine.precision import keep_to_one_thread
+
+    keep_to_one_thread()
+    gc.freeze()  # torch's objects would be looked through again and again
+
+
+def _hertz(rate: Fraction) -> str:
+    return f"{float(rate):g} Hz"

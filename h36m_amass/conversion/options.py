@@ -1,99 +1,178 @@
-"""Whether the options of a build make sense, each by itself and together."""
+"""The options of a build: validated here, trusted after."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from h36m_amass.conversion.crews import LOCAL_CLUSTER
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.files.remote import Address
+from h36m_amass.recordings.resampling import exact_rate
+from h36m_amass.recordings.subset import EVERYTHING, Subset
 from h36m_amass.store.format import COMPRESSIONS
 
-MAX_BATCH_SIZE = 65536
-MIN_SPLIT_SIZE = 10**5
-"""A file of a split store takes some tens of kilobytes besides its positions."""
+FRAME_RATE = 50.0
+BATCH_SIZE, MIN_BATCH_SIZE, MAX_BATCH_SIZE = 4096, 2, 65536
+MAX_FRAMES = 10_000_000
+"""Frames of the longest recording, unless told otherwise: a day at 120 Hz. More is a damaged or hostile file."""
+LOCAL_CLUSTER = "local"
+"""In place of a Dask scheduler's URL: start one, with processes of this machine."""
 
 
 class BuildError(H36mAmassError):
     """A build cannot start or cannot go on; a store that was there is as it was."""
 
 
-def local_target(store: Path | Address, work_dir: Path | str | None) -> Path:
-    """What parts and the unfinished store are named after.
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a store is built. None stands for an option that is not given: the default, or with `update` the store's.
+
+    Attributes
+    ----------
+    support_dir
+        Folder with ``body_models/`` and, unless `joint_regressor` says otherwise, ``J_regressor_h36m.npy``.
+    joint_regressor
+        A (K, V) regressor, see `h36m_amass.body.regressor.load`, or ``"skeleton"`` for the body model's kinematic
+        joints; or several of them, each a joint set, see `h36m_amass.body.joint_sets.load_sources`.
+    joint_names
+        Text file with K names, see `h36m_amass.body.regressor.load`; ``NAME=FILE`` where there are several joint sets.
+    vertex_map
+        A (V, V') map for body models of V' vertices, where the regressor is for V, see
+        `h36m_amass.body.regressor.load_map`.
+    frame_rate
+        Target frame rate in hertz; 50 if not given.
+    native_rate
+        Keep every frame, at each recording's frame rate.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several GPUs, ``"cuda:0,cuda:1"`` or ``"cuda:all"``, which the
+        workers take in turn.
+    batch_size
+        Frames computed at a time, at most; 4096 if not given.
+    workers
+        Worker processes, 0 to convert in this one; None for one per core, or fewer where there is little to convert.
+        Scripts that start processes need the usual ``if __name__ == "__main__":``.
+    dask
+        URL of a Dask scheduler whose workers convert, and see the same files; or ``"local"`` for a scheduler with
+        `workers` processes of this machine. Needs the extra ``dask``.
+    datasets
+        Names of the datasets to convert, see `h36m_amass.datasets.choose`; all if empty.
+    subset
+        Which of their recordings to convert.
+    use_dmpls
+        Whether recordings with soft-tissue coefficients are converted with them; True if not given.
+    upsample
+        Whether recordings slower than the target frame rate are converted too, instead of skipped; False if not given.
+    compression
+        ``"none"``, ``"lzf"`` or ``"gzip"``; ``"none"`` if not given.
+    max_frames
+        Longer recordings are skipped.
+    overwrite
+        Replace an existing store.
+    update
+        Add to an existing store what is new, and convert again what has changed.
+    prune
+        With `update`: remove from the store what is no longer among the inputs.
+    skip_missing
+        Skip recordings whose body model is missing, or does not fit the regressor, instead of ending the build.
+    strict
+        End the build at the first recording that would be skipped.
+    report_file
+        Where to write the report as JSON, too.
 
     Raises
     ------
     BuildError
-        There is no such place, or `work_dir` has no use.
+        If an option has a value that no build can have, or two exclude each other.
+    h36m_amass.recordings.resampling.FrameRateError
+        If the frame rate is not a positive number.
     """
-    if not isinstance(store, Address):
-        if work_dir is not None:
-            raise BuildError(f"{work_dir}: a store on a disk has its parts beside it; leave --work-dir away")
-        return Path(os.path.realpath(store))  # a link stays one
-    folder = Path(work_dir or ".").absolute()
-    if not folder.is_dir():
-        raise BuildError(f"{work_dir}: does not exist, or is no folder; make it first")
-    if not store.name:
-        raise BuildError(f"{store}: names no file; give one, like {store / 'amass.h5'}")
-    return folder / store.name
 
+    support_dir: Path | str = "support_data"
+    joint_regressor: Path | str | Sequence[Path | str] | None = None
+    joint_names: Path | str | Sequence[Path | str] | None = None
+    vertex_map: Path | str | None = None
+    frame_rate: float | Fraction | None = None
+    native_rate: bool = False
+    device: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = 0
+    dask: str | None = None
+    datasets: Sequence[str] = ()
+    subset: Subset = EVERYTHING
+    use_dmpls: bool | None = None
+    upsample: bool | None = None
+    compression: str | None = None
+    max_frames: int = MAX_FRAMES
+    overwrite: bool = False
+    update: bool = False
+    prune: bool = False
+    skip_missing: bool = False
+    strict: bool = False
+    report_file: Path | str | None = None
 
-def check_options(
-    store: Path | Address,
-    batch_size: int,
-    workers: int | None,
-    compression: str,
-    split_size: int | None,
-    max_frames: int,
-    replace: bool,
-    report_file: Path | str | None,
-) -> None:
-    """Refuse what no build could be made of, before anything is read; raises `BuildError`."""
-    if not 1 <= batch_size <= MAX_BATCH_SIZE:
-        raise BuildError(f"batch size {batch_size} is not from 1 to {MAX_BATCH_SIZE}; 4096 is a good one")
-    if workers is not None and workers < 0:
-        raise BuildError(f"{workers} workers cannot work; give at least one, or 0 to compute in this process")
-    if compression not in COMPRESSIONS:
-        raise BuildError(f"compression {compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
-    if split_size is not None and split_size < MIN_SPLIT_SIZE:
-        raise BuildError(f"files of {split_size} bytes are too small to split a store into; give at least 100 kB")
-    if split_size is not None and not _is_text(store.name if isinstance(store, Address) else os.path.realpath(store)):
-        raise BuildError(f"{store}: its name is no UTF-8, which the index of a split store needs; give another name")
-    if max_frames < 1:
-        raise BuildError(f"recordings of {max_frames} frames at most are none; give at least one")
-    if isinstance(store, Path) and not store.absolute().parent.is_dir():
-        raise BuildError(f"{store}: its folder does not exist; make it first")
-    if store.is_dir():
-        raise BuildError(f"{store}: is a folder; give the name of a file, like {store / 'amass.h5'}")
-    if not replace and (store.exists() if isinstance(store, Path) else store.is_file()):
-        raise BuildError(
-            f"{store}: is already there; replace it with --overwrite, bring it up to date with --update, or give "
-            "another name"
-        )
-    if report_file is not None and (Path(report_file).is_dir() or not Path(report_file).absolute().parent.is_dir()):
-        raise BuildError(f"{report_file}: is not a file that can be made; give a file in a folder that exists")
-    if report_file is not None and isinstance(store, Path) and Path(report_file).resolve() == store.resolve():
-        raise BuildError(f"{report_file}: is the store; give the report another name")
+    def __post_init__(self) -> None:
+        if self.frame_rate is not None:
+            exact_rate(self.frame_rate)
+        if self.native_rate and self.frame_rate is not None:
+            raise BuildError("a frame rate and the native rate exclude each other; give one of them")
+        if self.batch_size is not None and not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
+            raise BuildError(
+                f"batch size {self.batch_size} is not allowed; give {MIN_BATCH_SIZE} to {MAX_BATCH_SIZE}, like {BATCH_SIZE}"
+            )
+        if self.workers is not None and self.workers < 0:
+            raise BuildError(
+                f"{self.workers} workers are not possible; give 1 or more, or 0 to convert in this process"
+            )
+        if self.compression not in (None, *COMPRESSIONS):
+            raise BuildError(f"compression {self.compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
+        if self.max_frames < 1:
+            raise BuildError(f"a maximum of {self.max_frames} frames allows no recording; give 1 or more")
+        if self.overwrite and self.update:
+            raise BuildError("--overwrite and --update exclude each other; give one of them")
+        if self.prune and not self.update:
+            raise BuildError("--prune removes recordings from a store that is updated; give it with --update")
+        if self.dask not in (None, LOCAL_CLUSTER) and self.workers:
+            raise BuildError(
+                "a Dask scheduler has workers already; leave --workers out, or use --dask local", self.dask
+            )
 
+    @property
+    def target_rate(self) -> Fraction | None:
+        """Target frame rate in hertz, None for each recording's, as if nothing not given came from a store."""
+        if self.native_rate:
+            return None
+        return exact_rate(FRAME_RATE if self.frame_rate is None else self.frame_rate)
 
-def _is_text(path: str) -> bool:
-    try:
-        Path(path).name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    def stored(self) -> dict[str, Any]:
+        """What is given of the options that a store keeps, under the store's names."""
+        options: dict[str, Any] = {
+            "use_dmpls": self.use_dmpls,
+            "upsample": self.upsample,
+            "batch_size": self.batch_size,
+            "compression": self.compression,
+        }
+        options = {name: value for name, value in options.items() if value is not None}
+        if self.native_rate or self.frame_rate is not None:
+            rate = self.target_rate
+            options["frame_rate"] = None if rate is None else str(rate)
+        return options
 
-
-def check_executor(workers: int | None, executor: Executor | None, dask: str | None, devices: Sequence[str]) -> None:
-    """Refuse what does not go together of what says where units run; raises `BuildError`."""
-    if len(devices) > 1 and (executor is not None or dask is not None):
-        raise BuildError("an executor's or Dask's workers compute on one device each; give one, cuda say")
-    if len(devices) > 1 and workers:
-        raise BuildError(f"{len(devices)} devices have one process each; leave --workers out")
-    if dask is not None and executor is not None:
-        raise BuildError("work units run either on an executor or with Dask; give one of the two")
-    if dask not in (None, LOCAL_CLUSTER) and workers:
-        raise BuildError(f"{dask}: this Dask scheduler has its own workers; leave --workers out, or use --dask local")
+    def check_destination(self, store: Path) -> None:
+        """Raise `BuildError` if no store can be written to `store`, or none can be replaced there."""
+        report = None if self.report_file is None else Path(self.report_file)
+        if not store.absolute().parent.is_dir():
+            raise BuildError("its folder does not exist; make it first", store)
+        if store.is_dir():
+            raise BuildError(f"is a folder; give the name of a file, like {store / 'amass.h5'}", store)
+        if not (self.overwrite or self.update) and store.exists():
+            raise BuildError(
+                "exists already; replace it with --overwrite, bring it up to date with --update, or give another name",
+                store,
+            )
+        if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+            raise BuildError("is not a file that can be written; give a file in a folder that exists", report)
+        if report is not None and os.path.realpath(report) == os.path.realpath(store):
+            raise BuildError("is the store; give the report another name", report)

@@ -1,131 +1,127 @@
-"""Parts: what a work unit becomes, kept beside the store until the store is in place.
+"""Parts: what tasks give, kept beside the store until it is published.
 
-A part holds the unit's positions, row after row, each joint set behind the one before; then, as JSON, which rows are
-which sequence, and why others were left out; then a seal of fixed length. It is written under another name, brought to
-the disk and renamed, so that one that is there is whole; what is read of it is compared with checksums all the same.
+A part is a plain, uncompressed npz file: for each recording and joint set a member with its positions, or a few if it
+is long, and one of JSON with what the index has to know of each recording. It is written under another name and
+renamed, so that one with a part's name is whole; its CRCs are checked wherever it is read.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import secrets
-import struct
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from isal.isal_zlib import crc32
 from jaxtyping import Float32
 
-from h36m_amass.conversion.report import LeftOut
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.store.format import SequenceRecord
-from h36m_amass.system.atomic_file import sync
+from h36m_amass.files.npz import NpzError, NpzReader
 
-SUFFIX, UNFINISHED_SUFFIX = ".part", ".unfinished"
-BLOCK_ROWS = 8192
-_POINT = 12
-"""Bytes of three coordinates."""
-_BUFFER = 2**18
-"""Bytes: short sequences are written many at a time."""
-_MAGIC = b"h36m-amass part2"
-_SEAL = struct.Struct("<16s3Q")
+Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
+"""The same frames of every joint set, an array each."""
 
-
-Positions = tuple[Float32[np.ndarray, "rows joints 3"], ...]
-"""The same rows of every joint set, an array each."""
+SUFFIX, UNFINISHED_SUFFIX = ".part.npz", ".unfinished"
+MAX_BYTES = 2**26
+"""Bytes of positions after which a task begins another part, so that an interrupted build keeps this one."""
+ROWS = "rows"
+"""Name of the member of JSON."""
+_TOKEN = r"[0-9a-f]{16}-[0-9a-f]{16}"
+_PART = re.compile(rf"{_TOKEN}{re.escape(SUFFIX)}")
+_PASSING = re.compile(
+    rf"{_TOKEN}{re.escape(UNFINISHED_SUFFIX)}|scratch-[0-9a-f]{{16}}|folded-[0-9a-f]{{32}}\.(npz|lock)(\.tmp)?"
+)
 
 
 class PartError(H36mAmassError):
-    """A part, or what an existing store holds of a unit, is not what was written."""
+    """A part is not what was written."""
 
 
 @dataclass(frozen=True)
-class PlacedSequence:
-    """A sequence and its first row among the positions that it is with.
+class Row:
+    """What the index, and a later run of the same build, have to know of a converted recording.
 
     Attributes
     ----------
-    record
-        Its checksum is that of the first joint set.
-    other_checksums
-        Those of the other joint sets.
+    path, size, modified
+        Where the recording lies, its bytes and its time of change, as in `h36m_amass.recordings.tree.RecordingFile`.
+    length, frame_rate, source_frames, source_frame_rate, model, gender, has_dmpls, content_digest
+        As in `h36m_amass.store.format.SequenceRecord`.
+    checksums
+        CRC-32 of the positions of each joint set, as little-endian float32.
+    body_sha256
+        Digest of the body model's files.
+    synthetic
+        Whether the recording or its body model says that it was made up.
+    num_blocks
+        Members of each joint set that its positions are cut into.
     """
 
-    record: SequenceRecord
-    start: int
-    other_checksums: tuple[int, ...] = ()
-
-
-class ConvertedUnit(Protocol):
-    """What a work unit became.
-
-    Attributes
-    ----------
-    sequences
-        In index order, each behind the one before.
-    left_out
-        Recordings of the unit that could not be converted.
-    """
-
-    @property
-    def sequences(self) -> Sequence[PlacedSequence]: ...
-
-    @property
-    def left_out(self) -> Sequence[LeftOut]: ...
-
-    def blocks(self) -> Iterator[Positions]:
-        """Positions of the sequences, one after another; what was given out is overwritten by what comes next.
-
-        Raises
-        ------
-        PartError
-            A sequence's positions do not have its checksum; they have been given out by then.
-        """
+    path: str
+    size: int
+    modified: int
+    length: int
+    frame_rate: float
+    source_frames: int
+    source_frame_rate: float
+    model: str
+    gender: str
+    has_dmpls: bool
+    content_digest: str
+    body_sha256: str
+    synthetic: bool
+    checksums: tuple[int, ...] = ()
+    num_blocks: int = 0
 
 
 @dataclass(frozen=True)
-class GivenUpUnit:
-    """A unit that became nothing; a `ConvertedUnit`. It is no file, so that the next build tries again."""
+class PartRow:
+    """A converted recording in a part.
 
-    left_out: tuple[LeftOut, ...]
-    sequences: tuple[PlacedSequence, ...] = ()
+    Attributes
+    ----------
+    file
+        Name of the part.
+    number
+        Of the recording in the part.
+    """
 
-    def blocks(self) -> Iterator[Positions]:
-        yield from ()
+    row: Row
+    file: str
+    number: int
 
 
 class PartWriter:
-    """Writes the part at `path`; a context manager that removes what was not finished.
+    """Writes parts into a folder; a context manager that removes one that was not finished.
 
     Parameters
     ----------
-    path
-        Where the part will be.
-    joint_counts
-        Joints of each set.
-    num_rows
-        Rows of each set.
+    folder
+        Where the parts lie.
+    recipe
+        Digest of what the joints depend on, see `h36m_amass.conversion.recipe.Recipe`.
+
+    Attributes
+    ----------
+    finished
+        The recordings of all parts that are whole.
     """
 
-    def __init__(self, path: Path, joint_counts: tuple[int, ...], num_rows: int) -> None:
-        self._joint_counts = joint_counts
-        self._starts = _set_starts(joint_counts, num_rows)
-        # Another process may be at the same part: one that outlived a killed build, say.
-        self._temporary = path.with_name(f"{path.stem[:16]}-{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED_SUFFIX}")
-        # Each set is written through a file of its own: to seek is to write what is in the buffer.
-        self._files = [self._temporary.open("xb", _BUFFER)]
-        self._places = [0, *self._starts[1:-1]]
-        self._finished = False
-        for start in self._places[1:]:
-            self._files.append(self._temporary.open("r+b", _BUFFER))
-            self._files[-1].seek(start)
+    def __init__(self, folder: Path, recipe: str) -> None:
+        self._folder, self._recipe = folder, recipe
+        self._archive: zipfile.ZipFile | None = None
+        self._path = folder
+        self._rows: list[Row] = []
+        self._names: list[str] = []
+        self._num_bytes = self._num_begun = 0
+        self.finished: list[PartRow] = []
 
     def __enter__(self) -> PartWriter:
         return self
@@ -133,178 +129,146 @@ class PartWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in self._files:
-            with suppress(OSError):  # a full disk says so twice
-                file.close()
-        if not self._finished:
-            self._temporary.unlink(missing_ok=True)
+        if self._archive is not None:
+            with suppress(OSError, ValueError):  # a full disk says so twice
+                self._archive.close()
+            self._path.unlink(missing_ok=True)
 
-    def write(self, row: int, positions_3d: Positions) -> None:
-        """Put positions at `row` and behind; rows may come in any order."""
-        for number, own in enumerate(positions_3d):
-            place = self._starts[number] + row * self._joint_counts[number] * _POINT
-            if place != self._places[number]:
-                self._files[number].seek(place)
-            self._files[number].write(np.ascontiguousarray(own, "<f4").data)
-            self._places[number] = place + len(own) * self._joint_counts[number] * _POINT
+    def write(self, row: Row, blocks: Iterable[Positions]) -> None:
+        """Write a recording's positions, which may fail half-way, and then its row; begin another part if this is full.
 
-    def finish(self, fingerprint: str, sequences: Sequence[PlacedSequence], left_out: Sequence[LeftOut]) -> Path:
-        """Close the part, and return the file, which `commit` brings to the disk and to its name."""
-        end = self._starts[-1]
-        content = {
-            "fingerprint": fingerprint,
-            "joint_counts": self._joint_counts,
-            "sequences": [
-                {"start": placed.start, "other_checksums": placed.other_checksums, **vars(placed.record)}
-                for placed in sequences
-            ],
-            "left_out": [vars(left) for left in left_out],
-        }
-        text = json.dumps(content).encode()
-        *others, last = self._files
-        for file in others:
-            file.close()
-        last.truncate(end)
-        last.seek(end)
-        last.write(text + _SEAL.pack(_MAGIC, end, len(text), crc32(text)))
-        last.close()
-        self._finished = True
-        return self._temporary
+        What was written of a recording that failed stays in the part, and no row leads to it.
+        """
+        archive = self._archive or self._begin()
+        checksums: tuple[int, ...] = ()
+        name, num_blocks = str(self._num_begun), 0
+        self._num_begun += 1
+        for positions in blocks:
+            checksums = checksums or (0,) * len(positions)
+            for number, array in enumerate(positions):
+                content = np.ascontiguousarray(array, "<f4")
+                member = zipfile.ZipInfo(f"{_member(name, number, num_blocks)}.npy")
+                archive.writestr(member, _npy_header(content.shape) + content.tobytes())
+                self._num_bytes += content.nbytes
+            checksums = tuple(
+                crc32(np.ascontiguousarray(array, "<f4").data, checksum)
+                for array, checksum in zip(positions, checksums, strict=True)
+            )
+            num_blocks += 1
+        self._rows.append(replace(row, checksums=checksums, num_blocks=num_blocks))
+        self._names.append(name)
+        if self._num_bytes >= MAX_BYTES:
+            self.finish()
 
+    def finish(self) -> None:
+        """Finish the part, if one was begun: its rows go to `finished`."""
+        if self._archive is None:
+            return
+        content = {"recipe": self._recipe, "names": self._names, "rows": [vars(row) for row in self._rows]}
+        text = np.frombuffer(json.dumps(content).encode(), np.uint8)
+        self._archive.writestr(zipfile.ZipInfo(f"{ROWS}.npy"), _npy_header(text.shape, "|u1") + text.tobytes())
+        self._archive.close()
+        self._archive = None
+        name = f"{self._path.name.removesuffix(UNFINISHED_SUFFIX)}{SUFFIX}"
+        self._path.replace(self._folder / name)
+        self.finished += [PartRow(row, name, number) for number, row in enumerate(self._rows)]
 
-def _set_starts(joint_counts: tuple[int, ...], num_rows: int) -> list[int]:
-    """Where each joint set begins in a part, and where the last one ends."""
-    return list(accumulate((num_rows * count * _POINT for count in joint_counts), initial=0))
-
-
-def commit(temporary: Path, path: Path) -> None:
-    """Bring a finished part to the disk, and to its name.
-
-    This waits for the disk, so it is not for workers, who have more to compute.
-    """
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
+    def _begin(self) -> zipfile.ZipFile:
+        self._path = self._folder / f"{self._recipe[:16]}-{secrets.token_hex(8)}{UNFINISHED_SUFFIX}"
+        self._archive = zipfile.ZipFile(self._path, "x", zipfile.ZIP_STORED)
+        self._rows, self._names, self._num_bytes, self._num_begun = [], [], 0, 0
+        return self._archive
 
 
 class Part:
-    """A part that is there, opened for reading; a `ConvertedUnit`.
-
-    Parameters
-    ----------
-    path
-        Of the part.
-    fingerprint
-        That it must carry.
+    """A part that is opened for reading; a context manager.
 
     Raises
     ------
     PartError
-        It is damaged, or another unit's.
-    OSError
-        It cannot be read.
+        If it is damaged, or no part of this version.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _SEAL.size))
-            seal = file.read(_SEAL.size)
-            if len(seal) < _SEAL.size or not seal.startswith(_MAGIC):
-                raise PartError(f"{path}: is no finished part")
-            _, num_bytes, text_bytes, checksum = _SEAL.unpack(seal)
-            if num_bytes + text_bytes + _SEAL.size != size:
-                raise PartError(f"{path}: is cut short")
-            file.seek(num_bytes)
-            text = file.read(text_bytes)
-        if crc32(text) != checksum:
-            raise PartError(f"{path}: is damaged")
         try:
-            content = json.loads(text)
-            written_for: str = content["fingerprint"]
-            self._joint_counts: tuple[int, ...] = tuple(content["joint_counts"])
-            self.sequences = tuple(
-                PlacedSequence(
-                    start=values.pop("start"),
-                    other_checksums=tuple(values.pop("other_checksums")),
-                    record=SequenceRecord(**values),
-                )
-                for values in content["sequences"]
-            )
-            self.left_out = tuple(LeftOut(**values) for values in content["left_out"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PartError(f"{path}: is not a part of this version ({error})") from error
-        if written_for != fingerprint:
-            raise PartError(f"{path}: belongs to another unit")
-        self._starts = _set_starts(self._joint_counts, num_bytes // max(1, sum(self._joint_counts) * _POINT))
+            self._npz = NpzReader(path)
+            content = json.loads(self._npz.read(ROWS).tobytes())
+            self.recipe: str = content["recipe"]
+            self._names: list[str] = content["names"]
+            self._rows: list[dict[str, Any]] = content["rows"]
+        except (NpzError, KeyError, TypeError, ValueError) as error:
+            raise PartError(f"is not a part of this version ({error})", path) from error
 
-    def blocks(self) -> Iterator[Positions]:
-        with self._path.open("rb", buffering=0) as file:
+    def __enter__(self) -> Part:
+        return self
 
-            def read_into(first: int, rows: Positions) -> None:
-                for own, start, count in zip(rows, self._starts, self._joint_counts, strict=False):
-                    file.seek(start + first * count * _POINT)
-                    wanted = own.reshape(-1).view(np.uint8).data
-                    while len(wanted):
-                        num_bytes = file.readinto(wanted)
-                        if not num_bytes:
-                            raise PartError(f"{self._path}: is cut short")
-                        wanted = wanted[num_bytes:]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._npz.__exit__(kind, error, trace)
 
-            yield from checked_blocks(self.sequences, self._joint_counts, read_into, str(self._path))
+    def rows(self) -> list[PartRow]:
+        """The recordings that it holds; raises `PartError` if they are not those of this version."""
+        try:
+            return [
+                PartRow(Row(**{**row, "checksums": tuple(row["checksums"])}), self._path.name, number)
+                for number, row in enumerate(self._rows)
+            ]
+        except (KeyError, TypeError) as error:
+            raise PartError(f"is not a part of this version ({error})", self._path) from error
 
-
-def checked_blocks(
-    sequences: Sequence[PlacedSequence],
-    joint_counts: tuple[int, ...],
-    read_into: Callable[[int, Positions], None],
-    where: str,
-) -> Iterator[Positions]:
-    """Positions of `sequences` in blocks of at most `BLOCK_ROWS`, each sequence compared with its checksums.
-
-    Parameters
-    ----------
-    joint_counts
-        Joints of each set.
-    read_into
-        Fills arrays with the rows from a given one on.
-    where
-        What is read, for the message.
-
-    Raises
-    ------
-    PartError
-        A sequence is not what was written.
-    """
-    block = [np.empty((BLOCK_ROWS, count, 3), "<f4") for count in joint_counts]
-    waiting = iter(sequences)
-    placed, seen = next(waiting, None), 0
-    checksums: tuple[int, ...] | None = None
-    while placed is not None:
-        # As many rows as lie one after another, through as many sequences as fit.
-        first, filled = placed.start + seen, 0
-        pieces: list[tuple[PlacedSequence, int, int]] = []
-        while placed is not None and filled < BLOCK_ROWS and placed.start + seen == first + filled:
-            count = min(placed.record.length - seen, BLOCK_ROWS - filled)
-            pieces.append((placed, filled, filled + count))
-            filled, seen = filled + count, seen + count
-            if seen == placed.record.length:
-                placed, seen = next(waiting, None), 0
-        rows = tuple(own[:filled] for own in block)
-        read_into(first, rows)
-        for piece, begin, end in pieces:
-            checksums = checksums_of(tuple(own[begin:end] for own in rows), checksums)
-            if first + end == piece.start + piece.record.length:
-                if checksums != (piece.record.checksum, *piece.other_checksums):
-                    raise PartError(f"{where}: the positions of {piece.record.key} are damaged")
-                checksums = None
-        yield rows
+    def blocks(self, part_row: PartRow) -> Iterator[Positions]:
+        """The positions of a recording in blocks; raises `PartError` if they are damaged."""
+        row, name = part_row.row, self._names[part_row.number]
+        try:
+            for block in range(row.num_blocks):
+                yield tuple(self._npz.read(_member(name, number, block)) for number in range(len(row.checksums)))
+        except NpzError as error:
+            raise PartError(str(error)) from error
 
 
-def checksums_of(positions_3d: Positions, before: tuple[int, ...] | None) -> tuple[int, ...]:
-    """CRC-32 of each joint set's positions, as little-endian float32, going on from those of the rows `before`."""
-    return tuple(
-        crc32(np.ascontiguousarray(own, "<f4").data, checksum)
-        for own, checksum in zip(positions_3d, before or (0,) * len(positions_3d), strict=True)
-    )
+def _member(name: str, joint_set: int, block: int) -> str:
+    return f"{name}-{joint_set}-{block}"
+
+
+def _npy_header(shape: tuple[int, ...], descr: str = "<f4") -> bytes:
+    """What stands before the values of an array in C order, see `numpy.lib.format`."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
+    length = -(-(10 + len(text) + 1) // 64) * 64 - 10
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + f"{text:<{length - 1}}\n".encode("latin1")
+
+
+def whole_rows(folder: Path, recipe: str) -> list[PartRow]:
+    """The recordings of the parts of this `recipe` that are whole; a damaged part is removed."""
+    rows: list[PartRow] = []
+    for path in sorted(folder.glob(f"{recipe[:16]}-*{SUFFIX}")):
+        try:
+            with Part(path) as part:
+                if part.recipe != recipe:
+                    continue
+                part_rows = part.rows()
+                for row in part_rows:
+                    for _ in part.blocks(row):
+                        pass
+                rows += part_rows
+        except (PartError, OSError):
+            path.unlink(missing_ok=True)
+    return rows
+
+
+def clear_away(folder: Path, with_parts: bool) -> None:
+    """Remove what a build has left in a folder of parts, but for parts that are whole unless asked for; nothing else."""
+    for path in folder.glob("*"):
+        if _PASSING.fullmatch(path.name) or (with_parts and _PART.fullmatch(path.name)):
+            path.unlink(missing_ok=True)
+
+
+def num_parts(folder: Path) -> int:
+    """How many whole parts a folder holds."""
+    return sum(1 for path in folder.glob(f"*{SUFFIX}") if _PART.fullmatch(path.name))
+
+
+def scratch_path(folder: Path) -> Path:
+    """A new name for a file that holds recordings of a compressed archive until they are converted."""
+    return folder / f"scratch-{secrets.token_hex(8)}"

@@ -1,19 +1,19 @@
-"""What a build did: converted, left out and why, for people and machines."""
+"""What a build did: converted, skipped and why, for people and machines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that was not converted, and why, in words that its owner can act on."""
-
-    dataset: str
-    path: str
-    reason: str
+from h36m_amass.body.families import FAMILIES
+from h36m_amass.conversion.options import BuildError
+from h36m_amass.recordings.tree import Skipped
+from h36m_amass.store.format import SequenceRecord
+from h36m_amass.system import atomic_file
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,28 @@ class DatasetRow:
     source_frames: int
     frames: int
     without_dmpls: int
-    left_out: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an update did to a store, in sequences.
+
+    Attributes
+    ----------
+    added, changed, kept
+        New ones, ones that were converted again, ones that stayed as they were.
+    gone
+        Those that are no longer among the inputs; they stay, unless they were pruned.
+    pruned
+        Whether they were removed.
+    """
+
+    added: int
+    changed: int
+    kept: int
+    gone: int
+    pruned: bool
 
 
 @dataclass(frozen=True)
@@ -38,56 +59,102 @@ class BuildReport:
     store
         Path of the store.
     datasets
-        A row a dataset, in sorted order.
-    left_out
-        Every file that could have been a sequence and was not converted.
+        A row per dataset, sorted.
+    skipped
+        Every file that could have been a sequence and was not converted, with the reason.
     ignored
-        How many files of which kind are no recordings (licences, ``shape.npz`` ...).
+        How many files of which kind are not recordings (licences, ``shape.npz`` ...).
     not_selected
-        How many recordings were not of the subset that was asked for, by the attribute of `h36m_amass.Subset` that
-        said so first.
+        How many recordings the subset did not select, by the attribute of `h36m_amass.Subset` that decided it.
     use_dmpls
         Whether soft tissue was asked for.
     without_dmpls
-        Paths of the recordings that were converted with zero soft tissue, because they have none. Those of SMPL-X,
-        which knows no soft tissue, do not count.
+        Paths of the recordings that were converted without soft tissue because they have none. Those of SMPL-X, which
+        knows no soft tissue, do not count.
     reused
-        How many sequences were taken over from an interrupted build, or from the store that was there.
+        How many sequences an interrupted build had converted already.
+    changes
+        What an update did; None for a build that was none.
     synthetic
         True if anything that went in was made up.
     device
-        Where it was computed; several with commas between them.
+        Where joints were computed; several with commas between them.
     seconds
         From start to end.
-    shard
-        As ``3/16`` of a build of that shard alone: datasets, what was left out on reading, and the like are then those
-        of its share, and what was left out for its header, ignored or not selected is told by the build that puts the
-        store together. None otherwise.
     """
 
     store: str
     datasets: tuple[DatasetRow, ...]
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[Skipped, ...]
     ignored: Mapping[str, int]
     not_selected: Mapping[str, int]
     use_dmpls: bool
     without_dmpls: tuple[str, ...]
     reused: int
+    changes: Changes | None
     synthetic: bool
     device: str
     seconds: float
-    shard: str | None = None
 
     @property
     def frames(self) -> int:
-        """Frames written."""
+        """Frames of the store."""
         return sum(row.frames for row in self.datasets)
 
     @property
     def source_frames(self) -> int:
-        """Frames of the recordings that were converted."""
+        """Frames of the recordings that they come from."""
         return sum(row.source_frames for row in self.datasets)
+
+    def reasons(self) -> list[tuple[str, tuple[Skipped, ...]]]:
+        """Reasons with the files that were skipped for them, the most frequent first."""
+        by_reason: dict[str, list[Skipped]] = defaultdict(list)
+        for skipped in self.skipped:
+            by_reason[skipped.reason].append(skipped)
+        ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[1][0].path))
+        return [(reason, tuple(files)) for reason, files in ordered]
 
     def to_json(self) -> str:
         """The report as a JSON object, its keys the attributes' names."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def lacks_dmpls(record: SequenceRecord) -> bool:
+    """Whether soft tissue could have gone into the joints, and did not."""
+    return FAMILIES[record.model].has_dmpls and not record.has_dmpls
+
+
+def dataset_rows(records: Iterable[SequenceRecord], skipped: Iterable[Skipped]) -> tuple[DatasetRow, ...]:
+    """The numbers of each dataset that has sequences or skipped files."""
+    by_dataset: dict[str, list[SequenceRecord]] = defaultdict(list)
+    num_skipped: dict[str, int] = defaultdict(int)
+    for record in records:
+        by_dataset[record.dataset].append(record)
+    for file in skipped:
+        num_skipped[file.dataset] += 1
+    return tuple(
+        DatasetRow(
+            dataset=dataset,
+            subjects=len({record.subject for record in by_dataset[dataset]}),
+            sequences=len(by_dataset[dataset]),
+            source_frames=sum(record.source_frames for record in by_dataset[dataset]),
+            frames=sum(record.length for record in by_dataset[dataset]),
+            without_dmpls=sum(map(lacks_dmpls, by_dataset[dataset])),
+            skipped=num_skipped[dataset],
+        )
+        for dataset in sorted({*by_dataset, *num_skipped})
+    )
+
+
+def write_report(path: Path, report: BuildReport) -> None:
+    """Write a report as JSON; raises `BuildError` if it cannot be written."""
+    try:
+        if path.exists() and not path.is_file():  # /dev/stdout, say
+            path.write_text(report.to_json(), encoding="utf-8")
+            return
+        with atomic_file.written(Path(os.path.realpath(path))) as file:  # a link stays one
+            file.write(report.to_json().encode())
+    except OSError as error:
+        raise BuildError(
+            f"the report cannot be written ({error.strerror}); {report.store} is whole, and up to date", path
+        ) from error

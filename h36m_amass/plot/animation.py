@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import math
-import shutil
-import subprocess
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from subprocess import CalledProcessError
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 
-from h36m_amass.plot.canvas import (
-    ANIMATIONS,
-    GROUND,
-    PlotError,
-    dot_area,
-    ending,
-    ignore_missing_glyphs,
-    label,
-    legend_handles,
-    require_bones,
-    require_free,
-    require_matplotlib,
-)
+from h36m_amass.plot import PlotError, picture
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.plot.span import frames_between
 from h36m_amass.skeleton import bones, leftwards, root
-from h36m_amass.store.store import Sequence
-from h36m_amass.system import atomic_file as whole_file
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.system import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
 
 MAX_RATES = {".gif": 25.0, ".mp4": 60.0}
 """Frames a second that are drawn at most; of faster sequences every n-th frame is."""
@@ -65,14 +54,8 @@ class Timing:
     frames: range
     rate: float
 
-    @property
-    def centiseconds(self) -> list[int]:
-        """How long each frame stands in a GIF, which counts so; together they are off by half of one at most."""
-        ends = [round(100 * (place + 1) / self.rate) for place in range(len(self.frames))]
-        return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
-
-def timing(sequence: Sequence, max_rate: float, start: float = 0.0, seconds: float | None = None) -> Timing:
+def timing(sequence: StoredSequence, max_rate: float, start: float = 0.0, seconds: float | None = None) -> Timing:
     """Which frames are drawn in real time at `max_rate` hertz at most, from `start` on, for so many seconds."""
     step = max(1, math.ceil(sequence.frame_rate / max_rate - 1e-9))
     return Timing(frames_between(sequence, start, seconds)[::step], sequence.frame_rate / step)
@@ -97,7 +80,7 @@ def boxes(positions: Float32[np.ndarray, "frames joints 3"], centred: int) -> Fl
 
 
 def animate(
-    sequence: Sequence,
+    sequence: StoredSequence,
     path: Path | str,
     *,
     start: float = 0.0,
@@ -131,94 +114,58 @@ def animate(
     Raises
     ------
     PlotError
-        The skeleton has no bones to draw, nothing of the sequence is at `start`, `seconds` is no length of time,
-        matplotlib or ffmpeg is not installed or fails, a GIF would have too many frames, `path` is there, is a
-        folder or has another ending, or its folder is not there.
+        If the skeleton has no bones, the sequence has nothing at `start`, `seconds` is not positive, ffmpeg is not
+        installed or fails, a GIF would have too many frames, or `path` cannot be written (see
+        `h36m_amass.plot.picture.output_path`).
     h36m_amass.store.store.StoreError
-        The store is damaged.
+        If the store is damaged.
     """
-    require_matplotlib()
-    path = Path(path)
-    kind = ending(path, ANIMATIONS, "an animation")
-    require_free(path, overwrite)
-    require_bones(sequence.store.skeleton, sequence.key)
+    path = picture.output_path(path, picture.ANIMATIONS, "an animation", overwrite)
+    picture.require_bones(sequence.store.skeleton, sequence.key)
+    from matplotlib.animation import FFMpegWriter, FuncAnimation
+
+    from h36m_amass.plot.writers import GifWriter, Mp4Writer
+
+    kind = path.suffix.lower()
     drawn = timing(sequence, MAX_RATES[kind], start, seconds)
-    if kind == ".gif":
-        if len(drawn.frames) > MAX_GIF_FRAMES:
-            longest = MAX_GIF_FRAMES / drawn.rate
-            raise PlotError(
-                f"{path}: a GIF of {len(drawn.frames):,} frames is too long; draw {longest:.0f} s of it with "
-                "--seconds, or name an .mp4"
-            )
-        _write_gif(path, sequence, drawn, progress)
-    else:
-        _write_mp4(path, sequence, drawn, progress)
+    if kind == ".gif" and len(drawn.frames) > MAX_GIF_FRAMES:
+        reason = f"a GIF of {len(drawn.frames):,} frames is too long; draw {MAX_GIF_FRAMES / drawn.rate:.0f} s of it"
+        raise PlotError(f"{reason} with --seconds, or name an .mp4", path)
+    if kind == ".mp4" and not FFMpegWriter.isAvailable():
+        raise PlotError("MP4 is made by ffmpeg, which is not installed; install it, or name a .gif", path)
+    figure, draw_frame = _scene(sequence, drawn.frames)
+    animation = FuncAnimation(figure, draw_frame, len(drawn.frames), init_func=list, cache_frame_data=False)
+    rate: Any = drawn.rate  # matplotlib declares an int, and takes any number
+    mp4 = ["-movflags", "+faststart", "-f", "mp4"]
+    writer = GifWriter(rate) if kind == ".gif" else Mp4Writer(rate, extra_args=mp4)
+    report = None if progress is None else lambda frame, total: progress(frame + 1, total)
+    with atomic_file.written(path) as file, warnings.catch_warnings():
+        picture.ignore_missing_glyphs()
+        temporary = Path(file.name).absolute()  # which no name of a file makes an option or a protocol of ffmpeg
+        try:
+            animation.save(str(temporary), writer, dpi=DPI, progress_callback=report)
+        except CalledProcessError as error:
+            message = " ".join(error.stderr[:1000].decode("utf-8", "replace").split())
+            reason = f"ffmpeg failed ({message or f'status {error.returncode}'}); mend it, or name a .gif"
+            raise PlotError(reason, path) from error
     return drawn
 
 
-def _write_gif(path: Path, sequence: Sequence, drawn: Timing, progress: Callable[[int, int], None] | None) -> None:
-    from PIL import Image
-
-    pictures = (Image.fromarray(pixels, "RGBA").convert("RGB") for pixels in _frames(sequence, drawn, progress))
-    # One palette, and no dithering: what stands still in the animation is then the same in each frame.
-    first = next(pictures).quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    rest = (picture.quantize(palette=first, dither=Image.Dither.NONE) for picture in pictures)
-    with whole_file.written(path) as file:
-        first.save(
-            file,
-            format="GIF",
-            save_all=True,
-            append_images=rest,
-            duration=[10 * centiseconds for centiseconds in drawn.centiseconds],
-            loop=0,
-        )
-
-
-def _write_mp4(path: Path, sequence: Sequence, drawn: Timing, progress: Callable[[int, int], None] | None) -> None:
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        raise PlotError(f"{path}: MP4 is made by ffmpeg, which is not installed; install it, or name a .gif")
-    pixels = round(SIZE * DPI)
-    with whole_file.written(path) as file, tempfile.TemporaryFile() as messages:
-        into = str(Path(file.name).absolute())  # which no name of a file makes an option or a protocol
-        command = [ffmpeg, "-loglevel", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgba"]
-        command += ["-s", f"{pixels}x{pixels}", "-r", f"{drawn.rate:.9g}", "-i", "-", "-pix_fmt", "yuv420p"]
-        command += ["-movflags", "+faststart", "-f", "mp4", into]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages)
-        try:
-            with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as stream:  # broken: its status says so
-                for frame in _frames(sequence, drawn, progress):
-                    stream.write(frame.data)
-            status = process.wait()
-        finally:
-            process.kill()  # which does nothing once it has ended
-            process.wait()
-        if status:
-            messages.seek(0)
-            said = " ".join(messages.read(1000).decode("utf-8", "replace").split())
-            raise PlotError(f"{path}: ffmpeg failed ({said or f'status {status}'}); mend it, or name a .gif")
-
-
-def _frames(
-    sequence: Sequence, drawn: Timing, progress: Callable[[int, int], None] | None
-) -> Iterator[UInt8[np.ndarray, "height width 4"]]:
-    """The frames of an animation as pixels: views of one canvas, each to be used before the next is drawn over it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _scene(sequence: StoredSequence, numbers: range) -> tuple[Figure, Callable[[int], list[Artist]]]:
+    """The figure of an animation, and what draws one of its frames there."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
     from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
-    skeleton, numbers = sequence.store.skeleton, drawn.frames
+    skeleton = sequence.store.skeleton
     pairs, colours = bones(skeleton), colours_of(skeleton) / 255
     positions = sequence.positions_3d[numbers.start : numbers.stop : numbers.step]
     limits = boxes(positions, root(skeleton))
     left = leftwards(positions[0], skeleton)
-    size = limits[0, :, 1] - limits[0, :, 0]
 
-    figure = Figure(figsize=(SIZE, SIZE), dpi=DPI)
-    canvas: Any = FigureCanvasAgg(figure)
+    figure = Figure(figsize=(SIZE, SIZE))
     axes: Any = figure.add_axes((0.05, 0.05, 0.92, 0.88), projection="3d", proj_type="ortho", computed_zorder=False)
-    axes.set_box_aspect(size, zoom=1.03)
+    axes.set_box_aspect(limits[0, :, 1] - limits[0, :, 0], zoom=1.03)
     axes.view_init(_ELEVATION, np.degrees(np.arctan2(-left[0], left[1])) + _TURN)
     axes.set(xlabel="x (m)", ylabel="y (m)", zlabel="z (m)")
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
@@ -226,24 +173,24 @@ def _frames(
         axis.set_tick_params(labelsize=8)
         axis.set_pane_color("white")
     shadow, body = (Line3DCollection([], capstyle="round", axlim_clip=False) for _ in range(2))
-    shadow.set(color=GROUND, linewidth=2.0, zorder=1)
+    shadow.set(color=picture.GROUND, linewidth=2.0, zorder=1)
     body.set(color=colours[pairs[:, 1]], linewidth=2.6, zorder=2)
     axes.add_collection3d(shadow, autolim=False)
     axes.add_collection3d(body, autolim=False)
-    dots: Any = axes.scatter(*positions[0].T, s=dot_area(skeleton), c=colours, depthshade=False, zorder=3, linewidths=0)
-    figure.text(0.5, 0.96, label(sequence.key, 60), ha="center", parse_math=False)
+    dots: Any = axes.scatter(
+        *positions[0].T, s=picture.dot_area(skeleton), c=colours, depthshade=False, zorder=3, linewidths=0
+    )
+    figure.text(0.5, 0.96, picture.label(sequence.key, 60), ha="center", parse_math=False)
     clock = figure.text(0.03, 0.025, "", family="monospace")
-    figure.legend(handles=legend_handles(), loc="lower right", ncols=3, frameon=False)
+    figure.legend(handles=picture.legend_handles(), loc="lower right", ncols=3, frameon=False)
 
-    for place, (number, pose, box) in enumerate(zip(numbers, positions, limits, strict=True)):
+    def draw_frame(frame: int) -> list[Artist]:
+        pose, box = positions[frame], limits[frame]
         body.set_segments(pose[pairs])
         shadow.set_segments((pose * [1, 1, 0] + [0, 0, max(box[2, 0], 0.0)])[pairs])
         dots._offsets3d = tuple(pose.T)  # private, but matplotlib has no other way to move points in 3D
         axes.set(xlim=box[0], ylim=box[1], zlim=box[2])
-        clock.set_text(f"{number / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
-        with warnings.catch_warnings():
-            ignore_missing_glyphs()
-            canvas.draw()
-        yield np.asarray(canvas.buffer_rgba())
-        if progress is not None:
-            progress(place + 1, len(numbers))
+        clock.set_text(f"{numbers[frame] / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
+        return [body, shadow, dots, clock]
+
+    return figure, draw_frame

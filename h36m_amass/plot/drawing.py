@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from h36m_amass.plot import PlotError
 from h36m_amass.plot.animation import animate
-from h36m_amass.plot.canvas import ANIMATIONS, PICTURES, PlotError, ending
 from h36m_amass.plot.contact_sheet import draw_contact_sheet
+from h36m_amass.plot.picture import ANIMATIONS, PICTURES, ending
 from h36m_amass.plot.poses import DEFAULT_POSES, draw_poses
-from h36m_amass.store.store import Sequence, Store
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.store.store import Store
 
 
 def draw(
@@ -53,33 +55,31 @@ def draw(
 
     Raises
     ------
-    h36m_amass.plot.canvas.PlotError
-        It cannot be drawn, or something is given that does not go with what is drawn.
+    h36m_amass.plot.PlotError
+        If it cannot be drawn, or an option does not go with what is drawn.
     h36m_amass.store.store.StoreError
-        The store cannot be read, or has nothing at `key`.
+        If the store cannot be read, or has nothing at `key`.
     """
     if contact_sheet and (num_poses, start, seconds) != (None, 0.0, None):
-        raise PlotError(
-            f"{store}: --poses, --start and --seconds are of one sequence; leave out --contact-sheet or them"
-        )
+        raise PlotError("--poses, --start and --seconds are of one sequence; leave out --contact-sheet or them", store)
     if key is None and not contact_sheet:
-        raise PlotError(f"{store}: which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet")
+        raise PlotError("which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet", store)
     with Store(store, joint_set) as opened:
         key = None if key is None else key.strip("/")
         item = opened if key is None else opened[key]
         path = _default_path(opened, key, contact_sheet) if path is None else Path(path)
         if contact_sheet:
-            if isinstance(item, Sequence):
+            if isinstance(item, StoredSequence):
                 raise PlotError(f"{key}: is one sequence; give its dataset or subject for a contact sheet")
             title = opened.path.name if key is None else key
             return draw_contact_sheet(item.sequences, path, title=title, overwrite=overwrite, progress=progress)
-        if not isinstance(item, Sequence):
+        if not isinstance(item, StoredSequence):
             raise PlotError(f"{key}: is no sequence; add the name of one, or draw all of it with --contact-sheet")
         if ending(path, (*PICTURES, *ANIMATIONS), "a picture or an animation") in PICTURES:
             poses = DEFAULT_POSES if num_poses is None else num_poses
             draw_poses(item, path, num_poses=poses, start=start, seconds=seconds, overwrite=overwrite)
         elif num_poses is not None:
-            raise PlotError(f"{path}: an animation has all poses; leave --poses out, or name a .png")
+            raise PlotError("an animation has all poses; leave --poses out, or name a .png", path)
         else:
             animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
         return [path]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from h36m_amass.plot.canvas import PICTURES, PlotError, ending, label, require_free, require_matplotlib, save
+from h36m_amass.plot import PlotError, picture
 from h36m_amass.store.store import Store
 from h36m_amass.store.summary import LEVELS, Node, duration
 
@@ -38,13 +38,9 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     Raises
     ------
     PlotError
-        `root` is a sequence or empty, matplotlib is not installed, `path` is there, is a folder or has another
-        ending, or its folder is not there.
+        If `root` is a sequence or empty, or `path` cannot be written (see `h36m_amass.plot.picture.output_path`).
     """
-    require_matplotlib()
-    path = Path(path)
-    ending(path, PICTURES, "an overview")
-    require_free(path, overwrite)
+    path = picture.output_path(path, picture.PICTURES, "an overview", overwrite)
     if root.kind == LEVELS[-1]:
         raise PlotError(f"{root.key}: is one sequence, of which there is no overview; h36m-amass plot draws it")
     if not root.below:
@@ -62,8 +58,8 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     index = store.index.take(rows)
     seconds = index.lengths / index["frame_rate"]
     _draw_lengths(figure.add_subplot(grid[0, 1]), seconds)
-    rates, places = np.unique(index["source_frame_rate"].round(2), return_inverse=True)
-    totals = np.bincount(places, weights=seconds)
+    rates, rate_of = np.unique(index["source_frame_rate"].round(2), return_inverse=True)
+    totals = np.bincount(rate_of, weights=seconds)
     by_rate = [(f"{hertz:g}", float(total)) for hertz, total in zip(rates, totals, strict=True)]
     _draw_rates(figure.add_subplot(grid[1, 1]), _longest(by_rate, MAX_RATES))
 
@@ -72,16 +68,16 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     what = f"{root.sequences:,} sequences, {root.frames:,} frames, {duration(root.seconds)}, {stored}"
     name = Path(root.name).name if root.kind == LEVELS[0] else root.key
     synthetic = " (SYNTHETIC)" if store.header.synthetic else ""
-    figure.suptitle(f"{label(name, 60)}{synthetic}: {what}", fontsize=11, parse_math=False)
-    save(figure, path)
+    figure.suptitle(f"{picture.label(name, 60)}{synthetic}: {what}", fontsize=11, parse_math=False)
+    picture.save(figure, path)
 
 
 def _longest(parts: list[tuple[str, float]], limit: int) -> list[tuple[str, float]]:
     """The `limit` parts, as names and seconds, that last longest, in the order they had; the rest as one at the end."""
-    kept = set(sorted(range(len(parts)), key=lambda place: -parts[place][1])[:limit])
-    rest = [seconds for place, (_, seconds) in enumerate(parts) if place not in kept]
+    kept = set(sorted(range(len(parts)), key=lambda part: -parts[part][1])[:limit])
+    rest = [seconds for part, (_, seconds) in enumerate(parts) if part not in kept]
     others = [(f"{len(rest):,} others", sum(rest))] if rest else []
-    return [parts[place] for place in sorted(kept)] + others
+    return [parts[part] for part in sorted(kept)] + others
 
 
 def _in_unit(bars: list[tuple[str, float]]) -> tuple[str, list[float]]:
@@ -94,10 +90,10 @@ def _in_unit(bars: list[tuple[str, float]]) -> tuple[str, list[float]]:
 def _draw_durations(axes: Axes, bars: list[tuple[str, float]], what: str) -> None:
     """Bars from the left to the right, one below the other: names of datasets are long."""
     unit, values = _in_unit(bars)
-    places = range(len(bars))
-    drawn = axes.barh(places, values, color=BAR)
-    axes.bar_label(drawn, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
-    axes.set_yticks(places, [label(name, 24) for name, _ in bars], parse_math=False)
+    positions = range(len(bars))
+    rectangles = axes.barh(positions, values, color=BAR)
+    axes.bar_label(rectangles, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+    axes.set_yticks(positions, [picture.label(name, 24) for name, _ in bars], parse_math=False)
     axes.set_xlabel(f"duration ({unit})")
     axes.set_xlim(0, 1.15 * max(values))
     axes.set_ylim(max(len(bars), 3) - 0.4, -0.6)
@@ -108,10 +104,10 @@ def _draw_durations(axes: Axes, bars: list[tuple[str, float]], what: str) -> Non
 def _draw_rates(axes: Axes, bars: list[tuple[str, float]]) -> None:
     """Upright bars, from the lowest rate to the highest."""
     unit, values = _in_unit(bars)
-    places = range(len(bars))
-    drawn = axes.bar(places, values, color=BAR)
-    axes.bar_label(drawn, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
-    axes.set_xticks(places, [name for name, _ in bars], rotation=30 if len(bars) > 6 else 0)
+    positions = range(len(bars))
+    rectangles = axes.bar(positions, values, color=BAR)
+    axes.bar_label(rectangles, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+    axes.set_xticks(positions, [name for name, _ in bars], rotation=30 if len(bars) > 6 else 0)
     axes.set_xlabel("frame rate of the recording (Hz)")
     axes.set_xlim(-0.8, max(len(bars), 3) - 0.2)
     axes.set_ylabel(f"duration ({unit})")

@@ -6,24 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from h36m_amass.plot.canvas import (
-    GROUND,
-    PICTURES,
-    PlotError,
-    dot_area,
-    ending,
-    label,
-    legend_handles,
-    require_bones,
-    require_free,
-    require_matplotlib,
-    save,
-    seen,
-)
+from h36m_amass.plot import PlotError, picture
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.plot.span import frames_between
 from h36m_amass.skeleton import bones
-from h36m_amass.store.store import Sequence
+from h36m_amass.store.selection import StoredSequence
 
 SPACING = 1.3
 """Metres between neighbouring poses of a picture."""
@@ -34,7 +21,7 @@ _VIEWS = {"front": 0.0, "side": 90.0}
 
 
 def draw_poses(
-    sequence: Sequence,
+    sequence: StoredSequence,
     path: Path | str,
     *,
     num_poses: int = DEFAULT_POSES,
@@ -63,35 +50,31 @@ def draw_poses(
     Raises
     ------
     PlotError
-        `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones to draw, nothing of the sequence is at
-        `start`, `seconds` is no length of time, matplotlib is not installed, `path` is there, is a folder or has
-        another ending, or its folder is not there.
+        If `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones, the sequence has nothing at `start`,
+        `seconds` is not positive, or `path` cannot be written (see `h36m_amass.plot.picture.output_path`).
     h36m_amass.store.store.StoreError
-        The store is damaged.
+        If the store is damaged.
     """
-    require_matplotlib()
-    path = Path(path)
-    ending(path, PICTURES, "a picture of poses")
-    require_free(path, overwrite)
+    path = picture.output_path(path, picture.PICTURES, "a picture of poses", overwrite)
     if not 1 <= num_poses <= MAX_POSES:
-        raise PlotError(f"{path}: {num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}")
+        raise PlotError(f"{num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}", path)
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     skeleton, rate = sequence.store.skeleton, sequence.frame_rate
-    require_bones(skeleton, sequence.key)
+    picture.require_bones(skeleton, sequence.key)
     pairs, colours = bones(skeleton), colours_of(skeleton) / 255
-    shown = frames_between(sequence, start, seconds)
-    frames = np.linspace(shown[0], shown[-1], min(num_poses, len(shown))).round().astype(int).tolist()
+    frame_range = frames_between(sequence, start, seconds)
+    frames = np.linspace(frame_range[0], frame_range[-1], min(num_poses, len(frame_range))).round().astype(int).tolist()
     poses = [sequence.positions_3d[frame] for frame in frames]
-    places = SPACING * np.arange(len(frames))
+    offsets = SPACING * np.arange(len(frames))
     width = max(6.0, 1.6 * len(frames) + 1.5)
     figure = Figure(figsize=(width, 6.4), layout="compressed")
     for axes, (view, degrees) in zip(figure.subplots(2, 1, sharex=True), _VIEWS.items(), strict=True):
         flat = []
-        for place, pose in zip(places, poses, strict=True):
-            drawn, nearer = seen(pose, skeleton, degrees)
-            drawn[:, 0] += place
+        for offset, pose in zip(offsets, poses, strict=True):
+            drawn, nearer = picture.seen(pose, skeleton, degrees)
+            drawn[:, 0] += offset
             far_to_near = pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")]
             lines = list(drawn[far_to_near])
             axes.add_collection(
@@ -100,19 +83,19 @@ def draw_poses(
             flat.append(drawn)
         points = np.concatenate(flat)
         dots = np.tile(colours, (len(frames), 1))
-        axes.scatter(points[:, 0], points[:, 1], s=dot_area(skeleton), c=dots, zorder=3, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=picture.dot_area(skeleton), c=dots, zorder=3, linewidths=0)
         low, high = float(points[:, 1].min()), float(points[:, 1].max())
         if low < FAR_ABOVE_GROUND:
-            axes.axhline(0.0, color=GROUND, linewidth=1, zorder=0)
+            axes.axhline(0.0, color=picture.GROUND, linewidth=1, zorder=0)
             low = min(low, 0.0)
         axes.set_aspect("equal")
         axes.set_xlim(
-            min(-0.7 * SPACING, points[:, 0].min() - 0.1), max(places[-1] + 0.7 * SPACING, points[:, 0].max() + 0.1)
+            min(-0.7 * SPACING, points[:, 0].min() - 0.1), max(offsets[-1] + 0.7 * SPACING, points[:, 0].max() + 0.1)
         )
         axes.set_ylim(low - 0.1, high + 0.15)
         axes.set_ylabel(f"{view}: z (m)")
-    axes.set_xticks(places, [f"{frame / rate:.2f} s" for frame in frames])
+    axes.set_xticks(offsets, [f"{frame / rate:.2f} s" for frame in frames])
     axes.set_xlabel(f"poses over time, drawn {SPACING} m apart" if len(frames) > 1 else "time")
-    figure.suptitle(label(f"{sequence.key}, {rate:g} Hz", round(9 * width)), parse_math=False)
-    figure.legend(handles=legend_handles(), loc="outside lower center", ncols=3, frameon=False)
-    save(figure, path)
+    figure.suptitle(picture.label(f"{sequence.key}, {rate:g} Hz", round(9 * width)), parse_math=False)
+    figure.legend(handles=picture.legend_handles(), loc="outside lower center", ncols=3, frameon=False)
+    picture.save(figure, path)

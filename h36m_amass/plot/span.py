@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from h36m_amass.plot.canvas import PlotError
-from h36m_amass.store.store import Sequence
+from h36m_amass.plot import PlotError
+from h36m_amass.store.selection import StoredSequence
 
 
-def frames_between(sequence: Sequence, start: float, seconds: float | None) -> range:
+def frames_between(sequence: StoredSequence, start: float, seconds: float | None) -> range:
     """The frames of `seconds` from `start` on, one at least and no more than there are; None is all the rest.
 
     Frame n stands for the time from n to n + 1 frames after the start, so that two seconds at 50 Hz are 100 frames.
@@ -16,7 +16,7 @@ def frames_between(sequence: Sequence, start: float, seconds: float | None) -> r
     Raises
     ------
     PlotError
-        The sequence has nothing at `start`, or `seconds` is no length of time.
+        If the sequence has nothing at `start`, or `seconds` is not positive.
     """
     if not 0 <= start < math.inf:
         raise PlotError(f"{sequence.key}: cannot be drawn from {start:g} s on; give --start as 0 or more seconds")

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from h36m_amass.datasets import CATALOGUE, Dataset, find
-from h36m_amass.files.remote import Address, place
-from h36m_amass.recordings.tree import find_sequences
+from h36m_amass.files.archives import dataset_name
+from h36m_amass.files.paths import parse
+from h36m_amass.recordings.tree import find_recordings
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A dataset's folder, and how many recordings lie in it; None for an archive, which is not looked through."""
+    """A dataset's folder or archive, and how many recordings lie in it; None for a compressed tar."""
 
     name: str
     recordings: int | None
@@ -26,7 +31,7 @@ class Inventory:
     Attributes
     ----------
     datasets
-        Each dataset of the catalogue, with the folders and archives that hold it; mostly one, or none.
+        Each dataset of the catalogue, with the folder or archive that holds it, if there is one.
     unknown
         Folders and archives of no dataset of the catalogue.
     """
@@ -35,19 +40,20 @@ class Inventory:
     unknown: tuple[Folder, ...]
 
 
-def take_inventory(amass_dir: Path | str | Address) -> Inventory:
+def take_inventory(amass_dir: Path | str | UPath) -> Inventory:
     """Count the recordings of each dataset, by their names alone: none is opened.
 
     Raises
     ------
     h36m_amass.recordings.recording.AmassError
-        There is no such folder, or it holds no recording.
+        There is no such folder, it holds no recording, or two sources of one dataset.
     """
-    listing = find_sequences(place(amass_dir), open_archives=False)
-    counts = Counter(file.dataset for file in listing.sequences)
-    folders = [Folder(name, count) for name, count in counts.items()] + [Folder(name, None) for name in listing.closed]
-    folders.sort(key=lambda folder: folder.name)
+    listing = find_recordings(parse(amass_dir))
+    counts = Counter((file.dataset, file.path.split("/")[0]) for file in listing.files)
+    folders = [(dataset, Folder(name, count)) for (dataset, name), count in counts.items()]
+    folders += [(archive.dataset, Folder(dataset_name(archive.name) or "", None)) for archive in listing.archives]
+    folders.sort(key=lambda row: row[1].name)
     return Inventory(
-        tuple((dataset, tuple(f for f in folders if find(f.name) is dataset)) for dataset in CATALOGUE),
-        tuple(folder for folder in folders if find(folder.name) is None),
+        tuple((dataset, tuple(folder for name, folder in folders if name == dataset.name)) for dataset in CATALOGUE),
+        tuple(folder for name, folder in folders if find(name) is None),
     )

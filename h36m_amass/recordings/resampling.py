@@ -17,6 +17,9 @@ from jaxtyping import Float, Int
 
 from h36m_amass.errors import H36mAmassError
 
+NEAR_WHOLE = Fraction(1, 10_000)
+"""Hertz by which capture files miss the whole number that is meant, being float32: 59.9999885559082 is 60."""
+
 
 class FrameRateError(H36mAmassError):
     """A frame rate is not a positive finite number."""
@@ -39,7 +42,9 @@ class Resampling:
 
 @lru_cache(maxsize=256)
 def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
-    """Frame rate in hertz as the decimal that it prints as: 59.94 is 2997/50.
+    """Frame rate in hertz as the decimal that it prints as, 59.94 is 2997/50, or the whole number beside it.
+
+    What is within `NEAR_WHOLE` of a whole number is that number; a `Fraction` stays what it is.
 
     Raises
     ------
@@ -52,6 +57,9 @@ def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
         if not math.isfinite(rate):
             raise FrameRateError(f"frame rate {rate} is not a finite number; give it in hertz, like 50")
         exact = Fraction(str(rate))
+        whole = round(exact)
+        if whole > 0 and abs(exact - whole) <= NEAR_WHOLE:
+            exact = Fraction(whole)
     if exact <= 0:
         raise FrameRateError(f"frame rate {rate} is not positive; give it in hertz, like 50")
     return exact

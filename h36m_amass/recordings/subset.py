@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.recordings.tree import SequenceFile
+from h36m_amass.recordings.tree import RecordingFile
 
 
 class SubsetError(H36mAmassError):
-    """A choice of recordings is none."""
+    """A choice of recordings that none can fit."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,12 @@ class Subset:
         if self.limit is not None and self.limit < 1:
             raise SubsetError(f"--limit {self.limit} leaves no recording; give at least 1")
 
-    def missed_by_name(self, file: SequenceFile) -> str | None:
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The attributes, in the order in which a recording is held against them."""
+        return tuple(field.name for field in fields(Subset))
+
+    def missed_by_name(self, file: RecordingFile) -> str | None:
         """Which of the patterns a recording's name does not match, the first that there is."""
         for filtered_by, pattern, name in (
             ("subject", self.subject, file.subject),
@@ -77,7 +82,7 @@ class Subset:
             return "max_seconds"
         return None
 
-    def foreseen(self, files: Sequence[SequenceFile]) -> tuple[SequenceFile, ...]:
+    def foreseen(self, files: Sequence[RecordingFile]) -> tuple[RecordingFile, ...]:
         """Those that it will be, as far as that can be told from their names."""
         return tuple(file for file in files if self.missed_by_name(file) is None)[: self.limit]
 
@@ -85,6 +90,6 @@ class Subset:
 EVERYTHING = Subset()
 
 
-def told(not_selected: Mapping[str, int]) -> str:
+def filters(not_selected: Mapping[str, int]) -> str:
     """Numbers of recordings that are not wanted, by attribute of `Subset`, with the options' names."""
     return ", ".join(f"{number:,} by --{name.replace('_', '-')}" for name, number in not_selected.items())

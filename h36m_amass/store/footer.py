@@ -1,7 +1,7 @@
 """The last bytes of a store: its size and checksums, behind the end of what HDF5 reads.
 
-HDF5 does not notice a flipped byte of its own, and some make it hang or crash: the seal is compared before HDF5 is
-asked, with the beginning of the file when a store is opened, with all of it when it is verified.
+HDF5 does not notice every flipped byte, and some make it hang or crash. So the footer is compared before HDF5 is
+asked: with all that is read to open a store, which lies at its two ends, and with the whole file when it is verified.
 """
 
 from __future__ import annotations
@@ -14,114 +14,118 @@ from typing import IO, NamedTuple
 from isal.isal_zlib import crc32
 
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.files.regular_file import open_regular
-from h36m_amass.files.remote import Address, RemoteFile
+from h36m_amass.files.paths import Location, open_file
 
 HEAD = 2**16
-"""Bytes with a checksum of their own: the attributes, the skeleton and the heap that their strings are in."""
-_LENGTH = 128
-_FORM = re.compile(rb"\nh36m-amass store: (\d{16}) bytes, CRC-32 ([0-9a-f]{8}), head ([0-9a-f]{8})\n *\n")
+"""Bytes of the head: superblock, root group, skeletons and the headers of the positions."""
+LENGTH = 128
+_TEXT = b"\nh36m-amass store: %016d bytes, CRC-32 %08x, head %08x, tail %016d %08x\n"
+_FORM = re.compile(
+    rb"\nh36m-amass store: (\d{16}) bytes, CRC-32 ([0-9a-f]{8}), head ([0-9a-f]{8}), tail (\d{16}) ([0-9a-f]{8})\n *\n"
+)
 _BLOCK = 2**20
 
 
-class SealError(H36mAmassError):
+class FooterError(H36mAmassError):
     """A store is not, byte for byte, what was written; the message does not name the file."""
 
 
-class Seal(NamedTuple):
-    """What a seal says of the file before it.
+class Footer(NamedTuple):
+    """What a footer says of the file before it.
 
     Attributes
     ----------
-    bytes
-        How many there are.
+    size
+        Bytes before the footer.
     checksum, head
         CRC-32 of all of them, and of the first `HEAD`.
+    tail_start, tail
+        First byte behind positions and views, where the index and all that the store says of itself begin, and the
+        CRC-32 of everything from there on.
     """
 
-    bytes: int
+    size: int
     checksum: int
     head: int
+    tail_start: int
+    tail: int
 
 
-def read_seal(path: Path | Address | RemoteFile) -> Seal:
-    """The seal of a file, which is not compared with more than the file's size.
-
-    Raises
-    ------
-    SealError
-        It has none, or is of another size.
-    """
-    with open_regular(path) as file:
-        found = _read(file)
-    if found is None:
-        raise SealError("has no seal at its end")
-    return found
-
-
-def seal(path: Path) -> None:
-    """Append the seal to a file that is whole."""
+def write(path: Path, tail_start: int | None = None) -> None:
+    """Append the footer to a file that is whole; without `tail_start` its tail is empty."""
     with path.open("r+b") as file:
         size = file.seek(0, 2)
-        text = b"\nh36m-amass store: %016d bytes, CRC-32 %08x, head %08x\n"
-        text %= size, _checksum(file, size), _checksum(file, min(HEAD, size))
+        tail_start = size if tail_start is None else tail_start
+        text = _TEXT % (
+            size,
+            _checksum(file, 0, size),
+            _checksum(file, 0, min(HEAD, size)),
+            tail_start,
+            _checksum(file, tail_start, size),
+        )
         file.seek(size)
-        file.write(text.ljust(_LENGTH - 1) + b"\n")
+        file.write(text.ljust(LENGTH - 1) + b"\n")
 
 
-def check_head(file: IO[bytes]) -> None:
-    """Compare the beginning of a store, which is open, with its seal; one without a seal passes.
+def read(file: IO[bytes]) -> Footer | None:
+    """The footer of an open file, if it has one.
 
     Raises
     ------
-    SealError
-        A byte has changed, or the file is cut short.
+    FooterError
+        The file has another size than its footer says.
     """
-    found = _read(file)
-    if found is None:
-        return
-    size, _, checksum = found
-    if _checksum(file, min(HEAD, size)) != checksum:
-        raise SealError("its first bytes are not what was written")
+    size = max(0, file.seek(0, 2) - LENGTH)
+    file.seek(size)
+    match = _FORM.fullmatch(file.read())
+    if match is None:
+        return None
+    footer = Footer(int(match[1]), int(match[2], 16), int(match[3], 16), int(match[4]), int(match[5], 16))
+    if footer.size != size or footer.tail_start > size:
+        raise FooterError(f"has {size} bytes and not the {footer.size} of its footer: it was changed")
+    return footer
 
 
-def check_all(path: Path | Address, progress: Callable[[int, int], None] | None = None) -> None:
-    """Compare all of a store with its seal.
+def check_ends(file: IO[bytes]) -> Footer | None:
+    """Compare the head and the tail of an open file with its footer, if it has one.
+
+    Raises
+    ------
+    FooterError
+        A byte of them was changed, or the file is cut short.
+    """
+    footer = read(file)
+    if footer is not None:
+        head = _checksum(file, 0, min(HEAD, footer.size))
+        if (head, _checksum(file, footer.tail_start, footer.size)) != (footer.head, footer.tail):
+            raise FooterError("checksum mismatch at its ends: a byte was changed or damaged")
+    return footer
+
+
+def check_all(path: Location, progress: Callable[[int, int], None] | None = None) -> None:
+    """Compare all of a store with its footer.
 
     `progress` is called with the bytes read so far, and all of them.
 
     Raises
     ------
-    SealError
-        It has none, is cut short, or a byte has changed.
+    FooterError
+        It has none, is cut short, or a byte was changed.
     """
-    with open_regular(path) as file:
-        found = _read(file)
-        if found is None:
-            raise SealError("has no seal at its end: it was cut short, or changed, or written by an older version")
-        size, checksum, _ = found
-        if _checksum(file, size, progress) != checksum:
-            raise SealError("does not have the checksum of its seal: a byte of it was changed")
+    with open_file(path, _BLOCK) as file:
+        footer = read(file)
+        if footer is None:
+            raise FooterError("has no footer: it was cut short, or another program wrote to it")
+        if _checksum(file, 0, footer.size, progress) != footer.checksum:
+            raise FooterError("checksum mismatch: a byte was changed or damaged")
 
 
-def _read(file: IO[bytes]) -> Seal | None:
-    """The seal, if there is one."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _LENGTH))
-    found = _FORM.fullmatch(file.read())
-    if found is None:
-        return None
-    if int(found[1]) != size - _LENGTH:
-        raise SealError(f"is of {size - _LENGTH} bytes and not the {int(found[1])} of its seal: it was changed")
-    return Seal(int(found[1]), int(found[2], 16), int(found[3], 16))
-
-
-def _checksum(file: IO[bytes], num_bytes: int, progress: Callable[[int, int], None] | None = None) -> int:
-    """CRC-32 of the first bytes of a file."""
-    file.seek(0)
-    read = checksum = 0
-    while block := file.read(min(_BLOCK, num_bytes - read)):
-        read, checksum = read + len(block), crc32(block, checksum)
+def _checksum(file: IO[bytes], start: int, stop: int, progress: Callable[[int, int], None] | None = None) -> int:
+    """CRC-32 of the bytes ``start .. stop`` of a file."""
+    file.seek(start)
+    done, checksum = start, 0
+    while block := file.read(min(_BLOCK, stop - done)):
+        done, checksum = done + len(block), crc32(block, checksum)
         if progress is not None:
-            progress(read, num_bytes)
+            progress(done, stop)
     return checksum

@@ -7,30 +7,27 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import h5py
 import numpy as np
 
-from h36m_amass.files.npz import MAX_DEFLATION
-from h36m_amass.files.regular_file import open_regular
-from h36m_amass.files.remote import Address, RemoteError, stat
+from h36m_amass.files.paths import FileVersion, Location, UrlError, is_url, shown, version_of
+from h36m_amass.files.zip_reading import MAX_DEFLATION
 from h36m_amass.skeleton import Skeleton
-from h36m_amass.store.footer import SealError, check_head
-from h36m_amass.store.format import FORMAT, SPLIT_VERSION, JointSet, StoreHeader
-from h36m_amass.store.remote_store import StoreFile
-from h36m_amass.store.rows import FileIdentity, StoreError
+from h36m_amass.store.errors import StoreError
+from h36m_amass.store.footer import Footer, FooterError, check_ends
+from h36m_amass.store.format import FORMAT, FORMAT_VERSION, JointSet, StoreHeader
+from h36m_amass.store.raw_rows import OpenFile
+from h36m_amass.store.url_file import StoreUrlFile
 
-ONLY_SET = "joints"
-"""Name of the joint set of a store of version 1, which has one, without a name."""
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 """What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
 MAX_SMALL_BYTES = 2**26
 """Of a dataset that is read whole. All of AMASS has some 20 000 sequences."""
 MAX_STRING_BYTES = 2**20
 MAX_CHUNK_BYTES = 2**27
-"""HDF5 decodes a chunk whole, to read one row of it; those that are written hold `store_format.CHUNK_FRAMES` rows."""
+"""HDF5 decodes a chunk whole, to read one row of it; those that are written hold `CHUNK_FRAMES` rows."""
 MAX_DIRECTIONS = 1000
 """Shape or soft-tissue directions of a body model; there are 400 at most."""
 _DECODERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF)
@@ -40,89 +37,111 @@ _RATE = re.compile(r"[1-9]\d{0,399}(/[1-9]\d{0,399})?")
 """A frame rate as an exact fraction, with as many digits as any float needs; an exponent could make it endless."""
 
 
+class OpenStore(NamedTuple):
+    """A store's file, open for reading.
+
+    Attributes
+    ----------
+    file
+        As h5py opens it.
+    version
+        Of the file before it was opened.
+    footer
+        What its two ends agree with; None if another program wrote to the file.
+    """
+
+    file: h5py.File
+    version: FileVersion
+    footer: Footer | None
+
+
 @contextmanager
-def opened(path: Path | Address) -> Iterator[tuple[h5py.File, FileIdentity]]:
-    """A store's file, open for reading, and what it was before it was opened.
+def opened(path: Location) -> Iterator[OpenStore]:
+    """Open a store's file for reading, once its two ends agree with its footer.
 
     Raises
     ------
     StoreError
-        There is no such file, it is no whole HDF5 file, or reading it within raises what damage makes h5py raise.
-    h36m_amass.files.remote.RemoteError
-        Its address cannot be reached.
+        There is no such file, it is not a whole HDF5 file, or reading it within raises what damage makes h5py raise.
+    h36m_amass.files.paths.UrlError
+        Its URL cannot be reached.
     """
+    name = shown(path)
     try:
-        if isinstance(path, Address):
-            reader = StoreFile(stat(path))
-            identity = FileIdentity(reader.file.size, reader.file.version)
-            check_head(cast(IO[bytes], reader))
-            file = h5py.File(reader, "r")
-        elif path.is_file():
-            identity = FileIdentity.of(path.stat())
-            with open_regular(path) as head:
-                check_head(head)
-            file = h5py.File(path, "r")
-        else:
+        if not is_url(path) and not path.is_file():
             raise FileNotFoundError
+        version = version_of(path)
+        content = StoreUrlFile(path, version) if is_url(path) else OpenFile(path, version)
+        footer = check_ends(cast("IO[bytes]", content))
+        # HDF5 would lock a file that it opens by its name, or refuse one that is open with another kind of locking.
+        file = h5py.File(content, "r")
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: there is no such store; make one with h36m-amass build") from error
-    except (OSError, SealError) as error:
+        raise StoreError("there is no such store; make one with h36m-amass build", name) from error
+    except (OSError, FooterError) as error:
         raise StoreError(
-            f"{path}: cannot be opened as a store ({error}); build it again if it was cut short or damaged"
+            f"cannot be opened as a store ({error}); build it again if it was cut short or damaged", name
         ) from error
     try:
         with file:
-            yield file, identity
-    except (StoreError, RemoteError):
+            yield OpenStore(file, version, footer)
+    except (StoreError, UrlError):
         raise
     except DAMAGE as error:
-        raise StoreError(f"{path}: is damaged ({error}); build it again") from error
+        raise StoreError(f"is damaged ({error}); build it again", name) from error
 
 
-def read_header(file: h5py.File, path: Path | Address) -> StoreHeader:
+def read_header(file: h5py.File, path: Location) -> StoreHeader:
     """What a store says of itself.
 
     Raises
     ------
     StoreError
-        The file is no store, or of a format version that this library does not know.
+        The file is not a store, or of a format version that this library does not read.
     DAMAGE
         It is damaged: `opened` turns that into a `StoreError`.
     """
+    name = shown(path)
     if "format" not in file.attrs or "format_version" not in file.attrs:
-        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
-    version = number(file, "format_version")
-    if not isinstance(version, np.integer) or version < 1:
-        raise StoreError(f"{path}: is damaged (its format version is {version}); build it again")
-    if version > SPLIT_VERSION:
-        raise StoreError(
-            f"{path}: is of format version {version}, and this h36m-amass reads up to {SPLIT_VERSION}; upgrade it"
-        )
+        raise StoreError("is an HDF5 file, but not an h36m-amass store", name)
+    _check_version(_number(file, "format_version"), name)
     if "header" not in file:
-        raise StoreError(f"{path}: is no h36m-amass store, or one that was not finished; build it again")
-    strings = json.loads(text(bounded(file["header"]).item()))
-    if not isinstance(strings, dict) or strings.get("format") != FORMAT:
-        raise StoreError(f"{path}: is an HDF5 file, but no h36m-amass store")
-    names = _object(strings["joint_sets"])["names"] if version > 1 else [ONLY_SET]
-    digests = _object(strings["regressors_sha256"]) if version > 1 else {ONLY_SET: strings["regressor_sha256"]}
-    if not isinstance(names, list) or not names or len(set(names)) < len(names):
-        raise ValueError(f"its joint sets are {names!r:.50}")
+        raise StoreError("is not an h36m-amass store, or one that was not finished; build it again", name)
+    values = json.loads(text(bounded(file["header"]).item()))
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise StoreError("is an HDF5 file, but not an h36m-amass store", name)
+    sets, digests = values["joint_sets"], _object(values["regressors_sha256"])
+    if not isinstance(sets, list) or not sets or len(set(sets)) < len(sets):
+        raise ValueError(f"its joint sets are {sets!r:.50}")
+    rate, synthetic = values["frame_rate"], values["synthetic"]
+    if not isinstance(rate, int | float | None) or not isinstance(synthetic, bool):
+        raise TypeError(f"its frame rate is {rate!r:.50}, and synthetic {synthetic!r:.50}")
     return StoreHeader(
-        software_version=text(strings["software_version"]),
-        frame_rate=float(number(file, "frame_rate")),
-        body_model_sha256=_object(strings["body_model_sha256"]),
-        options=_options(strings["options"]),
-        synthetic=bool(number(file, "synthetic")),
+        software_version=text(values["software_version"]),
+        frame_rate=math.nan if rate is None else float(rate),
+        body_model_sha256=_object(values["body_model_sha256"]),
+        options=_options(values["options"]),
+        synthetic=synthetic,
         joint_sets=tuple(
-            JointSet(text(name), text(digests[name]), _skeleton(joint_set_group(file, text(name), names)["skeleton"]))
-            for name in names
+            JointSet(text(name), text(digests[name]), _skeleton(joint_set_group(file, text(name), sets)["skeleton"]))
+            for name in sets
         ),
-        format_version=int(version),
     )
 
 
+def _check_version(version: object, name: str) -> None:
+    """Refuse by name what is of another format version."""
+    if not isinstance(version, np.integer) or version < 1:
+        raise StoreError(f"is damaged (its format version is {version}); build it again", name)
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"is of format version {version}, and this h36m-amass reads version {FORMAT_VERSION}; upgrade it", name
+        )
+    if version < FORMAT_VERSION:
+        raise StoreError(f"is of format version {version}, which this version does not read: build it again", name)
+
+
 def joint_set_group(file: h5py.File, name: str, names: Sequence[str]) -> h5py.Group:
-    """Where the skeleton and the positions of one of the joint sets `names` lie; of the first they do at the root."""
+    """Where the skeleton and the positions of one of the joint sets `names` lie: the root for the first."""
     if name == names[0]:
         return file
     group = file["joint_sets"][name]
@@ -150,12 +169,12 @@ def text(value: object) -> str:
     Raises
     ------
     TypeError, ValueError
-        It is no string, or no UTF-8.
+        It is not a string, or not UTF-8.
     """
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.50} is no string")
+        raise TypeError(f"{value!r:.50} is not a string")
     return value
 
 
@@ -174,13 +193,13 @@ def bounded(dataset: object) -> np.ndarray:
     return values
 
 
-def readable(dataset: object) -> h5py.Dataset:
-    """`dataset`, once it is clear that its values are in this file, and take little memory to read in pieces.
+def in_this_file(dataset: object) -> h5py.Dataset:
+    """`dataset`, once it is clear that its values are in this file, and packed as a store's; its chunks are not asked.
 
     Raises
     ------
     TypeError, ValueError
-        They are not or do not, or it is no dataset.
+        They are not, or it is not a dataset.
     """
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise TypeError("a dataset is missing")
@@ -188,23 +207,36 @@ def readable(dataset: object) -> h5py.Dataset:
         raise TypeError(f"{dataset.name} holds what is kept elsewhere in the file")
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"{dataset.name} takes its values from another file")
-    properties = dataset.id.get_create_plist()
-    filters = tuple(properties.get_filter(number)[0] for number in range(properties.get_nfilters()))
-    chunk_bytes = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
-    if filters not in _PACKINGS or chunk_bytes > MAX_CHUNK_BYTES:
+    if _filters(dataset) not in _PACKINGS or _chunk_bytes(dataset) > MAX_CHUNK_BYTES:
         raise ValueError(f"{dataset.name} is packed as that of no store")
+    return dataset
+
+
+def readable(value: object) -> h5py.Dataset:
+    """A dataset, once it is clear that it takes little memory to read in pieces, too; raises as `in_this_file` does."""
+    dataset = in_this_file(value)
+    filters = _filters(dataset)
     if dataset.nbytes > dataset.id.get_storage_size() * (MAX_DEFLATION if filters else 1):
         raise ValueError(f"{dataset.name} claims more than the file holds")
     if filters and hasattr(dataset.id, "chunk_iter"):
         sizes = [0]
         dataset.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
         # What does not shrink is stored as it is. HDF5 decodes to the end of what is stored, not of the chunk.
-        if max(sizes) > chunk_bytes:
+        if max(sizes) > _chunk_bytes(dataset):
             raise ValueError(f"a chunk of {dataset.name} is larger than what it holds")
     return dataset
 
 
-def number(file: h5py.File, name: str) -> np.generic:
+def _filters(dataset: h5py.Dataset) -> tuple[int, ...]:
+    properties = dataset.id.get_create_plist()
+    return tuple(properties.get_filter(number)[0] for number in range(properties.get_nfilters()))
+
+
+def _chunk_bytes(dataset: h5py.Dataset) -> int:
+    return math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+
+
+def _number(file: h5py.File, name: str) -> np.generic:
     """An attribute of the root that is a number.
 
     Raises
@@ -221,7 +253,7 @@ def number(file: h5py.File, name: str) -> np.generic:
 
 def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r:.50} is no JSON object")
+        raise TypeError(f"{value!r:.50} is not a JSON object")
     return value
 
 

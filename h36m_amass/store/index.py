@@ -13,9 +13,8 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from h36m_amass.datasets import canonical
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.store.format import ADDED_IN, INDEX_COLUMNS, SequenceRecord
+from h36m_amass.store.format import INDEX_COLUMNS, SequenceRecord
 from h36m_amass.store.header import DAMAGE, bounded
 
 if TYPE_CHECKING:
@@ -69,17 +68,17 @@ class Index(Mapping[str, np.ndarray]):
         """A column of strings."""
         return [value.decode("utf-8") for value in self._columns[column].tolist()]
 
-    def record(self, place: int) -> SequenceRecord:
+    def record(self, number: int) -> SequenceRecord:
         """One row as a record."""
         values: dict[str, Any] = {}
         for name in INDEX_COLUMNS.keys() - {"start"}:
-            value = self._columns[name][place].item()
+            value = self._columns[name][number].item()
             values[name] = value.decode("utf-8") if isinstance(value, bytes) else value
         return SequenceRecord(**values)
 
-    def take(self, places: Int[np.ndarray, "taken"]) -> Index:
+    def take(self, numbers: Int[np.ndarray, "taken"]) -> Index:
         """The index of some of the sequences, in the order given."""
-        return Index({name: values[places] for name, values in self._columns.items()}, self.rows[places])
+        return Index({name: values[numbers] for name, values in self._columns.items()}, self.rows[numbers])
 
     def to_pandas(self) -> pandas.DataFrame:
         """As a pandas frame, labelled with the store's rows; needs pandas."""
@@ -94,8 +93,8 @@ class Index(Mapping[str, np.ndarray]):
         return polars.DataFrame({"row": self.rows, **self})
 
 
-def read(file: h5py.File, joint_set: h5py.Group, num_frames: int, format_version: int) -> Index:
-    """The index of a store of `num_frames` frames. What an older version does not have of it is derived.
+def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
+    """The index of a store of `num_frames` frames.
 
     Parameters
     ----------
@@ -109,13 +108,9 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int, format_version
         folder, or the sequences do not lie one after another and make up all frames.
     """
     try:
-        written = [name for name in INDEX_COLUMNS if ADDED_IN.get(name, 1) <= format_version]
-        columns = {name: bounded(file["index"][name]) for name in written}
+        columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
         if joint_set != file:
             columns["checksum"] = bounded(joint_set["checksum"])
-        if "canonical_dataset" not in columns:
-            columns["canonical_dataset"] = _canonical_datasets(columns["dataset"])
-            columns["model"] = np.full(columns["dataset"].size, b"smplh")  # there was no other
     except DAMAGE as error:
         raise DamagedIndexError(str(error)) from error
     lengths = {values.size for values in columns.values()}
@@ -136,19 +131,13 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int, format_version
         keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
         names = {name for key in keys for name in key}
         names.update(name for path in index.texts("source_path") for name in path.split("/"))
-        for column in ("gender", "canonical_dataset", "model"):
+        for column in ("model", "gender", "content_digest"):
             index.texts(column)
     except UnicodeDecodeError as error:
         raise DamagedIndexError(str(error)) from error
     for name in names:
         if name in ("", ".", "..") or "/" in name or "\0" in name:
-            raise DamagedIndexError(f"{name!r} is no name")
+            raise DamagedIndexError(f"{name!r} is not a name")
     if len(set(keys)) != len(keys):
         raise DamagedIndexError("a key comes twice")
     return index
-
-
-def _canonical_datasets(datasets: Shaped[np.ndarray, "sequences"]) -> Shaped[np.ndarray, "sequences"]:
-    """The column `canonical_dataset` of an index that has none."""
-    names, places = np.unique(datasets, return_inverse=True)
-    return np.array([canonical(name.decode("utf-8")).encode("utf-8") for name in names.tolist()], np.bytes_)[places]

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import h5py
 import numpy as np
+from jaxtyping import Int
 
 from h36m_amass.body.joint_sets import SKELETON
-from h36m_amass.store.format import JointSet
-from h36m_amass.store.sizes import sequence_bytes
-from h36m_amass.store.store import Sequence, Store, count
+from h36m_amass.store.errors import StoreError
+from h36m_amass.store.format import FORMAT_VERSION, JointSet
+from h36m_amass.store.header import joint_set_group, opened, readable
+from h36m_amass.store.selection import StoredSequence, count
+from h36m_amass.store.store import Store
 
 LEVELS = ("store", "dataset", "subject", "sequence")
 SHOWN_NODES = 50
@@ -105,9 +109,47 @@ def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> 
     if key is None:
         return node(0, str(store.path), str(store.path), list(range(len(names))))
     item = store[key]
-    rows = [item.row] if isinstance(item, Sequence) else item.sequences.rows.tolist()
+    rows = [item.row] if isinstance(item, StoredSequence) else item.sequences.rows.tolist()
     parts = key.split("/")
     return node(len(parts), parts[-1], key, rows)
+
+
+def sequence_bytes(store: Store, joint_set: str | None = None) -> Int[np.ndarray, "sequences"]:
+    """Bytes on the disk of each sequence's positions, in index order; they sum up to those of all.
+
+    Sequences that share a compressed chunk of the file share its bytes, by the frames that each has in it.
+
+    Parameters
+    ----------
+    joint_set
+        Count the positions of this joint set alone; None counts all of them.
+
+    Raises
+    ------
+    h36m_amass.store.store.StoreError
+        The file is damaged or has been replaced.
+    """
+    edges = np.append(0, store.index.starts + store.index.lengths)
+    sizes = np.zeros(len(store.sequences), np.int64)
+    with opened(store.path) as (file, *_):
+        for name in store.joint_sets if joint_set is None else (joint_set,):
+            positions = joint_set_group(file, name, store.joint_sets)["positions_3d"]
+            if len(positions) != store.num_frames:
+                raise StoreError("has been replaced since it was opened; open it again", store.shown_path)
+            sizes += np.diff(np.interp(edges, *_bytes_before(positions)).round().astype(np.int64))
+    return sizes
+
+
+def _bytes_before(positions: h5py.Dataset) -> tuple[Int[np.ndarray, "points"], Int[np.ndarray, "points"]]:
+    """Some rows, and how many bytes those before them take: between two of the rows, all take the same."""
+    total = len(positions)
+    if not positions.compression or not hasattr(positions.id, "chunk_iter"):
+        return np.array([0, total]), np.array([0, total * positions.dtype.itemsize * int(np.prod(positions.shape[1:]))])
+    chunks: list[tuple[int, int]] = []
+    readable(positions).id.chunk_iter(lambda chunk: chunks.append((chunk.chunk_offset[0], chunk.size)))
+    chunks.sort()
+    rows = np.append([first for first, _ in chunks], total)
+    return rows, np.append(0, np.cumsum([size for _, size in chunks]))
 
 
 def flattened(root: Node, depth: int) -> Iterator[tuple[tuple[bool, ...], Node]]:
@@ -118,10 +160,10 @@ def flattened(root: Node, depth: int) -> Iterator[tuple[tuple[bool, ...], Node]]
 
     def walk(node: Node, lasts: tuple[bool, ...]) -> Iterator[tuple[tuple[bool, ...], Node]]:
         if len(lasts) < depth:
-            for place, part in enumerate(node.below):
-                here = (*lasts, place == len(node.below) - 1)
-                yield here, part
-                yield from walk(part, here)
+            for number, part in enumerate(node.below, 1):
+                with_part = (*lasts, number == len(node.below))
+                yield with_part, part
+                yield from walk(part, with_part)
 
     yield from walk(root, ())
 
@@ -139,7 +181,7 @@ def fitting_depth(root: Node) -> int:
     return 1
 
 
-def joint_ranges(sequence: Sequence, joint_set: str | None = None) -> list[JointRange]:
+def joint_ranges(sequence: StoredSequence, joint_set: str | None = None) -> list[JointRange]:
     """Where the joints of each joint set are during a sequence; of `joint_set` alone, if that is given.
 
     Raises
@@ -147,17 +189,17 @@ def joint_ranges(sequence: Sequence, joint_set: str | None = None) -> list[Joint
     h36m_amass.store.store.StoreError
         The store is damaged.
     """
-    found = []
+    ranges = []
     for name in sequence.store.joint_sets if joint_set is None else (joint_set,):
         with sequence.store.with_joint_set(name) as store:
-            own = Sequence(store, sequence.row)
+            same = StoredSequence(store, sequence.row)
             low, high = np.full(3, np.inf), np.full(3, -np.inf)
-            for start in range(0, len(own), _BLOCK_FRAMES):
-                block = own.positions_3d[start : start + _BLOCK_FRAMES]
+            for start in range(0, len(same), _BLOCK_FRAMES):
+                block = same.positions_3d[start : start + _BLOCK_FRAMES]
                 low = np.minimum(low, block.min(axis=(0, 1)))
                 high = np.maximum(high, block.max(axis=(0, 1)))
-            found.append(JointRange(name, len(store.skeleton), own.record.checksum, _triple(low), _triple(high)))
-    return found
+            ranges.append(JointRange(name, len(store.skeleton), same.record.checksum, _triple(low), _triple(high)))
+    return ranges
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:
@@ -186,16 +228,12 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
     lines = [
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
         f"file          {size(store.num_bytes)}",
-        *(
-            f"data file     {own.record.name}, {size(own.identity.size)}, {own.record.frames:,} frames"
-            for own in store.data_files
-        ),
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
         *(
             f"joint set     {own.name}, {len(own.skeleton)} joints: {', '.join(own.skeleton.joint_names)}"
             for own in shown
         ),
-        f"written by    h36m-amass {header.software_version}, format version {header.format_version}",
+        f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
         f"options       {json.dumps(dict(header.options))}",
         *(f"regressor     {own.name}, {_origin(own.regressor_sha256)}" for own in shown),
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
@@ -211,25 +249,25 @@ def _origin(digest: str) -> str:
     return "the body model's own joints" if digest == SKELETON else f"sha256 {digest}"
 
 
-def describe_sequence(sequence: Sequence, joint_set: str | None = None) -> list[str]:
+def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) -> list[str]:
     """Lines that tell all that is known of a sequence; of its joint sets, of `joint_set` alone if that is given."""
     record, stop = sequence.record, sequence.start + len(sequence)
     lines = [
         f"{sequence.key}: {len(sequence):,} frames at {sequence.frame_rate:g} Hz, {sequence.duration:.2f} s",
-        f"dataset       {record.dataset}, canonical name {record.canonical_dataset}",
+        f"dataset       {record.dataset}",
         f"subject       {record.subject}",
         f"sequence      {record.sequence}, row {sequence.row:,} of the index",
         f"rows          {sequence.start} to {stop}",
         f"size          {size(int(sequence_bytes(sequence.store, joint_set)[sequence.row]))}",
         f"body model    {record.model}, {record.gender}",
         f"soft tissue   {'yes' if record.has_dmpls else 'no'}",
-        f"source        {record.source_path}, {record.source_size:,} bytes",
+        f"source        {record.source_path}, {record.source_size:,} bytes, content {record.content_digest[:12]}",
         f"source frames {record.source_frames:,} at {record.source_frame_rate:g} Hz",
     ]
-    for found in joint_ranges(sequence, joint_set):
-        spans = zip("xyz", found.low, found.high, strict=True)
+    for joints in joint_ranges(sequence, joint_set):
+        spans = zip("xyz", joints.low, joints.high, strict=True)
         lines += [
-            f"joint set     {found.name}, {found.joints} joints, checksum {found.checksum:08x}",
+            f"joint set     {joints.name}, {joints.joints} joints, checksum {joints.checksum:08x}",
             *(f"  {axis}           {low:.3f} to {high:.3f} m" for axis, low, high in spans),
         ]
     return lines
@@ -257,11 +295,7 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
         "store": {
             "path": str(store.path),
             "file_bytes": store.num_bytes,
-            "data_files": [
-                {"name": own.record.name, "bytes": own.identity.size, "frames": own.record.frames}
-                for own in store.data_files
-            ],
-            "format_version": header.format_version,
+            "format_version": FORMAT_VERSION,
             "software_version": header.software_version,
             "synthetic": header.synthetic,
             "frame_rate": None if np.isnan(header.frame_rate) else header.frame_rate,
@@ -281,7 +315,7 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
             **asdict(item.record),
             "seconds": item.duration,
             "bytes": root.bytes,
-            "joint_sets": [asdict(found) for found in joint_ranges(item, joint_set)],
+            "joint_sets": [asdict(joints) for joints in joint_ranges(item, joint_set)],
         }
     else:
         made["tree"] = _node_object(root, depth)

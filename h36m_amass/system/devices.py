@@ -22,7 +22,7 @@ def resolve_device(device: str) -> str:
     Raises
     ------
     DeviceError
-        No such device. Asking for CUDA where there is none is never answered with the CPU.
+        If there is no such device. Asking for CUDA where there is none is never answered with the CPU.
     """
     if device == "cpu" or (device == "auto" and not _may_have_gpu()):
         return "cpu"
@@ -31,20 +31,20 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        wanted = torch.device(device)
+        requested = torch.device(device)
     except RuntimeError as error:
         raise DeviceError(f"device {device!r} is unknown; choose auto, cpu, cuda, cuda:N or cuda:all") from error
-    if wanted.type == "cpu":
+    if requested.type == "cpu":
         return "cpu"
-    if wanted.type != "cuda":
+    if requested.type != "cuda":
         raise DeviceError(f"device {device!r} is not supported; choose auto, cpu, cuda, cuda:N or cuda:all")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if (wanted.index or 0) >= count:
+    if (requested.index or 0) >= count:
         raise DeviceError(
             f"device {device!r} is not there: torch sees {count} CUDA devices; use --device cpu, or install a "
             "CUDA build of torch and its driver"
         )
-    return f"cuda:{torch.cuda.current_device() if wanted.index is None else wanted.index}"
+    return f"cuda:{torch.cuda.current_device() if requested.index is None else requested.index}"
 
 
 def resolve_devices(device: str) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def resolve_devices(device: str) -> tuple[str, ...]:
     Raises
     ------
     DeviceError
-        One of them is not there, is named twice, or is no GPU: a CPU and a GPU round differently.
+        If one of them is not there, is named twice, or is no GPU: a CPU and a GPU round differently.
     """
     names = [name.strip() for name in device.split(",")]
     if names == ["cuda:all"]:
@@ -67,6 +67,15 @@ def resolve_devices(device: str) -> tuple[str, ...]:
     if len(set(resolved)) < len(resolved):
         raise DeviceError(f"device {device!r} names one GPU twice; name each once, or use --workers on one")
     return resolved
+
+
+def device_kind(device: str) -> str:
+    """What tells devices that round differently apart: ``cpu``, or a GPU's name with torch's and CUDA's versions."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, CUDA {torch.version.cuda}"
 
 
 def likely_devices() -> tuple[str, ...]:

@@ -48,14 +48,14 @@ class Mirror:
     h36m_amass.skeleton.SkeletonError
         The skeleton does not say which joints are left and right.
     ValueError
-        The probability or the axis is none.
+        If the probability is not between 0 and 1, or the axis is not 0, 1 or 2.
     """
 
     def __init__(self, skeleton: Skeleton, probability: float = 0.5, axis: int = 0) -> None:
         if not skeleton.left:
             raise SkeletonError("a skeleton without left and right joints has no mirror image")
         if not 0 <= probability <= 1:
-            raise ValueError(f"probability {probability} is not between 0 and 1")
+            raise ValueError(f"probability must be between 0 and 1, not {probability}")
         _check_axis(axis)
         self.probability, self.axis = probability, axis
         self.partners = list(range(len(skeleton)))
@@ -89,7 +89,7 @@ class RotateVertical:
     Raises
     ------
     ValueError
-        The axis is none.
+        If the axis is not 0, 1 or 2.
     """
 
     def __init__(self, largest_angle: float = math.pi, axis: int = 2) -> None:
@@ -118,4 +118,4 @@ class RotateVertical:
 
 def _check_axis(axis: int) -> None:
     if axis not in (0, 1, 2):
-        raise ValueError(f"axis {axis} is none; choose 0, 1 or 2")
+        raise ValueError(f"axis must be 0, 1 or 2, not {axis}")

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset, default_collate
 
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.skeleton import joint_order as resolve_joint_order
-from h36m_amass.store.store import DatasetView, Selection, Store, SubjectView
+from h36m_amass.store.selection import Selection
+from h36m_amass.store.store import DatasetView, Store, SubjectView
 
 Padding = Literal["none", "edge", "zero"]
 Batch = dict[str, Tensor]
@@ -24,7 +25,7 @@ Batch = dict[str, Tensor]
 
 
 class WindowError(H36mAmassError):
-    """The windows that were asked for cannot be had."""
+    """The windows that were asked for do not exist."""
 
 
 class WindowDataset(Dataset[Batch]):
@@ -44,16 +45,16 @@ class WindowDataset(Dataset[Batch]):
     It may be pickled, forked and spawned, and read by many threads at once. What changes windows belongs into
     `transform`: a dataloader calls `__getitems__`, and never the `__getitem__` of a subclass.
 
-    Without padding, windows start at frames ``0, step, 2 step, ...`` and end within their sequence; a sequence that is
-    shorter than a window has none. With padding there is a window around each of the frames ``0, step, 2 step, ...``,
-    which is its frame ``(length - 1) // 2``; what lies outside of the sequence is filled with the nearest frame that
-    the window has of it (``"edge"``), or with zeros.
+    Without padding, windows start at frames ``0, stride, 2 stride, ...`` and end within their sequence; a sequence that
+    is shorter than a window has none. With padding there is a window around each of these frames, which is the
+    window's frame ``(length - 1) // 2``; what lies outside of the sequence is filled with the nearest frame that the
+    window has of it (``"edge"``), or with zeros.
 
-    For an odd `length` this is what VideoPose3D (Pavllo et al., CVPR 2019; edge padding, stride 1) and
-    uplift-upsample (Einfalt et al., WACV 2023; its ``subsample`` is `step`, its ``"copy"`` is ``"edge"``) do. It
+    For an odd `length` this is what VideoPose3D (Pavllo et al., CVPR 2019; edge padding, its stride 1) and
+    uplift-upsample (Einfalt et al., WACV 2023; its ``subsample`` is `stride`, its ``"copy"`` is ``"edge"``) do. It
     differs where they do: VideoPose3D, when it is to predict more than one frame at a time, cuts a sequence into
     chunks that lie centred in it. For an even `length` uplift-upsample centres the window between two frames; with a
-    stride above 1 the frame in question is then not in its own window, and here it always is.
+    dilation above 1 the frame in question is then not in its own window, and here it always is.
 
     Parameters
     ----------
@@ -62,9 +63,9 @@ class WindowDataset(Dataset[Batch]):
     length
         Frames of a window.
     stride
-        Frames of the sequence from one frame of a window to the next.
-    step
         Frames of the sequence from one window to the next.
+    dilation
+        Frames of the sequence from one frame of a window to the next.
     padding
         ``"none"``, ``"edge"`` or ``"zero"``.
     joint_order
@@ -86,7 +87,7 @@ class WindowDataset(Dataset[Batch]):
     Raises
     ------
     WindowError
-        A number is not positive, the padding is unknown, or there is no window at all.
+        If a number is less than 1, the padding is unknown, or there is no window at all.
     h36m_amass.skeleton.SkeletonError
         The joint order does not fit the store's joints.
     """
@@ -97,41 +98,41 @@ class WindowDataset(Dataset[Batch]):
         length: int,
         *,
         stride: int = 1,
-        step: int = 1,
+        dilation: int = 1,
         padding: Padding = "none",
         joint_order: str = "regressor",
         dtype: torch.dtype = torch.float32,
         transform: Callable[[Batch], Batch] | None = None,
     ) -> None:
-        length, stride, step = (
-            _number_of_frames(name, value) for name, value in (("length", length), ("stride", stride), ("step", step))
-        )
+        numbers = {"length": length, "stride": stride, "dilation": dilation}
+        length, stride, dilation = (_number_of_frames(name, value) for name, value in numbers.items())
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise WindowError(f"dtype {dtype} cannot hold positions; choose a floating one of torch's")
         if padding not in get_args(Padding):
             raise WindowError(f"padding {padding!r} is unknown; choose from {', '.join(get_args(Padding))}")
         self.sequences = sequences if isinstance(sequences, Selection) else sequences.sequences
         self._store = store = self.sequences.store
-        self.length, self.stride, self.step, self.padding, self.dtype = length, stride, step, padding, dtype
+        self.length, self.dilation, self.stride, self.padding, self.dtype = length, dilation, stride, padding, dtype
         self.transform = transform
         self.skeleton = store.skeleton_in(joint_order)
         order = resolve_joint_order(joint_order, store.skeleton)
         columns = (3 * torch.tensor(order)[:, None] + torch.arange(3)).view(-1)
         self._columns = None if order == tuple(range(len(order))) else columns
         frames = store.index.lengths[self.sequences.rows]
-        extent = (length - 1) * stride + 1
+        extent = (length - 1) * dilation + 1
         room = np.maximum(frames - extent + 1, 0) if padding == "none" else frames
-        windows = -(-room // step)
+        windows = -(-room // stride)
         self.too_short = Selection(store, self.sequences.rows[windows == 0])
         if not len(frames):
-            raise WindowError(f"{store.path}: no sequences are selected; select some")
+            raise WindowError("no sequences are selected; select some", store.shown_path)
         if not windows.any():
             longest = int(frames.max())
             raise WindowError(
-                f"{store.path}: no window of {extent} frames fits into any of {len(frames):,} sequences, "
-                f"the longest of which has {longest}; use shorter windows or padding='edge'"
+                f"no window of {extent} frames fits into any of {len(frames):,} sequences, the longest of which has "
+                f"{longest}; use shorter windows or padding='edge'",
+                store.shown_path,
             )
-        # The frame of a window that lies at a multiple of the step.
+        # The frame of a window that lies at a multiple of the stride.
         self._anchor = 0 if padding == "none" else (length - 1) // 2
         self._ends = np.cumsum(windows)
         rows = self.sequences.rows
@@ -155,8 +156,8 @@ class WindowDataset(Dataset[Batch]):
 
     def __repr__(self) -> str:
         return (
-            f"<{len(self):,} windows of {self.length} frames (stride {self.stride}, step {self.step}, padding "
-            f"{self.padding}) of {len(self.sequences):,} sequences of {self._store.path}>"
+            f"<{len(self):,} windows of {self.length} frames (stride {self.stride}, dilation {self.dilation}, padding "
+            f"{self.padding}) of {len(self.sequences):,} sequences of {self._store.shown_path}>"
         )
 
     def _fetch_one(self, number: int) -> Batch:
@@ -166,16 +167,16 @@ class WindowDataset(Dataset[Batch]):
         if not -ends[-1] <= number < ends[-1]:
             raise IndexError(f"there are {ends[-1]} windows, and no number {number}")
         number = number + ends[-1] if number < 0 else number
-        place = bisect_right(ends, number)
-        start = (number - (ends[place - 1] if place else 0)) * self.step - self._anchor * self.stride
-        low, high = self._inside(start, lengths[place], min)
+        which = bisect_right(ends, number)
+        start = (number - (ends[which - 1] if which else 0)) * self.stride - self._anchor * self.dilation
+        low, high = self._inside(start, lengths[which], min)
         positions = np.empty((1, self.length, len(self.skeleton), 3), np.float32)
-        first_row = first_rows[place] + start + low * self.stride
-        if self.stride == 1:
+        first_row = first_rows[which] + start + low * self.dilation
+        if self.dilation == 1:
             self._store.read_into(first_row, positions[0, low:high])
         else:
-            span = self._store.read(first_row, first_row + (high - low - 1) * self.stride + 1)
-            positions[0, low:high] = span[:: self.stride]
+            span = self._store.read(first_row, first_row + (high - low - 1) * self.dilation + 1)
+            positions[0, low:high] = span[:: self.dilation]
         mask = torch.ones(self.length, dtype=torch.bool)
         if high - low < self.length:
             mask[:low] = mask[high:] = False
@@ -183,7 +184,7 @@ class WindowDataset(Dataset[Batch]):
         return {
             "positions_3d": self._arranged(torch.from_numpy(positions))[0],
             "mask": mask,
-            "sequence": torch.scalar_tensor(rows[place], dtype=torch.int64),
+            "sequence": torch.scalar_tensor(rows[which], dtype=torch.int64),
             "start": torch.scalar_tensor(start, dtype=torch.int64),
         }
 
@@ -192,7 +193,9 @@ class WindowDataset(Dataset[Batch]):
 
         Takes single numbers with `min`, and arrays with `numpy.minimum`.
         """
-        return -(minimum(start, 0) // self.stride), minimum((num_frames - 1 - start) // self.stride + 1, self.length)
+        return -(minimum(start, 0) // self.dilation), minimum(
+            (num_frames - 1 - start) // self.dilation + 1, self.length
+        )
 
     def _arranged(
         self, positions: Float32[Tensor, "windows length joints 3"]
@@ -205,21 +208,21 @@ class WindowDataset(Dataset[Batch]):
         return positions.to(self.dtype)
 
     def _checked(self, numbers: Iterable[int]) -> Int[np.ndarray, "windows"]:
-        wanted = np.array([index(number) for number in numbers], dtype=np.int64)
-        outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
+        checked = np.array([index(number) for number in numbers], dtype=np.int64)
+        outside = checked[(checked < -len(self)) | (checked >= len(self))]
         if len(outside):
             raise IndexError(f"there are {len(self)} windows, and no number {outside[0]}")
-        return np.where(wanted < 0, wanted + len(self), wanted)
+        return np.where(checked < 0, checked + len(self), checked)
 
     def _fetch(self, numbers: Int[np.ndarray, "windows"]) -> Batch:
-        place = np.searchsorted(self._ends, numbers, side="right")
-        before = np.where(place > 0, self._ends[place - 1], 0)
-        rows = self.sequences.rows[place]
-        starts = (numbers - before) * self.step - self._anchor * self.stride
+        which = np.searchsorted(self._ends, numbers, side="right")
+        before = np.where(which > 0, self._ends[which - 1], 0)
+        rows = self.sequences.rows[which]
+        starts = (numbers - before) * self.stride - self._anchor * self.dilation
         low, high = self._inside(starts, self._store.index.lengths[rows], np.minimum)
         # NumPy asks for huge pages, and torch does not: without them the system clears page after page as it reads.
         positions = np.empty((len(numbers), self.length, len(self.skeleton), 3), np.float32)
-        first_rows = self._store.index.starts[rows] + starts + low * self.stride
+        first_rows = self._store.index.starts[rows] + starts + low * self.dilation
         self._read(positions, first_rows, low, high)
         self._pad(positions, low, high)
         offsets = np.arange(self.length)
@@ -238,25 +241,25 @@ class WindowDataset(Dataset[Batch]):
         high: Int[np.ndarray, "windows"],
     ) -> None:
         """Fill in the frames that are in the file; windows that overlap are read together."""
-        end_rows = first_rows + (high - low - 1) * self.stride + 1
+        end_rows = first_rows + (high - low - 1) * self.dilation + 1
         order = np.argsort(first_rows, kind="stable")
         firsts, furthest = first_rows[order], np.maximum.accumulate(end_rows[order])
         # Windows overlap in chains; a chain begins where all before have ended.
         begins = np.flatnonzero(np.concatenate([[True], firsts[1:] >= furthest[:-1]])[: len(order)])
         sizes = np.diff(begins, append=len(order))
-        alone = begins[sizes == 1] if self.stride == 1 else begins[:0]
+        alone = begins[sizes == 1] if self.dilation == 1 else begins[:0]
         windows = order[alone]
         flat = positions.reshape(-1, *positions.shape[2:])
         self._store.read_runs(
             firsts[alone], flat, windows * self.length + low[windows], windows * self.length + high[windows]
         )
-        chained = (sizes > 1) | (self.stride > 1)
+        chained = (sizes > 1) | (self.dilation > 1)
         chains, sizes = begins[chained], sizes[chained]
         blocks = self._store.read_each(firsts[chains], furthest[chains + sizes - 1])
         for begin, size, together in zip(chains.tolist(), sizes.tolist(), blocks, strict=True):
             first = int(firsts[begin])
             for window in order[begin : begin + size].tolist():
-                rows = slice(first_rows[window] - first, end_rows[window] - first, self.stride)
+                rows = slice(first_rows[window] - first, end_rows[window] - first, self.dilation)
                 positions[window, low[window] : high[window]] = together[rows]
 
     def _pad(
@@ -276,9 +279,9 @@ def _number_of_frames(name: str, value: int) -> int:
     try:
         number = index(value)
     except TypeError as error:
-        raise WindowError(f"{name} {value!r} is no whole number; give a number of frames") from error
+        raise WindowError(f"{name} {value!r} is not a whole number; give a number of frames") from error
     if number < 1:
-        raise WindowError(f"{name} {value} is not positive; give a number of frames")
+        raise WindowError(f"{name} {value} must be at least 1; give a number of frames")
     return number
 
 
@@ -294,10 +297,9 @@ class WindowBatch(collections.abc.Sequence[Batch]):
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return WindowBatch({name: values[place] for name, values in self.batch.items()})
-        return {name: values[place] for name, values in self.batch.items()}
+    def __getitem__(self, number: Any) -> Any:
+        windows = {name: values[number] for name, values in self.batch.items()}
+        return WindowBatch(windows) if isinstance(number, slice) else windows
 
     def __len__(self) -> int:
         return len(next(iter(self.batch.values())))

@@ -6,7 +6,6 @@ Everything that happens on the page comes into one queue and is answered in one 
 from __future__ import annotations
 
 import contextlib
-import html
 import io
 import queue
 import time
@@ -19,20 +18,14 @@ import viser
 from jaxtyping import Float
 
 from h36m_amass.skeleton import root
-from h36m_amass.store.store import Sequence, Store
-from h36m_amass.viewer import figure
-from h36m_amass.viewer.chooser import Chooser
-from h36m_amass.viewer.scene import SceneFigure
-from h36m_amass.viewer.server import (
-    SPEEDS,
-    Frames,
-    Playback,
-    apart,
-    beside,
-    catalogue,
-    facts,
-    trajectory,
-)
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.store.store import Store
+from h36m_amass.viewer.chooser import Chooser, catalogue
+from h36m_amass.viewer.facts import apart, facts, table
+from h36m_amass.viewer.figure import SceneFigure
+from h36m_amass.viewer.frames import Frames, trajectory
+from h36m_amass.viewer.playback import SPEEDS, Playback
+from h36m_amass.viewer.scene import FIELD_OF_VIEW, beside, camera, facing
 
 POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0
 """How often, at most, the scene and the panel change while a sequence plays."""
@@ -90,10 +83,10 @@ def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> N
 
     Raises
     ------
-    h36m_amass.viewer.server.ViewerError
-        There is no sequence to show.
+    h36m_amass.viewer.ViewerError
+        If there is no sequence to show.
     h36m_amass.store.store.StoreError
-        A store is damaged.
+        If a store is damaged.
     """
     for store, text in ((shown.first, shown.text), (shown.second, "")):
         catalogue(store, text)
@@ -142,7 +135,7 @@ class _Page:
             self._show_second()
         position, look_at = self._camera()
         camera = server.initial_camera
-        camera.fov, camera.position, camera.look_at, camera.up = figure.FIELD_OF_VIEW, position, look_at, (0, 0, 1)
+        camera.fov, camera.position, camera.look_at, camera.up = FIELD_OF_VIEW, position, look_at, (0, 0, 1)
 
     def _add_fields(self, gui: viser.GuiApi, shown: Shown) -> None:
         self._text = gui.add_html("")
@@ -235,13 +228,13 @@ class _Page:
     def _seek(self, frame: int) -> None:
         self._set(replace(self._playback.sought(frame), playing=False))
 
-    def _person(self, name: str, sequence: Sequence, faint: bool) -> _Person:
+    def _person(self, name: str, sequence: StoredSequence, faint: bool) -> _Person:
         frames = Frames(sequence)
         start = frames[0]
-        made = SceneFigure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
-        return _Person(frames, made, start)
+        nodes = SceneFigure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
+        return _Person(frames, nodes, start)
 
-    def _open_first(self, sequence: Sequence) -> None:
+    def _open_first(self, sequence: StoredSequence) -> None:
         self._first.figure.remove()
         self._first = self._person("first", sequence, faint=False)
         self._set(self._playback.over(sequence))
@@ -292,7 +285,7 @@ class _Page:
         """Of the second figure."""
         if self._second is None:
             return np.zeros(3)
-        ahead = figure.facing(self._first.start, self._first.figure.skeleton)
+        ahead = facing(self._first.start, self._first.figure.skeleton)
         roots = [person.start[root(person.figure.skeleton)] for person in self._people()]
         same = self._first.frames.sequence.key == self._second.frames.sequence.key
         return beside(roots[0], roots[1], ahead, self._gap.value, same)
@@ -341,16 +334,16 @@ class _Page:
                 rows.append(
                     ("Apart", apart(self._pose(self._first), self._pose(self._second), first.store.joint_names))
                 )
-        return _table(rows, any(person.frames.sequence.store.header.synthetic for person in self._people()))
+        return table(rows, any(person.frames.sequence.store.header.synthetic for person in self._people()))
 
     def _camera(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
         shifts = (np.zeros(3), self._shift())
         points = np.concatenate(
             [self._pose(person) + shift for person, shift in zip(self._people(), shifts, strict=False)]
         )
-        ahead = figure.facing(self._pose(self._first), self._first.figure.skeleton)
+        ahead = facing(self._pose(self._first), self._first.figure.skeleton)
         turn = 0.0 if self._second else ONE_TURNED_BY
-        return figure.camera(points + np.array(self._world.position), ahead, turn)
+        return camera(points + np.array(self._world.position), ahead, turn)
 
     def _look(self) -> None:
         position, look_at = self._camera()
@@ -365,13 +358,3 @@ def _paths(joint_names: tuple[str, ...]) -> tuple[str, ...]:
     while nothing in joint_names:
         nothing = f"({nothing})"
     return (nothing, *joint_names)
-
-
-def _table(rows: list[tuple[str, str]], synthetic: bool) -> str:
-    """Names and values as HTML, with whatever names of files hold written out."""
-    note = "<b style='color: #b45309'>SYNTHETIC: made-up, not data to train on</b>" if synthetic else ""
-    lines = "".join(
-        f"<div><b>{html.escape(name)}</b> <span style='overflow-wrap: anywhere'>{html.escape(value)}</span></div>"
-        for name, value in rows
-    )
-    return f"<div style='padding: 0 1em 0.7em; font-size: 0.85em; line-height: 1.5'>{note}{lines}</div>"

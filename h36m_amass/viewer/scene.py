@@ -1,94 +1,66 @@
-"""A person in the viewer's scene: bones, joints, their names and a trajectory, through viser (extra ``view``)."""
+"""Where people and the camera stand in the viewer's scene."""
 
 from __future__ import annotations
 
 import numpy as np
-import viser
 from jaxtyping import Float
 
-from h36m_amass.plot.colours import colours_of
-from h36m_amass.skeleton import Skeleton, bones
-from h36m_amass.viewer import figure
+from h36m_amass.skeleton import Skeleton, leftwards
 
-_PATH_COLOUR = (255, 150, 0)
+FIELD_OF_VIEW = np.radians(40.0)
+"""Of the camera, from top to bottom, in radians."""
+ASPECT = 0.7
+"""Width by height of the narrowest window in which nobody is cut off."""
+_MARGIN = 1.15
+"""How much more than the person fits into the view."""
 
 
-class SceneFigure:
-    """The nodes of one person in the scene, made for one sequence and moved with its poses."""
+def facing(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "3"]:
+    """Unit vector along the ground to where the person faces: left × up; -y if the joints do not tell."""
+    x, y = leftwards(pose, skeleton)
+    return np.array([y, -x, 0.0])
 
-    def __init__(
-        self,
-        scene: viser.SceneApi,
-        name: str,
-        pose: Float[np.ndarray, "joints 3"],
-        skeleton: Skeleton,
-        faint: bool,
-    ) -> None:
-        self._scene, self._name, self.skeleton = scene, name, skeleton
-        self._radii = figure.joint_radii(pose, skeleton)
-        self._labels: list[viser.LabelHandle] = []
-        self._path: viser.LineSegmentsHandle | None = None
-        colours = figure.faint_colours_of(skeleton) if faint else colours_of(skeleton)
-        ball, rod, placed = figure.ball(), figure.rod(), figure.place_bones(pose, skeleton, self._radii)
-        self._frame = scene.add_frame(name, show_axes=False)
-        self._joints = scene.add_batched_meshes_simple(
-            f"{name}/joints",
-            ball.vertices,
-            ball.faces,
-            batched_wxyzs=np.tile((1.0, 0.0, 0.0, 0.0), (len(skeleton), 1)),
-            batched_positions=pose,
-            batched_scales=self._radii,
-            batched_colors=colours,
-            lod="off",
-        )
-        self._bones = (
-            scene.add_batched_meshes_simple(
-                f"{name}/bones",
-                rod.vertices,
-                rod.faces,
-                batched_wxyzs=placed.wxyzs,
-                batched_positions=placed.positions,
-                batched_scales=placed.scales,
-                batched_colors=colours[bones(skeleton)[:, 1]],
-                lod="off",
-            )
-            if len(placed.positions)
-            else None
-        )
 
-    def show(self, pose: Float[np.ndarray, "joints 3"], shift: Float[np.ndarray, "3"]) -> None:
-        """Take a pose, moved by `shift`."""
-        self._frame.position = shift
-        self._joints.batched_positions = pose
-        if self._bones is not None:
-            placed = figure.place_bones(pose, self.skeleton, self._radii)
-            self._bones.batched_positions = placed.positions.astype(np.float32)
-            self._bones.batched_wxyzs = placed.wxyzs.astype(np.float32)
-            self._bones.batched_scales = placed.scales.astype(np.float32)
-        for label, position in zip(self._labels, pose, strict=False):
-            label.position = position
+def camera(
+    points: Float[np.ndarray, "points 3"], ahead: Float[np.ndarray, "3"], turn: float = 0.0
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    """Position of a camera, and the point it looks at, that sees all of `points` from the front.
 
-    def name_joints(self, pose: Float[np.ndarray, "joints 3"], wanted: bool) -> None:
-        """Write the joints' names beside them, or take them away."""
-        for label in self._labels:
-            label.remove()
-        self._labels = [
-            self._scene.add_label(f"{self._name}/names/{joint}", name, position=position, font_screen_scale=0.8)
-            for joint, (name, position) in enumerate(zip(self.skeleton.joint_names, pose, strict=True))
-            if wanted
-        ]
+    It stands where they face, `ahead`, turned by `turn` radians to their left, somewhat above their middle, and as
+    far away as `FIELD_OF_VIEW`, which is that of the height, asks for in a window as wide for its height as `ASPECT`.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle = (low + high) / 2
+    to_left = np.array([-ahead[1], ahead[0], 0.0])
+    away = np.cos(turn) * ahead + np.sin(turn) * to_left + (0.0, 0.0, 0.25)
+    away /= np.linalg.norm(away)
+    right = np.array([-away[1], away[0], 0.0]) / np.hypot(away[0], away[1])
+    axes = np.stack([right / ASPECT, np.cross(away, right)])
+    aside = np.abs((points - middle) @ axes.T).max(axis=1) / np.tan(FIELD_OF_VIEW / 2)
+    distance = _MARGIN * max(float((aside + (points - middle) @ away).max()), 0.5)
+    return middle + distance * away, middle
 
-    def draw_path(self, points: Float[np.ndarray, "points 3"] | None) -> None:
-        """Draw a line through `points`, or none."""
-        if self._path is not None:
-            self._path.remove()
-            self._path = None
-        if points is not None and len(points) > 1:
-            segments = np.stack([points[:-1], points[1:]], axis=1)
-            self._path = self._scene.add_line_segments(
-                f"{self._name}/path", segments, _PATH_COLOUR, thickness=2.0, thickness_units="screen"
-            )
 
-    def remove(self) -> None:
-        """Take the person out of the scene."""
-        self._frame.remove()
+def beside(
+    first: Float[np.ndarray, "3"],
+    second: Float[np.ndarray, "3"],
+    ahead: Float[np.ndarray, "3"],
+    gap: float,
+    same: bool,
+) -> Float[np.ndarray, "3"]:
+    """How far the second figure is moved along the ground to stand `gap` metres to the left of the first.
+
+    Parameters
+    ----------
+    first, second
+        Where the two roots are at the start.
+    ahead
+        Where the first one faces.
+    gap
+        In metres; 0 for one on top of the other.
+    same
+        Whether both show one recording. Then the starts are not brought together, so that the two differ as they do.
+    """
+    to_left = np.array([-ahead[1], ahead[0], 0.0])
+    shift = np.zeros(3) if same else (first - second).astype(np.float64) * (1.0, 1.0, 0.0)
+    return shift + gap * to_left

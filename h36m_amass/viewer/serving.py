@@ -6,13 +6,9 @@ import getpass
 import ipaddress
 import socket
 
-from h36m_amass.errors import H36mAmassError
+from h36m_amass.viewer import ViewerError
 
 LAST_PORT = 65535
-
-
-class AddressError(H36mAmassError):
-    """Nothing can be served at an address."""
 
 
 def free_port(host: str, port: int, tries: int = 100) -> int:
@@ -20,8 +16,8 @@ def free_port(host: str, port: int, tries: int = 100) -> int:
 
     Raises
     ------
-    AddressError
-        `host` is not an address of this machine, or none of `tries` ports is free.
+    ViewerError
+        If `host` is not an address of this machine, or none of `tries` ports is free.
     """
     for candidate in range(port, min(port + tries, LAST_PORT + 1)):
         try:
@@ -32,11 +28,11 @@ def free_port(host: str, port: int, tries: int = 100) -> int:
                 listener.bind(address)
                 return int(listener.getsockname()[1])
         except socket.gaierror as error:
-            raise AddressError(f"{host}: is no address ({error.strerror}); give one of this machine's") from error
+            raise ViewerError(f"{host}: is no address ({error.strerror}); give one of this machine's") from error
         except OSError as error:
             if not _is_ours(host):
-                raise AddressError(f"{host}: cannot be served on ({error.strerror}); use 127.0.0.1") from error
-    raise AddressError(f"{host}: no port from {port} on is free; give another one with --port")
+                raise ViewerError(f"{host}: cannot be served on ({error.strerror}); use 127.0.0.1") from error
+    raise ViewerError(f"{host}: no port from {port} on is free; give another one with --port")
 
 
 def _is_ours(host: str) -> bool:

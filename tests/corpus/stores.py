@@ -11,10 +11,11 @@ from typing import Any
 
 import h5py
 import numpy as np
+from isal.isal_zlib import crc32
 
 from h36m_amass.skeleton import H36M
-from h36m_amass.store import footer as sealing
-from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader, UnitRecord
+from h36m_amass.store import footer
+from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.store import Store
 from h36m_amass.store.writer import StoreWriter
 from h36m_amass.verification.store import verify
@@ -22,30 +23,27 @@ from h36m_amass.verification.store import verify
 
 def write_store(path: Path) -> None:
     """A whole store of three sequences."""
-    writer = StoreWriter(path, StoreHeader("0", 50.0, {}, {"batch_size": 1}, True, (JointSet("h36m", "r", H36M),)))
+    joint_sets = (JointSet("h36m", "r", H36M),)
+    writer = StoreWriter(path, joint_sets)
     rng = np.random.default_rng(0)
     body = rng.normal(size=(1, 17, 3))
     for number, length in enumerate((40, 300, 7)):
         positions = np.repeat(body, length, axis=0).astype("<f4")
-        writer.append(positions)
-        name, crc = f"s{number}", sealing.crc32(positions)
-        record = SequenceRecord(
-            "D", "S", name, length, 50.0, length, 50.0, "male", True, f"D/S/{name}.npz", 1, crc, "D"
-        )
-        writer.add(record)
-    writer.add_unit(UnitRecord("f" * 64, 3))
-    writer.finish()
+        name, digest = f"s{number}", "d" * 64
+        source = length, 50.0, "smplh", "male", True, f"D/S/{name}.npz", 1, digest, crc32(positions)
+        writer.append(SequenceRecord("D", "S", name, length, 50.0, *source), [(positions,)])
+    writer.finish(StoreHeader("0", 50.0, {}, {"batch_size": 1}, True, joint_sets))
     writer.close()
 
 
 def changed(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
-    """A store that HDF5 holds for whole, and that has a seal that fits."""
+    """A store that HDF5 holds for whole, and that has a footer that fits."""
 
     def make(path: Path) -> None:
         write_store(path)
         with h5py.File(path, "r+") as file:
             change(file)
-        sealing.seal(path)
+        footer.write(path)
 
     return make
 
@@ -89,6 +87,10 @@ def linked(name: str, target: Any) -> Callable[[h5py.File], None]:
 
 def set_to(name: str, values: Any) -> Callable[[h5py.File], None]:
     return lambda file: file[name].__setitem__(..., values)
+
+
+def moved_extents(move: Callable[[np.ndarray], np.ndarray]) -> Callable[[h5py.File], None]:
+    return lambda file: file["extents"].__setitem__(1, move(file["extents"][1]))
 
 
 def header_of(text: str) -> Callable[[h5py.File], None]:
@@ -146,20 +148,20 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder": (lambda path: path.mkdir(), "there is no such store"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be opened as a store"),
     "npz": (lambda path: shutil.move(np_saved(path), path), "cannot be opened as a store"),
-    "another HDF5": (lambda path: h5py.File(path, "w").close(), "is an HDF5 file, but no h36m-amass store"),
+    "another HDF5": (lambda path: h5py.File(path, "w").close(), "is an HDF5 file, but not an h36m-amass store"),
     "a newer version": (changed(lambda file: file.attrs.__setitem__("format_version", 99)), "format version 99"),
     "a version in words": (changed(lambda file: file.attrs.__setitem__("format_version", "one")), "is damaged"),
-    "cut short": (bytes_changed(lambda content: content[:-3000]), "has no seal|cannot be opened"),
-    "lengthened": (bytes_changed(lambda content: content + b"more"), "has no seal"),
+    "cut short": (bytes_changed(lambda content: content[:-3000]), "has no footer|cannot be opened"),
+    "lengthened": (bytes_changed(lambda content: content + b"more"), "has no footer"),
     "a hole": (bytes_changed(lambda content: content[:9000] + bytes(4096) + content[13096:]), "cannot be opened"),
     "no index": (changed(lambda file: file.pop("index")), "its index is damaged"),
     "a column less": (changed(lambda file: file["index"].pop("gender")), "its index is damaged"),
     "a short column": (changed(instead("index/length", data=[40, 307])), "columns differ in length"),
     "names of numbers": (changed(instead("index/dataset", data=[1, 2, 3])), "holds int64"),
     "names that are no UTF-8": (changed(set_to("index/sequence", b"\xff")), "its index is damaged"),
-    "a name that leads away": (changed(set_to("index/dataset", b"..")), r"'\.+' is no name"),
-    "a name of two": (changed(set_to("index/sequence", b"/s")), "'/s' is no name"),
-    "no name": (changed(set_to("index/subject", b"")), "'' is no name"),
+    "a name that leads away": (changed(set_to("index/dataset", b"..")), r"'\.+' is not a name"),
+    "a name of two": (changed(set_to("index/sequence", b"/s")), "'/s' is not a name"),
+    "no name": (changed(set_to("index/subject", b"")), "'' is not a name"),
     "a name twice": (changed(set_to("index/sequence", b"s1")), "a key comes twice"),
     "negative length": (changed(set_to("index/length", [-40, 380, 7])), "do not make up the frames"),
     "overlapping": (changed(set_to("index/start", [0, 0, 340])), "do not make up the frames"),
@@ -177,8 +179,16 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
         "is packed as that of no store",
     ),
     "a chunk that inflates": (changed(inflating_chunk), "is larger than what it holds"),
-    "a recording anywhere": (changed(set_to("index/source_path", b"/dev/tty")), "its index is damaged .'' is no name"),
-    "a recording outside": (changed(set_to("index/source_path", b"D/../../a.npz")), "'..' is no name"),
+    "extents of other frames": (changed(moved_extents(lambda offsets: offsets - 204)), "are not those of its chunks"),
+    "extents beyond its end": (changed(moved_extents(lambda offsets: offsets + 2**40)), "not where it says"),
+    "extents before its beginning": (changed(moved_extents(lambda offsets: -offsets)), "not where it says"),
+    "extents that begin late": (changed(lambda file: file["extents"].__setitem__((0, 0), 1)), "not where it says"),
+    "extents of words": (changed(instead("extents", data=np.full((2, 1), b"x"))), "its extents are"),
+    "a recording anywhere": (
+        changed(set_to("index/source_path", b"/dev/tty")),
+        "its index is damaged .'' is not a name",
+    ),
+    "a recording outside": (changed(set_to("index/source_path", b"D/../../a.npz")), "'..' is not a name"),
     "index from elsewhere": (changed(elsewhere("index/length")), "takes its values from another file"),
     "positions from elsewhere": (changed(elsewhere("positions_3d")), "takes its values from another file"),
     "index behind a link": (
@@ -188,15 +198,15 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to itself": (changed(linked("index/length", h5py.SoftLink("/index/length"))), "its index is damaged"),
     "no positions": (changed(lambda file: file.pop("positions_3d")), "is damaged"),
     "positions of another shape": (changed(instead("positions_3d", shape=(347, 16, 3))), "positions_3d has shape"),
-    "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "holds no numbers"),
+    "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "does not hold numbers"),
     "positions that are not there": (
         changed(instead("positions_3d", shape=(347, 17, 3), dtype="<f4", chunks=(256, 17, 3))),
-        "claims more than the file holds",
+        "some of its frames are missing",
     ),
     "no skeleton": (changed(lambda file: file.pop("skeleton")), "is damaged"),
     "a bone to nowhere": (changed(set_to("skeleton/parents", 40)), "joints that it does not have"),
     "a header that is no JSON": (changed(header_of("{")), "is damaged"),
-    "a header that is null": (changed(header_of("null")), "no h36m-amass store"),
+    "a header that is null": (changed(header_of("null")), "not an h36m-amass store"),
     "a header without options": (changed(header_of('{"format": "h36m-amass", "options": null}')), "is damaged"),
     "a deep header": (changed(header_of("[" * 60000)), "is damaged"),
     "a header in a heap": (changed(instead("header", data="{}", dtype=h5py.string_dtype())), "is kept elsewhere"),
@@ -206,7 +216,7 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "betas in words": (changed(options_of(num_betas="x")), "its option num_betas is 'x'"),
     "a list of DMPLs": (changed(options_of(num_dmpls=[1])), r"its option num_dmpls is \[1\]"),
     "soft tissue in words": (changed(options_of(use_dmpls="no")), "its option use_dmpls is 'no'"),
-    "a header without a rate": (changed(header_without_rate), "its attribute frame_rate is not what its header says"),
+    "a header without a rate": (changed(header_without_rate), "is damaged .'frame_rate'"),
     "options of numbers": (changed(lambda file: file.attrs.__setitem__("options", 3)), "its attribute options"),
     "a version of numbers": (
         changed(lambda file: file.attrs.__setitem__("software_version", np.arange(3))),
@@ -215,9 +225,9 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "other options": (changed(lambda file: file.attrs.__setitem__("options", "{}")), "its attribute options"),
     "a byte of positions": (
         bytes_changed(lambda content: content[:30000] + bytes([content[30000] ^ 1]) + content[30001:]),
-        "cannot be opened as a store|a byte of it was changed",
+        "cannot be opened as a store|a byte was changed",
     ),
-    "NaN": (changed(set_to("positions_3d", np.nan)), "no numbers"),
+    "NaN": (changed(set_to("positions_3d", np.nan)), "not numbers"),
 }
 
 

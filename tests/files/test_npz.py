@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from h36m_amass.files import npz as npz_module
-from h36m_amass.files.npz import NpzError, NpzReader, read_content, read_npy
+from h36m_amass.files.npy import NpzError, read_content, read_npy
+from h36m_amass.files.npz import NpzReader
 
 DTYPES = st.one_of(
     hnp.floating_dtypes(endianness="?"),
@@ -397,9 +398,42 @@ def test_headers_that_numpy_cannot_make_are_refused(tmp_path: Path, header: str)
 def test_a_directory_that_would_take_much_memory_is_refused(tmp_path: Path, comment: bytes, zip64: bool) -> None:
     size = 2**30
     end_64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 10**7, 10**7, size, 0)
-    locator = struct.pack("<4sLQL", b"PK\6\7", 0, 1000, 1)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, 1000 + size, 1)
     told = 2**32 - 1 if zip64 else size
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, told, 0, len(comment)) + comment
-    (tmp_path / "a.npz").write_bytes(bytes(1000) + (end_64 + locator if zip64 else b"") + end)
+    with (tmp_path / "a.npz").open("wb") as file:  # which takes no room on the disk
+        file.seek(1000 + size)
+        file.write((end_64 + locator if zip64 else b"") + end)
     with pytest.raises(NpzError, match=f"a directory of {size} bytes"):
         NpzReader(tmp_path / "a.npz")
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for _ in range(2):
+            archive.writestr("a.npy", npy_bytes(np.zeros(2)))
+    with pytest.raises(NpzError, match=r"a\.npz: holds two arrays of one name"):
+        NpzReader(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["a", "ü", "走る"])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_of_another_name_than_the_directory_says_is_refused(
+    tmp_path: Path, name: str, compression: int
+) -> None:
+    path = write_member(tmp_path / "file.npz", npy_bytes(np.arange(3.0)), name, compression)
+    with NpzReader(path) as npz:
+        assert npz.names() == (name,)
+        np.testing.assert_array_equal(npz.read(name), np.arange(3.0))
+    content = bytearray(path.read_bytes())
+    content[30 + len(name.encode())] ^= 1  # in the member's own header
+    path.write_bytes(content)
+    with NpzReader(path) as npz, pytest.raises(NpzError, match=r"file\.npz"):
+        npz.read(name)
+
+
+def test_an_archive_with_something_before_it_is_read(tmp_path: Path) -> None:
+    content = write_npz(tmp_path, False, a=np.arange(30.0)).read_bytes()
+    (tmp_path / "more.npz").write_bytes(b"before" * 9 + content)
+    with NpzReader(tmp_path / "more.npz") as npz:
+        np.testing.assert_array_equal(npz.read("a"), np.arange(30.0))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from h36m_amass.demo import Demo
-from h36m_amass.plot.animation import DPI, MARGIN, MAX_BOX, MAX_GIF_FRAMES, SIZE, boxes, timing
-from h36m_amass.plot.canvas import label, seen
+from h36m_amass.plot.animation import DPI, MARGIN, MAX_BOX, MAX_GIF_FRAMES, SIZE, animate, boxes, timing
 from h36m_amass.plot.contact_sheet import PAGE, page_paths, pages
+from h36m_amass.plot.picture import label, seen
+from h36m_amass.plot.writers import centiseconds
 from h36m_amass.skeleton import H36M, custom
-from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
-from h36m_amass.store.writer import StoreWriter
+from tests.small_stores import write_store
 
 Cli = Callable[..., Any]
 WALK = "Pretend/s1/walk_poses"
@@ -42,14 +45,9 @@ def refused(outcome: Any, *words: str) -> None:
 def small_store(path: Path, keys: list[str], length: int = 2, rate: float = 50.0, bones: bool = True) -> Path:
     """A store of people who stand where they please."""
     skeleton = H36M if bones else custom(H36M.joint_names)
-    header = StoreHeader("0", rate, {"male": "m"}, {}, True, (JointSet("h36m", "r", skeleton),))
-    writer = StoreWriter(path, header)
     rng = np.random.default_rng(0)
-    writer.append(rng.normal(scale=0.5, size=(len(keys) * length, len(skeleton), 3)).astype(np.float32))
-    for key in keys:
-        writer.add(SequenceRecord(*key.split("/"), length, rate, length, rate, "male", True, f"{key}.npz", 7, 0, "D"))
-    writer.finish()
-    return path
+    positions = {key: [rng.normal(scale=0.5, size=(length, len(skeleton), 3))] for key in keys}
+    return write_store(path, [JointSet("h36m", "r", skeleton)], positions, rate)
 
 
 def ids(path: Path) -> list[str]:
@@ -198,9 +196,9 @@ def test_an_animation_runs_in_real_time(length: int, rate: Any, begin: float, se
     assert abs(made.frames[0] / float(rate) - start) <= 0.5 / float(rate) + 1e-9
     wanted = length - made.frames[0] if seconds is None else min(length - made.frames[0], seconds * float(rate))
     assert abs(len(made.frames) * made.frames.step - wanted) <= made.frames.step + 0.5
-    assert len(made.centiseconds) == len(made.frames)
-    assert abs(sum(made.centiseconds) - 100 * len(made.frames) / made.rate) <= 0.5
-    assert min(made.centiseconds) >= 3
+    assert len(centiseconds(len(made.frames), made.rate)) == len(made.frames)
+    assert abs(sum(centiseconds(len(made.frames), made.rate)) - 100 * len(made.frames) / made.rate) <= 0.5
+    assert min(centiseconds(len(made.frames), made.rate)) >= 3
 
 
 class _Timed:
@@ -278,7 +276,7 @@ def test_ffmpeg_gets_every_frame(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
     got, arguments = json.loads(log.read_text(encoding="utf-8"))
     side = round(SIZE * DPI)
     assert got == 5 * side * side * 4
-    assert arguments[arguments.index("-r") + 1] == "60"
+    assert float(arguments[arguments.index("-framerate") + 1]) == 60
     assert side % 2 == 0
     assert (tmp_path / "-q.mp4").read_bytes() == b"movie"
 
@@ -291,6 +289,28 @@ def test_an_ffmpeg_that_fails_or_is_missing_is_one_line(
     refused(cli("plot", store, "D/s/q", "--out", tmp_path / "q.mp4"), "q.mp4", "spam is no codec", ".gif")
     monkeypatch.setenv("PATH", str(tmp_path))
     refused(cli("plot", store, "D/s/q", "--out", tmp_path / "q.mp4"), "q.mp4", "ffmpeg", ".gif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "s.h5"]
+
+
+@pytest.mark.parametrize("drawn", [1, 3])
+@pytest.mark.parametrize("kind", ["gif", "mp4"])
+def test_an_animation_that_is_interrupted_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, drawn: int
+) -> None:
+    """Nor does it wait for an ffmpeg that never ends, or hide the interrupt behind what else fails then."""
+    path = small_store(tmp_path / "s.h5", ["D/s/q"], 10)
+    fake_ffmpeg(tmp_path / "bin", monkeypatch).with_name("ffmpeg").write_text("#!/bin/sh\ncat > /dev/null\nsleep 60\n")
+    monkeypatch.setenv("PATH", os.environ["PATH"] + ":/bin:/usr/bin")
+
+    def stop(done: int, total: int) -> None:
+        assert total == (5 if kind == "gif" else 10)
+        if done == drawn:
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with Store(path) as store, pytest.raises(KeyboardInterrupt):
+        animate(store["D/s/q"], tmp_path / f"q.{kind}", progress=stop)
+    assert time.monotonic() - began < 30
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "s.h5"]
 
 

@@ -31,6 +31,18 @@ def test_a_rate_is_the_decimal_it_prints_as(text: str, kind: type) -> None:
     assert exact_rate(kind(float(text))) == Fraction(text)
 
 
+@pytest.mark.parametrize(
+    ("rate", "exact"),
+    [
+        *((59.9999885559082, 60), (119.99998, 120), (120.0001, 120), (np.float32(99.99999), 100), (1e-5, "0.00001")),
+        *((59.94, "59.94"), (59.9998, "59.9998"), (23.976, "23.976"), (120.0002, "120.0002")),
+    ],
+)
+def test_a_rate_beside_a_whole_number_is_that_number(rate: float, exact: str | int) -> None:
+    assert exact_rate(rate) == Fraction(exact)
+    assert exact_rate(Fraction(str(rate))) == Fraction(str(rate))
+
+
 def test_integers_and_fractions_are_rates() -> None:
     assert exact_rate(60) == exact_rate(np.int64(60)) == exact_rate(Fraction(60)) == 60
     assert exact_rate(59.94) == Fraction(2997, 50)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import time
 import zlib
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass import skeleton
-from h36m_amass.datasets import CATALOGUE, canonical
-from h36m_amass.demo import Demo
+from h36m_amass.datasets import CATALOGUE
+from h36m_amass.files import paths
 from h36m_amass.splits import SPLITS, SplitError, datasets_of
-from h36m_amass.store.format import INDEX_COLUMNS, SPLIT_VERSION, JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store import extents, url_file, url_rows
+from h36m_amass.store.format import INDEX_COLUMNS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.store import Store, StoreError, UnknownKeyError
 from h36m_amass.store.writer import StoreWriter
 
@@ -28,20 +32,31 @@ HEADER = StoreHeader("0", 50.0, {"male": "m"}, {"batch_size": 1}, True, (JointSe
 
 def record(key: str, length: int) -> SequenceRecord:
     dataset, subject, sequence = key.split("/")
-    source = 2 * length, 100.0, "male", True, f"{key}.npz", 7
-    return SequenceRecord(dataset, subject, sequence, length, 50.0, *source, 0, canonical(dataset))
+    source = 2 * length, 100.0, "smplh", "male", True, f"{key}.npz", 7
+    return SequenceRecord(dataset, subject, sequence, length, 50.0, *source, "d" * 64, 0)
 
 
-def write(path: Path, lengths: dict[str, int], header: StoreHeader = HEADER, compression: str = "none") -> np.ndarray:
-    positions = np.random.default_rng(0).normal(size=(sum(lengths.values()), len(header.skeleton), 3))
-    positions = positions.astype(np.float32)
-    writer = StoreWriter(path, header, compression)
-    writer.append(positions[:5])
-    writer.append(positions[5:])
+def write(
+    path: Path, lengths: dict[str, int], header: StoreHeader = HEADER, compression: str = "none", rate: float = 50.0
+) -> np.ndarray:
+    """A store of noise, with the checksums of it; gives the positions of the first joint set."""
+    sets = [
+        np.random.default_rng(0).normal(size=(sum(lengths.values()), len(joint_set.skeleton), 3)).astype("<f4")
+        for joint_set in header.joint_sets
+    ]
+    writer, start = StoreWriter(path, header.joint_sets, compression), 0
     for key, length in lengths.items():
-        writer.add(record(key, length))
-    writer.finish()
-    return positions
+        blocks = [(start, start + 5), (start + 5, start + length)] if length > 5 else [(start, start + length)]
+        checksum, *others = (zlib.crc32(positions[start : start + length].tobytes()) for positions in sets)
+        writer.append(
+            replace(record(key, length), frame_rate=rate, checksum=checksum),
+            (tuple(positions[begin:end] for positions in sets) for begin, end in blocks),
+            tuple(others),
+        )
+        start += length
+    writer.finish(header)
+    writer.close()
+    return sets[0]
 
 
 LENGTHS = {"A/1/x": 3, "A/1/y": 300, "A/2/x": 1, "B/ü ñ/走る": 40}
@@ -59,11 +74,77 @@ def test_what_was_written_is_read(path: Path, tmp_path: Path) -> None:
     start = 0
     for sequence, (key, length) in zip(store.sequences, LENGTHS.items(), strict=True):
         assert (sequence.key, sequence.start, len(sequence)) == (key, start, length)
-        assert sequence.record == record(key, length)
+        checksum = zlib.crc32(positions[start : start + length].tobytes())
+        assert sequence.record == replace(record(key, length), checksum=checksum)
+        assert (sequence.dataset, sequence.subject) == tuple(key.split("/")[:2])
         np.testing.assert_array_equal(sequence.positions_3d[:], positions[start : start + length])
         start += length
-    assert store.header == HEADER
+    assert (store.header, store.frame_rate) == (HEADER, 50.0)
+    assert store[0].joint_names == skeleton.H36M.joint_names
     assert (tmp_path / "same.h5").read_bytes() == path.read_bytes()
+
+
+def test_every_name_of_a_dataset_finds_it(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", {"CMU/1/a": 3, "MPIHDM05/bd/x": 4, "My_Own/1/a": 5, "MyOwn/1/a": 6})
+    store = Store(tmp_path / "s.h5")
+    for name in ("MPIHDM05", "MPI_HDM05", "HDM05", "hdm05"):
+        assert store[f"{name}/bd/x"] == store[name]["bd/x"] == store[1]
+        assert name in store
+        assert [sequence.key for sequence in store.select(dataset=name)] == ["MPIHDM05/bd/x"]
+    assert [sequence.dataset for sequence in store.select(dataset="(?!MPIHDM05).*")] == ["CMU", "My_Own", "MyOwn"]
+    assert (len(store["My_Own/1/a"]), len(store["MyOwn/1/a"])) == (5, 6)
+    assert "my own" not in store
+    assert store.select([("hdm05", ".*", ".*")]).num_frames == 4
+
+
+def test_where_frames_lie_and_how_they_come_makes_no_difference(tmp_path: Path) -> None:
+    lengths = {"A/1/x": 20_000, "A/1/y": 3, "A/2/x": 30_000}
+    positions = write(tmp_path / "a.h5", lengths)
+    writer = StoreWriter(tmp_path / "b.h5", HEADER.joint_sets)
+    start = 0
+    for key, length in lengths.items():
+        rows = positions[start : start + length]
+        checksum = zlib.crc32(rows.tobytes())
+        writer.append(
+            replace(record(key, length), checksum=checksum), ((rows[i : i + 777],) for i in range(0, length, 777))
+        )
+        start += length
+    writer.finish(HEADER)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["extents"], extents.of_chunks(file["positions_3d"]))
+        assert file["extents"].shape[1] > 1
+        np.testing.assert_array_equal(file["positions_3d"], positions)
+        for name in lengths:
+            assert len(file[f"sequences/{name}/positions_3d"].virtual_sources()) == 1
+
+
+def test_what_does_not_belong_together_is_not_written(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path / "s.h5", HEADER.joint_sets)
+    rows = np.zeros((5, 17, 3), np.float32)
+    with pytest.raises(ValueError, match="A/1/x: 5 frames"):
+        writer.append(record("A/1/x", 4), [(rows,)])
+    with pytest.raises(ValueError, match="2 joint sets"):
+        writer.append(record("A/1/x", 5), [(rows,)], (7,))
+    with pytest.raises(ValueError, match="other joint sets"):
+        writer.finish(replace(HEADER, joint_sets=()))
+    writer.close()
+    with pytest.raises(StoreError, match="not finished"):
+        Store(tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize("where", ["head", "index", "extents"])
+def test_a_flipped_byte_in_what_is_read_to_open_a_store_is_noticed(path: Path, where: str) -> None:
+    content = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        offsets = {
+            "head": 3000,
+            **{name: file[key].id.get_offset() for name, key in (("index", "index/start"), ("extents", "extents"))},
+        }
+    content[offsets[where]] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="checksum mismatch at its ends"):
+        Store(path)
 
 
 def test_keys_work_level_by_level_and_as_paths(path: Path) -> None:
@@ -126,8 +207,6 @@ def test_plain_h5py_reads_the_same_by_name(path: Path) -> None:
             rows = file["positions_3d"][sequence.start : sequence.start + len(sequence)]
             np.testing.assert_array_equal(view[:], rows)
             np.testing.assert_array_equal(view[10:20], rows[10:20])
-            assert view.attrs["frame_rate"] == 50.0
-            assert view.attrs["gender"] == "male"
 
 
 def test_a_moved_store_still_has_its_views(path: Path, tmp_path: Path) -> None:
@@ -138,35 +217,33 @@ def test_a_moved_store_still_has_its_views(path: Path, tmp_path: Path) -> None:
         assert np.abs(file["sequences/A/1/y/positions_3d"][:]).max() > 0
 
 
-def test_the_format_is_what_the_design_says(path: Path) -> None:
-    with h5py.File(path) as file:
-        assert file.attrs["format"] == "h36m-amass"
-        assert file.attrs["format_version"] == 2
+def test_the_format_is_what_the_design_says(tmp_path: Path) -> None:
+    sets = (*HEADER.joint_sets, JointSet("pair", "p", skeleton.custom(("a", "b"))))
+    write(tmp_path / "s.h5", LENGTHS, replace(HEADER, joint_sets=sets))
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert (file.attrs["format"], file.attrs["format_version"]) == ("h36m-amass", 4)
+        assert set(file) == {"positions_3d", "extents", "skeleton", "joint_sets", "index", "sequences", "header"}
+        assert set(file["joint_sets/pair"]) == {"positions_3d", "extents", "skeleton", "checksum"}
         assert file["positions_3d"].dtype == np.dtype("<f4")
         assert file["positions_3d"].chunks == (256, 17, 3)
-        columns = "dataset subject sequence start length frame_rate source_frames source_frame_rate gender has_dmpls"
-        assert set(file["index"]) == {
-            *columns.split(),
-            "source_path",
-            "source_size",
-            "checksum",
-            "canonical_dataset",
-            "model",
-        }
+        columns = (
+            "dataset subject sequence start length frame_rate source_frames source_frame_rate model gender has_dmpls "
+            "source_path source_size content_digest checksum"
+        )
+        assert set(file["index"]) == {*columns.split()} == {*INDEX_COLUMNS}
         assert {len(file["index"][name]) for name in file["index"]} == {len(LENGTHS)}
         assert set(file["skeleton"]) == {"joint_names", "parents", "left", "right"}
+        header = json.loads(file["header"][()])
+        for name, value in header.items():
+            attribute = file.attrs[name]
+            assert (json.loads(attribute) if isinstance(value, dict | list) else attribute) == value
+        assert header["joint_sets"] == ["h36m", "pair"]
 
 
 def test_nothing_in_a_store_tells_when_it_was_written(path: Path, tmp_path: Path) -> None:
     time.sleep(1.1)  # HDF5 stamps objects in whole seconds
     write(tmp_path / "later.h5", LENGTHS)
     assert (tmp_path / "later.h5").read_bytes() == path.read_bytes()
-
-
-def test_checksums_are_those_of_the_positions(demo: Demo) -> None:
-    store = Store(demo.store)
-    for sequence in store.sequences:
-        assert zlib.crc32(sequence.positions_3d[:].astype("<f4").tobytes()) == sequence.record.checksum
 
 
 def test_a_store_can_be_pickled_and_closed(path: Path) -> None:
@@ -184,14 +261,15 @@ def test_a_store_that_cannot_be_read_is_refused_by_name(path: Path, tmp_path: Pa
     cases["text.h5"] = "cannot be opened as a store"
     with h5py.File(tmp_path / "plain.h5", "w") as file:
         file["x"] = 1
-    cases["plain.h5"] = "no h36m-amass store"
+    cases["plain.h5"] = "not an h36m-amass store"
     (tmp_path / "cut.h5").write_bytes(path.read_bytes()[:-3000])
     cases["cut.h5"] = "cannot be opened as a store"
-    newer = tmp_path / "newer.h5"
-    newer.write_bytes(path.read_bytes())
-    with h5py.File(newer, "r+") as file:
-        file.attrs["format_version"] = SPLIT_VERSION + 1
-    cases["newer.h5"] = f"format version {SPLIT_VERSION + 1}.*upgrade"
+    for version in (1, 2, 3, 5):
+        (tmp_path / f"{version}.h5").write_bytes(path.read_bytes())
+        with h5py.File(tmp_path / f"{version}.h5", "r+") as file:
+            file.attrs["format_version"] = version
+        cases[f"{version}.h5"] = f"is of format version {version}, which this version does not read: build it again"
+    cases["5.h5"] = "is of format version 5, and this h36m-amass reads version 4; upgrade it"
     holed = tmp_path / "holed.h5"
     holed.write_bytes(path.read_bytes())
     with h5py.File(holed, "r+") as file:
@@ -253,7 +331,7 @@ def test_a_store_that_another_program_has_repacked_reads_the_same(path: Path, tm
     repacked = tmp_path / "repacked.h5"
     with h5py.File(path) as old, h5py.File(repacked, "w", userblock_size=512 if how == "user block" else 0) as new:
         new.attrs.update(old.attrs)
-        for name in ("index", "skeleton", "header"):
+        for name in ("index", "skeleton", "header", "extents"):
             old.copy(name, new)
         values = old["positions_3d"][:]
         kinds = {
@@ -341,8 +419,8 @@ def test_selections_match_whole_names(path: Path) -> None:
         ({"sequence": "x.+"}, "nothing matches"),
         ({"subject": ""}, "nothing matches"),
         ({"triples": [("A", "1", "x"), ("A", "9", "x")]}, "nothing matches dataset 'A', subject '9', sequence 'x'"),
-        ({"dataset": "("}, "is no regular expression"),
-        ({"triples": ("A", "1", "x")}, "'A' is no triple"),
+        ({"dataset": "("}, "is not a regular expression"),
+        ({"triples": ("A", "1", "x")}, "'A' is not a triple"),
     ):
         with pytest.raises(StoreError, match=message):
             store.select(**patterns)  # type: ignore[arg-type]
@@ -425,3 +503,44 @@ def test_reprs_say_what_a_thing_is(path: Path) -> None:
     assert repr(store["A"]) == "<A: 2 subjects (1, 2)>"
     assert "300 frames at 50 Hz" in repr(store["A/1/y"])
     assert store["A/1/y"].duration == 6.0
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_others_may_have_the_file_open(tmp_path: Path, compression: str) -> None:
+    positions = write(tmp_path / "s.h5", LENGTHS, compression=compression)
+    with h5py.File(tmp_path / "s.h5", "r") as file, Store(tmp_path / "s.h5") as store:
+        np.testing.assert_array_equal(store.read(0, 344), positions)
+        np.testing.assert_array_equal(file["positions_3d"], positions)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_store_at_a_url_is_opened_with_two_requests_and_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    lengths = {f"A/{number // 50}/{number}": 100 for number in range(500)}
+    positions = write(tmp_path / "s.h5", lengths, compression=compression)
+    memory.put(str(tmp_path / "s.h5"), "/s.h5")
+    requests: list[int] = []
+    read_ranges = paths.read_ranges
+
+    def counted(path: Any, starts: Any, stops: Any) -> list[bytes]:
+        requests.append(len(starts))
+        return read_ranges(path, starts, stops)
+
+    for module in (paths, url_file, url_rows):
+        monkeypatch.setattr(module, "read_ranges", counted)
+    try:
+        with Store("memory://s.h5") as store:
+            assert compression != "none" or len(requests) == 1
+            np.testing.assert_array_equal(store.read(20_000, 20_100), positions[20_000:20_100])
+            assert compression != "none" or requests == [2, 1]
+            again = pickle.loads(pickle.dumps(store))  # noqa: S301 # our own object, made here
+            np.testing.assert_array_equal(again["A/3/177"].positions_3d[:], positions[17_700:17_800])
+            memory.store["/s.h5"].created += timedelta(1)
+            memory.store["/s.h5"].modified += timedelta(1)
+            with pytest.raises(StoreError, match=r"memory:.*s\.h5: is another file than when it was opened"):
+                again.close()
+                again.read(0, 1)
+    finally:
+        memory.rm("/s.h5")

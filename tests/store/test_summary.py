@@ -22,7 +22,6 @@ from h36m_amass.demo import Demo
 from h36m_amass.skeleton import H36M, custom
 from h36m_amass.store import summary as describe
 from h36m_amass.store.format import INDEX_COLUMNS, JointSet, SequenceRecord, StoreHeader
-from h36m_amass.store.sizes import sequence_bytes
 from h36m_amass.store.store import Store
 from h36m_amass.store.writer import StoreWriter
 
@@ -32,16 +31,16 @@ SETS = JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))
 
 def write(path: Path, lengths: dict[str, int], compression: str = "none", rate: float = 50.0) -> Path:
     """A store of two joint sets."""
-    writer = StoreWriter(path, StoreHeader("0", rate, {"male": "m"}, {}, False, SETS), compression)
-    rng = np.random.default_rng(0)
-    total = sum(lengths.values())
-    shapes = [(total, len(own.skeleton), 3) for own in SETS]
-    # Noise and zeros by turns: chunks of a compressed store differ in size.
-    writer.append(*(((np.arange(total) // 200 % 2)[:, None, None] * rng.normal(size=s)).astype("f4") for s in shapes))
+    writer, rng, start = StoreWriter(path, SETS, compression), np.random.default_rng(0), 0
     for number, (key, length) in enumerate(lengths.items()):
-        source = 2 * length, 100.0 + number, "male", True, f"{key}.npz", 7
-        writer.add(SequenceRecord(*key.split("/"), length, 50.0 + number, *source, 5, "C"), (number,))
-    writer.finish()
+        # Noise and zeros by turns: chunks of a compressed store differ in size.
+        noisy = (np.arange(start, start + length) // 200 % 2)[:, None, None]
+        block = tuple((noisy * rng.normal(size=(length, len(own.skeleton), 3))).astype("f4") for own in SETS)
+        source = 2 * length, 100.0 + number, "smplh", "male", True, f"{key}.npz", 7, "d" * 64, 5
+        writer.append(SequenceRecord(*key.split("/"), length, 50.0 + number, *source), [block], (number,))
+        start += length
+    writer.finish(StoreHeader("0", rate, {"male": "m"}, {}, False, SETS))
+    writer.close()
     return path
 
 
@@ -65,15 +64,15 @@ def test_the_bytes_of_all_sequences_are_those_of_the_file(tmp_path: Path, compre
     path = write(tmp_path / "s.h5", LENGTHS, compression)
     with Store(path) as store, h5py.File(path) as file:
         for own in SETS:
-            sizes = sequence_bytes(store, own.name)
-            positions = file["joint_sets"][own.name]["positions_3d"]
+            sizes = describe.sequence_bytes(store, own.name)
+            positions = file["positions_3d" if own is SETS[0] else f"joint_sets/{own.name}/positions_3d"]
             whole = positions.id.get_storage_size() if compression != "none" else positions.size * 4
             assert sizes.sum() == whole
             if compression == "none":
                 np.testing.assert_array_equal(sizes, store.index.lengths * len(own.skeleton) * 12)
             assert (sizes >= 0).all()
-        both = sum(sequence_bytes(store, own.name) for own in SETS)
-        np.testing.assert_array_equal(sequence_bytes(store), both)
+        both = sum(describe.sequence_bytes(store, own.name) for own in SETS)
+        np.testing.assert_array_equal(describe.sequence_bytes(store), both)
 
 
 @pytest.mark.parametrize("key", [None, "A", "B/ü ñ"])
@@ -199,7 +198,7 @@ def test_bars_of_an_overview_add_up_however_many_parts_there_are(
     from h36m_amass.plot import overview as plot_overview
 
     figures: list[Any] = []
-    monkeypatch.setattr(plot_overview, "save", lambda figure, _: figures.append(figure))
+    monkeypatch.setattr(plot_overview.picture, "save", lambda figure, _: figures.append(figure))
     lengths = {f"D{part}/s/q": 100 - part for part in range(plot_overview.MAX_BARS + 5)}
     with Store(write(tmp_path / "s.h5", lengths)) as store:
         whole = describe.tree(store)

@@ -12,7 +12,7 @@ from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
 from h36m_amass.engine.reference import mesh_joints
 from h36m_amass.recordings import recording as amass
-from h36m_amass.recordings.tree import find_sequences
+from h36m_amass.recordings.tree import find_recordings
 from h36m_amass.synthetic import GENDERS, JOINT_NAMES, KINDS, PARENTS
 
 VERTICES, BONES = 6890, 52
@@ -159,7 +159,7 @@ def test_every_file_says_that_it_is_made_up(support_dir: Path, amass_dir: Path) 
 def test_every_file_is_taken_for_made_up_by_its_loader(support_dir: Path, amass_dir: Path) -> None:
     assert regressor.load(support_dir / "J_regressor_h36m.npy").synthetic
     assert body_model.load(support_dir, "male", num_dmpls=0).synthetic
-    for file in find_sequences(amass_dir).sequences:
+    for file in find_recordings(amass_dir).files:
         assert amass.read_header(amass_dir / file.path).synthetic
 
 
@@ -238,15 +238,15 @@ def test_a_motion_stays_near_the_floor_and_its_bones_keep_their_lengths(support_
 
 
 def test_a_tree_has_the_variety_that_it_says(amass_dir: Path) -> None:
-    listing = find_sequences(amass_dir)
-    assert {s.dataset for s in listing.sequences} == {"Madeup", "Pretend", "Invented"}
-    assert len(listing.sequences) == 12
-    assert listing.misplaced == ()
-    headers = [amass.read_header(amass_dir / s.path) for s in listing.sequences]
+    listing = find_recordings(amass_dir)
+    assert {s.dataset for s in listing.files} == {"Madeup", "Pretend", "Invented"}
+    assert len(listing.files) == 12
+    assert listing.skipped == ()
+    headers = [amass.read_header(amass_dir / s.path) for s in listing.files]
     assert {header.gender for header in headers} == set(GENDERS)
     assert len({header.frame_rate for header in headers}) >= 4
     assert sum(not header.has_dmpls for header in headers) == 1
-    assert len({s.subject for s in listing.sequences if s.dataset == "Invented"}) == 1
+    assert len({s.subject for s in listing.files if s.dataset == "Invented"}) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.part import PartWriter, PlacedSequence
 from h36m_amass.skeleton import custom
 from h36m_amass.store.format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader, UnitRecord
+from h36m_amass.store.space import store_bytes
 from h36m_amass.store.writer import StoreWriter
 from h36m_amass.system import disk as space
-from h36m_amass.system.disk import SpaceError, store_bytes
+from h36m_amass.system.disk import SpaceError
 from tests.scenes import write_dataset
 
 HASH = "f" * 64
@@ -76,7 +77,7 @@ def test_a_build_asks_for_the_room_of_its_names(
 
     def none_left(needed: int, *_: object) -> None:
         asked.append(needed)
-        raise SpaceError
+        raise SpaceError("none left")
 
     monkeypatch.setattr(space, "require", none_left)
     for letters in (1, 201):

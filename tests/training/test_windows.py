@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from h36m_amass import skeleton
-from h36m_amass.store.rows import CACHE_SLOTS, CACHED_BYTES, Hdf5FrameReader
+from h36m_amass.store.hdf5_rows import CACHE_SLOTS, CACHED_BYTES, Hdf5FrameReader
 from h36m_amass.store.store import Store, StoreError
 from h36m_amass.training.windows import Padding, WindowBatch, WindowDataset, WindowError, collate
 from tests.store.test_store import write
@@ -47,14 +47,14 @@ def store(path: Path) -> Iterator[Store]:
         yield store
 
 
-def by_hand(store: Store, length: int, stride: int, step: int, padding: Padding) -> list[dict[str, Any]]:
+def by_hand(store: Store, length: int, dilation: int, stride: int, padding: Padding) -> list[dict[str, Any]]:
     """All windows, frame by frame, as the documentation describes them."""
     windows = []
     for row, sequence in enumerate(store.sequences):
         frames = np.asarray(sequence.positions_3d)
-        for frame in range(0, len(frames), step):
-            start = frame if padding == "none" else frame - (length - 1) // 2 * stride
-            indices = [start + i * stride for i in range(length)]
+        for frame in range(0, len(frames), stride):
+            start = frame if padding == "none" else frame - (length - 1) // 2 * dilation
+            indices = [start + i * dilation for i in range(length)]
             mask = [0 <= i < len(frames) for i in indices]
             if padding == "none" and not all(mask):
                 continue
@@ -75,20 +75,20 @@ def assert_same(item: dict[str, torch.Tensor], expected: dict[str, Any]) -> None
 
 @given(
     length=st.integers(1, 60),
-    stride=st.integers(1, 9),
-    step=st.integers(1, 70),
+    dilation=st.integers(1, 9),
+    stride=st.integers(1, 70),
     padding=st.sampled_from(["none", "edge", "zero"]),
     data=st.data(),
 )
 def test_every_window_is_sliced_from_its_sequence(
-    store: Store, length: int, stride: int, step: int, padding: Padding, data: st.DataObject
+    store: Store, length: int, dilation: int, stride: int, padding: Padding, data: st.DataObject
 ) -> None:
-    expected = by_hand(store, length, stride, step, padding)
+    expected = by_hand(store, length, dilation, stride, padding)
     if not expected:
         with pytest.raises(WindowError, match="no window"):
-            WindowDataset(store, length, stride=stride, step=step, padding=padding)
+            WindowDataset(store, length, dilation=dilation, stride=stride, padding=padding)
         return
-    windows = WindowDataset(store, length, stride=stride, step=step, padding=padding)
+    windows = WindowDataset(store, length, dilation=dilation, stride=stride, padding=padding)
     assert len(windows) == len(expected)
     numbers = data.draw(st.lists(st.integers(-len(windows), len(windows) - 1), max_size=20))
     for number, item in zip(numbers, windows.__getitems__(numbers), strict=True):
@@ -104,7 +104,7 @@ def test_all_windows_together_are_all_frames(store: Store) -> None:
 
 
 def test_windows_of_a_selection_are_only_its_own_and_in_its_order(store: Store) -> None:
-    windows = WindowDataset(store.select(dataset="B|C")[::-1], 5, step=3)
+    windows = WindowDataset(store.select(dataset="B|C")[::-1], 5, stride=3)
     rows = collate(windows.__getitems__(range(len(windows))))["sequence"].tolist()
     assert [store[row].key for row in dict.fromkeys(rows)] == ["C/1/a", "B/2/a", "B/1/a"]
     assert [sequence.key for sequence in windows.too_short] == ["B/1/b"]
@@ -124,7 +124,7 @@ def test_joint_order_and_type_are_as_asked(store: Store, order: str, dtype: torc
 
 
 def test_a_dataloader_gives_each_window_once_with_and_without_our_collate(store: Store) -> None:
-    windows = WindowDataset(store, 9, step=4, padding="edge")
+    windows = WindowDataset(store, 9, stride=4, padding="edge")
     for function in (collate, None):
         generator = torch.Generator().manual_seed(3)
         loader = DataLoader(windows, batch_size=16, shuffle=True, generator=generator, collate_fn=function)
@@ -149,7 +149,7 @@ def test_a_batch_is_a_list_of_its_windows(store: Store) -> None:
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64, torch.tensor])
 def test_numbers_of_any_integer_type_are_the_same_window(store: Store, kind: Any) -> None:
-    windows = WindowDataset(store, 27, padding="edge", step=3)
+    windows = WindowDataset(store, 27, padding="edge", stride=3)
     for number in (0, 1, 120):
         expected = {name: values.numpy() for name, values in windows[number].items()}
         assert_same(windows[kind(number)], expected)
@@ -168,15 +168,15 @@ def test_the_transform_sees_batches_and_what_it_gives_is_given(store: Store) -> 
 
 def test_what_cannot_be_had_is_refused(store: Store) -> None:
     for arguments, message in (
-        ({"length": 0}, "length 0 is not positive"),
-        ({"length": 5, "stride": 0}, "stride 0"),
-        ({"length": 5.0}, "length 5.0 is no whole number"),
+        ({"length": 0}, "length 0 must be at least 1"),
+        ({"length": 5, "dilation": 0}, "dilation 0"),
+        ({"length": 5.0}, "length 5.0 is not a whole number"),
         ({"length": 5, "dtype": torch.int32}, "cannot hold positions"),
         ({"length": 5, "dtype": "float32"}, "cannot hold positions"),
-        ({"length": 5, "step": -1}, "step -1"),
+        ({"length": 5, "stride": -1}, "stride -1"),
         ({"length": 5, "padding": "reflect"}, "padding 'reflect' is unknown; choose from none, edge, zero"),
         ({"length": 531}, "no window of 531 frames .* longest of which has 530"),
-        ({"length": 54, "stride": 10}, "no window of 531 frames"),
+        ({"length": 54, "dilation": 10}, "no window of 531 frames"),
         ({"length": 5, "sequences": store.sequences[:0]}, "no sequences are selected"),
     ):
         with pytest.raises(WindowError, match=message):
@@ -201,7 +201,7 @@ def fingerprint(windows: WindowDataset) -> tuple[int, bytes]:
 
 @started
 def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
-    windows = WindowDataset(store, 27, step=5, padding="edge")
+    windows = WindowDataset(store, 27, stride=5, padding="edge")
     _, expected = fingerprint(windows)
     with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as processes:
         found = list(processes.map(fingerprint, [windows] * 4))
@@ -212,7 +212,7 @@ def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
 
 @started
 def test_dataloader_workers_read_what_this_process_reads(store: Store, method: str) -> None:
-    windows = WindowDataset(store, 27, step=20, padding="zero")
+    windows = WindowDataset(store, 27, stride=20, padding="zero")
 
     def batches(workers: int) -> list[dict[str, torch.Tensor]]:
         context = method if workers else None
@@ -225,16 +225,16 @@ def test_dataloader_workers_read_what_this_process_reads(store: Store, method: s
 
 def test_threads_read_what_one_reads(path: Path) -> None:
     with Store(path) as store:
-        windows = WindowDataset(store, 27, step=5, padding="edge")
+        windows = WindowDataset(store, 27, stride=5, padding="edge")
         with ThreadPoolExecutor(8) as threads:
             found = list(threads.map(fingerprint, [windows] * 32))
     with Store(path) as store:
-        assert set(found) == {fingerprint(WindowDataset(store, 27, step=5, padding="edge"))}
+        assert set(found) == {fingerprint(WindowDataset(store, 27, stride=5, padding="edge"))}
 
 
 def test_closing_a_store_does_not_disturb_those_who_read(path: Path) -> None:
     with Store(path) as store:
-        windows = WindowDataset(store, 27, step=5, padding="edge")
+        windows = WindowDataset(store, 27, stride=5, padding="edge")
         expected = fingerprint(windows)
         with ThreadPoolExecutor(4) as threads:
             running = [threads.submit(fingerprint, windows) for _ in range(40)]
@@ -248,9 +248,9 @@ def test_a_fork_opens_a_compressed_store_anew(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.h5")
     before, reader = store.read(5, 9), store._frames
     assert isinstance(reader, Hdf5FrameReader)
-    opened, reader._process = reader._file, -1  # what a fork leaves behind
+    opened, reader._process = reader._positions, -1  # what a fork leaves behind
     np.testing.assert_array_equal(store.read(5, 9), before)
-    assert reader._file is not opened
+    assert reader._positions is not opened
 
 
 @pytest.mark.parametrize("compression", ["lzf", "gzip"])
@@ -260,15 +260,15 @@ def test_decoded_chunks_are_kept_up_to_a_bound(tmp_path: Path, compression: str)
     store.read(0, 1)
     reader = store._frames
     assert isinstance(reader, Hdf5FrameReader)
-    assert reader._file is not None
-    _, slots, num_bytes, _ = reader._file.id.get_access_plist().get_cache()
+    assert reader._positions is not None
+    _, slots, num_bytes, _ = reader._positions.file.id.get_access_plist().get_cache()
     assert (slots, num_bytes) == (CACHE_SLOTS, CACHED_BYTES)
 
 
 def test_a_pickled_dataset_reads_the_same_and_refuses_another_file(tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
     write(path, LENGTHS)
-    windows = WindowDataset(Store(path), 9, step=2)
+    windows = WindowDataset(Store(path), 9, stride=2)
     expected = fingerprint(windows)
     pickled = pickle.dumps(windows)
     assert fingerprint(pickle.loads(pickled)) == expected  # noqa: S301 # our own object, made here

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,41 @@ from hypothesis import strategies as st
 from isal.isal_zlib import crc32
 
 from h36m_amass import verify
+from h36m_amass.body.model import BodyModelError
+from h36m_amass.body.regressor import RegressorError
 from h36m_amass.conversion.builder import build
 from h36m_amass.demo import Demo
-from h36m_amass.store import footer as sealing
-from h36m_amass.store.rows import StoreError
+from h36m_amass.store import footer
+from h36m_amass.store.errors import StoreError
 from h36m_amass.store.store import Store
+from h36m_amass.store.writer import StoreWriter
 from h36m_amass.verification import store as verification
 from tests.corpus.stores import options_of
 from tests.scenes import recording, write, write_dataset
+from tests.store.test_store import HEADER, record
 
 Cli = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def whole(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small store. Not to be written to."""
-    folder = tmp_path_factory.mktemp("whole")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of three sequences of a body that stands still. Not to be written to."""
+    path = tmp_path_factory.mktemp("whole") / "s.h5"
+    writer = StoreWriter(path, HEADER.joint_sets)
+    body = np.random.default_rng(0).normal(scale=0.2, size=(1, 17, 3)).astype("<f4")
+    for number in range(3):
+        positions = np.repeat(body, 125, axis=0)
+        checksum = crc32(positions.tobytes())
+        writer.append(replace(record(f"D/S/{number:04}", 125), checksum=checksum), [(positions,)])
+    writer.finish(HEADER)
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def converted(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small store, beside the folder ``amass`` that it was built from. Not to be written to."""
+    folder = tmp_path_factory.mktemp("converted")
     write_dataset(folder / "amass", "D", 3, frames=60)
     build(folder / "amass", folder / "s.h5", support_dir=support_dir)
     return folder / "s.h5"
@@ -43,10 +63,10 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 
 
 def change(path: Path, edit: Callable[[h5py.File], Any]) -> Path:
-    """Change a store through HDF5, and seal it again, so that only what it says can tell."""
+    """Change a store through HDF5, and give it a new footer, so that only what it says can tell."""
     with h5py.File(path, "r+") as file:
         edit(file)
-    sealing.seal(path)
+    footer.write(path)
     return path
 
 
@@ -86,7 +106,7 @@ def test_one_flipped_byte_anywhere_is_found(whole: Path, tmp_path: Path, data: s
 
 def test_every_sequence_whose_bytes_changed_is_named(copy: Path) -> None:
     def edit(file: h5py.File) -> None:
-        file["positions_3d"][30, 4, 1] += 0.001
+        file["positions_3d"][150, 4, 1] += 0.001
 
     (finding,) = verify(change(copy, edit)).findings
     assert "D/S/0001: its positions do not have the checksum" in finding
@@ -103,7 +123,7 @@ def test_a_store_that_another_program_wrote_to_is_found(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         file.attrs["note"] = "mine"
     (finding,) = verify(copy).findings
-    assert "has no seal" in finding
+    assert "has no footer" in finding
     assert Store(copy).num_frames > 0
 
 
@@ -135,6 +155,13 @@ def stretched(file: h5py.File) -> None:
     file["index/checksum"][0] = crc32(positions.tobytes())
 
 
+def moved(file: h5py.File) -> None:
+    """All joints, by a quarter of a metre, with a checksum that fits."""
+    positions = file["positions_3d"][:] + np.float32([0, 0.25, 0])
+    file["positions_3d"][:] = positions
+    file["index/checksum"][0] = crc32(positions.tobytes())
+
+
 def view_of_others(file: h5py.File) -> None:
     group = file["sequences/D/S"]
     group.move("0000", "x")
@@ -146,8 +173,7 @@ def view_of_another_file(file: h5py.File) -> None:
     del file["sequences/D/S/0000/positions_3d"]
     layout = h5py.VirtualLayout((int(file["index/length"][0]), 17, 3), "<f4")
     layout[:] = h5py.VirtualSource("other.h5", "positions_3d", layout.shape)
-    view = file["sequences/D/S/0000"].create_virtual_dataset("positions_3d", layout)
-    view.attrs["frame_rate"], view.attrs["gender"] = 50.0, "male"
+    file["sequences/D/S/0000"].create_virtual_dataset("positions_3d", layout)
 
 
 @pytest.mark.parametrize(
@@ -155,15 +181,13 @@ def view_of_another_file(file: h5py.File) -> None:
     [
         (swap_names, "out of order"),
         (swap_rows, "do not make up the frames"),
-        (not_a_number, "frame 3 holds values that are no numbers"),
+        (not_a_number, "frame 3 holds values that are not numbers"),
         (stretched, "the bone to left_ankle is from"),
         (view_of_others, "the view of D/S/0000 shows rows"),
         (view_of_another_file, "takes its values from other.h5"),
         (lambda file: file["sequences/D"].pop("S"), "the view of D/S/0000 is missing"),
-        (lambda file: file["sequences/D/S/0000/positions_3d"].attrs.modify("frame_rate", 49.0), "says 49 Hz"),
-        (lambda file: file["index/length"].write_direct(np.array([26, 24, 25])), "its index is damaged|checksum"),
-        (lambda file: file["index/source_path"].__setitem__(0, b"E/S/0000.npz"), "another dataset"),
-        (lambda file: file["units/sequences"].__setitem__(0, -1), "they are int64|they are |.S64 and int64"),
+        (lambda file: file["index/length"].write_direct(np.array([126, 124, 125])), "its index is damaged|checksum"),
+        (lambda file: file["extents"].__setitem__((1, 0), file["extents"][1, 0] + 204), "are not those of its chunks"),
         (lambda file: file["index"].pop("checksum"), "its index is damaged"),
         (lambda file: file.attrs.__setitem__("synthetic", False), "its attribute synthetic is not"),
         (lambda file: file.attrs.__setitem__("frame_rate", np.nan), "its attribute frame_rate is not"),
@@ -197,48 +221,66 @@ def test_quick_reads_no_frames(copy: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_store_that_disagrees_with_the_mesh_fails(support_dir: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "amass" / "D" / "S" / "a.npz", recording(200))
     build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
+    changed = change(Path(shutil.copy(tmp_path / "s.h5", tmp_path / "t.h5")), moved)
+    found = verify(changed, against=tmp_path / "amass", support_dir=support_dir)
+    assert found.findings == (f"{changed}: differs from the full mesh by up to 0.25 m; build it again",)
+    assert found.largest == pytest.approx(0.25, abs=1e-5)
     write(path, recording(200, seed=1))
     found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
-    assert "differs from the full mesh" in found.findings[0]
-    assert found.largest > 0.1
-    write(path, recording(300))
-    found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
     assert "is not the recording that the store was built from" in found.findings[0]
-    path.unlink()
+    path.rename(path.with_name("b.npz"))
     found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
-    assert "there is no such file" in found.findings[0]
+    assert "a.npz: there is no such recording any more" in found.findings[0]
 
 
 def test_a_rate_that_would_give_other_frames_is_a_finding_and_no_frames_are_made(
-    copy: Path, whole: Path, support_dir: Path
+    converted: Path, support_dir: Path, tmp_path: Path
 ) -> None:
-    changed = change(copy, options_of(frame_rate="9" * 30))
-    found = verify(changed, against=whole.parent / "amass", support_dir=support_dir)
+    changed = change(Path(shutil.copy(converted, tmp_path / "s.h5")), options_of(frame_rate="9" * 30))
+    found = verify(changed, against=converted.parent / "amass", support_dir=support_dir)
     assert found.compared_frames == 0
     assert len(found.findings) == 3
     assert all("frames, and the store has" in finding for finding in found.findings)
 
 
-def test_another_regressor_or_body_model_is_named(whole: Path, support_dir: Path, tmp_path: Path) -> None:
+def test_what_comparing_needs_is_asked_for_before_anything_is_looked_at(
+    converted: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(footer, "check_all", lambda *_: pytest.fail("the store was read"))
+    against, copy = converted.parent / "amass", Path(shutil.copy(converted, tmp_path / "s.h5"))
+    support = Path(shutil.copytree(support_dir, tmp_path / "support"))
+    (support / "body_models" / "smplh" / "female" / "model.npz").unlink()
+    with pytest.raises(BodyModelError, match=r"female.model\.npz"):
+        verify(converted, against=against, support_dir=support)
+    regressor = tmp_path / "other.npy"
+    np.save(regressor, np.load(support_dir / "J_regressor_h36m.npy")[:, :-1])
+    with pytest.raises(RegressorError, match="is for a mesh of"):
+        verify(converted, against=against, support_dir=support_dir, joint_regressor=regressor)
+    change(copy, options_of(vertex_map_sha256="abcdef" * 10))
+    with pytest.raises(RegressorError, match=r"vertex map .SHA-256 abcdefabcdef.*give it with --vertex-map"):
+        verify(copy, against=against, support_dir=support_dir, joint_regressor=regressor)
+
+
+def test_another_regressor_or_body_model_is_named(converted: Path, support_dir: Path, tmp_path: Path) -> None:
     support = Path(shutil.copytree(support_dir, tmp_path / "support"))
     np.save(support / "J_regressor_h36m.npy", np.load(support / "J_regressor_h36m.npy"))
     model = support / "body_models" / "dmpls" / "male" / "model.npz"
     with np.load(model) as npz:
         np.savez(model, **{name: npz[name] for name in reversed(npz.files)})
-    findings = verify(whole, against=whole.parent / "amass", support_dir=support).findings
+    findings = verify(converted, against=converted.parent / "amass", support_dir=support).findings
     assert any("another regressor" in finding for finding in findings)
-    assert any("another male body model" in finding for finding in findings)
+    assert any("another male+dmpls body model" in finding for finding in findings)
 
 
-def test_the_command_says_ok_or_fails(cli: Cli, copy: Path, whole: Path, support_dir: Path) -> None:
-    outcome = cli("verify", whole, "--against", whole.parent / "amass", "--support-dir", support_dir)
+def test_the_command_says_ok_or_fails(cli: Cli, copy: Path, converted: Path, support_dir: Path) -> None:
+    outcome = cli("verify", converted, "--against", converted.parent / "amass", "--support-dir", support_dir)
     assert outcome.exit_code == 0
     assert "99.9 percent are below" in outcome.stdout
     assert outcome.stdout.endswith("ok: 3 sequences, 75 frames\n")
     copy.write_bytes(copy.read_bytes()[:-1])
     outcome = cli("verify", copy)
     assert outcome.exit_code == 1
-    assert outcome.stdout.startswith(f"problem: {copy}: has no seal")
+    assert outcome.stdout.startswith(f"problem: {copy}: has no footer")
     assert outcome.stderr.splitlines()[-1] == "error: 1 findings, see above"
     outcome = cli("verify", copy.with_name("none.h5"))
     assert outcome.exit_code == 1

@@ -23,23 +23,18 @@ from PIL import Image
 from h36m_amass.demo import Demo
 from h36m_amass.plot.colours import LEFT, RIGHT, colours_of
 from h36m_amass.skeleton import H36M, bones, custom
-from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
-from h36m_amass.store.writer import StoreWriter
-from h36m_amass.viewer import figure
+from h36m_amass.viewer import ViewerError
+from h36m_amass.viewer.chooser import Catalogue, catalogue
+from h36m_amass.viewer.facts import apart
+from h36m_amass.viewer.figure import faint_colours_of, joint_radii, place_bones
+from h36m_amass.viewer.frames import CHUNK, Frames, trajectory
 from h36m_amass.viewer.page import _paths
-from h36m_amass.viewer.server import (
-    CHUNK,
-    Catalogue,
-    Frames,
-    Playback,
-    ViewerError,
-    apart,
-    beside,
-    catalogue,
-    trajectory,
-)
-from h36m_amass.viewer.serving import AddressError, free_port, only_this_machine, page_url, tunnel
+from h36m_amass.viewer.playback import Playback
+from h36m_amass.viewer.scene import ASPECT, FIELD_OF_VIEW, beside, camera, facing
+from h36m_amass.viewer.serving import free_port, only_this_machine, page_url, tunnel
+from tests.small_stores import write_store
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = (
@@ -131,7 +126,7 @@ def test_a_trajectory_goes_from_the_first_frame_to_the_last(demo: Demo, monkeypa
         sequence = store.sequences[0]
         whole = sequence.positions_3d[:, 5]
         np.testing.assert_array_equal(trajectory(sequence, 5), whole)
-        monkeypatch.setattr("h36m_amass.viewer.server.LONGEST_PATH", 7)
+        monkeypatch.setattr("h36m_amass.viewer.frames.LONGEST_PATH", 7)
         some = trajectory(sequence, 5)
         assert len(some) == 7
         np.testing.assert_array_equal(some[[0, -1]], whole[[0, -1]])
@@ -149,12 +144,9 @@ LONG = 10_000
 @pytest.fixture(params=["none", "gzip"])
 def long_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store of a short sequence and one of `LONG` frames."""
-    header = StoreHeader("0", 50.0, {"male": "m"}, {}, False, (JointSet("h36m", "r", H36M),))
-    writer = StoreWriter(tmp_path / "s.h5", header, request.param)
-    writer.append(np.random.default_rng(0).normal(size=(7 + LONG, 17, 3)).astype(np.float32))
-    for name, length in (("q", 7), ("walk", LONG)):
-        writer.add(SequenceRecord("D", "s", name, length, 50.0, length, 50.0, "male", True, f"{name}.npz", 7, 0, "D"))
-    writer.finish()
+    rng = np.random.default_rng(0)
+    positions = {f"D/s/{name}": [rng.normal(size=(length, 17, 3))] for name, length in (("q", 7), ("walk", LONG))}
+    write_store(tmp_path / "s.h5", [JointSet("h36m", "r", H36M)], positions, compression=request.param)
     with Store(tmp_path / "s.h5") as store:
         yield store
 
@@ -189,7 +181,7 @@ def test_a_trajectory_is_read_in_few_calls(
     long_store: Store, reads: list[int], monkeypatch: pytest.MonkeyPatch, points: int, rows: int
 ) -> None:
     """All rows while nearly each chunk has a point, and after that the points alone: `CHUNK` rows a point at most."""
-    monkeypatch.setattr("h36m_amass.viewer.server.LONGEST_PATH", points)
+    monkeypatch.setattr("h36m_amass.viewer.frames.LONGEST_PATH", points)
     sequence = long_store["D/s/walk"]
     whole = sequence.positions_3d[:, 5]
     reads.clear()
@@ -206,7 +198,7 @@ def test_a_trajectory_is_read_in_few_calls(
 def test_a_rod_that_is_placed_goes_from_the_parent_to_the_joint(points: list[tuple[float, float, float]]) -> None:
     """Rotating (0, 0, length) by q gives q (0, 0, length) q*; its third column as a rotation matrix."""
     pose = np.array(points)
-    placed = figure.place_bones(pose, H36M, figure.joint_radii(pose, H36M))
+    placed = place_bones(pose, H36M, joint_radii(pose, H36M))
     w, x, y, z = placed.wxyzs.T
     np.testing.assert_allclose(np.linalg.norm(placed.wxyzs, axis=1), 1.0)
     axis = np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=1)
@@ -214,24 +206,17 @@ def test_a_rod_that_is_placed_goes_from_the_parent_to_the_joint(points: list[tup
     np.testing.assert_allclose(ends, pose[bones(H36M)[:, 1]], atol=2e-6)
 
 
-def test_a_bone_that_points_straight_down_is_turned_over() -> None:
+@pytest.mark.parametrize("aside", [0.0, 1e-168])
+def test_a_bone_that_points_straight_down_is_turned_over(aside: float) -> None:
     pose = np.zeros((17, 3))
-    pose[2] = 0, 0, -1
-    placed = figure.place_bones(pose, H36M, figure.joint_radii(pose, H36M))
+    pose[2] = aside, 0, -1
+    placed = place_bones(pose, H36M, joint_radii(pose, H36M))
     assert np.isfinite(placed.wxyzs).all()
     np.testing.assert_allclose(placed.wxyzs[bones(H36M)[:, 1] == 2], [(0, 1, 0, 0)], atol=1e-12)
 
 
-@pytest.mark.parametrize(("mesh", "volume"), [(figure.ball(40, 80), 4 * np.pi / 3), (figure.rod(80), np.pi)])
-def test_meshes_are_closed_and_look_outwards(mesh: figure.Mesh, volume: float) -> None:
-    """The divergence theorem: the volume is a sixth of the faces' summed triple products, positive from outside."""
-    corners = mesh.vertices[mesh.faces]
-    triple = np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
-    assert triple.sum() / 6 == pytest.approx(volume, rel=0.01)
-
-
 def test_left_and_right_have_colours_of_their_own_and_the_second_figure_paler_ones() -> None:
-    colours, faint = colours_of(H36M), figure.faint_colours_of(H36M)
+    colours, faint = colours_of(H36M), faint_colours_of(H36M)
     assert LEFT != RIGHT
     assert {tuple(colours[joint]) for joint in H36M.left} == {LEFT}
     assert {tuple(colours[joint]) for joint in H36M.right} == {RIGHT}
@@ -241,8 +226,8 @@ def test_left_and_right_have_colours_of_their_own_and_the_second_figure_paler_on
 
 def test_joints_without_bones_and_sides_can_be_shown() -> None:
     skeleton, pose = custom(("a", "b")), np.array([[0.0, 0, 0], [0, 0, 1]])
-    assert len(figure.place_bones(pose, skeleton, figure.joint_radii(pose, skeleton)).positions) == 0
-    assert np.isfinite(figure.camera(pose, figure.facing(pose, skeleton))).all()
+    assert len(place_bones(pose, skeleton, joint_radii(pose, skeleton)).positions) == 0
+    assert np.isfinite(camera(pose, facing(pose, skeleton))).all()
 
 
 @given(st.floats(0, 6.28), st.tuples(finite, finite), st.floats(0, 0.6))
@@ -253,23 +238,23 @@ def test_the_camera_stands_in_front_and_sees_every_joint(angle: float, place: tu
     pose[:, 2] = np.linspace(0, 1.8, 17)
     cosine, sine = np.cos(angle), np.sin(angle)
     pose = pose @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) + (*place, 0.0)
-    ahead = figure.facing(pose, H36M)
+    ahead = facing(pose, H36M)
     np.testing.assert_allclose(ahead, (sine, -cosine, 0), atol=1e-6)
-    position, look_at = figure.camera(pose, ahead, turn)
+    position, look_at = camera(pose, ahead, turn)
     view = (look_at - position) / np.linalg.norm(look_at - position)
     assert view @ ahead < -0.5
     right = np.cross(view, (0, 0, 1)) / np.linalg.norm(np.cross(view, (0, 0, 1)))
     rays = (pose - position) / ((pose - position) @ view)[:, None]
-    assert (np.abs(rays @ np.cross(right, view)) < np.tan(figure.FIELD_OF_VIEW / 2)).all()
-    assert (np.abs(rays @ right) < figure.ASPECT * np.tan(figure.FIELD_OF_VIEW / 2)).all()
+    assert (np.abs(rays @ np.cross(right, view)) < np.tan(FIELD_OF_VIEW / 2)).all()
+    assert (np.abs(rays @ right) < ASPECT * np.tan(FIELD_OF_VIEW / 2)).all()
 
 
 def test_two_people_fill_the_width_and_are_whole() -> None:
     points = np.array([[x, 0.1, z] for x in (-1.5, -1.0, 1.0, 1.5) for z in (0, 1.8)])
-    position, look_at = figure.camera(points, np.array([0.0, -1, 0]))
+    position, look_at = camera(points, np.array([0.0, -1, 0]))
     view = (look_at - position) / np.linalg.norm(look_at - position)
     across = (points - position)[:, 0] / ((points - position) @ view)
-    assert 0.8 < np.abs(across).max() / (figure.ASPECT * np.tan(figure.FIELD_OF_VIEW / 2)) < 1.0
+    assert 0.8 < np.abs(across).max() / (ASPECT * np.tan(FIELD_OF_VIEW / 2)) < 1.0
 
 
 @given(st.lists(st.sampled_from(["none", "(none)", "((none))", "hip"]), unique=True))
@@ -297,13 +282,13 @@ def test_a_port_that_is_taken_is_passed_over() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert free_port("127.0.0.1", port) > port
-        with pytest.raises(AddressError, match=f"no port from {port} on is free"):
+        with pytest.raises(ViewerError, match=f"no port from {port} on is free"):
             free_port("127.0.0.1", port, tries=1)
     assert free_port("127.0.0.1", 0) > 0
 
 
 def test_an_address_that_is_not_this_machines_is_an_error() -> None:
-    with pytest.raises(AddressError, match=r"192\.0\.2\.1: cannot be served on"):  # RFC 5737: nobody's
+    with pytest.raises(ViewerError, match=r"192\.0\.2\.1: cannot be served on"):  # RFC 5737: nobody's
         free_port("192.0.2.1", 8080)
 
 
@@ -359,11 +344,8 @@ def test_one_joint_set_serves_both_stores(
 ) -> None:
     from h36m_amass.viewer import page as viewer_page
 
-    own = [JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))]
-    writer = StoreWriter(tmp_path / "s.h5", StoreHeader("0", 50.0, {"male": "m"}, {}, False, tuple(own)))
-    writer.append(*(np.zeros((1, len(one.skeleton), 3), np.float32) for one in own))
-    writer.add(SequenceRecord("D", "s", "q", 1, 50.0, 1, 50.0, "male", True, "q.npz", 7, 0, "D"), (0,))
-    writer.finish()
+    joint_sets = JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))
+    write_store(tmp_path / "s.h5", joint_sets, {"D/s/q": [np.zeros((1, len(one.skeleton), 3)) for one in joint_sets]})
     served: list[Any] = []
     monkeypatch.setattr(viewer_page, "serve", lambda page, *_: served.append(page))
     given = [word for name in sets for word in ("--joint-set", name)]

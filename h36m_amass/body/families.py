@@ -1,0 +1,101 @@
+"""The families of body models that recordings are fitted with, and what is known of each.
+
+SMPL: Loper et al., SIGGRAPH Asia 2015. SMPL+H: Romero et al., SIGGRAPH Asia 2017. SMPL-X: Pavlakos et al., CVPR 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GENDERS = ("female", "male", "neutral")
+
+
+@dataclass(frozen=True)
+class Family:
+    """Body models of one kind, one a gender: all that this library knows of them.
+
+    Attributes
+    ----------
+    name
+        As AMASS writes it into ``surface_model_type``; also the folder of its models.
+    title
+        As people write it.
+    num_bones
+        Of its models. A recording's poses have three columns a bone, which is what tells it from others.
+    page
+        Where the models are downloaded.
+    file_names
+        Where a model may lie in the folder, the likeliest first.
+    has_dmpls
+        Whether the DMPLs fit its mesh.
+    has_expressions
+        Whether its shape directions are followed by those of the face's expression.
+    """
+
+    name: str
+    title: str
+    num_bones: int
+    page: str
+    file_names: tuple[str, ...]
+    has_dmpls: bool
+    has_expressions: bool
+
+    @property
+    def num_pose_columns(self) -> int:
+        return 3 * self.num_bones
+
+
+SMPLH = Family(
+    name="smplh",
+    title="SMPL+H",
+    num_bones=52,
+    page="https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)",
+    file_names=("{gender}/model.npz",),
+    has_dmpls=True,
+    has_expressions=False,
+)
+SMPLX = Family(
+    name="smplx",
+    title="SMPL-X",
+    num_bones=55,
+    page="https://smpl-x.is.tue.mpg.de (SMPL-X with removed head bun, NPZ: the one for AMASS)",
+    file_names=("{gender}/model.npz", "SMPLX_{GENDER}.npz"),
+    has_dmpls=False,
+    has_expressions=True,
+)
+SMPL = Family(
+    name="smpl",
+    title="SMPL",
+    num_bones=24,
+    page="https://smpl.is.tue.mpg.de as a pickle, which support_data/README.md says how to save as .npz",
+    file_names=("{gender}/model.npz", "SMPL_{GENDER}.npz"),
+    has_dmpls=True,
+    has_expressions=False,
+)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (SMPLH, SMPLX, SMPL)}
+
+
+@dataclass(frozen=True, order=True)
+class BodyKind:
+    """A body model, as a recording asks for it.
+
+    Attributes
+    ----------
+    model
+        Name of its family, one of `FAMILIES`.
+    gender
+        One of `GENDERS`.
+    has_dmpls
+        Whether it has soft tissue.
+    """
+
+    model: str
+    gender: str
+    has_dmpls: bool
+
+    @property
+    def files_key(self) -> str:
+        """What stands for its files where their digest is recorded: ``male``, ``male+dmpls``, ``smplx/male`` ..."""
+        family = "" if self.model == SMPLH.name else f"{self.model}/"
+        return f"{family}{self.gender}{'+dmpls' if self.has_dmpls else ''}"

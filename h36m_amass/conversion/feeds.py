@@ -1,0 +1,144 @@
+"""Compressed archives gone through by threads of this process, whose batches become tasks.
+
+Decompression leaves the interpreter alone, so the threads use other cores while the workers convert what they gave.
+What lies in scratch files at a time is bounded: when the workers are behind, the threads wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from h36m_amass.conversion.tasks import ArchiveWork, Job, Task, TaskResult
+from h36m_amass.conversion.unpack import BATCH_BYTES, Unpacked
+from h36m_amass.system.devices import usable_cores
+
+SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_END = 1.0
+
+
+class _StoppedError(Exception):
+    """The build does not go on."""
+
+
+class ArchiveFeeds:
+    """Goes through archives, the largest first, each once.
+
+    Parameters
+    ----------
+    job
+        Of the build.
+    archives
+        What is to be converted of them.
+    batches_ahead
+        Batches that may wait in scratch files for a worker.
+
+    Attributes
+    ----------
+    news
+        Set when a task or an archive is ready.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        archives: Sequence[ArchiveWork],
+        batches_ahead: int,
+    ) -> None:
+        self.news = threading.Event()
+        self._max_bytes = batches_ahead * BATCH_BYTES
+        self._room = threading.Condition()
+        self._held = 0
+        self._tasks: deque[Task] = deque()
+        self._uses: Counter[Path] = Counter()
+        self._ended: deque[Unpacked] = deque()
+        self._errors: list[BaseException] = []
+        self._stopped = False
+        num_threads = min(len(archives), usable_cores())
+        threads_each = max(1, usable_cores() // max(1, num_threads))
+        self._passes = [
+            Unpacked(job, work, threads_each, self._check)
+            for work in sorted(archives, key=lambda work: (-work.archive.size, work.archive.name))
+        ]
+        self._waiting = deque(self._passes)
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(num_threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def are_open(self) -> bool:
+        """Whether a task or an archive may come yet."""
+        return bool(self._tasks or self._ended or self._errors) or any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def position(self) -> int:
+        """Compressed bytes that were gone through."""
+        return sum(unpacked.position for unpacked in self._passes)
+
+    def next_task(self) -> Task | None:
+        """A task that is ready; raises what went wrong in a thread."""
+        if self._errors:
+            raise self._errors[0]
+        return self._tasks.popleft() if self._tasks else None
+
+    def ended_archives(self) -> Iterator[tuple[Task, TaskResult]]:
+        """Archives that were gone through since the last call, each as if it had been a task without rows."""
+        while self._ended:
+            unpacked = self._ended.popleft()
+            result = TaskResult(skipped=tuple(unpacked.skipped), listing=unpacked.listing)
+            yield Task(archive=unpacked.work), result
+
+    def split(self, task: Task, into: Sequence[Task]) -> None:
+        """Note that a task of a scratch file runs again as several."""
+        if task.scratch is not None:
+            self._uses[task.scratch] += len(into) - 1
+
+    def ended(self, task: Task) -> None:
+        """Remove a task's scratch file when no other task needs it."""
+        if task.scratch is None:
+            return
+        self._uses[task.scratch] -= 1
+        if self._uses[task.scratch] == 0:
+            del self._uses[task.scratch]
+            size = task.scratch.stat().st_size
+            task.scratch.unlink()
+            with self._room:
+                self._held -= size
+                self._room.notify_all()
+
+    def stop(self) -> None:
+        """End the threads, whatever they are at."""
+        self._stopped = True
+        for thread in self._threads:
+            thread.join(SECONDS_TO_END)
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise _StoppedError
+
+    def _work(self) -> None:
+        try:
+            while self._waiting:
+                unpacked = self._waiting.popleft()
+                for batch in unpacked.batches():
+                    self._wait_for_room(batch.size)
+                    self._uses[batch.scratch] = 1
+                    self._tasks.append(Task(batch.files, scratch=batch.scratch))
+                    self.news.set()
+                self._ended.append(unpacked)
+                self.news.set()
+        except _StoppedError:
+            pass
+        except BaseException as error:  # whatever it is, the build's own thread raises it
+            self._errors.append(error)
+        finally:
+            self.news.set()
+
+    def _wait_for_room(self, size: int) -> None:
+        with self._room:
+            while self._held and self._held + size > self._max_bytes:
+                self._room.wait(SECONDS_BETWEEN_LOOKS)
+                self._check()
+            self._held += size

@@ -1,0 +1,137 @@
+"""What becomes of the recordings of a build, for the assembly and the report."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from h36m_amass.conversion import inputs
+from h36m_amass.conversion.assembly import Assembly
+from h36m_amass.conversion.inputs import Inputs
+from h36m_amass.conversion.options import BuildError, BuildOptions
+from h36m_amass.conversion.report import BuildReport, dataset_rows, lacks_dmpls
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
+from h36m_amass.conversion.update import StoredRows
+from h36m_amass.datasets import canonical
+from h36m_amass.files.archives import dataset_name
+from h36m_amass.recordings import listings
+from h36m_amass.recordings.listings import ArchiveListing
+from h36m_amass.recordings.subset import Subset, filters
+from h36m_amass.recordings.tree import CompressedArchive, Listing, Skipped
+from h36m_amass.store.format import SequenceRecord
+
+_log = logging.getLogger(__name__)
+
+
+class Outcome:
+    """What became of the recordings, for the assembly and the report."""
+
+    def __init__(self, job: Job, options: BuildOptions, listing: Listing, todo: Inputs) -> None:
+        self._job, self._options, self._todo = job, options, todo
+        self._stored: StoredRows | None = None
+        self._ignored = Counter(listing.ignored)
+        self._not_selected = Counter(todo.not_selected)
+        self._skipped: list[Skipped] = []
+        self._datasets = {canonical(name) for name in options.datasets}
+
+    def is_input(self, record: SequenceRecord) -> bool:
+        """Whether the recording of a sequence is one that this build looks for."""
+        return not self._datasets or record.dataset in self._datasets
+
+    def begin(self, assembly: Assembly, stored: StoredRows | None) -> None:
+        """Tell the assembly what is known before anything is converted."""
+        self._assembly, self._stored = assembly, stored
+        for work in self._todo.archives:
+            if work.only is None:
+                assembly.open_dataset(work.archive.dataset)
+        assembly.list(self._todo.known, converts=True)
+        assembly.list(self._todo.unselected, converts=False)
+        for part_row in self._todo.rows:
+            assembly.set_result(part_row.row.path, part_row)
+        for path, row in self._todo.kept.items():
+            assembly.set_result(path, row)
+        for skipped in self._todo.skipped:
+            self._skip(skipped)
+            assembly.set_result(skipped.path, None)
+        assembly.advance()
+
+    def add(self, task: Task, result: TaskResult) -> None:
+        """What came of a task."""
+        for part_row in result.rows:
+            self._assembly.set_result(part_row.row.path, part_row)
+        for skipped in result.skipped:
+            self._assembly.set_result(skipped.path, None)
+            if skipped.filtered_by:
+                self._not_selected[skipped.filtered_by] += 1
+            else:
+                self._skip(Skipped(_dataset_of(skipped.path), skipped.path, skipped.reason))
+        if task.archive is not None and task.archive.only is None and result.listing is not None:
+            self._close(task.archive.archive, result.listing)
+        self._assembly.advance()
+
+    def _close(self, archive: CompressedArchive, listing: ArchiveListing) -> None:
+        """An archive was gone through: its recordings get their keys."""
+        if listing.damage is None:
+            listings.save(self._job.amass_dir, archive, listing)
+        contents = inputs.placed(archive, listing)
+        selected = [file for file, _ in contents.files if self._job.subset.missed_by_name(file) is None]
+        self._assembly.list((file for file, _ in contents.files), converts=False)
+        self._assembly.list(selected, converts=True)
+        reusable = {} if self._stored is None else self._stored.reusable
+        for file, listed in contents.files:
+            if listed.content_digest in reusable and not self._assembly.has_result(file.path):
+                self._assembly.set_result(file.path, reusable[listed.content_digest])
+        for skipped in contents.skipped:
+            self._skip(skipped)
+        self._ignored.update(contents.ignored)
+        self._assembly.close_dataset(archive.dataset)
+
+    def skip_mismatched(self) -> None:
+        """Skip what the assembly could not take: recordings of a family whose skeleton is not the store's."""
+        for file in self._assembly.mismatched:
+            reason = (
+                "cannot be converted: the store holds the skeleton of another family; build these into their own store"
+            )
+            self._skip(Skipped(file.dataset, file.path, reason))
+
+    def _skip(self, skipped: Skipped) -> None:
+        _log.warning("skipped: %s: %s", skipped.path, skipped.reason)
+        if self._options.strict:
+            raise BuildError(f"{skipped.reason} (which --strict does not allow)", skipped.path)
+        self._skipped.append(skipped)
+
+    @property
+    def why_nothing(self) -> str:
+        """Why there is no sequence, if there is none."""
+        selected = f"; not selected: {filters(self._not_selected)}" if self._not_selected else ""
+        if not self._skipped:
+            return f"{self._job.amass_dir}: no recording is selected{selected}; choose others"
+        first = min(self._skipped, key=lambda skipped: skipped.path)
+        count = f"{len(self._skipped)} skipped, the first is {first.path}: {first.reason}"
+        return f"{self._job.amass_dir}: no recording can be converted; {count}{selected}"
+
+    def report(self, store: Path, seconds: float) -> BuildReport:
+        """The report of a build that took so long."""
+        records, use_dmpls = self._assembly.records, self._job.recipe.use_dmpls
+        skipped = sorted(self._skipped, key=lambda skipped: skipped.path)
+        return BuildReport(
+            store=str(store),
+            datasets=dataset_rows(records, skipped),
+            skipped=tuple(skipped),
+            ignored=dict(sorted(self._ignored.items())),
+            not_selected={name: count for name in Subset.names() if (count := self._not_selected[name])},
+            use_dmpls=use_dmpls,
+            without_dmpls=tuple(record.source_path for record in records if use_dmpls and lacks_dmpls(record)),
+            reused=len(self._todo.rows),
+            changes=None if self._stored is None else self._assembly.changes(),
+            synthetic=self._assembly.synthetic,
+            device=",".join(self._job.devices),
+            seconds=seconds,
+        )
+
+
+def _dataset_of(path: str) -> str:
+    """The dataset that a recording, or an archive, is of."""
+    first = path.split("/")[0]
+    return canonical(dataset_name(first) or first)

@@ -1,0 +1,343 @@
+"""Where tasks run: in this process, in worker processes (pebble), or on somebody's executor.
+
+Each pool takes a task and gives a `concurrent.futures.Future`. None waits: `run` does, with a short timeout, and looks
+at the stop flag.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from multiprocessing import forkserver, resource_tracker
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Protocol
+
+from h36m_amass.conversion.feeds import ArchiveFeeds
+from h36m_amass.conversion.options import BuildError, BuildOptions
+from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
+from h36m_amass.conversion.worker import run_task, start_worker
+from h36m_amass.errors import H36mAmassError
+from h36m_amass.recordings.listings import ArchiveListing
+from h36m_amass.system import signals
+from h36m_amass.system.devices import usable_cores
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
+
+_log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 0.1
+TASKS_AHEAD = 2
+"""Tasks per worker that the pool is given: one runs, another waits for it."""
+EXECUTOR_TASKS = 2048
+"""Tasks that an executor is given ahead: how many workers it has is its own affair."""
+BYTES_WORTH_A_WORKER = 2**26
+"""A process takes about as long to start as to convert so many bytes of recordings."""
+MAX_DEATHS = 2
+"""Worker deaths after which a recording is skipped."""
+MAX_STARTS = 5
+"""Times that a pool is started whose workers have all died."""
+# Workers are never forks of the parent: torch's threads and CUDA do not survive that.
+START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+PRELOADED = ("h36m_amass.conversion.convert", "h36m_amass.engine.runs", "h36m_amass.engine.translation")
+"""What the server process whose forks the workers are imports once: torch takes seconds."""
+
+
+class WorkerError(H36mAmassError):
+    """There are no workers, or none that can work."""
+
+
+class Pool(Protocol):
+    """Runs tasks.
+
+    Attributes
+    ----------
+    capacity
+        Tasks that it is given at a time, those that wait included.
+    reads_archives
+        Whether its workers go through compressed archives themselves; otherwise this process does.
+    """
+
+    reads_archives: bool
+
+    @property
+    def capacity(self) -> int: ...
+
+    def submit(self, job: Job, task: Task) -> Future[TaskResult]:
+        """Run a task; raises `WorkerError` if the workers are gone for good."""
+        ...
+
+    def is_death(self, error: BaseException) -> bool:
+        """Whether an error of a task means that the process which ran it died."""
+        ...
+
+    def stop(self) -> None:
+        """End the workers at once, whatever they are at."""
+        ...
+
+
+class InProcess:
+    """Converts in this process, when a task is submitted."""
+
+    capacity = 1
+    reads_archives = False
+
+    def submit(self, job: Job, task: Task) -> Future[TaskResult]:
+        from h36m_amass.conversion.convert import convert_task
+
+        future: Future[TaskResult] = Future()
+        future.set_result(convert_task(job, task))
+        return future
+
+    def is_death(self, error: BaseException) -> bool:
+        return False
+
+    def stop(self) -> None:
+        from h36m_amass.conversion.bodies import forget_skinners
+
+        forget_skinners()
+
+
+class Processes:
+    """Worker processes of this machine. They are started by a thread: the first waits until torch is imported.
+
+    Parameters
+    ----------
+    num_workers
+        How many.
+    devices
+        What they compute on, in turn.
+    """
+
+    reads_archives = False
+
+    def __init__(self, num_workers: int, devices: tuple[str, ...]) -> None:
+        self._num_workers, self._devices = num_workers, devices
+        self._num_starts = 0
+        self._context: Any = multiprocessing.get_context(START_METHOD)
+        self._num_started = self._context.Value("i", 0)
+        self._pool: ProcessPool | None = None
+        self._failure: BaseException | None = None
+        self._stopped = False
+        self._start()
+
+    @property
+    def capacity(self) -> int:
+        if self._failure is not None:
+            raise WorkerError(f"no worker process can be started ({self._failure}); use --workers 0") from self._failure
+        return 0 if self._pool is None else TASKS_AHEAD * self._num_workers
+
+    def submit(self, job: Job, task: Task) -> Future[TaskResult]:
+        assert self._pool is not None  # there is no capacity before
+        try:
+            return self._pool.schedule(run_task, args=(job, task))
+        except RuntimeError as error:  # all workers have died
+            died: Future[TaskResult] = Future()
+            died.set_exception(BrokenExecutor(str(error)))
+            self._restart()
+            return died
+
+    def is_death(self, error: BaseException) -> bool:
+        from pebble import ProcessExpired
+
+        if isinstance(error, BrokenExecutor) and self._num_started.value == 0:
+            raise WorkerError(
+                'worker processes end as soon as they start; a script that starts workers needs if __name__ == "__main__": '
+                "around the call of build, because each worker imports the script"
+            )
+        return isinstance(error, ProcessExpired | BrokenExecutor)
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+
+    def _restart(self) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+        self._pool = None
+        if self._num_starts == MAX_STARTS:
+            raise WorkerError("worker processes die again and again, perhaps for want of memory; use fewer --workers")
+        self._start()
+
+    def _start(self) -> None:
+        self._num_starts += 1
+        Thread(target=self._start_pool, daemon=True).start()
+
+    def _start_pool(self) -> None:
+        from pebble import ProcessPool
+
+        try:
+            prepare()
+            arguments = self._devices, self._num_started
+            pool = ProcessPool(self._num_workers, initializer=start_worker, initargs=arguments, context=self._context)
+            _ = pool.active  # which starts it
+            if self._stopped:
+                pool.stop()
+                pool.join()
+            self._pool = pool
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
+            self._failure = error
+
+
+class OnExecutor:
+    """Somebody's executor, whose workers see the same files."""
+
+    reads_archives = True
+    capacity = EXECUTOR_TASKS
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def submit(self, job: Job, task: Task) -> Future[TaskResult]:
+        try:
+            return self._executor.submit(run_task, job, task)
+        except RuntimeError as error:  # a broken executor's error is one, too
+            raise WorkerError(
+                f"the executor takes no more work ({error}), perhaps because a worker process died for want of memory; "
+                "use fewer workers"
+            ) from error
+
+    def is_death(self, error: BaseException) -> bool:
+        return isinstance(error, BrokenExecutor)
+
+    def stop(self) -> None:
+        """Leave it to its owner."""
+
+
+def check_choice(options: BuildOptions, executor: Executor | None, devices: tuple[str, ...]) -> None:
+    """Raise `BuildError` if what is said about where tasks run does not go together."""
+    if executor is not None and options.dask is not None:
+        raise BuildError("tasks run either on an executor or with Dask; give one of the two")
+    if len(devices) > 1 and (executor is not None or options.dask is not None):
+        raise BuildError("the workers of an executor or of Dask compute on one device each; give one, like cuda")
+
+
+@contextmanager
+def opened(job: Job, options: BuildOptions, executor: Executor | None, num_tasks: int, size: int) -> Iterator[Pool]:
+    """The pool that the options ask for; at the end its workers are gone.
+
+    Parameters
+    ----------
+    num_tasks, size
+        How many tasks there will be at least, and bytes of their recordings.
+    """
+    with ExitStack() as stack:
+        workers: Pool
+        if executor is not None:
+            workers = OnExecutor(executor)
+        elif options.dask is not None:
+            from h36m_amass.conversion.dask import dask_pool
+
+            num_workers = options.workers or useful_workers(job.devices, size)
+            workers = stack.enter_context(dask_pool(options.dask, num_workers))
+        elif num_tasks and options.workers != 0:
+            workers = Processes(options.workers or useful_workers(job.devices, size), job.devices)
+        else:
+            workers = InProcess()
+        stack.callback(workers.stop)
+        yield workers
+
+
+def useful_workers(devices: tuple[str, ...], size: int) -> int:
+    """How many worker processes are worth their start, for recordings of `size` bytes; one per GPU."""
+    if devices[0] != "cpu":
+        return len(devices)
+    return max(1, min(usable_cores(), size // BYTES_WORTH_A_WORKER))
+
+
+def prepare() -> None:
+    """Start the server process that imports torch, so that it does so while this process does something else."""
+    if START_METHOD == "forkserver":
+        forkserver.set_forkserver_preload(list(PRELOADED))
+        with signals.blocked():  # the server, and what it forks, inherit that signals wait
+            resource_tracker.ensure_running()
+            forkserver.ensure_running()
+
+
+def end_in_bootstrap() -> None:
+    """End a worker that comes here while it imports the parent's script: it would start workers without end."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(1)  # the parent says why
+
+
+def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Iterator[tuple[Task, TaskResult]]:
+    """Run tasks, and those that archives give, in whatever order; what failed for a worker's death runs again.
+
+    A task whose process died runs again as tasks of one recording each; a recording whose process died twice is
+    skipped.
+
+    Raises
+    ------
+    WorkerError
+        If the workers are gone for good.
+    h36m_amass.system.signals.StopRequestedError
+        If a signal asked for it.
+    """
+    waiting = deque(tasks)
+    running: dict[Future[TaskResult], Task] = {}
+    while waiting or running or feeds.are_open:
+        signals.check()
+        while len(running) < pool.capacity and (task := feeds.next_task() or _popped(waiting)) is not None:
+            future = pool.submit(job, task)
+            running[future] = task
+            future.add_done_callback(lambda _: feeds.news.set())
+        yield from feeds.ended_archives()
+        feeds.news.wait(SECONDS_BETWEEN_LOOKS)
+        feeds.news.clear()
+        # Those that failed last: what was done besides is kept.
+        for future in sorted((future for future in running if future.done()), key=_has_failed):
+            task = running.pop(future)
+            error = _failure(future)
+            if error is None:
+                feeds.ended(task)
+                yield task, future.result()
+            elif not pool.is_death(error):
+                raise error
+            elif task.deaths + 1 < MAX_DEATHS or len(task.files) > 1:
+                _log.warning("a worker process died; its recordings are converted one by one")
+                again = _one_by_one(task)
+                feeds.split(task, again)
+                waiting.extendleft(again)
+            else:
+                feeds.ended(task)
+                yield task, _given_up(task)
+
+
+def _one_by_one(task: Task) -> list[Task]:
+    """What runs again of a task whose process died."""
+    if task.archive is not None:
+        return [replace(task, deaths=task.deaths + 1)]
+    return [replace(task, files=(file,), deaths=task.deaths + 1) for file in task.files]
+
+
+def _given_up(task: Task) -> TaskResult:
+    reason = (
+        f"{task.deaths + 1} worker processes died while converting it, perhaps for want of memory; use fewer workers, or "
+        "convert it alone to see why"
+    )
+    paths = [file.path for file in task.files] if task.archive is None else [task.archive.archive.name]
+    listing = None if task.archive is None else ArchiveListing((), (), reason)
+    return TaskResult(skipped=tuple(SkippedRecording(path, reason) for path in paths), listing=listing)
+
+
+def _popped(tasks: deque[Task]) -> Task | None:
+    return tasks.popleft() if tasks else None
+
+
+def _failure(future: Future[TaskResult]) -> BaseException | None:
+    if future.cancelled():
+        return WorkerError("the workers have lost a task; run the same command again, it goes on from there")
+    return future.exception()
+
+
+def _has_failed(future: Future[TaskResult]) -> bool:
+    return _failure(future) is not None

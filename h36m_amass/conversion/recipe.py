@@ -1,0 +1,170 @@
+"""Everything that the joints of all recordings of a build depend on, beside the recordings and body models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from h36m_amass.body import regressor
+from h36m_amass.body.joint_sets import JointSource, load_sources, num_vertices
+from h36m_amass.body.regressor import VertexMap
+from h36m_amass.conversion.options import BATCH_SIZE, FRAME_RATE, BuildError, BuildOptions
+from h36m_amass.recordings.resampling import exact_rate
+from h36m_amass.store.format import StoreHeader
+
+NUMERICS = 4
+"""Version of the arithmetic: another number for each change of the software that changes the bits of joints."""
+NUM_BETAS, NUM_DMPLS = 16, 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How recordings become joints.
+
+    Attributes
+    ----------
+    sources
+        The joint sets.
+    vertex_map
+        From the regressor's mesh to others; None for none.
+    frame_rate
+        Target frame rate in hertz; None for each recording's.
+    use_dmpls, upsample, batch_size, max_frames
+        As in `BuildOptions`.
+    device_kind
+        ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently.
+    """
+
+    sources: tuple[JointSource, ...]
+    vertex_map: VertexMap | None
+    frame_rate: Fraction | None
+    use_dmpls: bool
+    upsample: bool
+    batch_size: int
+    max_frames: int
+    device_kind: str
+
+    @property
+    def num_dmpls(self) -> int:
+        """Soft-tissue directions that are used."""
+        return NUM_DMPLS if self.use_dmpls else 0
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a regressor or the vertex map says that it was made up."""
+        regressors = any(source.joints is not None and source.joints.synthetic for source in self.sources)
+        return regressors or (self.vertex_map is not None and self.vertex_map.synthetic)
+
+    def options(self) -> dict[str, Any]:
+        """The options as a store keeps them."""
+        return {
+            "frame_rate": None if self.frame_rate is None else str(self.frame_rate),
+            "use_dmpls": self.use_dmpls,
+            "upsample": self.upsample,
+            "num_betas": NUM_BETAS,
+            "num_dmpls": self.num_dmpls,
+            "batch_size": self.batch_size,
+            "numerics": NUMERICS,
+            "vertex_map_sha256": None if self.vertex_map is None else self.vertex_map.sha256,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that changes bits of joints."""
+        content = [self.options(), [source.digest for source in self.sources], self.device_kind]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, store: Path) -> Recipe:
+    """The recipe of a build: what is not given is the default, or what the store to be updated was built with.
+
+    Parameters
+    ----------
+    stored
+        Header of the store that is updated; None for a new one.
+    store
+        Its path, for messages.
+
+    Raises
+    ------
+    BuildError
+        If an option differs from the store's.
+    h36m_amass.body.regressor.RegressorError, h36m_amass.body.joint_sets.JointSetError
+        If a regressor, vertex map or file of joint names is missing or wrong.
+    """
+    kept: Mapping[str, Any] = {} if stored is None else stored.options
+    for name, value in options.stored().items():
+        if name in kept and kept[name] != value:
+            raise _differs(store, f"--{name.replace('_', '-')}", kept[name], value)
+    values = {"use_dmpls": True, "upsample": False, "batch_size": BATCH_SIZE, **kept, **options.stored()}
+    sources = _sources(options, stored)
+    rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
+    map_path = None if options.vertex_map is None else Path(options.vertex_map)
+    recipe = Recipe(
+        sources=sources,
+        vertex_map=None if map_path is None else regressor.load_map(map_path, num_vertices(sources)),
+        frame_rate=None if rate is None else Fraction(rate),
+        use_dmpls=values["use_dmpls"],
+        upsample=values["upsample"],
+        batch_size=values["batch_size"],
+        max_frames=options.max_frames,
+        device_kind=device_kind,
+    )
+    if stored is not None:
+        _check_same(recipe, stored, store)
+    return recipe
+
+
+def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSource, ...]:
+    """The joint sets that are asked for, or those of the store as far as the support folder has them."""
+    support_dir = Path(options.support_dir)
+    if options.joint_regressor is not None or stored is None:
+        return load_sources(options.joint_regressor, options.joint_names, support_dir)
+    names = [joint_set.name for joint_set in stored.joint_sets]
+    files = [
+        "skeleton"
+        if joint_set.regressor_sha256 == "skeleton"
+        else f"{support_dir / f'J_regressor_{joint_set.name}.npy'}"
+        for joint_set in stored.joint_sets
+    ]
+    return load_sources(
+        [f"{name}={file}" for name, file in zip(names, files, strict=True)], options.joint_names, support_dir
+    )
+
+
+def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
+    """Raise `BuildError` unless the store was built with the same regressors, vertex map and arithmetic."""
+    sets = [(joint_set.name, joint_set.regressor_sha256) for joint_set in stored.joint_sets]
+    for (name, digest), source in zip(sets, recipe.sources, strict=False):
+        if (name, digest) != (source.name, source.digest):
+            raise _differs(store, "--joint-regressor", f"{name} ({digest:.12})", f"{source.path} ({source.digest:.12})")
+    if len(sets) != len(recipe.sources):
+        raise _differs(store, "--joint-regressor", f"{len(sets)} joint sets", f"{len(recipe.sources)}")
+    for joint_set, source in zip(stored.joint_sets, recipe.sources, strict=True):
+        names = None if source.joints is None else source.joints.skeleton.joint_names
+        if names not in (None, joint_set.skeleton.joint_names):
+            raise _differs(store, "--joint-names", joint_set.skeleton.joint_names[0] + " ...", f"{names}")
+    kept, digest = stored.options.get("vertex_map_sha256"), recipe.options()["vertex_map_sha256"]
+    if kept != digest:
+        shown = [f"a map ({value:.12})" if value else "none" for value in (kept, digest)]
+        raise _differs(store, "--vertex-map", *shown)
+    if stored.options.get("numerics") != NUMERICS:
+        raise BuildError("was built by a version that rounds differently; build it again with --overwrite", store)
+
+
+def _differs(store: Path, option: str, kept: object, value: object) -> BuildError:
+    return BuildError(
+        f"was built with {option} {_shown(kept)}, not {_shown(value)}; update it with the same, or build it again with "
+        "--overwrite",
+        store,
+    )
+
+
+def _shown(value: object) -> str:
+    return "native" if value is None else str(value)

@@ -1,0 +1,168 @@
+"""A compressed archive, gone through once: its recordings come by in batches, each a scratch file on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from h36m_amass.conversion.part import scratch_path
+from h36m_amass.conversion.tasks import ArchiveWork, Job, SkippedRecording
+from h36m_amass.files.archives import ArchiveError
+from h36m_amass.files.npz import FileSlice
+from h36m_amass.files.tar_stream import StreamedMember, TarStream
+from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
+from h36m_amass.recordings.tree import RecordingFile, is_wanted, names_of
+from h36m_amass.system import signals
+
+BATCH_BYTES = 2**25
+"""Bytes of recordings in a scratch file, some 25 k source frames."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Recordings of an archive that lie one behind the other in a scratch file."""
+
+    files: tuple[RecordingFile, ...]
+    scratch: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes of the recordings."""
+        return sum(file.size for file in self.files)
+
+    def remove(self) -> None:
+        """Remove the scratch file."""
+        self.scratch.unlink(missing_ok=True)
+
+
+class _Checked:
+    """A file to write to that looks at the stop flag before each block."""
+
+    def __init__(self, file: IO[bytes], check: Callable[[], None]) -> None:
+        self._file, self._check = file, check
+
+    def write(self, block: bytes) -> int:
+        self._check()
+        return self._file.write(block)
+
+
+class Unpacked:
+    """One pass through an archive; its attributes are complete when its batches are.
+
+    Parameters
+    ----------
+    job, work
+        What is to be converted.
+    threads
+        For decompression.
+    check
+        Called often; what it raises ends the pass.
+
+    Attributes
+    ----------
+    position
+        Compressed bytes gone through so far.
+    skipped
+        Recordings that cannot be read, or that the subset does not select.
+    """
+
+    def __init__(
+        self, job: Job, work: ArchiveWork, threads: int = 1, check: Callable[[], None] = signals.check
+    ) -> None:
+        self.work = work
+        self._job, self._check = job, check
+        self._threads = threads
+        self._unsafe: tuple[str, ...] = ()
+        self._damage: str | None = None
+        self._members: list[ListedMember] = []
+        self._missing = None if work.only is None else set(work.only)
+        self.position = 0
+        self.skipped: list[SkippedRecording] = []
+
+    @property
+    def listing(self) -> ArchiveListing | None:
+        """What the archive holds; None if it was not gone through to its end."""
+        if self._is_complete:
+            return None
+        return ArchiveListing(tuple(self._members), self._unsafe, self._damage)
+
+    def batches(self) -> Iterator[Batch]:
+        """Batches of recordings, in the archive's order; a scratch file is its receiver's to remove."""
+        archive = self.work.archive
+        try:
+            with TarStream(self._job.amass_dir / archive.name, is_wanted, self._threads) as stream:
+                members = self._watched(stream)
+                while (batch := self._next_batch(members)) is not None:
+                    if batch.files:
+                        yield batch
+                    else:
+                        batch.remove()
+                self._unsafe, self._damage = stream.unsafe, stream.damage
+        except ArchiveError as error:
+            self._damage = error.reason
+        self.position = archive.size
+
+    def _watched(self, stream: TarStream) -> Iterator[StreamedMember]:
+        for member in stream:
+            yield member
+            self.position = stream.position
+
+    def _next_batch(self, members: Iterator[StreamedMember]) -> Batch | None:
+        """Copy the next members into a scratch file until it is full; None if there are no more."""
+        member = None if self._is_complete else next(members, None)
+        if member is None:
+            return None
+        path, files = scratch_path(self._job.parts_dir), list[RecordingFile]()
+        try:
+            with path.open("xb+") as scratch:
+                while member is not None:
+                    self._take(member, scratch, path, files)
+                    is_full = self._is_complete or scratch.tell() >= BATCH_BYTES
+                    member = None if is_full else next(members, None)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return Batch(tuple(files), path)
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether all recordings that are asked for have come by, if only some are."""
+        return self._missing is not None and not self._missing
+
+    def _take(self, member: StreamedMember, scratch: IO[bytes], path: Path, files: list[RecordingFile]) -> None:
+        """Copy a recording, unless it need not be converted, and note what it is."""
+        name, start = f"{self.work.archive.folder}/{member.name}", scratch.tell()
+        if self._missing is not None:
+            self._missing.discard(name)
+        if member.problem is not None:
+            self._members.append(ListedMember(member.name, member.size, problem=member.problem))
+            return
+        try:
+            member.copy_to(_Checked(scratch, self._check))  # type: ignore[arg-type]  # all that it asks for is `write`
+        except ArchiveError:  # the stream notes its damage, and ends
+            scratch.seek(start)
+            scratch.truncate()
+            return
+        scratch.flush()
+        content = FileSlice(name, path, start, member.size)
+        listed = list_member(member.name, content, self._job.recipe.use_dmpls)
+        self._members.append(listed)
+        file = RecordingFile(
+            self.work.archive.dataset, *names_of(name), name, member.size, self.work.archive.modified, content
+        )
+        if self._selects(file, listed):
+            files.append(file)
+        else:
+            scratch.seek(start)
+            scratch.truncate()
+
+    def _selects(self, file: RecordingFile, listed: ListedMember) -> bool:
+        if listed.problem is not None:
+            self.skipped.append(SkippedRecording(file.path, listed.problem))
+            return False
+        filtered_by = self._job.subset.missed_by_name(file)
+        if filtered_by is not None:
+            self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
+        return filtered_by is None and self.work.needs(file.path, listed.content_digest)

@@ -1,0 +1,40 @@
+"""What runs in a worker process, whoever started it; light, so that sending a task there imports no torch here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
+from h36m_amass.system import signals
+from h36m_amass.version import __version__
+
+CONVERT = "h36m_amass.conversion.convert"
+"""The module that converts, by name: it imports torch."""
+_devices: list[str] = []
+"""The device of this worker; none where an executor or Dask started it."""
+
+
+def start_worker(devices: tuple[str, ...], turn: Any) -> None:
+    """Run first in each worker process of a build: `turn` counts them, and they take the devices in turn."""
+    signals.leave_to_parent()
+    with turn.get_lock():
+        _devices[:] = [devices[turn.value % len(devices)]]
+        turn.value += 1
+    import_module(CONVERT).settle()
+
+
+def run_task(job: Job, task: Task) -> TaskResult:
+    """`h36m_amass.conversion.convert.convert_task`, on this worker's device."""
+    result: TaskResult = import_module(CONVERT).convert_task(job, task, *_devices)
+    return result
+
+
+def import_conversion() -> None:
+    """Import now what the first task would import: torch takes seconds."""
+    import_module(CONVERT)
+
+
+def installed_version() -> str:
+    """The version of h36m-amass in the process that runs this."""
+    return __version__

@@ -1,0 +1,188 @@
+"""NumPy's npy files: headers, read without ever unpickling, and whole arrays.
+
+A header that promises more bytes than there are is refused before memory is taken.
+
+Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import math
+import os
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+from isal.isal_zlib import crc32
+
+from h36m_amass.errors import H36mAmassError
+from h36m_amass.files.paths import UrlError, open_file
+
+MAGIC = 8
+"""Bytes before a header's length: what an npy file begins with, and the format's version."""
+MAX_HEADER = 10_000
+MAX_DIMENSIONS = 32
+MAX_TRAILER = 1_000
+"""Bytes behind an npy file's array that are looked at."""
+MAX_CONTENT = 2**30
+"""Bytes of a file that is read whole; body models have a tenth of it."""
+_HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
+# What zipfile and zlib raise, and what falls out of zipfile when an archive lies about positions and lengths.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, LookupError, struct.error)
+
+
+class NpzError(H36mAmassError):
+    """A file is not the npz or npy file it should be."""
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """Shape and type of an array on disk, without its values."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    fortran_order: bool
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def num_bytes_as_floats(self) -> int:
+        """Bytes that the values take once they are float64."""
+        return math.prod(self.shape) * max(8, self.dtype.itemsize)
+
+
+def read_content(path: Path) -> bytes:
+    """All bytes of a file.
+
+    Raises
+    ------
+    NpzError
+        The file cannot be read, is no regular file, or is larger than `MAX_CONTENT`.
+    """
+    with Explained(str(path)), open_file(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_CONTENT:
+            raise NpzError(f"is larger than {MAX_CONTENT} bytes, which no such file is; download it again", path)
+        return file.read(MAX_CONTENT)
+
+
+def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
+    """Array of an ``.npy`` file, whose `content` may be in memory already, and the first bytes that follow it.
+
+    The values are not copied: the array can only be read.
+
+    Raises
+    ------
+    NpzError
+        The file is missing, damaged or holds Python objects (a pickle).
+    """
+    content = read_content(path) if content is None else content
+    with Explained(str(path)), io.BytesIO(content) as file:
+        try:
+            header, text = read_header(file)
+        except NpzError as error:
+            raise NpzError(error.reason, path) from error
+        end = len(text) + header.num_bytes
+        if len(content) < end:
+            raise NpzError("is cut short; copy or download it again", path)
+        return as_array(memoryview(content)[len(text) : end], header), content[end : end + MAX_TRAILER]
+
+
+def as_array(payload: bytes | memoryview, header: ArrayHeader) -> np.ndarray:
+    """The array whose values `payload` is, without a copy."""
+    flat = np.frombuffer(payload, header.dtype)
+    return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def end_of_header(content: bytes, start: int) -> int:
+    """Where the values of an array begin whose header begins at `start`, if it is one."""
+    num_bytes = 4 if content[start + 6 : start + 7] == b"\2" else 2
+    length = content[start + MAGIC : start + MAGIC + num_bytes]
+    return start + MAGIC + num_bytes + int.from_bytes(length, "little")
+
+
+@lru_cache(maxsize=4096)
+def whole_header(text: bytes) -> tuple[ArrayHeader, int]:
+    """A header, and the CRC-32 of its bytes; the same few come again and again."""
+    return read_header(io.BytesIO(text))[0], crc32(text)
+
+
+def read_header(file: IO[bytes]) -> tuple[ArrayHeader, bytes]:
+    """Header of an array, and all bytes up to the values; errors do not name the file."""
+    try:
+        begin = _read_exactly(file, MAGIC)
+        if begin[:6] != b"\x93NUMPY":
+            raise ValueError("it does not begin like one")
+        version = (begin[6], begin[7])
+        if version not in _HEADER_LENGTHS:
+            raise NpzError(f"is in npy format {version[0]}.{version[1]}; save it with numpy.save")
+        begin += _read_exactly(file, 2 * version[0])
+        (length,) = struct.unpack(_HEADER_LENGTHS[version], begin[MAGIC:])
+        if length > MAX_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        text = _read_exactly(file, length)
+        return _parse_header(text), begin + text
+    except NpzError:
+        raise
+    # Whatever a parser of hostile text can raise; numpy's own one tries Python 2 syntax, and raises more.
+    except (ValueError, SyntaxError, TypeError, LookupError, EOFError, MemoryError, RecursionError) as error:
+        raise NpzError(f"is not a NumPy array ({error}); copy or download the file again") from error
+
+
+@lru_cache(maxsize=4096)
+def _parse_header(text: bytes) -> ArrayHeader:
+    """Shape, order and type out of a header's Python literal."""
+    literal = ast.literal_eval(text.decode("latin1"))
+    shape, dtype = literal["shape"], np.lib.format.descr_to_dtype(literal["descr"])
+    if dtype.hasobject:
+        raise NpzError(
+            "holds Python objects, which only pickle can read, and a pickle can run any code; "
+            "save it again as a plain numeric array"
+        )
+    plain = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
+    if not plain or math.prod(max(n, 1) for n in shape) >= 2**48 or dtype.itemsize == 0 or dtype.subdtype is not None:
+        raise NpzError(f"has the impossible shape {shape} of {dtype}; copy or download the file again")
+    return ArrayHeader(shape, dtype, bool(literal["fortran_order"]))
+
+
+def _read_exactly(file: IO[bytes], num_bytes: int) -> bytes:
+    payload = file.read(num_bytes)
+    if len(payload) != num_bytes:
+        raise EOFError("the data end too early")
+    return payload
+
+
+class Explained:
+    """Turns what zipfile, zlib and the file system raise about a file into one clear line; a context manager.
+
+    A generator's would take several times as long, and there are a dozen per recording.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise NpzError("there is no such file", self.name) from error
+        if isinstance(error, OSError):
+            raise NpzError(f"cannot be read ({error.strerror or error})", self.name) from error
+        if isinstance(error, _DAMAGE) and not isinstance(error, NpzError | UrlError):
+            raise NpzError(
+                f"is damaged or not a plain npz file ({error}); copy or download it again", self.name
+            ) from error

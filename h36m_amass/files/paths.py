@@ -1,0 +1,344 @@
+"""A local path or a URL, such as ``s3://bucket/key``, and the few ways in which the bytes of either are read.
+
+URLs are `upath.UPath` objects of universal-pathlib, which brings names and joining; fsspec behind it reads them. Both
+are imported when a URL is used and not before. Whatever a backend raises becomes one line without passwords and
+tokens. Nothing is written to a URL, and nothing of one is kept on the disk.
+
+universal-pathlib: https://github.com/fsspec/universal_pathlib; fsspec: https://filesystem-spec.readthedocs.io
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from h36m_amass.errors import H36mAmassError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, TypeIs  # in collections.abc from Python 3.12 on, in typing from 3.13
+    from upath import UPath
+
+Location: TypeAlias = "Path | UPath"
+"""Of a file or a folder."""
+
+BLOCK = 2**16
+"""Bytes that are fetched for a few, unless `open_file` is asked for more at once."""
+MAX_GAP = 2**16
+"""Bytes between two ranges that are worth fetching along with them: a request costs more than these."""
+MAX_REASON = 300
+WEB = ("http", "https")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_GONE = (404, 410)
+"""What a web server answers where nothing is."""
+_USERINFO, _QUERY = re.compile(r"(?<=://)[^/\s'\"]*@"), re.compile(r"(?<=://)([^\s'\"?]*)\?[^\s'\"]*")
+_SECRET_OPTIONS = ("key", "secret", "token", "username", "password", "account_key", "sas_token", "connection_string")
+# What backends call the token, or else the time, that changes with an object; the first that is there counts.
+_VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "Last-Modified", "updated", "created")
+
+
+class UrlError(H36mAmassError):
+    """A URL cannot be reached or read.
+
+    It says nothing about the recording that lies there, so none is skipped for it: it ends a build.
+    """
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """A file as it was when it was looked at; another one if the file has changed since.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    modified
+        Nanoseconds of its last change; at a URL a number that is another one then, 0 where the backend has none.
+    """
+
+    size: int
+    modified: int
+
+
+def parse(text: Path | str | UPath) -> Location:
+    """What a user names: a URL if it begins like one, else a path of this machine.
+
+    Raises
+    ------
+    UrlError
+        There is no backend for such URLs.
+    """
+    if not isinstance(text, str):
+        return text
+    if not _URL.match(text):
+        return Path(text)
+    from upath import UPath
+
+    try:
+        return UPath(text)
+    except ValueError as error:
+        reason = str(error).replace(text, shown(text))
+        raise UrlError(f"cannot be used ({reason})", shown(text)) from None  # whose text may have a password
+
+
+def is_url(path: object) -> TypeIs[UPath]:
+    """Whether a location is a URL. It asks for a type that only one has, so that `upath` need not be imported."""
+    return hasattr(path, "storage_options") and not isinstance(path, Path)
+
+
+def shown(path: object) -> str:
+    """A location as it stands in messages: a URL without passwords, and without what follows a question mark."""
+    text = str(path)
+    if not (is_url(path) or (isinstance(path, str) and _URL.match(path))):
+        return text
+    parts = urlsplit(text)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def version_of(path: Location) -> FileVersion:
+    """Size and last change of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    UrlError
+        It cannot be reached.
+    """
+    if not is_url(path):
+        status = os.stat(path)  # noqa: PTH116  # pathlib takes longer
+        return FileVersion(status.st_size, status.st_mtime_ns)
+    filesystem = _filesystem(path)
+    with _explained(path):
+        filesystem.invalidate_cache(getattr(filesystem, "_parent", lambda name: name)(path.path))
+        entry = filesystem.info(path.path)
+    if entry.get("type") == "directory":
+        raise FileNotFoundError(errno.ENOENT, "is a folder, not a file", shown(path))
+    return _version(path, entry)
+
+
+def open_file(path: Location | str, buffering: int = -1) -> IO[bytes]:
+    """A file, open for reading bytes at random.
+
+    Parameters
+    ----------
+    buffering
+        As for Python's `open`; of a file at a URL so many bytes are fetched at once, or `BLOCK`.
+
+    Raises
+    ------
+    OSError
+        There is none, it may not be read, or it is a pipe, a device or a socket: those would let their reader wait for
+        ever.
+    UrlError
+        It cannot be reached; what is read of it later raises that, too.
+    """
+    if is_url(path):
+        return cast(IO[bytes], UrlFile(path, version_of(path), max(buffering, BLOCK)))
+    file = open(path, "rb", buffering, opener=open_at_once)  # noqa: SIM115  # closed by the caller
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return file
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """A descriptor of a file; of a pipe, too, without waiting for somebody who writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def fetch(path: UPath) -> bytes:
+    """All bytes of a file at a URL; raises as `read_ranges` does."""
+    size = version_of(path).size
+    return read_ranges(path, [0], [size])[0] if size else b""
+
+
+def read_ranges(path: UPath, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
+    """The bytes ``start .. stop`` of each range, fetched at the same time where the backend can.
+
+    Raises
+    ------
+    FileNotFoundError
+        The file is gone.
+    UrlError
+        It cannot be reached, is shorter than that, or its server knows no ranges.
+    """
+    filesystem = _filesystem(path)
+    with _explained(path):
+        if len(starts) == 1:
+            pieces = [filesystem.cat_file(path.path, start=starts[0], end=stops[0])]
+        else:
+            pieces = filesystem.cat_ranges([path.path] * len(starts), list(starts), list(stops))
+        for piece in pieces:
+            if isinstance(piece, BaseException):
+                raise piece
+    for piece, start, stop in zip(pieces, starts, stops, strict=True):
+        if len(piece) > stop - start:
+            raise UrlError("its server sends the whole file where a range is asked for; copy it to a disk", shown(path))
+        if len(piece) < stop - start:
+            raise UrlError("has changed since it was looked at; run the command again", shown(path))
+    return pieces
+
+
+def joined(starts: Sequence[int], stops: Sequence[int], gap: int = MAX_GAP) -> Iterator[tuple[int, int]]:
+    """Ascending ranges with those joined that lie no more than `gap` bytes apart: half-open runs of their numbers."""
+    breaks = [0, *(n + 1 for n, (stop, start) in enumerate(zip(stops, starts[1:], strict=False)) if start - stop > gap)]
+    return pairwise([*breaks, len(starts)]) if len(starts) else iter(())
+
+
+def children(folder: UPath) -> dict[str, FileVersion | None]:
+    """What lies in a folder at a URL, sorted by name: files, and None for folders. Nothing if it is not there."""
+    entries = _listing(folder, lambda filesystem, path: filesystem.ls(path, detail=True))
+    return {
+        name: None if entry["type"] == "directory" else _version(folder / name, entry)
+        for name, entry in sorted(entries.items())
+    }
+
+
+def descendants(folder: UPath) -> dict[str, FileVersion]:
+    """All files below a folder by their names from there on, sorted: one request for thousands, and with sizes.
+
+    The ways of `UPath` ask for each folder, and for the size of each file.
+    """
+    entries = _listing(folder, lambda filesystem, path: filesystem.find(path, detail=True).values())
+    return {
+        name: _version(folder / name, entry)
+        for name, entry in sorted(entries.items())
+        if entry.get("type") != "directory"
+    }
+
+
+class UrlFile(io.RawIOBase):
+    """A file at a URL as a Python file, read ahead by fsspec's cache.
+
+    fsspec's own file objects ask for the size again, raise whatever their backend does, and do not see that a server
+    sends another range than was asked for.
+
+    Parameters
+    ----------
+    block
+        Bytes that are fetched beyond those that are read.
+    """
+
+    def __init__(self, path: UPath, version: FileVersion, block: int = BLOCK) -> None:
+        from fsspec.caching import ReadAheadCache
+
+        self.path, self.version = path, version
+        self._cache = ReadAheadCache(block, lambda start, stop: read_ranges(path, [start], [stop])[0], version.size)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.version.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"a position of {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, target: Buffer) -> int:
+        view = memoryview(target).cast("B")
+        content = self._cache._fetch(self._position, self._position + len(view))
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
+_filesystems: dict[tuple[int, str, str], Any] = {}
+
+
+def _filesystem(path: UPath) -> Any:
+    """What fsspec has for a URL, one a process: connections do not outlive a fork, which `UPath.fs` does not see."""
+    key = os.getpid(), path.protocol, repr(sorted(path.storage_options.items()))
+    if key not in _filesystems:
+        try:
+            import fsspec
+
+            with _explained(path, "used"):
+                _filesystems[key] = fsspec.filesystem(path.protocol, **path.storage_options)
+        except ImportError as error:
+            raise UrlError(
+                f"cannot be used ({_reason(error, path)}); pip install 'h36m-amass[remote]' brings what s3 and http "
+                "need",
+                shown(path),
+            ) from error
+    return _filesystems[key]
+
+
+@contextmanager
+def _explained(path: UPath, verb: str = "read") -> Iterator[None]:
+    """Turn whatever a backend raises into one line; a file that is not there stays a `FileNotFoundError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        # fsspec says so, too, of a web server that does not answer, or refuses to.
+        cause = error.__cause__
+        if path.protocol in WEB:
+            is_missing = cause is None or getattr(cause, "status", None) in _GONE
+        else:
+            is_missing = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
+        if not is_missing and isinstance(cause, Exception):
+            raise UrlError(f"cannot be {verb} ({_reason(cause, path)})", shown(path)) from error
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", shown(path)) from error
+    except (UrlError, ImportError):
+        raise
+    except Exception as error:  # backends raise what their own libraries do, which have no base in common
+        raise UrlError(f"cannot be {verb} ({_reason(error, path)})", shown(path)) from error
+
+
+def _reason(error: Exception, path: UPath) -> str:
+    """What an error says, on one line and without secrets: backends write URLs in other ways than they were given."""
+    parts, text = urlsplit(str(path)), str(error).replace(str(path), shown(path))
+    options = [str(path.storage_options[name]) for name in _SECRET_OPTIONS if path.storage_options.get(name)]
+    for secret in ("".join(parts.netloc.rpartition("@")[:2]), parts.query, *options):
+        for form in {secret, unquote(secret)} - {""}:
+            text = text.replace(form, "")
+    text = " ".join(_QUERY.sub(r"\1", _USERINFO.sub("", text)).split()) or type(error).__name__
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
+
+
+def _listing(folder: UPath, entries_of: Callable[[Any, str], Any]) -> dict[str, Mapping[str, Any]]:
+    """What a backend says of the things below a folder, by their names from there on."""
+    filesystem, path = _filesystem(folder), folder.path.rstrip("/")
+    try:
+        with _explained(folder):
+            filesystem.invalidate_cache(path)
+            entries = list(entries_of(filesystem, path or "/"))
+    except FileNotFoundError:
+        return {}
+    listing: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        name = str(entry["name"])
+        if name.startswith(f"{path}/") and (relative := name.removeprefix(f"{path}/").rstrip("/")):
+            # A key that ends with a slash stands for the folder in the consoles of object stores.
+            kind = "directory" if name.endswith("/") else entry.get("type")
+            listing[relative] = {**entry, "type": kind}
+    return listing
+
+
+def _version(path: UPath, entry: Mapping[str, Any]) -> FileVersion:
+    size = entry.get("size")
+    if size is None:
+        raise UrlError("its server does not tell its size; copy it to a disk", shown(path))
+    value = next((entry[name] for name in _VERSIONS if entry.get(name)), "")
+    # Of one file, some backends list a number of seconds, and say a date when they are asked for it alone.
+    token = str(value.timestamp() if isinstance(value, datetime) else value)
+    return FileVersion(int(size), int.from_bytes(hashlib.sha256(token.encode()).digest()[:7]) if token else 0)

@@ -1,0 +1,156 @@
+"""What compressed archives hold, kept in the user's cache folder once they were gone through.
+
+So `check`, a limit or an update without a change need not decompress them again. Losing it costs time and nothing
+else: what cannot be read or written is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from h36m_amass.files.paths import Location
+from h36m_amass.files.sources import Source, size_of
+from h36m_amass.recordings.recording import AmassError, Recording
+from h36m_amass.recordings.recording_files import CompressedArchive
+
+FORMAT = 1
+MAX_BYTES = 2**28
+"""Of a listing, which is read whole."""
+CACHE_VARIABLE = "H36M_AMASS_CACHE_DIR"
+
+
+@dataclass(frozen=True)
+class ListedMember:
+    """A recording in an archive.
+
+    Attributes
+    ----------
+    name, size
+        In the archive, and in bytes.
+    problem
+        Why it cannot be converted, if so; then nothing else is known.
+    content_digest, num_frames, frame_rate, model, gender, has_dmpls
+        As in its `Header`.
+    """
+
+    name: str
+    size: int
+    content_digest: str = ""
+    problem: str | None = None
+    num_frames: int = 0
+    frame_rate: Fraction = Fraction(0)
+    model: str = ""
+    gender: str = ""
+    has_dmpls: bool = False
+
+
+@dataclass(frozen=True)
+class ArchiveListing:
+    """A compressed archive: its wanted members, in archive order, unsafe names, and damage."""
+
+    members: tuple[ListedMember, ...]
+    unsafe: tuple[str, ...]
+    damage: str | None
+
+
+def list_member(name: str, source: Source, use_dmpls: bool) -> ListedMember:
+    """What is to be known of a recording, or why it cannot be converted."""
+    size = size_of(source)
+    try:
+        with Recording(source, use_dmpls) as recording:
+            header = recording.header
+    except AmassError as error:
+        return ListedMember(name, size, problem=error.reason)
+    return ListedMember(
+        name,
+        size,
+        header.content_digest,
+        None,
+        header.num_frames,
+        header.frame_rate,
+        header.model,
+        header.gender,
+        header.has_dmpls,
+    )
+
+
+def load(amass_dir: Location, archive: CompressedArchive) -> ArchiveListing | None:
+    """What is known of an archive, if it has not changed since."""
+    try:
+        path = _path(amass_dir, archive)
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        content = json.loads(path.read_bytes())
+        if content["key"] != _key(amass_dir, archive):
+            return None
+        return ArchiveListing(
+            tuple(_member(row) for row in content["members"]),
+            tuple(_text(name) for name in content["unsafe"]),
+            None if content["damage"] is None else _text(content["damage"]),
+        )
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError):
+        return None
+
+
+def save(amass_dir: Location, archive: CompressedArchive, listing: ArchiveListing) -> None:
+    """Keep what an archive holds, beside other processes that do the same; a failure is no matter."""
+    with suppress(OSError, ValueError, RuntimeError):
+        path = _path(amass_dir, archive)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps({"key": _key(amass_dir, archive), **asdict(listing)}, default=_plain)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def _key(amass_dir: Location, archive: CompressedArchive) -> list[Any]:
+    # Of a URL with a password or a token only the digest gets to the disk.
+    location = hashlib.sha256(str(amass_dir.absolute() / archive.name).encode("utf-8", "surrogateescape")).hexdigest()
+    return [FORMAT, location, archive.size, archive.modified]
+
+
+def _path(amass_dir: Location, archive: CompressedArchive) -> Path:
+    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("h36m-amass", appauthor=False)
+    return Path(folder) / "archives" / f"{_key(amass_dir, archive)[1][:32]}.json"
+
+
+def _member(row: dict[str, Any]) -> ListedMember:
+    """A member as it was saved; its values are of the types that they should be, or it is refused."""
+    member = ListedMember(**{**row, "frame_rate": Fraction(*row["frame_rate"])})
+    for name, default in _DEFAULTS.items():
+        value = getattr(member, name)
+        if type(value) is not type(default) and not (name == "problem" and isinstance(value, str)):
+            raise TypeError(name)
+    return member
+
+
+_DEFAULTS = asdict(ListedMember("", 0))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _plain(value: object) -> tuple[int, int]:
+    if isinstance(value, Fraction):
+        return value.as_integer_ratio()
+    raise TypeError(type(value))

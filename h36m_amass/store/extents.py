@@ -1,0 +1,129 @@
+"""Where the rows of uncompressed positions lie in their file.
+
+An extent is a range of rows whose bytes follow one another. The writer appends, so a store has few of them, and it
+lists them in ``extents``, beside the positions: to ask HDF5 for each chunk takes long, and at a URL many requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from jaxtyping import Int
+
+NEVER = 2**40
+"""A row that no store has."""
+
+
+class Extents(NamedTuple):
+    """Extents in ascending order.
+
+    Attributes
+    ----------
+    first_rows
+        First row of each.
+    offsets
+        Its first byte in the file.
+    """
+
+    first_rows: Int[np.ndarray, "extents"]
+    offsets: Int[np.ndarray, "extents"]
+
+
+def has(positions: h5py.Dataset) -> bool:
+    """Whether a file holds the rows of positions as they are, in chunks of whole rows."""
+    chunks, filters = positions.chunks, positions.id.get_create_plist().get_nfilters()
+    return (
+        positions.dtype == np.dtype("<f4") and not filters and chunks is not None and chunks[1:] == positions.shape[1:]
+    )
+
+
+def read(values: np.ndarray) -> Extents:
+    """The extents that a store lists.
+
+    Raises
+    ------
+    ValueError
+        It does not.
+    """
+    if values.dtype != np.dtype("<i8") or values.ndim != 2 or len(values) != 2:
+        raise ValueError(f"its extents are {values.dtype} of shape {values.shape}")
+    return Extents(*values)
+
+
+def of_chunks(positions: h5py.Dataset) -> Extents | None:
+    """The extents of positions by their chunks; None where there are none, or HDF5 does not tell.
+
+    Raises
+    ------
+    ValueError
+        Some of the rows are not in the file.
+    """
+    # HDF5 before 1.12.3 cannot, and behind a user block it counts bytes from there.
+    if not has(positions) or not hasattr(positions.id, "chunk_iter") or positions.file.userblock_size:
+        return None
+    chunks = positions.chunks
+    offsets = np.full(-(-len(positions) // chunks[0]), -1)
+
+    def note(chunk: h5py.h5d.StoreInfo) -> None:
+        if chunk.chunk_offset[0] < len(positions):
+            offsets[chunk.chunk_offset[0] // chunks[0]] = chunk.byte_offset
+
+    positions.id.chunk_iter(note)
+    if (offsets < 0).any():
+        raise ValueError("some of its frames are missing")
+    chunk_bytes = int(np.prod(chunks)) * positions.dtype.itemsize
+    begins = np.flatnonzero(np.diff(offsets, prepend=-chunk_bytes) != chunk_bytes)
+    return Extents(begins * chunks[0], offsets[begins])
+
+
+def check(extents: Extents, positions: h5py.Dataset, file_size: int) -> None:
+    """See that extents are of these positions, and within a file of that size.
+
+    Raises
+    ------
+    ValueError
+        They are not.
+    """
+    first_rows, offsets = extents
+    row_bytes = int(np.prod(positions.shape[1:])) * 4
+    if len(positions) * row_bytes > file_size:
+        raise ValueError(f"{positions.name} claims more than the file holds")
+    num_rows = np.diff(first_rows, append=len(positions))
+    begins_at_zero = first_rows[:1].tolist() == [0][: len(positions)]
+    within = (offsets >= 0) & (offsets <= file_size - num_rows * row_bytes)
+    if not begins_at_zero or (num_rows < 1).any() or not within.all():
+        raise ValueError("some of its frames are not where it says")
+
+
+def cut_runs(
+    first_rows: Int[np.ndarray, "extents"],
+    next_rows: Int[np.ndarray, "extents"],
+    starts: Int[np.ndarray, "runs"],
+    begins: Int[np.ndarray, "runs"],
+    ends: Int[np.ndarray, "runs"],
+) -> Iterator[tuple[Int[np.ndarray, "cut"], Int[np.ndarray, "cut"], Int[np.ndarray, "cut"], Int[np.ndarray, "cut"]]]:
+    """Cut runs of rows at the ends of the extents that they lie in.
+
+    Parameters
+    ----------
+    first_rows, next_rows
+        First row of each extent, and the one behind its last; the extents follow one another.
+    starts
+        First row of each run.
+    begins, ends
+        Where its rows go.
+
+    Yields
+    ------
+    extent, starts, begins, ends
+        Of the pieces: first those that the runs begin with, then what goes on in the next extent, which few runs do.
+    """
+    while len(starts):
+        extent = np.searchsorted(first_rows, starts, side="right") - 1
+        stops = np.minimum(ends, begins + next_rows[extent] - starts)
+        yield extent, starts, begins, stops
+        more = stops < ends
+        starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]

@@ -1,0 +1,251 @@
+"""Sequences of a store, one by one and as a selection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sized
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from jaxtyping import Int
+
+from h36m_amass.datasets import find, same
+from h36m_amass.store.errors import StoreError, UnknownKeyError
+from h36m_amass.store.format import SequenceRecord
+from h36m_amass.store.index import Index
+
+if TYPE_CHECKING:
+    from h36m_amass.store.store import Store
+
+Pattern = str | re.Pattern[str]
+"""A regular expression that a name must match from its first to its last character."""
+
+
+class StoredSequence:
+    """One sequence of a store.
+
+    Attributes
+    ----------
+    store
+        The store that it is in.
+    row
+        Its row in the store's index.
+    """
+
+    def __init__(self, store: Store, row: int) -> None:
+        self.store = store
+        self.row = row
+
+    @property
+    def record(self) -> SequenceRecord:
+        """Its row of the index."""
+        return self.store.index.record(self.row)
+
+    @property
+    def start(self) -> int:
+        """Its first row in the store's positions."""
+        return int(self.store.index.starts[self.row])
+
+    @property
+    def key(self) -> str:
+        """``DATASET/SUBJECT/SEQUENCE``."""
+        return "/".join(self.store.names(self.row))
+
+    @property
+    def dataset(self) -> str:
+        """Name of its dataset."""
+        return self.store.names(self.row)[0]
+
+    @property
+    def subject(self) -> str:
+        """Name of its subject."""
+        return self.store.names(self.row)[1]
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Of its joints, in their order."""
+        return self.store.joint_names
+
+    @property
+    def frame_rate(self) -> float:
+        """In hertz."""
+        return float(self.store.index["frame_rate"][self.row])
+
+    @property
+    def gender(self) -> str:
+        return self.record.gender
+
+    @property
+    def duration(self) -> float:
+        """In seconds."""
+        return len(self) / self.frame_rate
+
+    @property
+    def positions_3d(self) -> Positions:
+        """Joint positions in metres, read when they are indexed: ``sequence.positions_3d[10:20]``."""
+        return Positions(self.store, self.start, len(self))
+
+    def __len__(self) -> int:
+        return int(self.store.index.lengths[self.row])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredSequence) and other.store is self.store and other.row == self.row
+
+    def __hash__(self) -> int:
+        return hash((id(self.store), self.row))
+
+    def __repr__(self) -> str:
+        return f"<StoredSequence {self.key}: {len(self):,} frames at {self.frame_rate:g} Hz>"
+
+
+class Positions:
+    """Rows of a store that are read when they are indexed, as from an `h5py.Dataset` or an array."""
+
+    def __init__(self, store: Store, start: int, length: int) -> None:
+        self._store = store
+        self._start = start
+        self.shape = (length, len(store.skeleton), 3)
+        self.dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        frames, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
+        if frames is Ellipsis or (isinstance(index, tuple) and not index):
+            return self._read(0, len(self))[index]
+        if isinstance(frames, slice):
+            chosen = range(len(self))[frames]
+            first, last = (chosen[0], chosen[-1]) if len(chosen) else (0, -1)
+            low, high = min(first, last), max(first, last) + 1
+            rows = self._read(low, high)[:: chosen.step] if len(chosen) else self._read(0, 0)
+            return rows[(slice(None), *rest)]
+        if isinstance(frames, int | np.integer) and not isinstance(frames, bool):
+            row = range(len(self))[int(frames)]
+            return self._read(row, row + 1)[(0, *rest)]
+        return self._read(0, len(self))[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("positions of a store are read from the file: an array of them is a copy")
+        return self._read(0, len(self)).astype(dtype or self.dtype, copy=False)
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        return self._store.read(self._start + start, self._start + stop)
+
+
+class Selection(Collection[StoredSequence]):
+    """Some sequences of a store, by number; slices, lists of numbers and boolean masks give a selection again.
+
+    Attributes
+    ----------
+    store
+        The store that they are in.
+    rows
+        Their rows in the store's index.
+    """
+
+    def __init__(self, store: Store, rows: Int[np.ndarray, "sequences"]) -> None:
+        self.store = store
+        self.rows = rows
+
+    @property
+    def index(self) -> Index:
+        """The index of these sequences, in columns."""
+        return self.store.index.take(self.rows)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all of them together."""
+        return int(self.store.index.lengths[self.rows].sum())
+
+    def select(
+        self,
+        triples: Iterable[tuple[Pattern, Pattern, Pattern]] | None = None,
+        *,
+        dataset: Pattern = ".*",
+        subject: Pattern = ".*",
+        sequence: Pattern = ".*",
+    ) -> Selection:
+        """Those whose names match, in the order they have here.
+
+        Parameters
+        ----------
+        triples
+            Patterns for dataset, subject and sequence; a sequence is taken if it matches any of the triples.
+        dataset, subject, sequence
+            Patterns that every sequence must match, too. A known dataset is also found by each of its names.
+
+        Raises
+        ------
+        UnknownKeyError
+            The keywords match nothing, or one of the triples does not.
+        """
+        patterns = _Patterns(dataset, subject, sequence)
+        rows = [row for row in self.rows.tolist() if patterns.match(self.store.names(row))]
+        if not rows:
+            raise UnknownKeyError(f"nothing matches {patterns}", self.store.shown_path)
+        if triples is not None:
+            taken: set[int] = set()
+            for triple in triples:
+                if isinstance(triple, str) or len(triple) != 3:
+                    raise StoreError(f"{triple!r} is not a triple of patterns for dataset, subject and sequence")
+                patterns = _Patterns(*triple)
+                matching = [row for row in rows if patterns.match(self.store.names(row))]
+                if not matching:
+                    raise UnknownKeyError(f"nothing matches {patterns}", self.store.shown_path)
+                taken.update(matching)
+            rows = [row for row in rows if row in taken]
+        return Selection(self.store, np.array(rows, dtype=np.int64))
+
+    @overload
+    def __getitem__(self, index: int) -> StoredSequence: ...
+
+    @overload
+    def __getitem__(self, index: slice | Iterable[int] | Iterable[bool]) -> Selection: ...
+
+    def __getitem__(self, index: int | slice | Iterable[int] | Iterable[bool]) -> StoredSequence | Selection:
+        if isinstance(index, slice):
+            return Selection(self.store, self.rows[index])
+        if isinstance(index, Iterable):
+            chosen = np.asarray(list(index))
+            return Selection(self.store, self.rows[chosen if len(chosen) else slice(0, 0)])
+        return StoredSequence(self.store, int(self.rows[index]))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[StoredSequence]:
+        return (StoredSequence(self.store, row) for row in self.rows.tolist())
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, StoredSequence) and item.store is self.store and item.row in self.rows
+
+    def __repr__(self) -> str:
+        return f"<{count(self, 'sequence')} of {self.store.shown_path}>"
+
+
+class _Patterns:
+    """Patterns for the three names of a sequence."""
+
+    def __init__(self, dataset: Pattern, subject: Pattern, sequence: Pattern) -> None:
+        try:
+            self._patterns = tuple(re.compile(pattern) for pattern in (dataset, subject, sequence))
+        except re.error as error:
+            raise StoreError(f"{error.pattern!r} is not a regular expression: {error}") from error
+        text = self._patterns[0].pattern
+        # A pattern is not tried on other names than the stored one: then one could not exclude a dataset.
+        self._dataset = None if find(text) is None else same(text)
+
+    def match(self, names: tuple[str, str, str]) -> bool:
+        dataset, *others = (pattern.fullmatch(name) for pattern, name in zip(self._patterns, names, strict=True))
+        return all(others) and (dataset is not None or self._dataset == same(names[0]))
+
+    def __str__(self) -> str:
+        kinds = ("dataset", "subject", "sequence")
+        return ", ".join(f"{kind} {p.pattern!r}" for kind, p in zip(kinds, self._patterns, strict=True))
+
+
+def count(things: Sized, kind: str) -> str:
+    """How many there are, with the word in the singular or plural."""
+    return f"{len(things):,} {kind}{'' if len(things) == 1 else 's'}"

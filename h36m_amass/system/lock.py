@@ -1,0 +1,55 @@
+"""One process at a time writes a store, or clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from h36m_amass.errors import H36mAmassError
+
+FILE_NAME = "lock"
+
+
+class LockedError(H36mAmassError):
+    """Another process is writing the same, or the file system has no locks."""
+
+
+@contextmanager
+def locked(folder: Path, target: Path) -> Iterator[None]:
+    """Hold the lock in `folder`, which is made if it is missing, and removed at the end if nothing else is in it.
+
+    Parameters
+    ----------
+    target
+        What the lock is for, for the message.
+
+    Raises
+    ------
+    LockedError
+        Another process holds it, or the file system has no locks.
+    OSError
+        The folder cannot be made or written to.
+    """
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / FILE_NAME, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(
+            "another process is writing it; wait until it has finished, stop it, or write somewhere else", target
+        ) from None
+    except NotImplementedError as error:
+        raise LockedError(
+            "the file system has no locks; mount it with locks, or write to another disk", folder
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / FILE_NAME).unlink()  # while it is held: whoever waits for this file tries again with a new one
+        lock.release()
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,234 @@
+"""Is a store right? Frames drawn at random, computed again through all vertices in double precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from h36m_amass.body import model as body_model
+from h36m_amass.body import regressor
+from h36m_amass.body.families import FAMILIES, BodyKind
+from h36m_amass.body.joint_sets import SKELETON, load_sources, num_vertices
+from h36m_amass.body.regressor import RegressorError
+from h36m_amass.files.npz import NpzError, NpzReader
+from h36m_amass.files.paths import Location, shown
+from h36m_amass.files.sources import Source
+from h36m_amass.recordings.access import open_recordings
+from h36m_amass.recordings.recording import AmassError, fit_betas, read_header
+from h36m_amass.recordings.resampling import Resampling, interpolate, needed_frames, resample, resampled_length
+from h36m_amass.store.errors import StoreError
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.store.store import Store
+from h36m_amass.system.progress import Progress
+
+SAMPLED_FRAMES = 500
+FRAMES_A_SEQUENCE = 5
+BLOCK_FRAMES = 8192
+KEPT_BODIES = 4
+"""Body models in memory at a time; sequences of one dataset need few."""
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """How far a store is from the full mesh.
+
+    Attributes
+    ----------
+    findings
+        Recordings and models that it could not be compared with, a line each.
+    distances
+        In metres.
+    """
+
+    findings: tuple[str, ...]
+    distances: Float64[np.ndarray, "frames joints"]
+
+
+class _Drawn(NamedTuple):
+    sequence: StoredSequence
+    frames: Int[np.ndarray, "drawn"]
+
+
+class Comparison:
+    """A store and what it is compared with, once it is clear that all of that is there.
+
+    Parameters
+    ----------
+    store
+        The store, whose header says what it was built with.
+    amass_dir
+        Its recordings.
+    support_dir, joint_regressor, vertex_map
+        As for `h36m_amass.verification.store.verify`.
+
+    Raises
+    ------
+    h36m_amass.body.model.BodyModelError, h36m_amass.body.regressor.RegressorError
+        A body model, regressor or vertex map is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        amass_dir: Location,
+        support_dir: Path,
+        joint_regressor: Path | str | None,
+        vertex_map: Path | None,
+    ) -> None:
+        if joint_regressor is None and store.joint_set.regressor_sha256 == SKELETON:
+            joint_regressor = SKELETON
+        self._amass_dir, self._support_dir = amass_dir, support_dir
+        (self._source,) = load_sources(joint_regressor, None, support_dir)
+        self._options = store.header.options
+        self._map = None if vertex_map is None else regressor.load_map(vertex_map, num_vertices([self._source]))
+        self._findings: list[str] = []
+        sets = [same.name for same in store.header.joint_sets if same.regressor_sha256 == self._source.digest]
+        if not sets:
+            self._findings.append(f"{store.shown_path}: was built with another regressor than {self._source.path}")
+        if self._map is not None and self._map.sha256 != self._options.get("vertex_map_sha256"):
+            self._findings.append(f"{store.shown_path}: was built with another vertex map than {vertex_map}, or none")
+        self._store = store.with_joint_set(sets[0]) if sets else store
+        index = store.index
+        columns = index.texts("model"), index.texts("gender"), index["has_dmpls"].tolist()
+        self._kinds = sorted({BodyKind(*values) for values in zip(*columns, strict=True)})
+        for kind in self._kinds:
+            self._require(kind)
+        self._body = lru_cache(KEPT_BODIES)(self._load)
+
+    def run(self, sample: int, rng: np.random.Generator, progress: Progress) -> Deviations:
+        """Compare about `sample` frames, a few of each sequence that is drawn."""
+        joints = self._source.joints
+        num_joints = len(self._store.skeleton)
+        distances = [np.empty((0, num_joints))]
+        if joints is None or joints.num_joints == num_joints:
+            for kind in self._kinds:
+                self._compare_model(kind)
+            distances += self._distances(self._draw(sample, rng), progress)
+        return Deviations(tuple(self._findings), np.concatenate(distances))
+
+    def _require(self, kind: BodyKind) -> None:
+        """Raise an error unless the model of a kind of body is there, and the regressor fits its mesh."""
+        if kind.model not in FAMILIES:
+            raise StoreError(f"is damaged (its model is {kind.model!r:.50}); build it again", self._store.shown_path)
+        family, joints = FAMILIES[kind.model], self._source.joints
+        path = body_model.model_path(self._support_dir, kind.gender, family)
+        body_model.require_model(self._support_dir, kind.gender, family)
+        if kind.has_dmpls:
+            body_model.require(
+                body_model.dmpl_path(self._support_dir, kind.gender), body_model.dmpl_origin(kind.gender)
+            )
+        if joints is None or self._map is not None:
+            return
+        try:
+            with NpzReader(path) as npz:
+                vertices = (*npz.header("v_template").shape, 0)[0]
+        except NpzError as error:
+            raise body_model.BodyModelError(error.reason, path) from error
+        digest = self._options.get("vertex_map_sha256")
+        if joints.num_vertices != vertices and digest is not None:
+            raise RegressorError(
+                f"was built with a vertex map (SHA-256 {digest!s:.12}...), which its {family.title} recordings need; "
+                "give it with --vertex-map",
+                self._store.shown_path,
+            )
+        regressor.for_mesh(joints, vertices, self._source.path)
+
+    def _compare_model(self, kind: BodyKind) -> None:
+        recorded = self._store.header.body_model_sha256.get(kind.files_key)
+        if recorded not in (None, body_model.files_sha256(self._support_dir, kind)):
+            self._findings.append(f"{self._store.shown_path}: was built with another {kind.files_key} body model")
+
+    def _draw(self, sample: int, rng: np.random.Generator) -> dict[str, list[_Drawn]]:
+        """Frames of sequences by the recordings that they come from; each frame of a store is as likely."""
+        lengths = self._store.index.lengths
+        chosen = rng.choice(len(lengths), -(-sample // FRAMES_A_SEQUENCE), p=lengths / lengths.sum())
+        drawn: dict[str, list[_Drawn]] = {}
+        for row, count in zip(*(a.tolist() for a in np.unique(chosen, return_counts=True)), strict=True):
+            sequence = self._store.sequences[row]
+            frames = np.unique(rng.integers(0, len(sequence), count * FRAMES_A_SEQUENCE))
+            drawn.setdefault(sequence.record.source_path, []).append(_Drawn(sequence, frames))
+        return drawn
+
+    def _distances(
+        self, drawn: dict[str, list[_Drawn]], progress: Progress
+    ) -> Iterator[Float64[np.ndarray, "drawn joints"]]:
+        """Of the frames of each sequence; what it cannot be compared with becomes a finding."""
+        waiting = dict(drawn)
+        progress("compare", 0, len(drawn))
+        with TemporaryDirectory() as scratch:
+            try:
+                for path, source in open_recordings(self._amass_dir, drawn, Path(scratch)):
+                    for sequence, frames in waiting.pop(path):
+                        try:
+                            if isinstance(source, AmassError):
+                                raise source
+                            exact = self._exact(sequence, frames, source)
+                        except (AmassError, NpzError, OSError) as error:
+                            self._note(path, error)
+                            continue
+                        stored = np.stack([sequence.positions_3d[frame] for frame in frames])
+                        yield np.linalg.norm(stored - exact, axis=2)
+                    progress("compare", len(drawn) - len(waiting), len(drawn))
+            except AmassError as error:
+                self._findings.append(str(error))
+                return
+        for path in waiting:
+            self._note(path, AmassError("there is no such recording any more"))
+
+    def _note(self, path: str, error: Exception) -> None:
+        self._findings.append(f"{shown(self._amass_dir / path)}: {getattr(error, 'reason', None) or error}")
+
+    def _exact(
+        self, sequence: StoredSequence, frames: Int[np.ndarray, "drawn"], source: Source
+    ) -> Float64[np.ndarray, "drawn joints 3"]:
+        """Joints of some frames of a sequence through the full mesh."""
+        from h36m_amass.engine.reference import mesh_joints, skeleton_joints
+
+        header = read_header(source, self._options.get("use_dmpls", True))
+        if header.content_digest != sequence.record.content_digest:
+            raise AmassError("is not the recording that the store was built from")
+        rate = self._options.get("frame_rate")
+        target = header.frame_rate if rate is None else Fraction(rate)
+        length = resampled_length(header.num_frames, header.frame_rate, target)
+        if length != len(sequence):
+            raise AmassError(f"gives {length} frames, and the store has {len(sequence)} of it")
+        whole = resample(header.num_frames, header.frame_rate, target)
+        resampling = Resampling(whole.frame[frames], whole.weight[frames])
+        needed = needed_frames(resampling)
+        # In the file's own precision: the converter's reader rounds poses to float32.
+        with NpzReader(source) as npz:
+            names = ["poses", "trans", *(["dmpls"] if header.has_dmpls else [])]
+            poses, trans, *dmpls = (_rows(npz, name, needed) for name in names)
+        body, joint_regressor = self._body(BodyKind(header.model, header.gender, header.has_dmpls))
+        betas = fit_betas(header.betas, body.num_betas)
+        soft_tissue = dmpls[0][:, : body.num_dmpls] if dmpls else None
+        if joint_regressor is None:
+            joints = skeleton_joints(body, betas, poses, trans, soft_tissue)
+        else:
+            joints = mesh_joints(body, joint_regressor, betas, poses, trans, soft_tissue)
+        return interpolate(resampling, needed, joints)
+
+    def _load(self, kind: BodyKind) -> tuple[body_model.BodyModel, regressor.JointRegressor | None]:
+        num_dmpls = self._options.get("num_dmpls", 8) if kind.has_dmpls else 0
+        num_betas, family = self._options.get("num_betas", 16), FAMILIES[kind.model]
+        body = body_model.load(self._support_dir, kind.gender, num_betas, num_dmpls, family)
+        return body, self._source.for_mesh(body.num_vertices, self._map)
+
+
+def _rows(npz: NpzReader, name: str, rows: Int[np.ndarray, "needed"]) -> Float64[np.ndarray, "needed columns"]:
+    """Some rows of an array, which is read as far as the last of them."""
+    chosen, start = [], 0
+    for run in npz.rows(name, BLOCK_FRAMES):
+        chosen.append(run[rows[(rows >= start) & (rows < start + len(run))] - start])
+        start += len(run)
+        if start > rows[-1]:
+            break
+    return np.concatenate(chosen).astype(np.float64)
