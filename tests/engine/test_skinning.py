@@ -130,8 +130,9 @@ def parents_come_first(folded: folding.FoldedRegressor, case: Case) -> bool:
 def test_a_folded_regressor_survives_being_written(tmp_path_factory: pytest.TempPathFactory, case: Case) -> None:
     folded = folding.fold(case.body, case.regressor)
     path = tmp_path_factory.mktemp("folded") / "folded.npz"
-    path.write_bytes(folding.to_bytes(folded))
-    again = folding.read(path)
+    path.write_bytes(folding.to_bytes(folded, "a note"))
+    again, note = folding.read(path)
+    assert note == "a note"
     for name in folding.FoldedRegressor.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(again, name), getattr(folded, name))
 
