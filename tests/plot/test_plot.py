@@ -45,13 +45,15 @@ def refused(outcome: Any, *words: str) -> None:
 def small_store(path: Path, keys: list[str], length: int = 2, rate: float = 50.0, bones: bool = True) -> Path:
     """A store of people who stand where they please."""
     skeleton = H36M if bones else custom(H36M.joint_names)
-    header = StoreHeader("0", rate, {"male": "m"}, {}, True, (JointSet("h36m", "r", skeleton),))
-    writer = StoreWriter(path, header)
+    joint_sets = (JointSet("h36m", "r", skeleton),)
+    writer = StoreWriter(path, joint_sets)
     rng = np.random.default_rng(0)
-    writer.append(rng.normal(scale=0.5, size=(len(keys) * length, len(skeleton), 3)).astype(np.float32))
     for key in keys:
-        writer.add(SequenceRecord(*key.split("/"), length, rate, length, rate, "male", True, f"{key}.npz", 7, 0, "D"))
-    writer.finish()
+        positions = rng.normal(scale=0.5, size=(length, len(skeleton), 3)).astype(np.float32)
+        source = length, rate, "smplh", "male", True, f"{key}.npz", 7, "d" * 64, 0
+        writer.append(SequenceRecord(*key.split("/"), length, rate, *source), [(positions,)])
+    writer.finish(StoreHeader("0", rate, {"male": "m"}, {}, True, joint_sets))
+    writer.close()
     return path
 
 

@@ -144,12 +144,14 @@ LONG = 10_000
 @pytest.fixture(params=["none", "gzip"])
 def long_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store of a short sequence and one of `LONG` frames."""
-    header = StoreHeader("0", 50.0, {"male": "m"}, {}, False, (JointSet("h36m", "r", H36M),))
-    writer = StoreWriter(tmp_path / "s.h5", header, request.param)
-    writer.append(np.random.default_rng(0).normal(size=(7 + LONG, 17, 3)).astype(np.float32))
+    joint_sets = (JointSet("h36m", "r", H36M),)
+    writer, rng = StoreWriter(tmp_path / "s.h5", joint_sets, request.param), np.random.default_rng(0)
     for name, length in (("q", 7), ("walk", LONG)):
-        writer.add(SequenceRecord("D", "s", name, length, 50.0, length, 50.0, "male", True, f"{name}.npz", 7, 0, "D"))
-    writer.finish()
+        source = length, 50.0, "smplh", "male", True, f"{name}.npz", 7, "d" * 64, 0
+        positions = rng.normal(size=(length, 17, 3)).astype(np.float32)
+        writer.append(SequenceRecord("D", "s", name, length, 50.0, *source), [(positions,)])
+    writer.finish(StoreHeader("0", 50.0, {"male": "m"}, {}, False, joint_sets))
+    writer.close()
     with Store(tmp_path / "s.h5") as store:
         yield store
 
@@ -348,10 +350,11 @@ def test_one_joint_set_serves_both_stores(
     from h36m_amass.viewer import page as viewer_page
 
     own = [JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))]
-    writer = StoreWriter(tmp_path / "s.h5", StoreHeader("0", 50.0, {"male": "m"}, {}, False, tuple(own)))
-    writer.append(*(np.zeros((1, len(one.skeleton), 3), np.float32) for one in own))
-    writer.add(SequenceRecord("D", "s", "q", 1, 50.0, 1, 50.0, "male", True, "q.npz", 7, 0, "D"), (0,))
-    writer.finish()
+    writer = StoreWriter(tmp_path / "s.h5", own)
+    record = SequenceRecord("D", "s", "q", 1, 50.0, 1, 50.0, "smplh", "male", True, "q.npz", 7, "d" * 64, 0)
+    writer.append(record, [tuple(np.zeros((1, len(one.skeleton), 3), np.float32) for one in own)], (0,))
+    writer.finish(StoreHeader("0", 50.0, {"male": "m"}, {}, False, tuple(own)))
+    writer.close()
     served: list[Any] = []
     monkeypatch.setattr(viewer_page, "serve", lambda page, *_: served.append(page))
     given = [word for name in sets for word in ("--joint-set", name)]
