@@ -10,7 +10,7 @@ from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.report import BuildReport
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.export.npz import export_npz
-from h36m_amass.plot.canvas import require_matplotlib
+from h36m_amass.plot import require_matplotlib
 from h36m_amass.plot.poses import draw_poses
 from h36m_amass.store.store import Store
 from h36m_amass.system.progress import Progress
@@ -49,7 +49,7 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
 
     Raises
     ------
-    h36m_amass.plot.canvas.PlotError
+    h36m_amass.plot.PlotError
         If matplotlib (extra ``plot``) is not installed.
     DemoError
         If `folder` holds body models or recordings that no demo made.

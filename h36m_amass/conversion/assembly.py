@@ -133,7 +133,8 @@ class Assembly:
 
     def set_result(self, path: str, result: PartRow | int | None) -> None:
         """What came of a recording: its row in a part or in the store that is updated, or None if it was skipped."""
-        self._results[path] = result
+        if result is not None or path not in self._results:
+            self._results[path] = result
 
     def has_result(self, path: str) -> bool:
         """Whether it is known what came of a recording."""

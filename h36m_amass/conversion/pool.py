@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.options import BuildError, BuildOptions
 from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
-from h36m_amass.conversion.worker import run_task, start_worker
-from h36m_amass.errors import H36mAmassError
+from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, run_task, start_worker
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.system import signals
 from h36m_amass.system.devices import usable_cores
@@ -35,8 +34,6 @@ _log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS = 0.1
 TASKS_AHEAD = 2
 """Tasks per worker that the pool is given: one runs, another waits for it."""
-EXECUTOR_TASKS = 2048
-"""Tasks that an executor is given ahead: how many workers it has is its own affair."""
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert so many bytes of recordings."""
 MAX_DEATHS = 2
@@ -47,10 +44,6 @@ MAX_STARTS = 5
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = ("h36m_amass.conversion.convert", "h36m_amass.engine.runs", "h36m_amass.engine.translation")
 """What the server process whose forks the workers are imports once: torch takes seconds."""
-
-
-class WorkerError(H36mAmassError):
-    """There are no workers, or none that can work."""
 
 
 class Pool(Protocol):
@@ -148,8 +141,8 @@ class Processes:
 
         if isinstance(error, BrokenExecutor) and self._num_started.value == 0:
             raise WorkerError(
-                'worker processes end as soon as they start; a script that starts workers needs if __name__ == "__main__": '
-                "around the call of build, because each worker imports the script"
+                "worker processes end as soon as they start; a script that starts workers needs "
+                'if __name__ == "__main__": around the call of build, because each worker imports the script'
             )
         return isinstance(error, ProcessExpired | BrokenExecutor)
 
@@ -321,8 +314,8 @@ def _one_by_one(task: Task) -> list[Task]:
 
 def _given_up(task: Task) -> TaskResult:
     reason = (
-        f"{task.deaths + 1} worker processes died while converting it, perhaps for want of memory; use fewer workers, or "
-        "convert it alone to see why"
+        f"{task.deaths + 1} worker processes died while converting it, perhaps for want of memory; use fewer workers, "
+        "or convert it alone to see why"
     )
     paths = [file.path for file in task.files] if task.archive is None else [task.archive.archive.name]
     listing = None if task.archive is None else ArchiveListing((), (), reason)

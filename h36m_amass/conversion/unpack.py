@@ -138,6 +138,7 @@ class Unpacked:
             self._missing.discard(name)
         if member.problem is not None:
             self._members.append(ListedMember(member.name, member.size, problem=member.problem))
+            self.skipped.append(SkippedRecording(name, member.problem))
             return
         try:
             member.copy_to(_Checked(scratch, self._check))  # type: ignore[arg-type]  # all that it asks for is `write`

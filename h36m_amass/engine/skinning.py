@@ -34,7 +34,7 @@ from h36m_amass.engine.workspace import Workspace
 
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
-GRAIN = 16
+GRAIN = 32
 """Frames that the size of a small tile is a multiple of."""
 
 
@@ -142,7 +142,9 @@ class Skinner:
         at_the_end = first != poses[-1]
         columns = (bone_class.columns for bone_class in self.layout.classes)
         return frozenset(
-            number for number, own in enumerate(columns) if at_the_end[own].any() or (poses[:, own] != first[own]).any()
+            number
+            for number, span in enumerate(columns)
+            if at_the_end[span].any() or (poses[:, span] != first[span]).any()
         )
 
     @torch.inference_mode()

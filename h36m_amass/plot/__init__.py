@@ -1,1 +1,19 @@
-"""Pictures and animations of poses."""
+"""Pictures and animations of poses (extra ``plot``)."""
+
+from __future__ import annotations
+
+from h36m_amass.errors import H36mAmassError
+
+
+class PlotError(H36mAmassError):
+    """A picture cannot be drawn."""
+
+
+def require_matplotlib() -> None:
+    """Raise `PlotError` unless matplotlib is installed."""
+    try:
+        import matplotlib  # noqa: F401 # an import is the test
+    except ImportError as error:
+        raise PlotError(
+            "pictures need matplotlib, which is not installed; install it with: pip install 'h36m-amass[plot]'"
+        ) from error

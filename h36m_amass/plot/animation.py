@@ -13,17 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from h36m_amass.plot.canvas import (
-    ANIMATIONS,
-    GROUND,
-    PlotError,
-    dot_area,
-    ignore_missing_glyphs,
-    label,
-    legend_handles,
-    output_path,
-    require_bones,
-)
+from h36m_amass.plot import PlotError, picture
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.plot.span import frames_between
 from h36m_amass.skeleton import bones, leftwards, root
@@ -126,12 +116,12 @@ def animate(
     PlotError
         If the skeleton has no bones, the sequence has nothing at `start`, `seconds` is not positive, ffmpeg is not
         installed or fails, a GIF would have too many frames, or `path` cannot be written (see
-        `h36m_amass.plot.canvas.output_path`).
+        `h36m_amass.plot.picture.output_path`).
     h36m_amass.store.store.StoreError
         If the store is damaged.
     """
-    path = output_path(path, ANIMATIONS, "an animation", overwrite)
-    require_bones(sequence.store.skeleton, sequence.key)
+    path = picture.output_path(path, picture.ANIMATIONS, "an animation", overwrite)
+    picture.require_bones(sequence.store.skeleton, sequence.key)
     from matplotlib.animation import FFMpegWriter, FuncAnimation
 
     from h36m_amass.plot.writers import GifWriter, Mp4Writer
@@ -150,7 +140,7 @@ def animate(
     writer = GifWriter(rate) if kind == ".gif" else Mp4Writer(rate, extra_args=mp4)
     report = None if progress is None else lambda frame, total: progress(frame + 1, total)
     with atomic_file.written(path) as file, warnings.catch_warnings():
-        ignore_missing_glyphs()
+        picture.ignore_missing_glyphs()
         temporary = Path(file.name).absolute()  # which no name of a file makes an option or a protocol of ffmpeg
         try:
             animation.save(str(temporary), writer, dpi=DPI, progress_callback=report)
@@ -183,14 +173,16 @@ def _scene(sequence: StoredSequence, numbers: range) -> tuple[Figure, Callable[[
         axis.set_tick_params(labelsize=8)
         axis.set_pane_color("white")
     shadow, body = (Line3DCollection([], capstyle="round", axlim_clip=False) for _ in range(2))
-    shadow.set(color=GROUND, linewidth=2.0, zorder=1)
+    shadow.set(color=picture.GROUND, linewidth=2.0, zorder=1)
     body.set(color=colours[pairs[:, 1]], linewidth=2.6, zorder=2)
     axes.add_collection3d(shadow, autolim=False)
     axes.add_collection3d(body, autolim=False)
-    dots: Any = axes.scatter(*positions[0].T, s=dot_area(skeleton), c=colours, depthshade=False, zorder=3, linewidths=0)
-    figure.text(0.5, 0.96, label(sequence.key, 60), ha="center", parse_math=False)
+    dots: Any = axes.scatter(
+        *positions[0].T, s=picture.dot_area(skeleton), c=colours, depthshade=False, zorder=3, linewidths=0
+    )
+    figure.text(0.5, 0.96, picture.label(sequence.key, 60), ha="center", parse_math=False)
     clock = figure.text(0.03, 0.025, "", family="monospace")
-    figure.legend(handles=legend_handles(), loc="lower right", ncols=3, frameon=False)
+    figure.legend(handles=picture.legend_handles(), loc="lower right", ncols=3, frameon=False)
 
     def draw_frame(frame: int) -> list[Artist]:
         pose, box = positions[frame], limits[frame]

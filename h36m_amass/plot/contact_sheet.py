@@ -10,18 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from h36m_amass.plot.canvas import (
-    GROUND,
-    PICTURES,
-    PlotError,
-    dot_area,
-    label,
-    legend_handles,
-    output_path,
-    require_bones,
-    save,
-    seen,
-)
+from h36m_amass.plot import PlotError, picture
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.skeleton import Skeleton, bones
 from h36m_amass.store.selection import Selection, StoredSequence
@@ -94,7 +83,7 @@ def draw_contact_sheet(
     ------
     PlotError
         If the skeleton has no bones, there are no sequences, or a file cannot be written (see
-        `h36m_amass.plot.canvas.output_path`).
+        `h36m_amass.plot.picture.output_path`).
     h36m_amass.store.store.StoreError
         If the store is damaged.
     """
@@ -102,20 +91,20 @@ def draw_contact_sheet(
         raise PlotError("there are no sequences to draw", path)
     files = page_paths(Path(path), len(sequences))
     for file in files:
-        output_path(file, PICTURES, "a contact sheet", overwrite)
+        picture.output_path(file, picture.PICTURES, "a contact sheet", overwrite)
     skeleton = sequences.store.skeleton
-    require_bones(skeleton, title or str(sequences.store.path))
+    picture.require_bones(skeleton, title or str(sequences.store.path))
     for number, file in enumerate(files):
         rows = sequences[number * PAGE : (number + 1) * PAGE]
         page = f", page {number + 1} of {len(files)}" if len(files) > 1 else ""
-        _draw_page([_middle(sequence, skeleton) for sequence in rows], skeleton, file, label(title, 80) + page)
+        _draw_page([_middle(sequence, skeleton) for sequence in rows], skeleton, file, picture.label(title, 80) + page)
         if progress is not None:
             progress(min((number + 1) * PAGE, len(sequences)), len(sequences))
     return files
 
 
 def _middle(sequence: StoredSequence, skeleton: Skeleton) -> _Pose:
-    flat, nearer = seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN)
+    flat, nearer = picture.seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN)
     flat[:, 0] -= (flat[:, 0].min() + flat[:, 0].max()) / 2
     pairs = bones(skeleton)
     return _Pose(sequence.key, flat, pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")])
@@ -158,9 +147,9 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     axes = figure.add_axes((0.1 / size[0], 0.5 / size[1], 1 - 0.2 / size[0], 1 - extra / size[1]))
     axes.set_axis_off()
     axes.set(xlim=(0, columns * width), ylim=(-rows * pitch, 0), aspect="equal")
-    axes.add_collection(LineCollection(ground, colors=GROUND, linewidths=1, zorder=0))
+    axes.add_collection(LineCollection(ground, colors=picture.GROUND, linewidths=1, zorder=0))
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.4, capstyle="round", zorder=2))
-    points, area = np.concatenate(dots), dot_area(skeleton) / 3
+    points, area = np.concatenate(dots), picture.dot_area(skeleton) / 3
     dot_colours = np.tile(joint_colours, (len(poses), 1))
     axes.scatter(points[:, 0], points[:, 1], s=area, c=dot_colours, zorder=3, linewidths=0)
     for (x, y), key in labels:
@@ -170,7 +159,7 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
         written.set_gid(key)
     figure.text(0.5, 1 - 0.3 / size[1], title, ha="center", parse_math=False)
     figure.legend(
-        handles=legend_handles(),
+        handles=picture.legend_handles(),
         loc="center right",
         bbox_to_anchor=(1.0, 0.3 / size[1]),
         ncols=3,
@@ -180,12 +169,12 @@ def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -
     bar = np.array([0.15, 0.15 + 1 / metres_an_inch]) / size[0]
     figure.add_artist(Line2D(bar, [0.3 / size[1]] * 2, color="0.25", linewidth=1.5, marker="|", markersize=5))
     figure.text(bar[1] + 0.1 / size[0], 0.3 / size[1], "1 m, z up", va="center", fontsize=9)
-    save(figure, path)
+    picture.save(figure, path)
 
 
 def _wrapped(key: str) -> str:
     """A key on the lines that a cell has for it, broken behind slashes if that is enough of them."""
-    text, lines = label(key, _LINES * _LINE_CHARACTERS), [""]
+    text, lines = picture.label(key, _LINES * _LINE_CHARACTERS), [""]
     for name in re.findall("[^/]*/|[^/]+", text):
         if len(lines[-1] + name) > _LINE_CHARACTERS:
             lines.append("")

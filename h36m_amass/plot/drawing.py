@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from h36m_amass.plot import PlotError
 from h36m_amass.plot.animation import animate
-from h36m_amass.plot.canvas import ANIMATIONS, PICTURES, PlotError, ending
 from h36m_amass.plot.contact_sheet import draw_contact_sheet
+from h36m_amass.plot.picture import ANIMATIONS, PICTURES, ending
 from h36m_amass.plot.poses import DEFAULT_POSES, draw_poses
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.store import Store
@@ -54,7 +55,7 @@ def draw(
 
     Raises
     ------
-    h36m_amass.plot.canvas.PlotError
+    h36m_amass.plot.PlotError
         If it cannot be drawn, or an option does not go with what is drawn.
     h36m_amass.store.store.StoreError
         If the store cannot be read, or has nothing at `key`.

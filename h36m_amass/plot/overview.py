@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from h36m_amass.plot.canvas import PICTURES, PlotError, label, output_path, save
+from h36m_amass.plot import PlotError, picture
 from h36m_amass.store.store import Store
 from h36m_amass.store.summary import LEVELS, Node, duration
 
@@ -38,9 +38,9 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     Raises
     ------
     PlotError
-        If `root` is a sequence or empty, or `path` cannot be written (see `h36m_amass.plot.canvas.output_path`).
+        If `root` is a sequence or empty, or `path` cannot be written (see `h36m_amass.plot.picture.output_path`).
     """
-    path = output_path(path, PICTURES, "an overview", overwrite)
+    path = picture.output_path(path, picture.PICTURES, "an overview", overwrite)
     if root.kind == LEVELS[-1]:
         raise PlotError(f"{root.key}: is one sequence, of which there is no overview; h36m-amass plot draws it")
     if not root.below:
@@ -68,8 +68,8 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     what = f"{root.sequences:,} sequences, {root.frames:,} frames, {duration(root.seconds)}, {stored}"
     name = Path(root.name).name if root.kind == LEVELS[0] else root.key
     synthetic = " (SYNTHETIC)" if store.header.synthetic else ""
-    figure.suptitle(f"{label(name, 60)}{synthetic}: {what}", fontsize=11, parse_math=False)
-    save(figure, path)
+    figure.suptitle(f"{picture.label(name, 60)}{synthetic}: {what}", fontsize=11, parse_math=False)
+    picture.save(figure, path)
 
 
 def _longest(parts: list[tuple[str, float]], limit: int) -> list[tuple[str, float]]:
@@ -93,7 +93,7 @@ def _draw_durations(axes: Axes, bars: list[tuple[str, float]], what: str) -> Non
     positions = range(len(bars))
     rectangles = axes.barh(positions, values, color=BAR)
     axes.bar_label(rectangles, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
-    axes.set_yticks(positions, [label(name, 24) for name, _ in bars], parse_math=False)
+    axes.set_yticks(positions, [picture.label(name, 24) for name, _ in bars], parse_math=False)
     axes.set_xlabel(f"duration ({unit})")
     axes.set_xlim(0, 1.15 * max(values))
     axes.set_ylim(max(len(bars), 3) - 0.4, -0.6)

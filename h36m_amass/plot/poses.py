@@ -6,18 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from h36m_amass.plot.canvas import (
-    GROUND,
-    PICTURES,
-    PlotError,
-    dot_area,
-    label,
-    legend_handles,
-    output_path,
-    require_bones,
-    save,
-    seen,
-)
+from h36m_amass.plot import PlotError, picture
 from h36m_amass.plot.colours import colours_of
 from h36m_amass.plot.span import frames_between
 from h36m_amass.skeleton import bones
@@ -62,18 +51,18 @@ def draw_poses(
     ------
     PlotError
         If `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones, the sequence has nothing at `start`,
-        `seconds` is not positive, or `path` cannot be written (see `h36m_amass.plot.canvas.output_path`).
+        `seconds` is not positive, or `path` cannot be written (see `h36m_amass.plot.picture.output_path`).
     h36m_amass.store.store.StoreError
         If the store is damaged.
     """
-    path = output_path(path, PICTURES, "a picture of poses", overwrite)
+    path = picture.output_path(path, picture.PICTURES, "a picture of poses", overwrite)
     if not 1 <= num_poses <= MAX_POSES:
         raise PlotError(f"{num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}", path)
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     skeleton, rate = sequence.store.skeleton, sequence.frame_rate
-    require_bones(skeleton, sequence.key)
+    picture.require_bones(skeleton, sequence.key)
     pairs, colours = bones(skeleton), colours_of(skeleton) / 255
     frame_range = frames_between(sequence, start, seconds)
     frames = np.linspace(frame_range[0], frame_range[-1], min(num_poses, len(frame_range))).round().astype(int).tolist()
@@ -84,7 +73,7 @@ def draw_poses(
     for axes, (view, degrees) in zip(figure.subplots(2, 1, sharex=True), _VIEWS.items(), strict=True):
         flat = []
         for offset, pose in zip(offsets, poses, strict=True):
-            drawn, nearer = seen(pose, skeleton, degrees)
+            drawn, nearer = picture.seen(pose, skeleton, degrees)
             drawn[:, 0] += offset
             far_to_near = pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")]
             lines = list(drawn[far_to_near])
@@ -94,10 +83,10 @@ def draw_poses(
             flat.append(drawn)
         points = np.concatenate(flat)
         dots = np.tile(colours, (len(frames), 1))
-        axes.scatter(points[:, 0], points[:, 1], s=dot_area(skeleton), c=dots, zorder=3, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=picture.dot_area(skeleton), c=dots, zorder=3, linewidths=0)
         low, high = float(points[:, 1].min()), float(points[:, 1].max())
         if low < FAR_ABOVE_GROUND:
-            axes.axhline(0.0, color=GROUND, linewidth=1, zorder=0)
+            axes.axhline(0.0, color=picture.GROUND, linewidth=1, zorder=0)
             low = min(low, 0.0)
         axes.set_aspect("equal")
         axes.set_xlim(
@@ -107,6 +96,6 @@ def draw_poses(
         axes.set_ylabel(f"{view}: z (m)")
     axes.set_xticks(offsets, [f"{frame / rate:.2f} s" for frame in frames])
     axes.set_xlabel(f"poses over time, drawn {SPACING} m apart" if len(frames) > 1 else "time")
-    figure.suptitle(label(f"{sequence.key}, {rate:g} Hz", round(9 * width)), parse_math=False)
-    figure.legend(handles=legend_handles(), loc="outside lower center", ncols=3, frameon=False)
-    save(figure, path)
+    figure.suptitle(picture.label(f"{sequence.key}, {rate:g} Hz", round(9 * width)), parse_math=False)
+    figure.legend(handles=picture.legend_handles(), loc="outside lower center", ncols=3, frameon=False)
+    picture.save(figure, path)

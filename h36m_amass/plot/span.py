@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from h36m_amass.plot.canvas import PlotError
+from h36m_amass.plot import PlotError
 from h36m_amass.store.selection import StoredSequence
 
 

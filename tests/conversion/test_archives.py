@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import bz2
-import io
-import json
-import os
 import re
-import subprocess
-import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from h36m_amass import synthetic
-from h36m_amass.conversion import planning, reuse
+from h36m_amass.conversion import planning
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.report import BuildReport

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h36m_amass.engine.sparsity import MAX_CLASSES, partition, runs
+from h36m_amass.engine.sparsity import MAX_CLASSES, equal_runs, partition, progressions, runs
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30), st.floats(0, 1))
@@ -39,3 +39,24 @@ def test_runs_are_the_consecutive_stretches(numbers: set[int]) -> None:
     found = runs(np.array(sorted(numbers), dtype=int))
     assert {n for start, stop in found for n in range(start, stop)} == numbers
     assert all(b[0] > a[1] for a, b in pairwise(found))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20))
+def test_progressions_go_on_in_even_steps_as_long_as_they_can(pairs: list[tuple[int, int]]) -> None:
+    sequences = np.array(pairs).T
+    ranges = progressions(*sequences)
+    assert [number for start, stop in ranges for number in range(start, stop)] == list(range(len(pairs)))
+    for start, stop in ranges:
+        steps = np.diff(sequences[:, start:stop])
+        assert (steps >= 0).all()
+        assert (steps == steps[:, :1]).all()
+        if stop < len(pairs):
+            following = np.diff(sequences[:, start : stop + 1])
+            assert (following < 0).any() or (following != following[:, :1]).any()
+
+
+@given(st.lists(st.integers(0, 2)))
+def test_equal_runs_are_the_stretches_of_one_value(values: list[int]) -> None:
+    ranges = equal_runs(np.array(values, dtype=int))
+    assert [values[start] for start, stop in ranges for _ in range(start, stop)] == values
+    assert all(values[start - 1] != values[start] for start, _ in ranges[1:])

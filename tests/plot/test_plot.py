@@ -20,13 +20,13 @@ from PIL import Image
 
 from h36m_amass.demo import Demo
 from h36m_amass.plot.animation import DPI, MARGIN, MAX_BOX, MAX_GIF_FRAMES, SIZE, animate, boxes, timing
-from h36m_amass.plot.canvas import label, seen
 from h36m_amass.plot.contact_sheet import PAGE, page_paths, pages
+from h36m_amass.plot.picture import label, seen
 from h36m_amass.plot.writers import centiseconds
 from h36m_amass.skeleton import H36M, custom
-from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
-from h36m_amass.store.writer import StoreWriter
+from tests.small_stores import write_store
 
 Cli = Callable[..., Any]
 WALK = "Pretend/s1/walk_poses"
@@ -45,16 +45,9 @@ def refused(outcome: Any, *words: str) -> None:
 def small_store(path: Path, keys: list[str], length: int = 2, rate: float = 50.0, bones: bool = True) -> Path:
     """A store of people who stand where they please."""
     skeleton = H36M if bones else custom(H36M.joint_names)
-    joint_sets = (JointSet("h36m", "r", skeleton),)
-    writer = StoreWriter(path, joint_sets)
     rng = np.random.default_rng(0)
-    for key in keys:
-        positions = rng.normal(scale=0.5, size=(length, len(skeleton), 3)).astype(np.float32)
-        source = length, rate, "smplh", "male", True, f"{key}.npz", 7, "d" * 64, 0
-        writer.append(SequenceRecord(*key.split("/"), length, rate, *source), [(positions,)])
-    writer.finish(StoreHeader("0", rate, {"male": "m"}, {}, True, joint_sets))
-    writer.close()
-    return path
+    positions = {key: [rng.normal(scale=0.5, size=(length, len(skeleton), 3))] for key in keys}
+    return write_store(path, [JointSet("h36m", "r", skeleton)], positions, rate)
 
 
 def ids(path: Path) -> list[str]:

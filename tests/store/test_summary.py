@@ -198,7 +198,7 @@ def test_bars_of_an_overview_add_up_however_many_parts_there_are(
     from h36m_amass.plot import overview as plot_overview
 
     figures: list[Any] = []
-    monkeypatch.setattr(plot_overview, "save", lambda figure, _: figures.append(figure))
+    monkeypatch.setattr(plot_overview.picture, "save", lambda figure, _: figures.append(figure))
     lengths = {f"D{part}/s/q": 100 - part for part in range(plot_overview.MAX_BARS + 5)}
     with Store(write(tmp_path / "s.h5", lengths)) as store:
         whole = describe.tree(store)

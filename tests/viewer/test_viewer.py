@@ -23,9 +23,8 @@ from PIL import Image
 from h36m_amass.demo import Demo
 from h36m_amass.plot.colours import LEFT, RIGHT, colours_of
 from h36m_amass.skeleton import H36M, bones, custom
-from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
-from h36m_amass.store.writer import StoreWriter
 from h36m_amass.viewer import ViewerError
 from h36m_amass.viewer.chooser import Catalogue, catalogue
 from h36m_amass.viewer.facts import apart
@@ -35,6 +34,7 @@ from h36m_amass.viewer.page import _paths
 from h36m_amass.viewer.playback import Playback
 from h36m_amass.viewer.scene import ASPECT, FIELD_OF_VIEW, beside, camera, facing
 from h36m_amass.viewer.serving import free_port, only_this_machine, page_url, tunnel
+from tests.small_stores import write_store
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = (
@@ -144,14 +144,9 @@ LONG = 10_000
 @pytest.fixture(params=["none", "gzip"])
 def long_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store of a short sequence and one of `LONG` frames."""
-    joint_sets = (JointSet("h36m", "r", H36M),)
-    writer, rng = StoreWriter(tmp_path / "s.h5", joint_sets, request.param), np.random.default_rng(0)
-    for name, length in (("q", 7), ("walk", LONG)):
-        source = length, 50.0, "smplh", "male", True, f"{name}.npz", 7, "d" * 64, 0
-        positions = rng.normal(size=(length, 17, 3)).astype(np.float32)
-        writer.append(SequenceRecord("D", "s", name, length, 50.0, *source), [(positions,)])
-    writer.finish(StoreHeader("0", 50.0, {"male": "m"}, {}, False, joint_sets))
-    writer.close()
+    rng = np.random.default_rng(0)
+    positions = {f"D/s/{name}": [rng.normal(size=(length, 17, 3))] for name, length in (("q", 7), ("walk", LONG))}
+    write_store(tmp_path / "s.h5", [JointSet("h36m", "r", H36M)], positions, compression=request.param)
     with Store(tmp_path / "s.h5") as store:
         yield store
 
@@ -349,12 +344,8 @@ def test_one_joint_set_serves_both_stores(
 ) -> None:
     from h36m_amass.viewer import page as viewer_page
 
-    own = [JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))]
-    writer = StoreWriter(tmp_path / "s.h5", own)
-    record = SequenceRecord("D", "s", "q", 1, 50.0, 1, 50.0, "smplh", "male", True, "q.npz", 7, "d" * 64, 0)
-    writer.append(record, [tuple(np.zeros((1, len(one.skeleton), 3), np.float32) for one in own)], (0,))
-    writer.finish(StoreHeader("0", 50.0, {"male": "m"}, {}, False, tuple(own)))
-    writer.close()
+    joint_sets = JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))
+    write_store(tmp_path / "s.h5", joint_sets, {"D/s/q": [np.zeros((1, len(one.skeleton), 3)) for one in joint_sets]})
     served: list[Any] = []
     monkeypatch.setattr(viewer_page, "serve", lambda page, *_: served.append(page))
     given = [word for name in sets for word in ("--joint-set", name)]

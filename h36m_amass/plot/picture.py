@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from h36m_amass.errors import H36mAmassError
+from h36m_amass.plot import PlotError, require_matplotlib
 from h36m_amass.plot.colours import LEFT, MIDDLE, RIGHT
 from h36m_amass.skeleton import Skeleton, bones, leftwards, root
 from h36m_amass.system import atomic_file as whole_file
@@ -26,20 +26,6 @@ DPI = 150
 # Without these two, the same picture would be another file each time.
 _METADATA: dict[str, dict[str, Any]] = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 _SETTINGS: Any = {"svg.hashsalt": "h36m-amass"}
-
-
-class PlotError(H36mAmassError):
-    """A picture cannot be drawn."""
-
-
-def require_matplotlib() -> None:
-    """Raise `PlotError` unless matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401 # an import is the test
-    except ImportError as error:
-        raise PlotError(
-            "pictures need matplotlib, which is not installed; install it with: pip install 'h36m-amass[plot]'"
-        ) from error
 
 
 def ending(path: Path | str, endings: Many[str], what: str) -> str:

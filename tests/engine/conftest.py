@@ -1,0 +1,20 @@
+"""Bodies and regressors that are loaded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from h36m_amass.body import model as body_model
+from h36m_amass.body import regressor
+
+
+@pytest.fixture(scope="module")
+def body(support_dir: Path) -> body_model.BodyModel:
+    return body_model.load(support_dir, "male")
+
+
+@pytest.fixture(scope="module")
+def joints(support_dir: Path) -> regressor.JointRegressor:
+    return regressor.load(support_dir / "J_regressor_h36m.npy")
