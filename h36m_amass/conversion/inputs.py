@@ -145,10 +145,10 @@ class _Finder:
         missing = limit
         for file, listed, archive in self._in_order(listing):
             signals.check()
-            if missing == 0:
-                self.leave(file, "limit")
-            elif self._job.subset.missed_by_name(file) is not None:
+            if self._job.subset.missed_by_name(file) is not None:
                 self.add(file)
+            elif missing == 0:
+                self.leave(file, "limit")
             elif self._fits(file, listed):
                 missing -= 1
                 if archive is not None and self.needs(file, listed):
@@ -241,11 +241,6 @@ class ArchiveContents:
 def placed(archive: CompressedArchive, listing: ArchiveListing) -> ArchiveContents:
     """Give the members of an archive the keys that they would have if it were unpacked."""
     members = {f"{archive.folder}/{member.name}": member for member in listing.members}
-    files, skipped, ignored = place_members(archive, [(m.name, m.size, None) for m in listing.members])
-    if listing.damage is not None:
-        skipped.append(Skipped(archive.dataset, archive.name, listing.damage))
-    skipped += [
-        Skipped(archive.dataset, f"{archive.name}/{name}", "its name leads out of the archive; pack it again")
-        for name in listing.unsafe
-    ]
+    names = [(m.name, m.size, None) for m in listing.members]
+    files, skipped, ignored = place_members(archive, names, listing.unsafe, listing.damage)
     return ArchiveContents(tuple((file, members[file.path]) for file in files), tuple(skipped), ignored)
