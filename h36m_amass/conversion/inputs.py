@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 
+from h36m_amass.body import model
+from h36m_amass.body.families import BodyKind
 from h36m_amass.conversion.convert import output_length
 from h36m_amass.conversion.part import PartRow
 from h36m_amass.conversion.tasks import ArchiveWork, Job
@@ -83,8 +86,11 @@ class _Finder:
 
     def __init__(self, job: Job, rows: Collection[PartRow], stored: StoredRows | None) -> None:
         self._job = job
+        body_sha256 = cache(partial(model.files_sha256, job.support_dir))
         self._rows: Mapping[tuple[str, int, int], PartRow] = {
-            (part_row.row.path, part_row.row.size, part_row.row.modified): part_row for part_row in rows
+            (row.path, row.size, row.modified): part_row
+            for part_row in rows
+            if (row := part_row.row).body_sha256 == body_sha256(BodyKind(row.model, row.gender, row.has_dmpls))
         }
         self._reusable = {} if stored is None else stored.reusable
         self._digests: dict[str, str] = {}
