@@ -160,6 +160,8 @@ class Assembly:
             If there is no sequence; the message is `why_nothing`.
         """
         self._write_ready()
+        if next(self._walk, self) is not self:
+            raise RuntimeError("a recording has no result")  # rather than a store without it
         if not self.records or self._writer is None:
             raise BuildError(why_nothing)
         self._writer.finish(self._header())
@@ -204,7 +206,11 @@ class Assembly:
             self._num_changed += entry.stored is not None
             self._write_converted(entry.file, result)
         elif isinstance(result, int) and entry.file is not None and self._stored is not None:
-            self._num_added += entry.stored is None
+            before = None if entry.stored is None else self._stored.records[entry.stored]
+            self._num_added += before is None
+            self._num_changed += (
+                before is not None and before.content_digest != self._stored.records[result].content_digest
+            )
             dataset, subject, sequence = key
             record = replace(
                 self._stored.records[result],

@@ -166,7 +166,7 @@ def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
             worker.convert(batch.files)
             batch.remove()
         parts.finish()
-        return TaskResult(tuple(parts.finished), (*worker.skipped, *unpacked.skipped), unpacked.listing)
+        return TaskResult(tuple(parts.finished), tuple(worker.skipped), unpacked.listing)
 
 
 class _Worker:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 
+from h36m_amass.body import model
+from h36m_amass.body.families import BodyKind
 from h36m_amass.conversion.convert import why_not
 from h36m_amass.conversion.part import PartRow
 from h36m_amass.conversion.tasks import ArchiveWork, Job
@@ -87,7 +90,12 @@ class _Finder:
 
     def __init__(self, job: Job, rows: Collection[PartRow], stored: StoredRows | None) -> None:
         self._job = job
-        self._rows = {(part_row.row.path, part_row.row.size, part_row.row.modified): part_row for part_row in rows}
+        body_sha256 = cache(partial(model.files_sha256, job.support_dir))
+        self._rows = {
+            (row.path, row.size, row.modified): part_row
+            for part_row in rows
+            if (row := part_row.row).body_sha256 == body_sha256(BodyKind(row.model, row.gender, row.has_dmpls))
+        }
         self._reusable = {} if stored is None else stored.reusable
         self.inputs = Inputs()
 
@@ -134,11 +142,14 @@ class _Finder:
         missing = limit
         for file, listed, archive in self._in_order(listing):
             signals.check()
+            if self._job.subset.missed_by_name(file) is not None:
+                self.add(file)
+                continue
             if missing == 0:
                 self.inputs.not_selected["limit"] += 1
                 self.inputs.unselected.append(file)
                 continue
-            if listed is None and self._job.subset.missed_by_name(file) is None:
+            if listed is None:
                 listed = list_member(file.path, source_of(self._job.amass_dir, file), self._job.recipe.use_dmpls)
             verdict = self._verdict(file, listed)
             missing -= not isinstance(verdict, str | Skipped)
