@@ -58,7 +58,6 @@ class Outcome:
         for skipped in self._todo.skipped:
             self._skip(skipped)
             assembly.set_result(skipped.path, None)
-        assembly.advance()
 
     def add(self, task: Task, result: TaskResult) -> None:
         """What came of a task."""
