@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.interpolate import PchipInterpolator
 
-PERSON: dict[str, Any] = json.loads(files(__package__).joinpath("person.json").read_text(encoding="utf-8"))
+PERSON: dict[str, Any] = json.loads(Path(__file__).with_name("person.json").read_text(encoding="utf-8"))
 JOINT_NAMES: tuple[str, ...] = tuple(PERSON["joints"])
 PARENTS = tuple(-1 if parent is None else JOINT_NAMES.index(parent) for parent in PERSON["joints"].values())
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
