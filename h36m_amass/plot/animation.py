@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -22,9 +22,6 @@ from h36m_amass.plot import PlotError, picture
 from h36m_amass.skeleton import bones, leftwards, root
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.system import atomic_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MAX_RATES = {".gif": 25.0, ".mp4": 60.0}
 """Frames per second that are drawn at most; of faster sequences every n-th frame is."""
@@ -101,23 +98,12 @@ def animate(
         raise PlotError("MP4 is made by ffmpeg, which is not installed; install it, or name a .gif", path)
     with atomic_file.written(path) as file, warnings.catch_warnings():
         picture.ignore_missing_glyphs()
-        frames = _drawn_frames(sequence, drawn.frames, progress or (lambda done, total: None))
+        frames = _draw(sequence, drawn.frames, progress or (lambda done, total: None))
         if kind == ".gif":
             _write_gif(file, frames, drawn.rate)
         else:
             _write_mp4(file, frames, drawn.rate, path)
     return drawn
-
-
-def _drawn_frames(sequence: StoredSequence, numbers: range, progress: Callable[[int, int], None]) -> Iterator[bytes]:
-    """Each frame as the red, green, blue and opacity of its pixels."""
-    figure, draw_frame = _scene(sequence, numbers)
-    for frame in range(len(numbers)):
-        draw_frame(frame)
-        pixels = io.BytesIO()
-        figure.savefig(pixels, format="rgba", dpi=DPI)
-        progress(frame + 1, len(numbers))
-        yield pixels.getvalue()
 
 
 def centiseconds(num_frames: int, rate: float) -> list[int]:
@@ -162,8 +148,8 @@ def _write_mp4(file: IO[bytes], frames: Iterator[bytes], rate: float, path: Path
         raise PlotError(f"ffmpeg failed ({message}); mend it, or name a .gif", path)
 
 
-def _scene(sequence: StoredSequence, numbers: range) -> tuple[Figure, Callable[[int], None]]:
-    """The figure of an animation, and what draws one of its frames there."""
+def _draw(sequence: StoredSequence, numbers: range, progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    """Draw frames, and give the red, green, blue and opacity of each one's pixels."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
     from mpl_toolkits.mplot3d.art3d import Line3DCollection
@@ -194,12 +180,13 @@ def _scene(sequence: StoredSequence, numbers: range) -> tuple[Figure, Callable[[
     clock = figure.text(0.03, 0.025, "", family="monospace")
     figure.legend(handles=picture.legend_handles(), loc="lower right", ncols=3, frameon=False)
 
-    def draw_frame(frame: int) -> None:
-        pose, box = positions[frame], limits[frame]
+    for done, (number, pose, box) in enumerate(zip(numbers, positions, limits, strict=True), start=1):
         body.set_segments(pose[pairs])
         shadow.set_segments((pose * [1, 1, 0] + [0, 0, max(box[2, 0], 0.0)])[pairs])
         dots._offsets3d = tuple(pose.T)  # private, but matplotlib has no other way to move points in 3D
         axes.set(xlim=box[0], ylim=box[1], zlim=box[2])
-        clock.set_text(f"{numbers[frame] / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
-
-    return figure, draw_frame
+        clock.set_text(f"{number / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
+        pixels = io.BytesIO()
+        figure.savefig(pixels, format="rgba", dpi=DPI)
+        progress(done, len(numbers))
+        yield pixels.getvalue()

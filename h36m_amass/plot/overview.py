@@ -79,8 +79,8 @@ def _draw_bars(axes: Axes, bars: list[tuple[str, float]], title: str, upright: b
     if upright:
         rectangles = axes.bar(positions, values, color=BAR)
         axes.set_xticks(positions, [name for name, _ in bars], rotation=30 if len(bars) > 6 else 0)
-        axes.set_xlim(-0.8, max(len(bars), 3) - 0.2)
-        axes.set(xlabel="frame rate of the recording (Hz)", ylabel=f"duration ({unit})", ylim=(0, 1.18 * max(values)))
+        axes.set(xlabel="frame rate of the recording (Hz)", ylabel=f"duration ({unit})")
+        axes.set(xlim=(-0.8, max(len(bars), 3) - 0.2), ylim=(0, 1.18 * max(values)))
     else:
         rectangles = axes.barh(positions, values, color=BAR)
         axes.set_yticks(positions, [picture.label(name, 24) for name, _ in bars], parse_math=False)

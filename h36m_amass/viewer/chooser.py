@@ -71,9 +71,8 @@ class Chooser:
         ]
         sets = store.joint_sets
         self.joint_set = gui.add_dropdown("Joint set", sets, initial_value=store.joint_set.name, visible=len(sets) > 1)
-        self.none = gui.add_html(
-            "<i style='padding: 0 1em'>No sequence has all of these words in its key.</i>", visible=False
-        )
+        nothing = "<i style='padding: 0 1em'>No sequence has all of these words in its key.</i>"
+        self.none = gui.add_html(nothing, visible=False)
 
     @property
     def names(self) -> Names:

@@ -14,12 +14,9 @@ from h36m_amass.skeleton import Skeleton, bone_lengths, bones, leftwards
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.viewer.playback import Frames
 
-FIELD_OF_VIEW = np.radians(40.0)
-"""Of the camera, from top to bottom, in radians."""
-ASPECT = 0.7
-"""Width by height of the narrowest window in which nobody is cut off."""
-_MARGIN = 1.15
-"""How much more than the person fits into the view."""
+FIELD_OF_VIEW, ASPECT = np.radians(40.0), 0.7
+"""Of the camera, from top to bottom, in radians; and width by height of the narrowest window that cuts nobody off."""
+_MARGIN = 1.15  # how much more than the person fits into the view
 _THICKEST, _THINNEST = 0.024, 0.006
 """Radii of joints in metres: of limbs, and of fingers."""
 _PATH_COLOUR = (255, 150, 0)
@@ -121,16 +118,9 @@ class Person:
 
     def _copies(self, part: str, mesh: Any, placed: Placement, colours: np.ndarray) -> viser.BatchedMeshHandle:
         """Copies of a mesh in the scene, each of a colour of its own."""
-        return self._scene.add_batched_meshes_simple(
-            f"{self._name}/{part}",
-            mesh.vertices,
-            mesh.faces,
-            batched_wxyzs=placed.wxyzs,
-            batched_positions=placed.positions,
-            batched_scales=placed.scales,
-            batched_colors=colours,
-            lod="off",
-        )
+        add, name = self._scene.add_batched_meshes_simple, f"{self._name}/{part}"
+        style: Any = {"batched_scales": placed.scales, "batched_colors": colours, "lod": "off"}
+        return add(name, mesh.vertices, mesh.faces, placed.wxyzs, placed.positions, **style)
 
     def show(self, pose: Pose, shift: Point) -> None:
         """Take a pose, moved by `shift`."""
@@ -159,10 +149,9 @@ class Person:
             self._path.remove()
             self._path = None
         if points is not None and len(points) > 1:
-            segments = np.stack([points[:-1], points[1:]], axis=1)
-            self._path = self._scene.add_line_segments(
-                f"{self._name}/path", segments, _PATH_COLOUR, thickness=2.0, thickness_units="screen"
-            )
+            name, segments = f"{self._name}/path", np.stack([points[:-1], points[1:]], axis=1)
+            style: Any = {"thickness": 2.0, "thickness_units": "screen"}
+            self._path = self._scene.add_line_segments(name, segments, _PATH_COLOUR, **style)
 
     def remove(self) -> None:
         """Take the person out of the scene."""

@@ -51,11 +51,6 @@ class Shown:
     text: str  # what the names of the first sequence are filtered by
 
 
-def _silent() -> contextlib.redirect_stdout[io.StringIO]:
-    """Without what viser prints when it starts and stops."""
-    return contextlib.redirect_stdout(io.StringIO())
-
-
 def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve the page until an exception, like `KeyboardInterrupt`, ends it.
 
@@ -63,14 +58,15 @@ def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> N
     """
     for store, text in ((shown.first, shown.text), (shown.second, "")):
         catalogue(store, text)
-    with _silent():
+    silent = contextlib.redirect_stdout(io.StringIO())  # of what viser prints when it starts and stops
+    with silent:
         server = _PrivateServer(host=host, port=port, label="h36m-amass", verbose=False)
     try:
         page = _Page(server, shown)
         ready(server.get_port())
         page.run()
     finally:
-        with _silent():
+        with silent:
             server.stop()
 
 
@@ -89,9 +85,8 @@ class _Page:
         server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         server.gui.main_panel.dock_right()
         self._world = server.scene.add_frame("/world", show_axes=False)
-        server.scene.add_grid(
-            "/world/ground", infinite_grid=True, fade_distance=25.0, cell_color=(225, 225, 225), shadow_opacity=0.2
-        )
+        grid: Any = {"infinite_grid": True, "cell_color": (225, 225, 225), "shadow_opacity": 0.2}
+        server.scene.add_grid("/world/ground", fade_distance=25.0, **grid)
         self._add_fields(server.gui, shown)
         self._open_first(self._chooser.sequence)
         self._show_second()
@@ -104,8 +99,11 @@ class _Page:
         self._text = gui.add_html("")
         self._slider = gui.add_slider("Frame", min=0, max=1, step=1, initial_value=0)
         self._slider.on_update(self._slider_moved)
-        self._play = on(gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY), self._toggle)
-        self._step = on(gui.add_button_group("Step", ("-10", "-1", "+1", "+10")), self._step_on)
+        self._play = on(
+            gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY), lambda: self._set(self._playback.toggled())
+        )
+        step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"))
+        on(step, lambda: self._seek(self._playback.frame + int(step.value)))
         self._speed = on(gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1 x"), self._play_otherwise)
         self._loop = on(gui.add_checkbox("Loop", True), self._play_otherwise)
         with gui.add_folder("Sequence"):
@@ -132,8 +130,7 @@ class _Page:
             if event.client is not None:  # otherwise this program has set the field
                 self._commands.put(answer)
 
-        handle: Any = field
-        (handle.on_click if hasattr(handle, "on_click") else handle.on_update)(came)
+        getattr(field, "on_click" if hasattr(field, "on_click") else "on_update")(came)
         return field
 
     async def _slider_moved(self, event: viser.GuiEvent[Any]) -> None:
@@ -176,12 +173,6 @@ class _Page:
 
     def _seek(self, frame: int) -> None:
         self._set(replace(self._playback.sought(frame), playing=False))
-
-    def _toggle(self) -> None:
-        self._set(self._playback.toggled())
-
-    def _step_on(self) -> None:
-        self._seek(self._playback.frame + int(self._step.value))
 
     def _play_otherwise(self) -> None:
         self._set(replace(self._playback, speed=SPEEDS[self._speed.value], loop=self._loop.value))

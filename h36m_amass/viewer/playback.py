@@ -15,8 +15,7 @@ CHUNK = 256
 """Frames that are read at a time, as many as a store's chunks have."""
 LONGEST_PATH = 2000
 """Points of a joint's trajectory."""
-_BLOCK = 64 * CHUNK
-"""Frames that are read at a time to draw a trajectory: 3 MB of 17 joints."""
+_BLOCK = 64 * CHUNK  # read at a time to draw a trajectory: 3 MB of 17 joints
 
 
 @dataclass(frozen=True)
