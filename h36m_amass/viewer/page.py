@@ -26,10 +26,8 @@ from h36m_amass.viewer.chooser import Chooser, catalogue
 from h36m_amass.viewer.figure import FIELD_OF_VIEW, Person, Point, Pose, beside, camera, facing
 from h36m_amass.viewer.playback import SPEEDS, Playback, trajectory
 
-POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0
-"""How often, at most, the scene and the panel change while a sequence plays."""
-ONE_TURNED_BY = np.radians(30.0)
-"""How far to the side a camera stands that looks at one person, in radians; at two it looks straight."""
+POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0  # hertz, at most, of the scene and of the panel while a sequence plays
+ONE_TURNED_BY = np.radians(30.0)  # to the side, of a camera that looks at one person; at two it looks straight
 _Command = Callable[[], None]
 _Field = TypeVar("_Field")
 
