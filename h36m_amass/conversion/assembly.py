@@ -137,7 +137,7 @@ class Assembly:
             self._results[path] = result
 
     def is_unchanged(self) -> bool:
-        """Whether the store that is updated would be written again as it is; its sequences are the records then."""
+        """Whether the store that is updated, which is read to its end, would be written again as it is."""
         if self._stored is None:
             return False
         for entry in (entry for entries in self._entries.values() for entry in entries.values()):
@@ -152,6 +152,7 @@ class Assembly:
                 return False
             if record is not None and self._prune and self._is_gone(record):
                 return False
+        self._stored.check()
         self.records, self._synthetic = list(self._stored.records), self._stored.header.synthetic
         return True
 
