@@ -266,8 +266,8 @@ def prepare() -> None:
     """Start the server process that imports torch, so that it does so while this process does something else."""
     if START_METHOD == "forkserver":
         forkserver.set_forkserver_preload(list(PRELOADED))
+        resource_tracker.ensure_running()  # which lets signals through again where they were to wait
         with signals.blocked():  # the server, and what it forks, inherit that signals wait
-            resource_tracker.ensure_running()
             forkserver.ensure_running()
 
 
