@@ -45,7 +45,12 @@ MAX_STARTS = 5
 """Times that a pool is started whose workers have all died."""
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-PRELOADED = ("h36m_amass.conversion.convert", "h36m_amass.engine.runs", "h36m_amass.engine.translation")
+PRELOADED = (
+    "h36m_amass.system.orphans",
+    "h36m_amass.conversion.convert",
+    "h36m_amass.engine.runs",
+    "h36m_amass.engine.translation",
+)
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 
 

@@ -92,81 +92,6 @@ def test_a_signal_stops_a_build_at_once_and_says_how_to_go_on(
 
 
 @needs_ps
-@pytest.mark.parametrize(
-    ("numbers", "gap"),
-    [
-        ((signal.SIGINT, signal.SIGTERM), 0.0),
-        ((signal.SIGINT, signal.SIGTERM) * 10, 0.01),
-    ],
-)
-def test_signals_that_follow_the_first_change_nothing(
-    long_tree: Path, support_dir: Path, tmp_path: Path, numbers: tuple[signal.Signals, ...], gap: float
-) -> None:
-    errors = tmp_path / "errors"
-    arguments = ("build", long_tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 1)
-    with command(*arguments, errors=errors) as process:
-        wait_for(lambda: list(tmp_path.glob("s.h5.parts/*.part")) or process.poll() is not None)
-        for number in numbers:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            time.sleep(gap)
-        status = process.wait(90)
-        wait_for(lambda: not group_of(process), SECONDS_TO_STOP)
-    # Of two that come together, either may be the first that Python sees.
-    assert status in {130, 143}
-    last = errors.read_text().splitlines()[-1]
-    assert last.startswith({130: "interrupted; ", 143: "terminated; "}[status])
-    assert "the same command goes on from there" in last
-    assert "Traceback" not in errors.read_text()
-    assert {path.suffix for path in (tmp_path / "s.h5.parts").iterdir()} == {".part"}
-
-
-def test_a_signal_that_comes_while_processes_are_started_is_answered_afterwards() -> None:
-    went_on, over = False, threading.Event()
-    other = threading.Thread(target=over.wait)  # which may be the one that gets the signal, like NumPy's
-    other.start()
-    try:
-        with pytest.raises(KeyboardInterrupt), interrupts.ignored():
-            os.kill(os.getpid(), signal.SIGINT)
-            went_on = True
-    finally:
-        over.set()
-        other.join()
-    assert went_on
-
-
-def test_an_interrupt_that_got_lost_in_a_callback_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Lost:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt), interrupts.answered_once() as go_on:
-        go_on()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "unraisablehook", lambda unraisable: None)
-            lost = Lost()
-            del lost
-        go_on()
-
-
-def test_the_first_signal_raises_and_all_are_answered_as_before_when_a_build_has_returned() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    cleared = 0
-    with pytest.raises(KeyboardInterrupt), interrupts.answered_once():
-        try:
-            signal.raise_signal(signal.SIGINT)
-        finally:
-            signal.raise_signal(signal.SIGINT)
-            with interrupts.held():
-                signal.raise_signal(signal.SIGINT)
-            cleared += 1
-    assert cleared == 1
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
-
-
-@needs_ps
 @pytest.mark.parametrize("delay", [0.0, 0.3, 0.8])
 def test_an_interrupt_while_workers_start_leaves_nothing_but_finished_parts(
     long_tree: Path, support_dir: Path, tmp_path: Path, delay: float
@@ -240,17 +165,6 @@ def test_files_of_somebody_else_beside_a_store_stay(support_dir: Path, tmp_path:
     assert {*tmp_path.iterdir(), *parts_dir.iterdir()} == {
         *(*mine, parts_dir, tmp_path / "amass", tmp_path / "s.h5"),
     }
-
-
-@pytest.mark.parametrize("make", [Path.write_text, Path.symlink_to])
-def test_a_lock_that_is_none_is_refused_and_stays(tmp_path: Path, make: Callable[[Path, str], object]) -> None:
-    lock = tmp_path / "s.parts" / locking.FILE_NAME
-    lock.parent.mkdir()
-    (lock.parent / "mine").write_text("mine")
-    make(lock, "mine")
-    with pytest.raises((LockedError, OSError), match="lock"), locking.locked(lock.parent, tmp_path / "s"):
-        pass
-    assert lock.read_text() == (lock.parent / "mine").read_text() == "mine"
 
 
 def test_a_lock_that_cannot_be_made_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -506,30 +420,3 @@ def test_a_store_in_the_making_is_never_taken_for_one(
         Store(part)
     with pytest.raises(parts.PartError, match="no finished part"):
         parts.Part(tmp_path / "unfinished.h5", "")
-
-
-def test_what_could_not_be_written_is_read_back_and_the_error_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = writable_file.WritableFile(tmp_path / "f")
-    file.write(memoryview(b"abcdef"))
-    file.check()
-    os_write = os.write
-
-    def half(descriptor: int, content: memoryview) -> int:
-        if len(content) < 4:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return os_write(descriptor, content[: len(content) // 2])
-
-    monkeypatch.setattr(writable_file.os, "write", half)
-    file.seek(4)
-    file.write(memoryview(b"EFGH"))
-    file.seek(1)
-    file.write(memoryview(b"B"))
-    file.seek(0)
-    assert file.read(100) == b"aBcdEFGH"
-    assert (file.seek(0, os.SEEK_END), file.tell()) == (8, 8)
-    with pytest.raises(OSError, match="No space"):
-        file.check()
-    file.close()
-    assert (tmp_path / "f").read_bytes() == b"abcdEF"
