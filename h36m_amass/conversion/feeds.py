@@ -132,7 +132,7 @@ class ArchiveFeeds:
                 self.news.set()
         except _StoppedError:
             pass
-        except BaseException as error:  # whatever it is, the build's own thread raises it
+        except Exception as error:  # noqa: BLE001 (whatever it is, the build's own thread raises it)
             self._errors.append(error)
         finally:
             self.news.set()
