@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,7 +47,7 @@ def long_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_of_two_builds_the_second_is_refused_at_once(long_tree: Path, support_dir: Path, tmp_path: Path) -> None:
     store = tmp_path / "s.h5"
     with command("build", long_tree, store, "--support-dir", support_dir) as process:
-        wait_for(lambda: list(tmp_path.glob("s.h5.parts/*.part.npz")))
+        wait_for((tmp_path / "s.h5.parts" / lock.FILE_NAME).exists)
         began = time.monotonic()
         with pytest.raises(LockedError, match="another process is writing it; wait") as refused:
             build(long_tree, store, support_dir=support_dir)
@@ -139,12 +138,14 @@ def test_a_report_that_cannot_be_written_is_named_and_the_old_one_and_the_store_
 
     def full(descriptor: int) -> None:
         store_there.append((tmp_path / "s.h5").exists())
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if store_there[-1]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic_file, "os", SimpleNamespace(fsync=full))
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BuildError, match=r"r\.json: the report cannot be written .No space.*s\.h5 is whole"):
         build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, report_file=report)
-    assert store_there == [True]
+    assert store_there[-1]
+    monkeypatch.undo()
     assert report.read_text() == "the old one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["amass", "r.json", "s.h5"]
     assert len(Store(tmp_path / "s.h5").sequences) == 2
@@ -158,7 +159,7 @@ def test_a_store_in_the_making_is_never_taken_for_one(
     write_dataset(tmp_path / "amass", "D", 2)
     copies = []
 
-    def copy_instead(self: Any) -> None:
+    def copy_instead(self: Any, _: object) -> None:
         self._file.close()
         copies.append((tmp_path / f"s.h5{atomic_file.SUFFIX}").read_bytes())
         raise KeyboardInterrupt
