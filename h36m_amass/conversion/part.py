@@ -24,6 +24,7 @@ from jaxtyping import Float32
 
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import NpzError, NpzReader
+from h36m_amass.system import atomic_file
 
 Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
 """The same frames of every joint set, an array each."""
@@ -36,7 +37,8 @@ ROWS = "rows"
 _TOKEN = r"[0-9a-f]{16}-[0-9a-f]{16}"
 _PART = re.compile(rf"{_TOKEN}{re.escape(SUFFIX)}")
 _PASSING = re.compile(
-    rf"{_TOKEN}{re.escape(UNFINISHED_SUFFIX)}|scratch-[0-9a-f]{{16}}|folded-[0-9a-f]{{32}}\.(npz|lock)(\.tmp)?"
+    rf"{_TOKEN}{re.escape(UNFINISHED_SUFFIX)}|scratch-[0-9a-f]{{16}}|"
+    rf"folded-[0-9a-f]{{32}}\.(lock|npz({re.escape(atomic_file.SUFFIX)})?)"
 )
 
 
