@@ -24,14 +24,15 @@ from jaxtyping import Float32, Int
 from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.export.npz import ExportError
 from h36m_amass.skeleton import H36M, SkeletonError, joint_order
+from h36m_amass.store.errors import UnknownKeyError
+from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.space import store_bytes
-from h36m_amass.store.store import Sequence as StoredSequence
-from h36m_amass.store.store import Store, UnknownKeyError
+from h36m_amass.store.store import Store
 from h36m_amass.system import disk as space
 from h36m_amass.system.atomic_file import SUFFIX, sync
 from h36m_amass.system.lock import locked
 from h36m_amass.system.progress import Stages
-from h36m_amass.system.signals import held
+from h36m_amass.system.signals import stop_flag
 
 CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
 """Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""
@@ -201,7 +202,7 @@ def export_motionbert(
             stages.ended("wrote %d clips", len(clips))
             _write_list(work / LIST, clips)
             _sync_all(work)
-            with held():
+            with stop_flag():  # Ctrl-C waits until both are there
                 _move_into_place(work, out_dir)
             stages.ended("brought them to the disk and into place: %s", out_dir / TRAIN)
         finally:

@@ -12,9 +12,10 @@ import numpy as np
 from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.skeleton import joint_order as resolve_joint_order
+from h36m_amass.store.errors import UnknownKeyError
+from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.space import store_bytes
-from h36m_amass.store.store import DatasetView, Store, UnknownKeyError
-from h36m_amass.store.store import Sequence as StoredSequence
+from h36m_amass.store.store import DatasetView, Store
 from h36m_amass.system import atomic_file as whole_file
 from h36m_amass.system import disk as space
 from h36m_amass.system.progress import Stages
