@@ -23,7 +23,7 @@ def build(
         metavar="AMASS_DIR",
         path_type=str,
     ),
-    store: Path = typer.Argument(..., help="HDF5 file to write.", metavar="STORE", path_type=Path),
+    store: Path = typer.Argument(..., help="HDF5 file to write.", metavar="STORE"),
     support_dir: SupportDir = Path("support_data"),
     joint_regressor: list[str] | None = typer.Option(
         None,
