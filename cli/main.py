@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import typer
 
-from .application import Application
+from .application import Command, Group
 from .build import build
 from .check import check
 from .datasets import datasets
@@ -15,14 +15,15 @@ from .plot import plot
 from .verify import verify
 from .view import view
 
-app = Application(
+app = typer.Typer(
     name="h36m-amass",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (build, export_npz, export_motionbert, check, datasets, info, plot, verify, view, demo):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def _print_version(context: typer.Context, requested: bool) -> None:

@@ -135,9 +135,13 @@ def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSo
         else f"{support_dir / f'J_regressor_{joint_set.name}.npy'}"
         for joint_set in stored.joint_sets
     ]
-    return load_sources(
-        [f"{name}={file}" for name, file in zip(names, files, strict=True)], options.joint_names, support_dir
-    )
+    try:
+        return load_sources(
+            [f"{name}={file}" for name, file in zip(names, files, strict=True)], options.joint_names, support_dir
+        )
+    except regressor.RegressorError as error:
+        error.add_note(f"the store was built with {', '.join(names)}: give the same --joint-regressor again")
+        raise
 
 
 def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
@@ -154,7 +158,7 @@ def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
             raise _differs(store, "--joint-names", joint_set.skeleton.joint_names[0] + " ...", f"{names}")
     kept, digest = stored.options.get("vertex_map_sha256"), recipe.options()["vertex_map_sha256"]
     if kept != digest:
-        shown = [f"a map ({value:.12})" if value else "none" for value in (kept, digest)]
+        shown = [value[:12] if value else "none" for value in (kept, digest)]
         raise _differs(store, "--vertex-map", *shown)
     if stored.options.get("numerics") != NUMERICS:
         raise BuildError("was built by a version that rounds differently; build it again with --overwrite", store)
