@@ -90,7 +90,7 @@ class _Lines:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]], amounts: bool = False) -> None:
-    """A table whose first column is a name; columns of numbers stand on the right, and all others if they are amounts."""
+    """A table whose first column is a name; columns of numbers stand on the right, and with `amounts` all others."""
     table, rows = Table(box=None, pad_edge=False), list(rows)
     for column, name in enumerate(columns):
         numbers = all(isinstance(row[column], int) for row in rows) or (amounts and column > 0)

@@ -1,7 +1,5 @@
 """The application and its commands. Importing it imports neither torch nor h5py: commands do, when they run."""
 
-from importlib.metadata import version
-
 import typer
 
 from .application import Command, Group
@@ -28,7 +26,9 @@ for command in (build, export_npz, export_motionbert, check, datasets, info, plo
 
 def _print_version(context: typer.Context, requested: bool) -> None:
     if requested and not context.resilient_parsing:  # which it is while a shell completes a word
-        typer.echo(f"h36m-amass {version('h36m-amass')}")
+        from h36m_amass.version import __version__
+
+        typer.echo(f"h36m-amass {__version__}")
         raise typer.Exit
 
 
