@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
 from h36m_amass.errors import H36mAmassError
-from h36m_amass.files.npy import NpzError, read_content
-from h36m_amass.files.npz import Held, NpzReader
+from h36m_amass.files.npy import NpzError, content_sha256
+from h36m_amass.files.npz import NpzReader
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def files_sha256(support_dir: Path, kind: BodyKind) -> str:
     if kind.has_dmpls:
         paths.append(dmpl_path(support_dir, kind.gender))
     try:
-        digests = [hashlib.sha256(read_content(path)).digest() for path in paths]
+        digests = [content_sha256(path) for path in paths]
     except NpzError:
         return ""
     return hashlib.sha256(b"".join(digests)).hexdigest()
@@ -249,15 +249,14 @@ class _ModelFile:
 
 def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
     try:
-        content = read_content(path)
-        with NpzReader(Held(str(path), content)) as npz:
+        with NpzReader(path) as npz:
             missing = [name for name in names if name not in npz]
             if missing:
                 raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
             if sum(npz.header(name).num_bytes_as_floats for name in names) > MAX_MODEL_BYTES:
                 raise BodyModelError(f"{path}: claims more than {MAX_MODEL_BYTES} bytes, no body model; {what_it_is}")
             arrays = {name: npz.read(name) for name in names}
-            return _ModelFile(arrays, hashlib.sha256(content).digest(), "synthetic" in npz)
+            return _ModelFile(arrays, content_sha256(path), "synthetic" in npz)
     except NpzError as error:
         raise BodyModelError(str(error)) from error
 

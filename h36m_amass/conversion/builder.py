@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -80,15 +81,15 @@ def build(  # noqa: PLR0913 (one parameter for each option)
     Parameters
     ----------
     amass_dir
-        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, ``DATASET.tar.bz2`` say; or the URL
-        of one in an object store, ``"s3://bucket/amass"`` say.
+        Folder with ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``, or with archives of that, like ``DATASET.tar.bz2``; or the
+        URL of one in an object store, like ``"s3://bucket/amass"``.
     store
         File to write.
     executor
         Where to convert instead of in `workers` processes; its workers must see the same files.
     progress
-        Called now and then with a stage, how much of it is done and how much there is: ``"convert"`` counts megabytes of
-        recordings and archives.
+        Called now and then with a stage, how much of it is done and how much there is: ``"convert"`` counts megabytes
+        of recordings and archives.
 
     All other parameters are those of `h36m_amass.conversion.options.BuildOptions`.
 
@@ -105,12 +106,9 @@ def build(  # noqa: PLR0913 (one parameter for each option)
     -----
     What ends a build before its time carries a note (PEP 678) that says what is kept for the next one.
     """
+    arguments = locals()
     pool.end_in_bootstrap()
-    options = BuildOptions(
-        support_dir, joint_regressor, joint_names, vertex_map, frame_rate, native_rate, device, batch_size, workers, dask,
-        datasets, subset, use_dmpls, upsample, compression, max_frames, overwrite, update, prune, skip_missing, strict,
-        report_file,
-    )  # fmt: skip
+    options = BuildOptions(**{option.name: arguments[option.name] for option in fields(BuildOptions)})
     began, stages = time.monotonic(), Stages(_log)
     amass_dir, store = paths.parse(amass_dir), Path(store)
     options.check_destination(store)
@@ -134,17 +132,18 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         assembly = Assembly(
             temporary, parts_dir, job.support_dir, job.recipe, stored, compression, outcome.is_input, options.prune
         )
-        needed = _needed_bytes(job, todo, stored)
-        disk.require(needed, target.parent, str(store))
-        with disk.guarded(needed, target.parent, str(store)), assembly:
-            outcome.begin(assembly, stored)
-            _convert(job, options, executor, todo, outcome, progress or nothing)
-            stages.ended("converted on %s", ",".join(job.devices))
-            assembly.finish(outcome.why_nothing)
-            outcome.skip_mismatched()
-            signals.check()
-            temporary.replace(target)
-            atomic_file.sync(target.parent)
+        outcome.begin(assembly, stored)
+        if todo.files or todo.archives or not assembly.is_unchanged():
+            needed = _needed_bytes(job, todo, stored)
+            disk.require(needed, target.parent, str(store))
+            with disk.guarded(needed, target.parent, str(store)), assembly:
+                _convert(job, options, executor, todo, outcome, progress or nothing)
+                stages.ended("converted on %s", ",".join(job.devices))
+                assembly.finish(outcome.why_nothing)
+                outcome.skip_mismatched()
+                signals.check()
+                temporary.replace(target)
+                atomic_file.sync(target.parent)
         part.clear_away(parts_dir, with_parts=True)
         stages.ended("%s: finished, %d sequences", store, len(assembly.records))
     report = outcome.report(store, time.monotonic() - began)

@@ -236,7 +236,7 @@ class _Recordings:
 
     def _look_into(self, archive: CompressedArchive) -> None:
         """The recordings of an archive, if it was ever gone through; otherwise the first of them."""
-        known = listings.load(self._amass_dir, archive)
+        known = listings.load(self._amass_dir, archive, self._use_dmpls)
         if known is not None:
             contents = placed(archive, known)
             self._skipped += contents.skipped

@@ -11,15 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from h36m_amass.conversion.options import LOCAL_CLUSTER
-from h36m_amass.conversion.pool import EXECUTOR_TASKS, WorkerError
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
-from h36m_amass.conversion.worker import import_conversion, installed_version, run_task
+from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, import_conversion, installed_version, run_task
 from h36m_amass.system import signals
 from h36m_amass.version import __version__
 
 _log = logging.getLogger(__name__)
 _SILENT = logging.CRITICAL + 1
-"""Level for Dask's own messages: a local scheduler calls it critical, with a traceback, that its build was interrupted."""
+"""Level for Dask's own messages: a local scheduler calls an interrupted build critical, with a traceback."""
 SECONDS_TO_CONNECT = 5
 SECONDS_TO_FETCH = 60
 """How long a result may take from a worker to here; it is a few kilobytes."""

@@ -47,8 +47,8 @@ class BuildOptions:
     native_rate
         Keep every frame, at each recording's frame rate.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several GPUs, ``"cuda:0,cuda:1"`` or ``"cuda:all"``, which the
-        workers take in turn.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several GPUs that the workers take in turn,
+        ``"cuda:0,cuda:1"`` or ``"cuda:all"``.
     batch_size
         Frames computed at a time, at most; 4096 if not given.
     workers
@@ -120,7 +120,8 @@ class BuildOptions:
             raise BuildError("a frame rate and the native rate exclude each other; give one of them")
         if self.batch_size is not None and not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
             raise BuildError(
-                f"batch size {self.batch_size} is not allowed; give {MIN_BATCH_SIZE} to {MAX_BATCH_SIZE}, like {BATCH_SIZE}"
+                f"batch size {self.batch_size} is not allowed; give {MIN_BATCH_SIZE} to {MAX_BATCH_SIZE}, "
+                f"like {BATCH_SIZE}"
             )
         if self.workers is not None and self.workers < 0:
             raise BuildError(

@@ -10,6 +10,7 @@ from h36m_amass.conversion import inputs
 from h36m_amass.conversion.assembly import Assembly
 from h36m_amass.conversion.inputs import Inputs
 from h36m_amass.conversion.options import BuildError, BuildOptions
+from h36m_amass.conversion.part import PartRow
 from h36m_amass.conversion.report import BuildReport, dataset_rows, lacks_dmpls
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.update import StoredRows
@@ -33,6 +34,9 @@ class Outcome:
         self._ignored = Counter(listing.ignored)
         self._not_selected = Counter(todo.not_selected)
         self._skipped: list[Skipped] = []
+        self._folders = {work.archive.folder for work in todo.archives if work.only is None}
+        self._expected: dict[str, str] = {}
+        self._waiting: list[PartRow] = []
         self._datasets = {canonical(name) for name in options.datasets}
 
     def is_input(self, record: SequenceRecord) -> bool:
@@ -54,12 +58,11 @@ class Outcome:
         for skipped in self._todo.skipped:
             self._skip(skipped)
             assembly.set_result(skipped.path, None)
-        assembly.advance()
 
     def add(self, task: Task, result: TaskResult) -> None:
         """What came of a task."""
         for part_row in result.rows:
-            self._assembly.set_result(part_row.row.path, part_row)
+            self._add_row(part_row)
         for skipped in result.skipped:
             self._assembly.set_result(skipped.path, None)
             if skipped.filtered_by:
@@ -70,18 +73,34 @@ class Outcome:
             self._close(task.archive.archive, result.listing)
         self._assembly.advance()
 
+    def _add_row(self, part_row: PartRow) -> None:
+        """Take a converted recording. Of several of one name in an archive the last counts, as in unpacking it."""
+        row = part_row.row
+        if row.path.split("/")[0] in self._folders and row.path not in self._expected:
+            self._waiting.append(part_row)
+        elif self._expected.get(row.path, row.content_digest) == row.content_digest:
+            self._assembly.set_result(row.path, part_row)
+
     def _close(self, archive: CompressedArchive, listing: ArchiveListing) -> None:
         """An archive was gone through: its recordings get their keys."""
         if listing.damage is None:
-            listings.save(self._job.amass_dir, archive, listing)
+            listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, listing)
         contents = inputs.placed(archive, listing)
-        selected = [file for file, _ in contents.files if self._job.subset.missed_by_name(file) is None]
-        self._assembly.list((file for file, _ in contents.files), converts=False)
-        self._assembly.list(selected, converts=True)
         reusable = {} if self._stored is None else self._stored.reusable
         for file, listed in contents.files:
-            if listed.content_digest in reusable and not self._assembly.has_result(file.path):
+            self._expected[file.path] = listed.content_digest
+            filtered_by = self._job.subset.missed_by_name(file)
+            self._assembly.list([file], converts=filtered_by is None)
+            if filtered_by is not None:
+                self._not_selected[filtered_by] += 1
+            elif listed.problem is not None:
+                self._skip(Skipped(file.dataset, file.path, listed.problem))
+                self._assembly.set_result(file.path, None)
+            elif listed.content_digest in reusable and not self._assembly.has_result(file.path):
                 self._assembly.set_result(file.path, reusable[listed.content_digest])
+        waiting, self._waiting = self._waiting, []
+        for part_row in waiting:
+            self._add_row(part_row)
         for skipped in contents.skipped:
             self._skip(skipped)
         self._ignored.update(contents.ignored)
@@ -90,9 +109,7 @@ class Outcome:
     def skip_mismatched(self) -> None:
         """Skip what the assembly could not take: recordings of a family whose skeleton is not the store's."""
         for file in self._assembly.mismatched:
-            reason = (
-                "cannot be converted: the store holds the skeleton of another family; build these into their own store"
-            )
+            reason = "cannot be converted: the store holds the skeleton of another family; build it into another store"
             self._skip(Skipped(file.dataset, file.path, reason))
 
     def _skip(self, skipped: Skipped) -> None:

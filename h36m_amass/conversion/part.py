@@ -13,9 +13,10 @@ import secrets
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -163,7 +164,7 @@ class PartWriter:
         """Finish the part, if one was begun and holds a whole recording: its rows go to `finished`."""
         if self._archive is None or not self._rows:
             return
-        content = {"recipe": self._recipe, "names": self._names, "rows": [asdict(row) for row in self._rows]}
+        content = {"recipe": self._recipe, "names": self._names, "rows": [vars(row) for row in self._rows]}
         text = np.frombuffer(json.dumps(content).encode(), np.uint8)
         self._archive.writestr(zipfile.ZipInfo(f"{ROWS}.npy"), _npy_header(text.shape, "|u1") + text.tobytes())
         self._archive.close()
@@ -195,10 +196,7 @@ class Part:
             content = json.loads(self._npz.read(ROWS).tobytes())
             self.recipe: str = content["recipe"]
             self._names: list[str] = content["names"]
-            self.rows = [
-                PartRow(Row(**{**row, "checksums": tuple(row["checksums"])}), path.name, number)
-                for number, row in enumerate(content["rows"])
-            ]
+            self._rows: list[dict[str, Any]] = content["rows"]
         except (NpzError, KeyError, TypeError, ValueError) as error:
             raise PartError(f"is not a part of this version ({error})", path) from error
 
@@ -209,6 +207,16 @@ class Part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._npz.__exit__(kind, error, trace)
+
+    def rows(self) -> list[PartRow]:
+        """The recordings that it holds; raises `PartError` if they are not those of this version."""
+        try:
+            return [
+                PartRow(Row(**{**row, "checksums": tuple(row["checksums"])}), self._path.name, number)
+                for number, row in enumerate(self._rows)
+            ]
+        except (KeyError, TypeError) as error:
+            raise PartError(f"is not a part of this version ({error})", self._path) from error
 
     def blocks(self, part_row: PartRow) -> Iterator[Positions]:
         """The positions of a recording in blocks; raises `PartError` if they are damaged."""
@@ -239,17 +247,18 @@ def whole_rows(folder: Path, recipe: str) -> list[PartRow]:
             with Part(path) as part:
                 if part.recipe != recipe:
                     continue
-                for row in part.rows:
+                part_rows = part.rows()
+                for row in part_rows:
                     for _ in part.blocks(row):
                         pass
-                rows += part.rows
+                rows += part_rows
         except (PartError, OSError):
             path.unlink(missing_ok=True)
     return rows
 
 
 def clear_away(folder: Path, with_parts: bool) -> None:
-    """Remove what a build has left in a folder of parts, but for parts that are whole unless asked for; nothing else."""
+    """Remove what a build has left in a folder of parts; whole parts only if asked, and nothing else."""
     for path in folder.glob("*"):
         if _PASSING.fullmatch(path.name) or (with_parts and _PART.fullmatch(path.name)):
             path.unlink(missing_ok=True)

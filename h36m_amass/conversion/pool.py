@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.options import BuildError, BuildOptions
 from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
-from h36m_amass.conversion.worker import run_task, start_worker
-from h36m_amass.errors import H36mAmassError
+from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, run_task, start_worker
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.system import signals
 from h36m_amass.system.devices import usable_cores
@@ -35,8 +34,6 @@ _log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS = 0.1
 TASKS_AHEAD = 2
 """Tasks per worker that the pool is given: one runs, another waits for it."""
-EXECUTOR_TASKS = 2048
-"""Tasks that an executor is given ahead: how many workers it has is its own affair."""
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert so many bytes of recordings."""
 MAX_DEATHS = 2
@@ -49,8 +46,15 @@ PRELOADED = ("h36m_amass.conversion.convert", "h36m_amass.engine.runs", "h36m_am
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 
 
-class WorkerError(H36mAmassError):
-    """There are no workers, or none that can work."""
+class NoMainGuardError(WorkerError, SystemExit):
+    """A script starts workers each time that it is imported; Python ends it with this one line, and status 1."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "worker processes end as soon as they start; a script that starts workers needs "
+            'if __name__ == "__main__": around the call of build, because each worker imports the script'
+        )
+        self.code = str(self)
 
 
 class Pool(Protocol):
@@ -147,10 +151,7 @@ class Processes:
         from pebble import ProcessExpired
 
         if isinstance(error, BrokenExecutor) and self._num_started.value == 0:
-            raise WorkerError(
-                'worker processes end as soon as they start; a script that starts workers needs if __name__ == "__main__": '
-                "around the call of build, because each worker imports the script"
-            )
+            raise NoMainGuardError
         return isinstance(error, ProcessExpired | BrokenExecutor)
 
     def stop(self) -> None:
@@ -180,10 +181,10 @@ class Processes:
             arguments = self._devices, self._num_started
             pool = ProcessPool(self._num_workers, initializer=start_worker, initargs=arguments, context=self._context)
             _ = pool.active  # which starts it
-            if self._stopped:
+            self._pool = pool
+            if self._stopped:  # while it was started
                 pool.stop()
                 pool.join()
-            self._pool = pool
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
             self._failure = error
 
@@ -321,8 +322,8 @@ def _one_by_one(task: Task) -> list[Task]:
 
 def _given_up(task: Task) -> TaskResult:
     reason = (
-        f"{task.deaths + 1} worker processes died while converting it, perhaps for want of memory; use fewer workers, or "
-        "convert it alone to see why"
+        f"{task.deaths + 1} worker processes died while converting it, perhaps for want of memory; use fewer workers, "
+        "or convert it alone to see why"
     )
     paths = [file.path for file in task.files] if task.archive is None else [task.archive.archive.name]
     listing = None if task.archive is None else ArchiveListing((), (), reason)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from h36m_amass.conversion.part import scratch_path
-from h36m_amass.conversion.tasks import ArchiveWork, Job, SkippedRecording
+from h36m_amass.conversion.tasks import ArchiveWork, Job
 from h36m_amass.files.archives import ArchiveError
 from h36m_amass.files.npz import FileSlice
 from h36m_amass.files.tar_stream import StreamedMember, TarStream
@@ -64,8 +64,6 @@ class Unpacked:
     ----------
     position
         Compressed bytes gone through so far.
-    skipped
-        Recordings that cannot be read, or that the subset does not select.
     """
 
     def __init__(
@@ -79,7 +77,6 @@ class Unpacked:
         self._members: list[ListedMember] = []
         self._missing = None if work.only is None else set(work.only)
         self.position = 0
-        self.skipped: list[SkippedRecording] = []
 
     @property
     def listing(self) -> ArchiveListing | None:
@@ -159,10 +156,6 @@ class Unpacked:
             scratch.truncate()
 
     def _selects(self, file: RecordingFile, listed: ListedMember) -> bool:
-        if listed.problem is not None:
-            self.skipped.append(SkippedRecording(file.path, listed.problem))
-            return False
-        filtered_by = self._job.subset.missed_by_name(file)
-        if filtered_by is not None:
-            self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
-        return filtered_by is None and self.work.needs(file.path, listed.content_digest)
+        if listed.problem is not None or self._job.subset.missed_by_name(file) is not None:
+            return False  # which the listing says of all at the end
+        return self.work.needs(file.path, listed.content_digest)

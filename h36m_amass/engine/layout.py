@@ -173,8 +173,8 @@ class Layout:
         rotation_row = np.where(is_held, 9 * np.searchsorted(held, self._chain), features)
         branches: list[tuple[int, int]] = []
         for start, stop in equal_runs(2 * self.folded.depth + is_held)[1:]:
-            found = progressions(self.folded.parents[start:stop], rotation_row[start:stop])
-            branches += [(start + first, start + last) for first, last in found]
+            even = progressions(self.folded.parents[start:stop], rotation_row[start:stop])
+            branches += [(start + first, start + last) for first, last in even]
         return Plan(self._spans(np.flatnonzero(~is_still)), held, rotation_row, is_held, tuple(branches))
 
     def _spans(self, rows: Int[np.ndarray, "n"]) -> tuple[Span, ...]:
@@ -182,8 +182,8 @@ class Layout:
         is_behind = (rows >= sum(self.lead)).astype(int)
         steps = np.diff(np.stack([rows, self.rotated[rows], is_behind]), axis=1)
         cuts = np.flatnonzero((steps != [[1], [1], [0]]).any(axis=0)) + 1
-        found = [span for span in np.split(rows, cuts) if len(span)]
-        return tuple(Span((int(span[0]), len(span)), 3 * int(self.rotated[span[0]])) for span in found)
+        ranges = [span for span in np.split(rows, cuts) if len(span)]
+        return tuple(Span((int(span[0]), len(span)), 3 * int(self.rotated[span[0]])) for span in ranges)
 
     @cached_property
     def sums(self) -> tuple[SumBlock, ...]:

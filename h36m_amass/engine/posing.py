@@ -49,9 +49,9 @@ def pose_joints(
     }
     if dmpls is not None:
         shapes["dmpls"] = np.shape(dmpls), (len(poses), folded.num_dmpls)
-    for name, (shape, wanted) in shapes.items():
-        if shape != wanted:
-            raise ValueError(f"{name} have shape {shape}, and the folded model needs {wanted}")
+    for name, (shape, expected) in shapes.items():
+        if shape != expected:
+            raise ValueError(f"{name} have shape {shape}, and the folded model needs {expected}")
     if len(poses) == 0:
         return np.zeros((0, folded.num_joints, 3), np.float32)
     skinner = Skinner(folded, batch_size, device)
@@ -65,6 +65,6 @@ def _runs(
     poses: Float[np.ndarray, "frames 3*bones"], dmpls: Float[np.ndarray, "frames dmpls"] | None, batch_size: int
 ) -> Iterator[Run]:
     for start in range(0, len(poses), batch_size):
-        part = slice(start, start + batch_size)
-        own = poses[part]
-        yield Run(own, None if dmpls is None else dmpls[part], np.arange(len(own)))
+        rows = slice(start, start + batch_size)
+        poses_of_run = poses[rows]
+        yield Run(poses_of_run, None if dmpls is None else dmpls[rows], np.arange(len(poses_of_run)))

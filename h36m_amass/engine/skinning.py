@@ -142,7 +142,9 @@ class Skinner:
         at_the_end = first != poses[-1]
         columns = (bone_class.columns for bone_class in self.layout.classes)
         return frozenset(
-            number for number, own in enumerate(columns) if at_the_end[own].any() or (poses[:, own] != first[own]).any()
+            number
+            for number, span in enumerate(columns)
+            if at_the_end[span].any() or (poses[:, span] != first[span]).any()
         )
 
     @torch.inference_mode()
@@ -191,7 +193,8 @@ class Skinner:
 
     def _make_batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
         layout = self.layout
-        memory = self.workspace.take(Buffers.length(layout, self.tile_size), self.dtype, self.device)
+        length = Buffers.length(layout, self.tile_size, self.device)
+        memory = self.workspace.take(length, self.dtype, self.device)
         buffers, plan = Buffers.within(memory, layout, size), layout.plan(moving)
         first_held = 3 * layout.num_vectors
         held = self._constants.narrow(0, first_held, 9 * len(plan.held))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -21,14 +20,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from h36m_amass.datasets import DatasetError, choose
-from h36m_amass.export.npz import ExportError
+from h36m_amass.export import pickles
+from h36m_amass.export.npz import ExportError, chosen_datasets, make_folder
 from h36m_amass.skeleton import H36M, SkeletonError, joint_order
-from h36m_amass.store.errors import UnknownKeyError
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.space import store_bytes
 from h36m_amass.store.store import Store
-from h36m_amass.system import disk as space
+from h36m_amass.system import disk
 from h36m_amass.system.atomic_file import SUFFIX, sync
 from h36m_amass.system.lock import locked
 from h36m_amass.system.progress import Stages
@@ -47,8 +45,6 @@ TRAIN, TEST, LIST = "train", "test", "clips.csv"
 _WORK = f"{TRAIN}{SUFFIX}"
 _COLUMNS = ("clip", "dataset", "subject", "sequence", "start", "frames")
 _CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
-_PROTOCOL = 4
-"""The newest that Python 3.7 reads, which MotionBERT asks for."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def export_motionbert(
     stretch_short: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> MotionBertExport:
-    """Write one pickle a clip, ``OUT_DIR/train/00000000.pkl`` and so on, as MotionBERT's pretraining reads them.
+    """Write one pickle per clip, ``OUT_DIR/train/00000000.pkl`` and so on, as MotionBERT's pretraining reads them.
 
     A file holds ``{"data_input": None, "data_label": float32 (clip_length, 17, 3)}``: a motion as a camera sees it (see
     `to_camera`), with the pelvis where it is in the world, and the joints in the order ``h36m``, right leg before left.
@@ -118,9 +114,9 @@ def export_motionbert(
       clips that they cut are all among those here, as 2916 is a multiple of the stride 81;
     - of a recording or piece shorter than a clip they make one all the same, and draw at random which frames come
       twice. `stretch_short` does that to sequences, without chance;
-    - they leave out recordings without ``dmpls``, and pose neutral bodies with the female model.
+    - they skip recordings without ``dmpls``, and pose neutral bodies with the female model.
 
-    Neither leaves out clips for how much or how little moves in them.
+    Neither skips clips for how much or how little moves in them.
 
     Parameters
     ----------
@@ -151,7 +147,7 @@ def export_motionbert(
     ExportError
         A number is not positive, the joints are not those of Human3.6M, a sequence is at another rate, there is no
         clip at all, `out_dir` cannot be made, or its ``train`` holds what no export wrote.
-    h36m_amass.system.locking.LockedError
+    h36m_amass.system.lock.LockedError
         Another process is exporting to `out_dir`.
     h36m_amass.system.disk.SpaceError
         The disk has too little room.
@@ -170,47 +166,55 @@ def export_motionbert(
             )
     for name, value in (("clip length", clip_length), ("stride", stride)):
         if value < 1:
-            raise ExportError(f"{name} {value} is not positive; give a number of frames")
-    order = _joint_order(store)
-    sequences = _sequences(store, datasets)
+            raise ExportError(f"{name} must be at least 1, not {value}; give a number of frames")
+    order, out_dir, stages = _joint_order(store), Path(out_dir), Stages(_log)
+    sequences = [sequence for name in chosen_datasets(store, datasets) for sequence in store[name].sequences]
     _require_rate(store, sequences, frame_rate)
     clips = _clips(sequences, clip_length, stride, stretch_short)
     if not clips:
         raise ExportError(
-            f"{store.path}: no sequence is as long as a clip of {clip_length} frames; ask for shorter ones"
+            f"no sequence is as long as a clip of {clip_length} frames; ask for shorter ones", store.shown_path
         )
-    out_dir, stages = Path(out_dir), Stages(_log)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
+    make_folder(out_dir)
     needed = store_bytes(len(clips) * clip_length, len(order), len(clips))
     work = out_dir / _WORK
     if work.is_symlink():
         work.unlink()
-    with space.guarded(needed, out_dir, str(out_dir)), locked(work, out_dir):
+    with disk.guarded(needed, out_dir, str(out_dir)), locked(work, out_dir):
         for leftover in (work / "old", work / TRAIN, work / LIST):  # of an export that was killed
             _remove(leftover)
         _require_replaceable(out_dir)
-        space.require(needed, out_dir, str(out_dir))
+        disk.require(needed, out_dir, str(out_dir))
         try:
-            (work / TRAIN).mkdir()
-            for number, clip in enumerate(clips):
-                (work / TRAIN / _file_name(number)).write_bytes(_pickled(_motion(clip, clip_length, order)))
-                if progress is not None:
-                    progress(number + 1, len(clips))
+            _write_clips(work, clips, clip_length, order, progress)
             stages.ended("wrote %d clips", len(clips))
-            _write_list(work / LIST, clips)
-            _sync_all(work)
-            with stop_flag():  # Ctrl-C waits until both are there
+            with stop_flag():  # a signal waits until old and new are exchanged
                 _move_into_place(work, out_dir)
-            stages.ended("brought them to the disk and into place: %s", out_dir / TRAIN)
+            stages.ended("moved them into place: %s", out_dir / TRAIN)
         finally:
             for made in (work / TRAIN, work / LIST):
                 _remove(made)
         _remove(work / "old")
     exported = {clip.sequence.row for clip in clips}
     return MotionBertExport(out_dir / TRAIN, len(clips), len(exported), len(sequences) - len(exported))
+
+
+def _write_clips(
+    work: Path,
+    clips: list[_Clip],
+    clip_length: int,
+    order: Int[np.ndarray, "joints"],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write all clips and their list, and wait until they are on the disk."""
+    (work / TRAIN).mkdir()
+    for number, clip in enumerate(clips):
+        with (work / TRAIN / _file_name(number)).open("wb") as file:
+            pickles.dump(_content(clip, clip_length, order), file)
+        if progress is not None:
+            progress(number + 1, len(clips))
+    _write_list(work / LIST, clips)
+    _sync_all(work)
 
 
 def to_camera(positions_3d: Float32[np.ndarray, "frames joints 3"]) -> Float32[np.ndarray, "frames joints 3"]:
@@ -227,39 +231,26 @@ def _joint_order(store: Store) -> Int[np.ndarray, "joints"]:
     try:
         return np.array(joint_order("h36m", store.skeleton))
     except SkeletonError as error:
-        others = [own.name for own in store.header.joint_sets if own.skeleton == H36M]
-        if others:
-            raise ExportError(
-                f"{store.path}: its joint set {store.joint_set.name} has not the 17 joints of Human3.6M, which "
-                f"MotionBERT's are; use --joint-set {others[0]}"
-            ) from error
-        raise ExportError(
-            f"{store.path}: its joints are not the 17 of Human3.6M, which MotionBERT's are; build a store with SPIN's "
-            "regressor"
-        ) from error
-
-
-def _sequences(store: Store, datasets: Sequence[str]) -> list[StoredSequence]:
-    try:
-        wanted = choose(datasets, store.datasets) if datasets else store.datasets
-    except DatasetError as error:
-        raise UnknownKeyError(f"{store.path}: {error}") from error
-    return [sequence for name in wanted for sequence in store[name].sequences]
+        others = [joint_set.name for joint_set in store.header.joint_sets if joint_set.skeleton == H36M]
+        lacks = f"its joint set {store.joint_set.name} does not have the 17 joints of Human3.6M, which MotionBERT needs"
+        advice = f"use --joint-set {others[0]}" if others else "build a store with SPIN's regressor"
+        raise ExportError(f"{lacks}; {advice}", store.shown_path) from error
 
 
 def _require_rate(store: Store, sequences: list[StoredSequence], frame_rate: float) -> None:
     rates = sorted({sequence.frame_rate for sequence in sequences})
     if all(np.isclose(rate, frame_rate, rtol=1e-9, atol=0) for rate in rates):
         return
-    wanted = f"the clips are to be at {frame_rate:g} Hz"
     if len(rates) == 1:
         raise ExportError(
-            f"{store.path}: is at {rates[0]:g} Hz, and {wanted}; build a store with -r {frame_rate:g}, "
-            f"or say --frame-rate {rates[0]:g} to have them at that"
+            f"is at {rates[0]:g} Hz, and the clips are to be at {frame_rate:g} Hz; build a store with "
+            f"-r {frame_rate:g}, or say --frame-rate {rates[0]:g} to have them at that",
+            store.shown_path,
         )
     raise ExportError(
-        f"{store.path}: has {len(rates)} frame rates, {rates[0]:g} to {rates[-1]:g} Hz, and {wanted}; build a store "
-        f"with -r {frame_rate:g}, or export datasets of one rate with --dataset and --frame-rate"
+        f"has {len(rates)} frame rates, {rates[0]:g} to {rates[-1]:g} Hz, and the clips are to be at {frame_rate:g} "
+        f"Hz; build a store with -r {frame_rate:g}, or export datasets of one rate with --dataset and --frame-rate",
+        store.shown_path,
     )
 
 
@@ -279,22 +270,9 @@ def _motion(clip: _Clip, clip_length: int, order: Int[np.ndarray, "joints"]) -> 
     return to_camera(positions[np.ix_(frames, order)])
 
 
-@dataclass(frozen=True)
-class _Portable:
-    """An array whose pickle is a call of ``numpy.ndarray``, which every NumPy has.
-
-    NumPy's own pickles name private modules, and ``numpy._core`` of 2.x is not there in 1.x. The bytes are a bytearray,
-    as an array over bytes could not be written to.
-    """
-
-    array: Float32[np.ndarray, "..."]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return np.ndarray, (self.array.shape, "<f4", bytearray(self.array.astype("<f4", copy=False).tobytes()))
-
-
-def _pickled(motion: Float32[np.ndarray, "frames joints 3"]) -> bytes:
-    return pickle.dumps({"data_input": None, "data_label": _Portable(motion)}, _PROTOCOL)
+def _content(clip: _Clip, clip_length: int, order: Int[np.ndarray, "joints"]) -> dict[str, Any]:
+    """What the file of a clip holds."""
+    return {"data_input": None, "data_label": pickles.LazyArray(lambda: _motion(clip, clip_length, order))}
 
 
 def _file_name(number: int) -> str:
@@ -306,8 +284,7 @@ def _write_list(path: Path, clips: list[_Clip]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for number, clip in enumerate(clips):
-            record = clip.sequence.record
-            names = record.dataset, record.subject, record.sequence
+            names = clip.sequence.store.names(clip.sequence.row)
             writer.writerow((_file_name(number), *names, clip.start, clip.frames))
 
 
@@ -317,14 +294,14 @@ def _require_replaceable(out_dir: Path) -> None:
     if not os.path.lexists(train):
         return
     if not train.is_dir():
-        raise ExportError(f"{train}: is there and is no folder; move it away, or export to another folder")
+        raise ExportError("is not a folder; move it away, or export to another folder", train)
     names = [entry.name for entry in train.iterdir()]
     others = [name for name in names if not _CLIP_NAME.fullmatch(name)]
     if others:
-        raise ExportError(f"{train}: holds {min(others)!r}, which MotionBERT would read as a clip; move it away")
+        raise ExportError(f"holds {min(others)!r}, which MotionBERT would read as a clip; move it away", train)
     if names and not (out_dir / LIST).is_file():
         raise ExportError(
-            f"{train}: holds clips, and no {LIST} beside it says that an export made them; export to another folder"
+            f"holds clips, and no {LIST} beside it says that an export made them; export to another folder", train
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ import numpy as np
 
 from h36m_amass.datasets import DatasetError, choose
 from h36m_amass.errors import H36mAmassError
+from h36m_amass.export import pickles
 from h36m_amass.skeleton import joint_order as resolve_joint_order
 from h36m_amass.store.errors import UnknownKeyError
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.space import store_bytes
 from h36m_amass.store.store import DatasetView, Store
-from h36m_amass.system import atomic_file as whole_file
-from h36m_amass.system import disk as space
+from h36m_amass.system import atomic_file, disk
 from h36m_amass.system.progress import Stages
 
 _log = logging.getLogger(__name__)
@@ -36,11 +37,11 @@ def export_npz(
     joint_order: str = "regressor",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Write one ``DATASET.npz`` a dataset, which existing training code reads unchanged.
+    """Write one ``DATASET.npz`` per dataset, which existing training code reads unchanged.
 
     ``numpy.load(path, allow_pickle=True)["positions_3d"].item()`` is ``{subject: {sequence: {"positions_3d":
-    float32 (frames, joints, 3), "frame_rate": float}}}``. An existing file of that name is replaced, once the new
-    one is whole. A dataset at a time is held in memory, as by whoever reads it.
+    float32 (frames, joints, 3), "frame_rate": float}}}``, in NumPy 1.17 and newer. An existing file of that name is
+    replaced, once the new one is whole. The same store gives the same bytes.
 
     Parameters
     ----------
@@ -65,55 +66,78 @@ def export_npz(
     Raises
     ------
     h36m_amass.store.store.StoreError
-        The store cannot be read, or does not have a dataset that was asked for.
+        If the store cannot be read, or does not have a dataset that was asked for.
     h36m_amass.skeleton.SkeletonError
-        The joint order does not fit the store's joints.
+        If the joint order does not fit the store's joints.
     ExportError
-        A dataset's name cannot be a file's, or `out_dir` cannot be made.
+        If a dataset's name cannot be a file's, or `out_dir` cannot be made.
     h36m_amass.system.disk.SpaceError
-        The disk has too little room. Files that are whole by then stay.
+        If the disk has too little room. Files that are whole by then stay.
     """
     if not isinstance(store, Store):
         with Store(store, joint_set) as opened:
             return export_npz(opened, out_dir, datasets=datasets, joint_order=joint_order, progress=progress)
     order = list(resolve_joint_order(joint_order, store.skeleton))
-    try:
-        names = choose(datasets, store.datasets) if datasets else store.datasets
-    except DatasetError as error:
-        raise UnknownKeyError(f"{store.path}: {error}") from error
-    wanted = [store[name] for name in names]
+    exported = [store[name] for name in chosen_datasets(store, datasets)]
     out_dir = Path(out_dir)
-    paths = [out_dir / _file_name(dataset.name) for dataset in wanted]
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"{out_dir}: cannot be made a folder ({error.strerror})") from error
-    total = sum(dataset.num_frames for dataset in wanted)
-    needed = store_bytes(total, len(order), sum(len(dataset.sequences) for dataset in wanted))
-    space.require(needed, out_dir, str(out_dir))
-    done, stages = 0, Stages(_log)
+    paths = [out_dir / _file_name(dataset.name) for dataset in exported]
+    make_folder(out_dir)
+    total, done, stages = sum(dataset.num_frames for dataset in exported), 0, Stages(_log)
+    needed = store_bytes(total, len(order), sum(len(dataset.sequences) for dataset in exported))
+    disk.require(needed, out_dir, str(out_dir))
 
-    def exported(frames: int) -> None:
+    def note(frames: int) -> None:
         nonlocal done
         done += frames
         if progress is not None:
             progress(done, total)
 
-    exported(0)
-    with space.guarded(needed, out_dir, str(out_dir)):
-        for dataset, path in zip(wanted, paths, strict=True):
-            _write(path, _dictionary(dataset, order, exported))
+    note(0)
+    with disk.guarded(needed, out_dir, str(out_dir)):
+        for dataset, path in zip(exported, paths, strict=True):
+            _write(path, _dictionary(dataset, order, note))
             stages.ended("wrote %s: %d frames", path, dataset.num_frames)
     return paths
 
 
+def chosen_datasets(store: Store, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of a store's datasets that any of the names means, or all of them if there are none.
+
+    Raises
+    ------
+    h36m_amass.store.store.UnknownKeyError
+        If a name means none of them.
+    """
+    try:
+        return choose(names, store.datasets) if names else store.datasets
+    except DatasetError as error:
+        raise UnknownKeyError(str(error), store.shown_path) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to export to, unless it exists.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"cannot be made a folder ({error.strerror})", folder) from error
+
+
 def _dictionary(
-    dataset: DatasetView, order: list[int], exported: Callable[[int], None]
+    dataset: DatasetView, order: list[int], note: Callable[[int], None]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     def entry(sequence: StoredSequence) -> dict[str, Any]:
-        positions = np.ascontiguousarray(sequence.positions_3d[:][:, order])
-        exported(len(sequence))
-        return {"positions_3d": positions, "frame_rate": float(sequence.frame_rate)}
+        def positions() -> np.ndarray:
+            read = np.ascontiguousarray(sequence.positions_3d[:][:, order])
+            note(len(sequence))
+            return read
+
+        return {"positions_3d": pickles.LazyArray(positions), "frame_rate": float(sequence.frame_rate)}
 
     return {
         subject: {name: entry(sequence) for name, sequence in sequences.items()}
@@ -122,8 +146,15 @@ def _dictionary(
 
 
 def _write(path: Path, dictionary: dict[str, Any]) -> None:
-    with whole_file.written(path) as file:
-        np.savez(file, positions_3d=np.array(dictionary, dtype=object))
+    """What ``numpy.savez(path, positions_3d=dictionary)`` writes, but for how the arrays are pickled."""
+    header = {"descr": "|O", "fortran_order": False, "shape": ()}
+    with (
+        atomic_file.written(path) as file,
+        zipfile.ZipFile(file, "w") as archive,
+        archive.open(zipfile.ZipInfo("positions_3d.npy"), "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(member, header)
+        pickles.dump(pickles.ObjectArray(dictionary), member)
 
 
 def _file_name(dataset: str) -> str:

@@ -8,6 +8,7 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import math
 import os
@@ -73,6 +74,14 @@ def read_content(path: Path) -> bytes:
         if os.fstat(file.fileno()).st_size > MAX_CONTENT:
             raise NpzError(f"is larger than {MAX_CONTENT} bytes, which no such file is; download it again", path)
         return file.read(MAX_CONTENT)
+
+
+def content_sha256(path: Path) -> bytes:
+    """SHA-256 of a file's content, which is not held in memory; raises as `read_content` does."""
+    with Explained(str(path)), open_file(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_CONTENT:
+            raise NpzError(f"is larger than {MAX_CONTENT} bytes, which no such file is; download it again", path)
+        return hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # every binary file will do
 
 
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:

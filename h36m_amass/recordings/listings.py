@@ -84,14 +84,14 @@ def list_member(name: str, source: Source, use_dmpls: bool) -> ListedMember:
     )
 
 
-def load(amass_dir: Location, archive: CompressedArchive) -> ArchiveListing | None:
+def load(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> ArchiveListing | None:
     """What is known of an archive, if it has not changed since."""
     try:
-        path = _path(amass_dir, archive)
+        path = _path(amass_dir, archive, use_dmpls)
         if path.stat().st_size > MAX_BYTES:
             return None
         content = json.loads(path.read_bytes())
-        if content["key"] != _key(amass_dir, archive):
+        if content["key"] != _key(amass_dir, archive, use_dmpls):
             return None
         return ArchiveListing(
             tuple(_member(row) for row in content["members"]),
@@ -102,12 +102,12 @@ def load(amass_dir: Location, archive: CompressedArchive) -> ArchiveListing | No
         return None
 
 
-def save(amass_dir: Location, archive: CompressedArchive, listing: ArchiveListing) -> None:
+def save(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool, listing: ArchiveListing) -> None:
     """Keep what an archive holds, beside other processes that do the same; a failure is no matter."""
     with suppress(OSError, ValueError, RuntimeError):
-        path = _path(amass_dir, archive)
+        path = _path(amass_dir, archive, use_dmpls)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"key": _key(amass_dir, archive), **asdict(listing)}, default=_plain)
+        content = json.dumps({"key": _key(amass_dir, archive, use_dmpls), **asdict(listing)}, default=_plain)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -120,15 +120,16 @@ def save(amass_dir: Location, archive: CompressedArchive, listing: ArchiveListin
             raise
 
 
-def _key(amass_dir: Location, archive: CompressedArchive) -> list[Any]:
+def _key(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> list[Any]:
     # Of a URL with a password or a token only the digest gets to the disk.
     location = hashlib.sha256(str(amass_dir.absolute() / archive.name).encode("utf-8", "surrogateescape")).hexdigest()
-    return [FORMAT, location, archive.size, archive.modified]
+    return [FORMAT, location, archive.size, archive.modified, use_dmpls]
 
 
-def _path(amass_dir: Location, archive: CompressedArchive) -> Path:
+def _path(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> Path:
     folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("h36m-amass", appauthor=False)
-    return Path(folder) / "archives" / f"{_key(amass_dir, archive)[1][:32]}.json"
+    kind = "" if use_dmpls else "-no-dmpls"
+    return Path(folder) / "archives" / f"{_key(amass_dir, archive, use_dmpls)[1][:32]}{kind}.json"
 
 
 def _member(row: dict[str, Any]) -> ListedMember:

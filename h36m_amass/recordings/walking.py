@@ -114,7 +114,6 @@ class DatasetWalk:
         return [f"{folder}/{name}" for name in self.scanner.scan(folder)[0]]
 
     def _files(self, folder: str) -> list[Entry]:
-        self._check()
         return self.scanner.scan(folder)[1]
 
 

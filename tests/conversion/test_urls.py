@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from operator import methodcaller
@@ -18,19 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from h36m_amass import Shard, Store, WindowDataset, build, verify
-from h36m_amass.conversion import options as build_options
+from h36m_amass import Store, WindowDataset, build, verify
 from h36m_amass.conversion.check import check_inputs
-from h36m_amass.conversion.options import BuildError
 from h36m_amass.files import remote
-from h36m_amass.files.remote import Address, RangeReader, RemoteError, place
+from h36m_amass.files.remote import RemoteError
 from h36m_amass.recordings.recording import AmassError
 from h36m_amass.store import rows as store_frames
-from h36m_amass.store.rows import RemoteFrameReader, StoreError
+from h36m_amass.store.rows import StoreError
 from tests.object_store import BUCKET, ObjectStore, served
 from tests.scenes import recording, write
-from tests.store.test_split import LENGTHS, SIZE
-from tests.store.test_split import write as write_split
 from tests.store.test_store import write as write_store
 from tests.web_server import served_folder
 

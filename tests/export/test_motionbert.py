@@ -26,8 +26,9 @@ from h36m_amass.store.store import Store, StoreError
 from h36m_amass.store.writer import StoreWriter
 from h36m_amass.system import atomic_file as whole_file
 from h36m_amass.system.disk import SpaceError
-from h36m_amass.system.locking import LockedError, locked
+from h36m_amass.system.lock import LockedError, locked
 from tests.store.test_store import HEADER, record
+from tests.store.test_store import write as write_store
 
 LENGTHS = {"A/1/exact": 243, "A/1/short": 242, "A/2/long": 243 + 3 * 81 + 80, "B/1/x": 300}
 CLIPS = [("exact", 0), ("long", 0), ("long", 81), ("long", 162), ("long", 243), ("x", 0)]
@@ -36,14 +37,7 @@ EPSILON = np.finfo(np.float32).eps
 
 def write(path: Path, lengths: dict[str, int], header: StoreHeader = HEADER, rate: float = 60.0) -> np.ndarray:
     """A store of noise at one rate."""
-    shape = (sum(lengths.values()), len(header.skeleton), 3)
-    positions = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    writer = StoreWriter(path, replace(header, frame_rate=rate), "none")
-    writer.append(positions)
-    for key, length in lengths.items():
-        writer.add(replace(record(key, length), frame_rate=rate))
-    writer.finish()
-    return positions
+    return write_store(path, lengths, replace(header, frame_rate=rate), rate=rate)
 
 
 @pytest.fixture
@@ -183,11 +177,7 @@ def test_a_dataset_is_exported_under_any_of_its_names(tmp_path: Path) -> None:
 def test_a_set_that_fits_is_named_where_the_first_does_not(tmp_path: Path) -> None:
     others = replace(HEADER.joint_sets[0], name="few", skeleton=skeleton.custom(("a", "b")))
     header = replace(HEADER, joint_sets=(others, HEADER.joint_sets[0]), frame_rate=60.0)
-    writer = StoreWriter(tmp_path / "s.h5", header, "none")
-    rng = np.random.default_rng(0)
-    writer.append(*(rng.normal(size=(243, joints, 3)).astype(np.float32) for joints in (2, 17)))
-    writer.add(replace(record("A/1/x", 243), frame_rate=60.0), (0,))
-    writer.finish()
+    write(tmp_path / "s.h5", {"A/1/x": 243}, header)
     with pytest.raises(ExportError, match="use --joint-set h36m"):
         export_motionbert(tmp_path / "s.h5", tmp_path / "out")
     assert export_motionbert(tmp_path / "s.h5", tmp_path / "out", joint_set="h36m").clips == 1
@@ -287,7 +277,7 @@ def test_a_folder_of_somebody_else_beside_the_clips_stays(store: Store, tmp_path
 
 def test_two_exports_to_one_folder_do_not_mix(store: Store, tmp_path: Path) -> None:
     def second(done: int, total: int) -> None:
-        with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+        with pytest.raises(LockedError, match="another process is writing it"):
             export_motionbert(store, tmp_path / "out", stride=1)
 
     export_motionbert(store, tmp_path / "out", progress=second)
@@ -300,7 +290,7 @@ def test_two_exports_to_one_folder_do_not_mix(store: Store, tmp_path: Path) -> N
 FOREIGN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "clips of another tool": (lambda train: (train / "00000000.pkl").write_bytes(b"mine"), "no clips.csv"),
     "another file": (lambda train: (train / "notes.txt").write_bytes(b"mine"), "'notes.txt'"),
-    "a file in place of the folder": (lambda train: (train.rmdir(), train.write_bytes(b"mine")), "is no folder"),
+    "a file in place of the folder": (lambda train: (train.rmdir(), train.write_bytes(b"mine")), "is not a folder"),
 }
 
 
@@ -373,11 +363,11 @@ def test_a_store_at_another_rate_is_refused_unless_that_rate_is_asked_for(tmp_pa
 
 
 def test_a_store_of_several_rates_gives_those_datasets_that_have_the_right_one(tmp_path: Path) -> None:
-    writer = StoreWriter(tmp_path / "s.h5", replace(HEADER, frame_rate=float("nan")), "none")
-    writer.append(np.ones((600, 17, 3), np.float32))
+    writer = StoreWriter(tmp_path / "s.h5", HEADER.joint_sets)
     for key, rate in (("A/1/x", 60.0), ("B/1/x", 120.0)):
-        writer.add(replace(record(key, 300), frame_rate=rate))
-    writer.finish()
+        writer.append(replace(record(key, 300), frame_rate=rate), [(np.ones((300, 17, 3), np.float32),)])
+    writer.finish(replace(HEADER, frame_rate=float("nan")))
+    writer.close()
     with pytest.raises(ExportError, match=r"2 frame rates, 60 to 120 Hz, .*-r 60, or export datasets"):
         export_motionbert(tmp_path / "s.h5", tmp_path / "out")
     assert export_motionbert(tmp_path / "s.h5", tmp_path / "a", datasets=["A"]).clips == 1
@@ -388,7 +378,7 @@ def test_what_cannot_be_exported_is_refused(store: Store, tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="no dataset 'Nope'"):
         export_motionbert(store, tmp_path / "out", datasets=["Nope"])
     for name in ("clip_length", "stride"):
-        with pytest.raises(ExportError, match=f"{name.replace('_', ' ')} 0 is not positive"):
+        with pytest.raises(ExportError, match=f"{name.replace('_', ' ')} must be at least 1, not 0"):
             export_motionbert(store, tmp_path / "out", **{name: 0})
     names = tuple(f"joint_{i}" for i in range(17))
     write(
@@ -396,7 +386,7 @@ def test_what_cannot_be_exported_is_refused(store: Store, tmp_path: Path) -> Non
         LENGTHS,
         replace(HEADER, joint_sets=(replace(HEADER.joint_sets[0], skeleton=skeleton.custom(names)),)),
     )
-    with pytest.raises(ExportError, match=r"other\.h5: its joints are not the 17 of Human3\.6M"):
+    with pytest.raises(ExportError, match=r"other\.h5: its joint set h36m does not have the 17 joints of Human3\.6M"):
         export_motionbert(tmp_path / "other.h5", tmp_path / "out")
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="file"):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pickletools
+import time
+import zipfile
 from pathlib import Path
+from typing import IO
 
 import h5py
 import numpy as np
 import pytest
 
 from h36m_amass.demo import Demo
+from h36m_amass.export import pickles
 from h36m_amass.export.npz import ExportError, export_npz
 from h36m_amass.skeleton import H36M, JOINT_ORDERS, SkeletonError
 from h36m_amass.store.store import Store, StoreError
@@ -60,17 +65,41 @@ def test_one_dataset_can_be_exported_alone_and_again(demo: Demo, tmp_path: Path)
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["Madeup.npz"]
 
 
+def test_every_numpy_reads_it_and_the_bytes_are_always_the_same(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", {"A/1/x": 3, "A/1/y": 2})
+    (path,) = export_npz(tmp_path / "s.h5", tmp_path)
+    before = path.read_bytes()
+    with zipfile.ZipFile(path) as archive, archive.open("positions_3d.npy") as file:
+        assert np.lib.format.read_magic(file) == (1, 0)
+        assert np.lib.format.read_array_header_1_0(file) == ((), False, np.dtype(object))
+        operations = list(pickletools.genops(file.read()))
+    assert max(operation.proto for operation, _, _ in operations) <= 4
+    names = {argument for operation, argument, _ in operations if isinstance(argument, str)}
+    called = {"numpy", "array", "ndarray", "<f4", "O", "builtins", "bytearray"}
+    assert names == {*called, "1", "x", "y", "positions_3d", "frame_rate"}
+    (positions, *_) = (entry["positions_3d"] for entry in load(path)["1"].values())
+    positions *= 2  # as one may with any array
+    time.sleep(2.1)  # zip archives keep times in steps of two seconds
+    export_npz(tmp_path / "s.h5", tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_dataset_is_exported_by_each_of_its_names(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", {"CMU/1/a": 3, "MPIHDM05/bd/x": 4})
+    assert export_npz(tmp_path / "s.h5", tmp_path, datasets=["HDM05"]) == [tmp_path / "MPIHDM05.npz"]
+
+
 def test_a_failed_export_leaves_the_old_file_as_it_was(
     demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path,) = export_npz(demo.store, tmp_path, datasets=["Madeup"])
     before = path.read_bytes()
 
-    def fail(file: object, **_: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+    def fail(content: object, file: IO[bytes]) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr(pickles, "dump", fail)
     with pytest.raises(SpaceError, match=r"No space.*needs about .* kB"):
         export_npz(demo.store, tmp_path, datasets=["Madeup"])
     assert path.read_bytes() == before

@@ -406,3 +406,34 @@ def test_a_directory_that_would_take_much_memory_is_refused(tmp_path: Path, comm
         file.write((end_64 + locator if zip64 else b"") + end)
     with pytest.raises(NpzError, match=f"a directory of {size} bytes"):
         NpzReader(tmp_path / "a.npz")
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for _ in range(2):
+            archive.writestr("a.npy", npy_bytes(np.zeros(2)))
+    with pytest.raises(NpzError, match=r"a\.npz: holds two arrays of one name"):
+        NpzReader(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["a", "ü", "走る"])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_of_another_name_than_the_directory_says_is_refused(
+    tmp_path: Path, name: str, compression: int
+) -> None:
+    path = write_member(tmp_path / "file.npz", npy_bytes(np.arange(3.0)), name, compression)
+    with NpzReader(path) as npz:
+        assert npz.names() == (name,)
+        np.testing.assert_array_equal(npz.read(name), np.arange(3.0))
+    content = bytearray(path.read_bytes())
+    content[30 + len(name.encode())] ^= 1  # in the member's own header
+    path.write_bytes(content)
+    with NpzReader(path) as npz, pytest.raises(NpzError, match=r"file\.npz"):
+        npz.read(name)
+
+
+def test_an_archive_with_something_before_it_is_read(tmp_path: Path) -> None:
+    content = write_npz(tmp_path, False, a=np.arange(30.0)).read_bytes()
+    (tmp_path / "more.npz").write_bytes(b"before" * 9 + content)
+    with NpzReader(tmp_path / "more.npz") as npz:
+        np.testing.assert_array_equal(npz.read("a"), np.arange(30.0))

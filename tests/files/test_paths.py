@@ -287,6 +287,7 @@ def _first_byte(url: Any) -> bytes:
     return open_file(url).read(1)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_urls_travel_to_other_processes(method: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content")
@@ -295,6 +296,16 @@ def test_urls_travel_to_other_processes(method: str, tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(url)) == url  # noqa: S301  # its own
     with get_context(method).Pool(1) as pool:
         assert pool.apply(_first_byte, (url,)) == b"c"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_connections_are_not_taken_over_by_a_fork() -> None:
+    pytest.importorskip("aiohttp")
+    with web_server(b"content") as server:
+        url = parse(f"{server}/a")
+        assert _first_byte(url) == b"c"
+        with get_context("fork").Pool(1) as pool:
+            assert pool.apply_async(_first_byte, (url,)).get(timeout=30) == b"c"
 
 
 @pytest.mark.parametrize("size", [100, MAX_SMALL])

@@ -125,10 +125,11 @@ def test_damage_in_a_member_that_is_copied_ends_the_stream(tmp_path: Path) -> No
         members = iter(stream)
         next(members).copy_to(io.BytesIO())
         second = next(members)
-        with pytest.raises(ArchiveError, match="is damaged or cut short"):
+        with pytest.raises(ArchiveError, match="is damaged or cut short") as failed:
             second.copy_to(io.BytesIO())
+        stream._file.read = lambda _: pytest.fail("read beyond the damage")  # type: ignore[method-assign]
         assert next(members, None) is None
-        assert stream.damage is not None
+        assert stream.damage == failed.value.reason
 
 
 def test_a_file_that_cannot_be_written_is_no_damage(tmp_path: Path) -> None:

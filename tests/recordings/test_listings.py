@@ -36,19 +36,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_listing_is_remembered_for_this_archive_alone(tmp_path: Path, cache: Path) -> None:
-    assert load(tmp_path, ARCHIVE) is None
-    save(tmp_path, ARCHIVE, LISTING)
-    assert load(tmp_path, ARCHIVE) == LISTING
+    assert load(tmp_path, ARCHIVE, True) is None
+    save(tmp_path, ARCHIVE, True, LISTING)
+    assert load(tmp_path, ARCHIVE, True) == LISTING
     for other in (
         replace(ARCHIVE, size=1001),
         replace(ARCHIVE, modified=6),
         replace(ARCHIVE, name="KIT.tar.bz2"),
     ):
-        assert load(tmp_path, other) is None
+        assert load(tmp_path, other, True) is None
     assert load(tmp_path / "elsewhere", ARCHIVE) is None
     assert len(list(cache.rglob("*.json"))) == 1
     save(tmp_path, replace(ARCHIVE, size=1001), replace(LISTING, damage=None))
-    assert load(tmp_path, ARCHIVE) is None
+    assert load(tmp_path, ARCHIVE, True) is None
     assert len(list(cache.rglob("*.json"))) == 1
 
 
@@ -60,20 +60,20 @@ def test_a_relative_folder_is_the_absolute_one(tmp_path: Path, monkeypatch: pyte
 
 def test_no_secret_of_a_url_gets_to_the_disk(cache: Path) -> None:
     amass_dir = parse("s3://me:secret@bucket/amass")
-    save(amass_dir, ARCHIVE, LISTING)
-    assert load(amass_dir, ARCHIVE) == LISTING
+    save(amass_dir, ARCHIVE, True, LISTING)
+    assert load(amass_dir, ARCHIVE, True) == LISTING
     (path,) = cache.rglob("*.json")
     assert "secret" not in path.read_text() + path.name
 
 
 def test_damage_to_the_cache_is_no_error(tmp_path: Path, cache: Path) -> None:
-    save(tmp_path, ARCHIVE, LISTING)
+    save(tmp_path, ARCHIVE, True, LISTING)
     (path,) = cache.rglob("*.json")
     whole = path.read_bytes()
     for place in range(0, len(whole), 3):
         for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :]):
             path.write_bytes(damaged)
-            found = load(tmp_path, ARCHIVE)
+            found = load(tmp_path, ARCHIVE, True)
             assert found is None or isinstance(found, ArchiveListing)
     content = json.loads(whole)
     for row in (
@@ -85,15 +85,15 @@ def test_damage_to_the_cache_is_no_error(tmp_path: Path, cache: Path) -> None:
         {"spam": 1},
     ):
         path.write_text(json.dumps({**content, "members": [{**content["members"][0], **row}]}))
-        assert load(tmp_path, ARCHIVE) is None, row
+        assert load(tmp_path, ARCHIVE, True) is None, row
     path.write_text("[" * 100_000)
-    assert load(tmp_path, ARCHIVE) is None
+    assert load(tmp_path, ARCHIVE, True) is None
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, cache: Path) -> None:
     cache.write_text("a file where the folder should be")
-    save(tmp_path, ARCHIVE, LISTING)
-    assert load(tmp_path, ARCHIVE) is None
+    save(tmp_path, ARCHIVE, True, LISTING)
+    assert load(tmp_path, ARCHIVE, True) is None
 
 
 def test_processes_that_write_at_the_same_time_leave_one_whole_listing(tmp_path: Path, cache: Path) -> None:
@@ -102,7 +102,7 @@ def test_processes_that_write_at_the_same_time_leave_one_whole_listing(tmp_path:
         thread.start()
     for thread in threads:
         thread.join()
-    assert load(tmp_path, ARCHIVE) == LISTING
+    assert load(tmp_path, ARCHIVE, True) == LISTING
     assert [path.suffix for path in cache.rglob("*") if path.is_file()] == [".json"]
 
 
@@ -116,5 +116,5 @@ def test_a_member_is_listed_with_what_its_header_says(tmp_path: Path) -> None:
     assert (bad.size, bad.content_digest) == (4, "")
     assert "download it again" in str(bad.problem)
     listing = ArchiveListing((member, bad), (), None)
-    save(tmp_path, ARCHIVE, listing)
-    assert load(tmp_path, ARCHIVE) == listing
+    save(tmp_path, ARCHIVE, True, listing)
+    assert load(tmp_path, ARCHIVE, True) == listing
