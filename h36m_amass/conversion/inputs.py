@@ -13,10 +13,11 @@ from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.files.npz import NpzError
 from h36m_amass.recordings import listings
+from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember
 from h36m_amass.recordings.recording import AmassError, content_digest, read_header
 from h36m_amass.recordings.resampling import exact_rate
-from h36m_amass.recordings.tree import CompressedArchive, Listing, RecordingFile, Skipped, place_members, source_of
+from h36m_amass.recordings.tree import Archive, Listing, RecordingFile, Skipped, place_members
 from h36m_amass.system import signals
 
 
@@ -29,9 +30,9 @@ class Inputs:
     files
         Recordings to convert, sorted by key.
     archives
-        Compressed archives to go through.
+        archives to go through.
     known
-        All recordings of the datasets without such an archive, whether they are to be converted or not.
+        All recordings of the datasets without an archive, whether they are to be converted or not.
     unselected
         Those that the subset does not select.
     rows
@@ -91,7 +92,7 @@ class _Finder:
         self.inputs = Inputs()
 
     def needs(self, file: RecordingFile, listed: ListedMember | None = None) -> bool:
-        """Whether a recording is to be converted; `listed` is what is known of one in a compressed archive."""
+        """Whether a recording is to be converted; `listed` is what is known of one in an archive."""
         return (
             self._job.subset.missed_by_name(file) is None
             and (listed is None or listed.problem is None)
@@ -120,8 +121,8 @@ class _Finder:
         self.inputs.not_selected[filtered_by] += 1
         self.inputs.unselected.append(file)
 
-    def add_archive(self, archive: CompressedArchive) -> None:
-        """Note a compressed archive; it is not gone through if all that it holds is known, and converted."""
+    def add_archive(self, archive: Archive) -> None:
+        """Note an archive; it is not gone through if all that it holds is known, and converted."""
         listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
             contents = placed(archive, listing)
@@ -141,7 +142,7 @@ class _Finder:
 
     def add_first(self, listing: Listing, limit: int) -> None:
         """Take the first recordings in sorted order that fit all else of the subset; look at no more than needed."""
-        chosen: dict[CompressedArchive, set[str]] = {}
+        chosen: dict[Archive, set[str]] = {}
         missing = limit
         for file, listed, archive in self._in_order(listing):
             signals.check()
@@ -156,9 +157,7 @@ class _Finder:
                 self.add(file, listed)
         self.inputs.archives += [ArchiveWork(archive, only=frozenset(paths)) for archive, paths in chosen.items()]
 
-    def _in_order(
-        self, listing: Listing
-    ) -> Iterator[tuple[RecordingFile, ListedMember | None, CompressedArchive | None]]:
+    def _in_order(self, listing: Listing) -> Iterator[tuple[RecordingFile, ListedMember | None, Archive | None]]:
         """All recordings in sorted order; archives are gone through where that is not known yet what they hold."""
         archives = {archive.dataset: archive for archive in listing.archives}
         for dataset in sorted({*archives, *(file.dataset for file in listing.files)}):
@@ -170,7 +169,7 @@ class _Finder:
             self.inputs.skipped += contents.skipped
             yield from ((file, listed, archive) for file, listed in contents.files)
 
-    def _listed(self, archive: CompressedArchive) -> ArchiveListing:
+    def _listed(self, archive: Archive) -> ArchiveListing:
         known = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if known is None:
             unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
@@ -221,7 +220,7 @@ class _Finder:
 
 @dataclass(frozen=True)
 class ArchiveContents:
-    """What a compressed archive that was gone through holds.
+    """What an archive that was gone through holds.
 
     Attributes
     ----------
@@ -238,7 +237,7 @@ class ArchiveContents:
     ignored: Mapping[str, int]
 
 
-def placed(archive: CompressedArchive, listing: ArchiveListing) -> ArchiveContents:
+def placed(archive: Archive, listing: ArchiveListing) -> ArchiveContents:
     """Give the members of an archive the keys that they would have if it were unpacked."""
     members = {f"{archive.folder}/{member.name}": member for member in listing.members}
     names = [(member.name, member.size, None) for member in listing.members]

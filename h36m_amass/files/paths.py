@@ -158,12 +158,6 @@ def open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def fetch(path: UPath) -> bytes:
-    """All bytes of a file at a URL; raises as `read_ranges` does."""
-    size = version_of(path).size
-    return read_ranges(path, [0], [size])[0] if size else b""
-
-
 def read_ranges(path: UPath, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
     """The bytes ``start .. stop`` of each range, fetched at the same time where the backend can.
 
@@ -219,7 +213,40 @@ def descendants(folder: UPath) -> dict[str, FileVersion]:
     }
 
 
-class UrlFile(io.RawIOBase):
+class RandomFile(io.RawIOBase):
+    """A read-only file of known size, whose bytes `fill` gets."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._position = size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if position < 0:
+            raise ValueError(f"a position of {position}")
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, target: Buffer) -> int:
+        view = memoryview(target).cast("B")[: max(0, self._size - self._position)]
+        count = self.fill(self._position, view) if len(view) else 0
+        self._position += count
+        return count
+
+    def fill(self, position: int, view: memoryview) -> int:
+        """Fill `view` with the bytes from `position` on, all of which there are; gives how many were read."""
+        raise NotImplementedError
+
+
+class UrlFile(RandomFile):
     """A file at a URL as a Python file, read ahead by fsspec's cache.
 
     fsspec's own file objects ask for the size again, raise whatever their backend does, and do not see that a server
@@ -234,31 +261,13 @@ class UrlFile(io.RawIOBase):
     def __init__(self, path: UPath, version: FileVersion, block: int = BLOCK) -> None:
         from fsspec.caching import ReadAheadCache
 
+        super().__init__(version.size)
         self.path, self.version = path, version
         self._cache = ReadAheadCache(block, lambda start, stop: read_ranges(path, [start], [stop])[0], version.size)
-        self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.version.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"a position of {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, target: Buffer) -> int:
-        view = memoryview(target).cast("B")
-        content = self._cache._fetch(self._position, self._position + len(view))
+    def fill(self, position: int, view: memoryview) -> int:
+        content = self._cache._fetch(position, position + len(view))
         view[: len(content)] = content
-        self._position += len(content)
         return len(content)
 
 

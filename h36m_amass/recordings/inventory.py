@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Folder:
-    """A dataset's folder or archive, and how many recordings lie in it; None for a compressed tar."""
+    """A dataset's folder or archive, and how many recordings lie in it; None for an archive."""
 
     name: str
     recordings: int | None

@@ -1,4 +1,4 @@
-"""What compressed archives hold, kept in the user's cache folder once they were gone through.
+"""What archives hold, kept in the user's cache folder once they were gone through.
 
 So `check`, a limit or an update without a change need not decompress them again. Losing it costs time and nothing
 else: what cannot be read or written is passed over.
@@ -21,7 +21,7 @@ import platformdirs
 from h36m_amass.files.paths import Location
 from h36m_amass.files.sources import Source, size_of
 from h36m_amass.recordings.recording import AmassError, Recording
-from h36m_amass.recordings.recording_files import CompressedArchive
+from h36m_amass.recordings.tree import Archive
 
 FORMAT = 1
 MAX_BYTES = 2**28
@@ -56,7 +56,7 @@ class ListedMember:
 
 @dataclass(frozen=True)
 class ArchiveListing:
-    """A compressed archive: its wanted members, in archive order, unsafe names, and damage."""
+    """An archive: its wanted members, in archive order, unsafe names, and damage."""
 
     members: tuple[ListedMember, ...]
     unsafe: tuple[str, ...]
@@ -84,7 +84,7 @@ def list_member(name: str, source: Source, use_dmpls: bool) -> ListedMember:
     )
 
 
-def load(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> ArchiveListing | None:
+def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListing | None:
     """What is known of an archive, if it has not changed since."""
     try:
         path = _path(amass_dir, archive, use_dmpls)
@@ -102,7 +102,7 @@ def load(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> Ar
         return None
 
 
-def save(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool, listing: ArchiveListing) -> None:
+def save(amass_dir: Location, archive: Archive, use_dmpls: bool, listing: ArchiveListing) -> None:
     """Keep what an archive holds, beside other processes that do the same; a failure is no matter."""
     with suppress(OSError, ValueError, RuntimeError):
         path = _path(amass_dir, archive, use_dmpls)
@@ -120,13 +120,13 @@ def save(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool, listi
             raise
 
 
-def _key(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> list[Any]:
+def _key(amass_dir: Location, archive: Archive, use_dmpls: bool) -> list[Any]:
     # Of a URL with a password or a token only the digest gets to the disk.
     location = hashlib.sha256(str(amass_dir.absolute() / archive.name).encode("utf-8", "surrogateescape")).hexdigest()
     return [FORMAT, location, archive.size, archive.modified, use_dmpls]
 
 
-def _path(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> Path:
+def _path(amass_dir: Location, archive: Archive, use_dmpls: bool) -> Path:
     folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("h36m-amass", appauthor=False)
     kind = "" if use_dmpls else "-no-dmpls"
     return Path(folder) / "archives" / f"{_key(amass_dir, archive, use_dmpls)[1][:32]}{kind}.json"
