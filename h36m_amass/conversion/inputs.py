@@ -241,5 +241,5 @@ def placed(archive: Archive, listing: ArchiveListing) -> ArchiveContents:
     """Give the members of an archive the keys that they would have if it were unpacked."""
     members = {f"{archive.folder}/{member.name}": member for member in listing.members}
     names = [(member.name, member.size, None) for member in listing.members]
-    files, skipped, ignored = place_members(archive, names, listing.unsafe, listing.damage)
-    return ArchiveContents(tuple((file, members[file.path]) for file in files), tuple(skipped), ignored)
+    found = place_members(archive, names, listing.unsafe, listing.damage)
+    return ArchiveContents(tuple((file, members[file.path]) for file in found.files), found.skipped, found.ignored)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
-from h36m_amass.files.paths import RandomFile, open_file, shown, version_of
+from h36m_amass.files.paths import RandomFile, open_file, version_of
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -44,11 +44,6 @@ class FileSlice:
 Source: TypeAlias = "Path | UPath | Held | FileSlice"
 
 
-def name_of(source: Source) -> str:
-    """What a source is called in messages."""
-    return shown(source)
-
-
 def size_of(source: Source) -> int:
     """Bytes of a source; 0 for a file that is not there."""
     if isinstance(source, Held):
@@ -64,12 +59,7 @@ def size_of(source: Source) -> int:
 def open_source(source: Source) -> tuple[IO[bytes], int]:
     """An unbuffered file with the bytes of a source, and how many there are; a small one is in memory.
 
-    Raises
-    ------
-    OSError
-        There is no such file, or it is not a regular one.
-    h36m_amass.files.paths.UrlError
-        It cannot be reached.
+    Raises `OSError` if there is no such regular file, and `UrlError` if it cannot be reached.
     """
     if isinstance(source, Held):
         return io.BytesIO(source.content), len(source.content)

@@ -18,12 +18,7 @@ MAX_FETCHED = 2**25
 def source_of(amass_dir: Location, file: RecordingFile) -> Source:
     """What a recording is read from, which lies in a folder or was copied out of its archive.
 
-    Raises
-    ------
-    AmassError
-        It is no longer at its URL.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached.
+    Raises `AmassError` if it is no longer at its URL, and `UrlError` if that cannot be reached.
     """
     if file.member is not None:
         return file.member
@@ -56,14 +51,7 @@ def open_recordings(
     Yields
     ------
     tuple
-        The path as it was asked for, and a source or why there is none.
-
-    Raises
-    ------
-    AmassError
-        The folder holds no recordings, or two sources of a dataset.
-    h36m_amass.files.paths.UrlError
-        A URL cannot be reached.
+        The path as it was asked for, and a source or why there is none. Raises as `find_recordings` does.
     """
     waiting = {same_recording(path): path for path in paths}
     if not is_url(amass_dir):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from h36m_amass.files.paths import WEB, FileVersion, Location, children, descendants, is_url, shown
+from h36m_amass.files.paths import WEB, FileVersion, Location, is_url, listed, shown
 from h36m_amass.recordings.recording import AmassError
 
 NO_FOLDERS = (".", "__MACOSX")
@@ -21,15 +21,7 @@ DEAD = "is a link that leads nowhere, or no file"
 
 @dataclass(frozen=True)
 class Entry:
-    """A file by its path, or a folder that cannot be listed.
-
-    Attributes
-    ----------
-    size, modified
-        Bytes, and a number that is another one once the file, or the archive that holds it, has changed.
-    problem
-        Why it cannot be read, if so.
-    """
+    """A file by its path, or why it, or a folder, cannot be read; size and time as of a `RecordingFile`."""
 
     path: str
     size: int = 0
@@ -43,15 +35,7 @@ class Entry:
 
 
 def top_of(amass_dir: Location) -> tuple[list[str], list[Entry]]:
-    """Names of the folders in an AMASS folder, and its files.
-
-    Raises
-    ------
-    AmassError
-        It is not a folder that can be listed.
-    h36m_amass.files.paths.UrlError
-        It cannot be reached.
-    """
+    """Names of the folders in an AMASS folder, and its files; `AmassError` if it is not a folder that can be listed."""
     if not is_url(amass_dir):
         if not amass_dir.is_dir():
             raise AmassError("is not a folder; give the folder that holds your AMASS datasets", amass_dir)
@@ -62,7 +46,7 @@ def top_of(amass_dir: Location) -> tuple[list[str], list[Entry]]:
     if amass_dir.protocol in WEB:
         reason = "pages of web servers are not listed; download the datasets, or put them into an object store"
         raise AmassError(reason, shown(amass_dir))
-    below = children(amass_dir)
+    below = listed(amass_dir)
     folders = [name for name, version in below.items() if version is None and not name.startswith(NO_FOLDERS)]
     return folders, [_entry(name, version) for name, version in below.items() if version is not None]
 
@@ -71,7 +55,8 @@ def files_below(amass_dir: Location, folder: str, check: Callable[[], None]) -> 
     """All files below a dataset's folder; `check` is called between folders."""
     if is_url(amass_dir):  # one by one, folders would take a request each
         check()
-        yield from (_entry(f"{folder}/{name}", version) for name, version in descendants(amass_dir / folder).items())
+        below = listed(amass_dir / folder, deep=True)
+        yield from (_entry(f"{folder}/{name}", version) for name, version in below.items() if version is not None)
         return
     waiting = [folder]
     while waiting:
@@ -79,9 +64,8 @@ def files_below(amass_dir: Location, folder: str, check: Callable[[], None]) -> 
         path = waiting.pop()
         folders, files = _listed(str(amass_dir), path)
         yield from files
-        below = [f"{path}/{name}" for name in folders]
         deep = path.count("/") + 1 >= LINK_DEPTH
-        waiting += [path for path in below if not (deep and os.path.islink(f"{amass_dir}/{path}"))]  # noqa: PTH114  # pathlib is slow
+        waiting += [f"{path}/{name}" for name in folders if not (deep and (amass_dir / path / name).is_symlink())]
 
 
 def _listed(root: str, folder: str) -> tuple[list[str], list[Entry]]:

@@ -28,18 +28,14 @@ _COPY = re.compile(r" ?\(\d+\)$")
 
 @dataclass(frozen=True)
 class RecordingFile:
-    """A recording in an AMASS tree.
+    """A recording in an AMASS tree; the dataset's name is the canonical one.
 
     Attributes
     ----------
-    dataset, subject, sequence
-        Its key in the store; the dataset's name is the canonical one.
     path
         Relative to the AMASS folder, with forward slashes, as if archives were unpacked into folders of their names.
-    size
-        In bytes.
-    modified
-        Nanoseconds of the last change of the file or its archive; at a URL `FileVersion.modified`.
+    size, modified
+        Bytes, and nanoseconds of the last change of the file or its archive; at a URL `FileVersion.modified`.
     member
         Where a member of an archive was copied to.
     """
@@ -140,7 +136,7 @@ def find_recordings(
         if is_unread(entry.name):
             unread += 1
         elif name is not None and entry.problem is None:
-            sources.append(_Source(_COPY.sub("", name), entry.name, name, entry))
+            sources.append(_Source(_COPY.sub("", name), entry.name, archive=entry))
         elif not datasets:
             placing.skip_stray("", entry, "lies outside a dataset's folder")
     if unread and not datasets:
@@ -158,7 +154,7 @@ def find_recordings(
             stray = min(row.path for row in placing.skipped)
             hint += f", but {stray} does not; is this a single dataset? Then give its parent folder"
         raise AmassError(f"holds no AMASS sequences; {hint}", shown(amass_dir))
-    return Listing(placing.sorted_files(), tuple(archives), placing.sorted_skipped(), placing.sorted_ignored())
+    return placing.result(archives)
 
 
 def place_members(
@@ -166,7 +162,7 @@ def place_members(
     names: Iterable[tuple[str, int, str | None]],
     unsafe: Iterable[str] = (),
     damage: str | None = None,
-) -> tuple[tuple[RecordingFile, ...], tuple[Skipped, ...], dict[str, int]]:
+) -> Listing:
     """Find the recordings in an archive that was gone through, as `find_recordings` does in folders.
 
     Parameters
@@ -187,26 +183,16 @@ def place_members(
         placing.skip(archive.dataset, archive.name, damage)
     elif not placing.files and not placing.skipped:
         placing.skip(archive.dataset, archive.name, EMPTY)
-    return placing.sorted_files(), placing.sorted_skipped(), placing.sorted_ignored()
+    return placing.result()
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A folder, or the archive, of a dataset.
-
-    Attributes
-    ----------
-    name
-        The dataset's, as it is spelled here.
-    label
-        What the source is called in messages.
-    folder
-        Name of the folder, or of the one that the archive would be unpacked into.
-    """
+    """A folder, or the archive, of a dataset, whose `name` is as it is spelled here; `label` is for messages."""
 
     name: str
     label: str
-    folder: str
+    folder: str = ""
     archive: Entry | None = None
 
     @property
@@ -245,14 +231,13 @@ class _Placing:
         self.skipped: list[Skipped] = []
         self.ignored: Counter[str] = Counter()
 
-    def sorted_files(self) -> tuple[RecordingFile, ...]:
-        return tuple(sorted(self.files, key=lambda file: (file.dataset, file.subject, file.sequence)))
-
-    def sorted_skipped(self) -> tuple[Skipped, ...]:
-        return tuple(sorted(self.skipped, key=lambda skipped: (skipped.path, skipped.reason)))
-
-    def sorted_ignored(self) -> dict[str, int]:
-        return dict(sorted(self.ignored.items()))
+    def result(self, archives: Iterable[Archive] = ()) -> Listing:
+        return Listing(
+            tuple(sorted(self.files, key=lambda file: (file.dataset, file.subject, file.sequence))),
+            tuple(archives),
+            tuple(sorted(self.skipped, key=lambda skipped: (skipped.path, skipped.reason))),
+            dict(sorted(self.ignored.items())),
+        )
 
     def skip(self, dataset: str, path: str, reason: str) -> None:
         self.skipped.append(Skipped(dataset, _printable(path), reason))

@@ -41,9 +41,9 @@ def listed(amass_dir: Location) -> Listing:
                 more = place_members(archive, names, stream.unsafe, stream.damage)
         except ArchiveError as error:
             more = place_members(archive, names, damage=error.reason)
-        files += more[0]
-        skipped += more[1]
-        ignored = {kind: ignored.get(kind, 0) + more[2].get(kind, 0) for kind in {*ignored, *more[2]}}
+        files += more.files
+        skipped += more.skipped
+        ignored = {kind: ignored.get(kind, 0) + more.ignored.get(kind, 0) for kind in {*ignored, *more.ignored}}
     return Listing(
         tuple(sorted(files, key=lambda file: (file.dataset, file.subject, file.sequence))),
         listing.archives,
@@ -267,7 +267,7 @@ def test_two_sources_of_one_dataset_are_one_error_before_anything_is_read(
 def test_keys_are_canonical_and_paths_keep_the_names(tmp_path: Path, name: str) -> None:
     members_of(tmp_path / name, ("S/a.npz", recording()))
     (archive,) = find_recordings(tmp_path, ("ssm",)).archives
-    (file,) = place_members(archive, [("S/a.npz", 5, None)])[0]
+    (file,) = place_members(archive, [("S/a.npz", 5, None)]).files
     assert (file.key, file.path) == ("SSM/S/a", f"{name.removesuffix('.tar')}/S/a.npz")
     assert (file.size, file.modified) == (5, archive.modified)
 

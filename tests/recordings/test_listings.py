@@ -80,8 +80,8 @@ def test_damage_to_the_cache_is_no_error(tmp_path: Path, cache: Path) -> None:
         {"size": -1.5},
         {"num_frames": "7"},
         {"gender": None},
-        {"frame_rate": [1, 0]},
-        {"frame_rate": "60"},
+        {"frame_rate": "1/0"},
+        {"frame_rate": 60},
         {"spam": 1},
     ):
         path.write_text(json.dumps({**content, "members": [{**content["members"][0], **row}]}))
