@@ -36,16 +36,17 @@ def write_store(path: Path, seed: int = 0) -> None:
     shares = np.exp(SPREAD * rng.normal(size=SEQUENCES))
     lengths = np.maximum(1, FRAMES * shares / shares.sum()).astype(int).tolist()
     noise = rng.normal(size=(WRITTEN_AT_ONCE, len(skeleton.H36M), 3)).astype(np.float32)
-    writer = StoreWriter(path, StoreHeader("0", 50.0, {}, {}, True, (JointSet("h36m", "r", skeleton.H36M),)))
+    joint_sets = (JointSet("h36m", "r", skeleton.H36M),)
+    writer = StoreWriter(path, joint_sets)
     for number, length in enumerate(lengths):
-        for start in range(0, length, WRITTEN_AT_ONCE):
-            writer.append(noise[: min(WRITTEN_AT_ONCE, length - start)])
         in_dataset = SEQUENCES // DATASETS
         dataset, subject = f"Set{number // in_dataset:02d}", f"s{number % in_dataset // (in_dataset // SUBJECTS):02d}"
         names = dataset, subject, f"{number:05d}_poses"
-        source = length * 2, 100.0, "neutral", True, "/".join(names), 0, 0, dataset
-        writer.add(SequenceRecord(*names, length, 50.0, *source))
-    writer.finish()
+        source = length * 2, 100.0, "smplh", "neutral", True, "/".join(names), 0, "", 0
+        blocks = ((noise[: length - start],) for start in range(0, length, WRITTEN_AT_ONCE))
+        writer.append(SequenceRecord(*names, length, 50.0, *source), blocks)
+    writer.finish(StoreHeader("0", 50.0, {}, {}, True, joint_sets))
+    writer.close()
 
 
 class Windows(Dataset[Tensor]):

@@ -103,7 +103,7 @@ def windows(ways: Ways, length: int) -> dict[str, dict[str, float]]:
 
 def epochs(ways: Ways) -> dict[int, dict[str, float]]:
     """Windows a second of whole epochs, by workers; each with its own collate function."""
-    ours = WindowDataset(ways.store, TARGET_LENGTH, step=EPOCH_STEP)
+    ours = WindowDataset(ways.store, TARGET_LENGTH, stride=EPOCH_STEP)
     datasets: dict[str, Dataset[Any]] = {OURS: ours, **ways.others(ours)}
     # All of its windows would take longer than everything else together.
     datasets[ZARR] = Subset(datasets[ZARR], range(0, len(ours), ZARR_SHARE))

@@ -32,7 +32,7 @@ def main(path: str, way: str, workers: int, method: str) -> None:
         dataset = TensorDataset(torch.zeros(1, LENGTH, 17, 3).expand(BATCH_SIZE * BATCHES * 4, LENGTH, 17, 3))
     else:
         store = Store(path)
-        ours = WindowDataset(store, LENGTH, step=243)
+        ours = WindowDataset(store, LENGTH, stride=243)
         if way == "store":
             dataset, function = ours, collate
         else:

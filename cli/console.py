@@ -32,7 +32,7 @@ _WORDS = {
     "clips": "writing",
     "draw": "drawing",
     "cells": "drawing one pose each of",
-    "seal": "comparing with its seal",
+    "checksum": "comparing with its checksum",
     "verify": "reading",
     "compare": "computing through the full mesh",
 }
@@ -43,7 +43,7 @@ _UNITS = {
     "compare": "sequences",
     "clips": "clips",
     "cells": "sequences",
-    "seal": "MB",
+    "checksum": "MB",
     "bodies": "body models",
 }
 

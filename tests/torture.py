@@ -17,7 +17,7 @@ from pathlib import Path
 from h36m_amass.store.store import Store
 from tests.scenes import command, write_dataset, write_support
 
-UNIT_FRAMES = 3000
+TASK_BYTES = 4_000_000
 
 
 def torture(folder: Path, kills: int, seed: int, recordings: int = 60, frames: int = 400) -> int:
@@ -33,7 +33,7 @@ def torture(folder: Path, kills: int, seed: int, recordings: int = 60, frames: i
     seconds = time.monotonic() - seconds
     killed = done = 0
     while killed < kills:
-        with command(*arguments, "--overwrite", unit_frames=UNIT_FRAMES) as process:
+        with command(*arguments, "--overwrite", task_bytes=TASK_BYTES) as process:
             deadline = time.monotonic() + moments.uniform(0, 1.1 * seconds)
             while process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.002)
@@ -57,7 +57,7 @@ def torture(folder: Path, kills: int, seed: int, recordings: int = 60, frames: i
 
 def run(*arguments: object, store: Path | None = None) -> bytes:
     """A build that nothing disturbs; gives the store's bytes."""
-    with command(*arguments, unit_frames=UNIT_FRAMES) as process:
+    with command(*arguments, task_bytes=TASK_BYTES) as process:
         assert process.wait() == 0
     return Path(str(store or arguments[2])).read_bytes()
 

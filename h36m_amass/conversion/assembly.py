@@ -136,6 +136,26 @@ class Assembly:
         if result is not None or path not in self._results:
             self._results[path] = result
 
+    def is_unchanged(self) -> bool:
+        """Whether the store that is updated, which is read to its end, would be written again as it is."""
+        if self._stored is None:
+            return False
+        for entry in (entry for entries in self._entries.values() for entry in entries.values()):
+            record = None if entry.stored is None else self._stored.records[entry.stored]
+            result = None if entry.file is None else self._results.get(entry.file.path)
+            if result is not None and (
+                result != entry.stored
+                or record is None
+                or entry.file is None
+                or (record.source_path, record.source_size) != (entry.file.path, entry.file.size)
+            ):
+                return False
+            if record is not None and self._prune and self._is_gone(record):
+                return False
+        self._stored.check()
+        self.records, self._synthetic = list(self._stored.records), self._stored.header.synthetic
+        return True
+
     def has_result(self, path: str) -> bool:
         """Whether it is known what came of a recording."""
         return path in self._results
@@ -160,6 +180,8 @@ class Assembly:
             If there is no sequence; the message is `why_nothing`.
         """
         self._write_ready()
+        if next(self._walk, self) is not self:
+            raise RuntimeError("a recording has no result")  # rather than a store without it
         if not self.records or self._writer is None:
             raise BuildError(why_nothing)
         self._writer.finish(self._header())
@@ -204,7 +226,11 @@ class Assembly:
             self._num_changed += entry.stored is not None
             self._write_converted(entry.file, result)
         elif isinstance(result, int) and entry.file is not None and self._stored is not None:
-            self._num_added += entry.stored is None
+            before = None if entry.stored is None else self._stored.records[entry.stored]
+            self._num_added += before is None
+            self._num_changed += (
+                before is not None and before.content_digest != self._stored.records[result].content_digest
+            )
             dataset, subject, sequence = key
             record = replace(
                 self._stored.records[result],

@@ -122,29 +122,20 @@ def _fit_betas(header: Header, skinner: Skinner) -> Float[np.ndarray, "betas"]:
     return fitted
 
 
-def output_length(num_frames: int, source: Fraction, recipe: Recipe) -> int:
-    """Frames that a recording of so many frames at the frame rate `source` gives.
-
-    Raises
-    ------
-    AmassError
-        If it is skipped: too long, too short, or slower than the target frame rate.
-    """
+def why_not(num_frames: int, source: Fraction, recipe: Recipe) -> str | None:
+    """Why a recording of so many frames at the frame rate `source` is skipped, if it is."""
     target = recipe.frame_rate
     if num_frames > recipe.max_frames:
-        raise AmassError(
-            f"has {num_frames} frames, more than {recipe.max_frames}; if that is right, raise --max-frames"
-        )
+        return f"has {num_frames} frames, more than {recipe.max_frames}; if that is right, raise --max-frames"
     if target is None:
-        return num_frames
+        return None
     if source < target and not recipe.upsample:
-        raise AmassError(f"is at {_hertz(source)}, slower than {_hertz(target)}; to interpolate frames, use --upsample")
+        return f"is at {_hertz(source)}, slower than {_hertz(target)}; to interpolate frames, use --upsample"
     if target > MAX_UPSAMPLING * source:
-        raise AmassError(f"is at {_hertz(source)}, too slow for {_hertz(target)} even with --upsample")
-    length = resampled_length(num_frames, source, target)
-    if length == 0:
-        raise AmassError(f"is too short: {num_frames} frames at {_hertz(source)} give none at {_hertz(target)}")
-    return length
+        return f"is at {_hertz(source)}, too slow for {_hertz(target)} even with --upsample"
+    if resampled_length(num_frames, source, target) == 0:
+        return f"is too short: {num_frames} frames at {_hertz(source)} give none at {_hertz(target)}"
+    return None
 
 
 def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
@@ -177,7 +168,7 @@ def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
             worker.convert(batch.files)
             batch.remove()
         parts.finish()
-        return TaskResult(tuple(parts.finished), (*worker.skipped, *unpacked.skipped), unpacked.listing)
+        return TaskResult(tuple(parts.finished), tuple(worker.skipped), unpacked.listing)
 
 
 class _Worker:
@@ -206,10 +197,14 @@ class _Worker:
         if filtered_by is not None:
             self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
             return
-        length = output_length(header.num_frames, header.frame_rate, recipe)
+        reason = why_not(header.num_frames, header.frame_rate, recipe)
+        if reason is not None:
+            raise AmassError(reason)
+        frame_rate = recipe.frame_rate or header.frame_rate
+        length = resampled_length(header.num_frames, header.frame_rate, frame_rate)
         kind = BodyKind(header.model, header.gender, header.has_dmpls)
         skinner, body = skinner_for(self._job, kind, self._device)
-        row = _row(file, header, length, recipe.frame_rate or header.frame_rate, body)
+        row = _row(file, header, length, frame_rate, body)
         self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe))
 
 

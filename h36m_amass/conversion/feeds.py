@@ -70,7 +70,8 @@ class ArchiveFeeds:
     @property
     def are_open(self) -> bool:
         """Whether a task or an archive may come yet."""
-        return bool(self._tasks or self._ended or self._errors) or any(thread.is_alive() for thread in self._threads)
+        alive = any(thread.is_alive() for thread in self._threads)  # asked first: what comes last comes before the end
+        return alive or bool(self._tasks or self._ended or self._errors)
 
     @property
     def position(self) -> int:
@@ -87,7 +88,7 @@ class ArchiveFeeds:
         """Archives that were gone through since the last call, each as if it had been a task without rows."""
         while self._ended:
             unpacked = self._ended.popleft()
-            result = TaskResult(skipped=tuple(unpacked.skipped), listing=unpacked.listing)
+            result = TaskResult(listing=unpacked.listing)
             yield Task(archive=unpacked.work), result
 
     def split(self, task: Task, into: Sequence[Task]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 
-from h36m_amass.conversion.convert import output_length
+from h36m_amass.body import model
+from h36m_amass.body.families import BodyKind
+from h36m_amass.conversion.convert import why_not
 from h36m_amass.conversion.part import PartRow
 from h36m_amass.conversion.tasks import ArchiveWork, Job
 from h36m_amass.conversion.unpack import Unpacked
@@ -14,9 +17,8 @@ from h36m_amass.conversion.update import StoredRows
 from h36m_amass.files.npz import NpzError
 from h36m_amass.recordings import listings
 from h36m_amass.recordings.access import source_of
-from h36m_amass.recordings.listings import ArchiveListing, ListedMember
-from h36m_amass.recordings.recording import AmassError, content_digest, read_header
-from h36m_amass.recordings.resampling import exact_rate
+from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
+from h36m_amass.recordings.recording import AmassError, content_digest
 from h36m_amass.recordings.tree import Archive, Listing, RecordingFile, Skipped, place_members
 from h36m_amass.system import signals
 
@@ -32,7 +34,7 @@ class Inputs:
     archives
         archives to go through.
     known
-        All recordings of the datasets without an archive, whether they are to be converted or not.
+        All recordings of the datasets without such an archive, whether they are to be converted or not.
     unselected
         Those that the subset does not select.
     rows
@@ -79,54 +81,49 @@ def find_inputs(job: Job, listing: Listing, rows: Collection[PartRow], stored: S
     return inputs
 
 
+_Verdict = str | Skipped | PartRow | int | None
+"""The subset's attribute that does not select a recording, why it is skipped, its row in a part or in the store that is
+updated, or None if it is to be converted."""
+
+
 class _Finder:
     """Decides for one recording after the other."""
 
     def __init__(self, job: Job, rows: Collection[PartRow], stored: StoredRows | None) -> None:
         self._job = job
-        self._rows: Mapping[tuple[str, int, int], PartRow] = {
-            (part_row.row.path, part_row.row.size, part_row.row.modified): part_row for part_row in rows
+        body_sha256 = cache(partial(model.files_sha256, job.support_dir))
+        self._rows = {
+            (row.path, row.size, row.modified): part_row
+            for part_row in rows
+            if (row := part_row.row).body_sha256 == body_sha256(BodyKind(row.model, row.gender, row.has_dmpls))
         }
         self._reusable = {} if stored is None else stored.reusable
-        self._digests: dict[str, str] = {}
         self.inputs = Inputs()
 
-    def needs(self, file: RecordingFile, listed: ListedMember | None = None) -> bool:
-        """Whether a recording is to be converted; `listed` is what is known of one in an archive."""
-        return (
-            self._job.subset.missed_by_name(file) is None
-            and (listed is None or listed.problem is None)
-            and self._identity(file) not in self._rows
-            and not self._is_kept(file, listed)
-        )
-
-    def add(self, file: RecordingFile, listed: ListedMember | None = None) -> None:
-        """Note a recording that is known before anything is converted, and what is to be done with it."""
-        filtered_by = self._job.subset.missed_by_name(file)
-        if filtered_by is not None:
-            self.leave(file, filtered_by)
-            return
+    def add(self, file: RecordingFile, listed: ListedMember | None = None) -> _Verdict:
+        """Note a recording, and what is to be done with it; `listed` is what is known of it, if it was looked at."""
+        verdict = self._verdict(file, listed)
+        if isinstance(verdict, str):
+            self.inputs.not_selected[verdict] += 1
+            self.inputs.unselected.append(file)
+            return verdict
         self.inputs.known.append(file)
-        if self._identity(file) in self._rows:
-            self.inputs.rows.append(self._rows[self._identity(file)])
-        elif listed is not None and listed.problem is not None:
-            self.inputs.skipped.append(Skipped(file.dataset, file.path, listed.problem))
-        elif self._is_kept(file, listed):
-            self.inputs.kept[file.path] = self._reusable[self._digest(file, listed)]
-        elif listed is None:
+        if isinstance(verdict, PartRow):
+            self.inputs.rows.append(verdict)
+        elif isinstance(verdict, Skipped):
+            self.inputs.skipped.append(verdict)
+        elif isinstance(verdict, int):
+            self.inputs.kept[file.path] = verdict
+        else:
             self.inputs.files.append(file)
-
-    def leave(self, file: RecordingFile, filtered_by: str) -> None:
-        """Note a recording that is not selected, and by which attribute of the subset."""
-        self.inputs.not_selected[filtered_by] += 1
-        self.inputs.unselected.append(file)
+        return verdict
 
     def add_archive(self, archive: Archive) -> None:
         """Note an archive; it is not gone through if all that it holds is known, and converted."""
         listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
             contents = placed(archive, listing)
-            if not any(self.needs(file, listed) for file, listed in contents.files):
+            if all(self._verdict(file, listed) is not None for file, listed in contents.files):
                 for file, listed in contents.files:
                     self.add(file, listed)
                 self.inputs.skipped += contents.skipped
@@ -146,16 +143,49 @@ class _Finder:
         missing = limit
         for file, listed, archive in self._in_order(listing):
             signals.check()
-            if missing == 0:
-                self.leave(file, "limit")
-            elif self._job.subset.missed_by_name(file) is not None:
+            if self._job.subset.missed_by_name(file) is not None:
                 self.add(file)
-            elif self._fits(file, listed):
-                missing -= 1
-                if archive is not None and self.needs(file, listed):
-                    chosen.setdefault(archive, set()).add(file.path)
+                continue
+            if missing == 0:
+                self.inputs.not_selected["limit"] += 1
+                self.inputs.unselected.append(file)
+                continue
+            if listed is None:
+                listed = list_member(file.path, source_of(self._job.amass_dir, file), self._job.recipe.use_dmpls)
+            verdict = self._verdict(file, listed)
+            missing -= not isinstance(verdict, str | Skipped)
+            if archive is not None and verdict is None:
+                chosen.setdefault(archive, set()).add(file.path)
+                self.inputs.known.append(file)
+            else:
                 self.add(file, listed)
         self.inputs.archives += [ArchiveWork(archive, only=frozenset(paths)) for archive, paths in chosen.items()]
+
+    def _verdict(self, file: RecordingFile, listed: ListedMember | None) -> _Verdict:
+        filtered_by = self._job.subset.missed_by_name(file)
+        if filtered_by is not None:
+            return filtered_by
+        part_row = self._rows.get((file.path, file.size, file.modified))
+        if part_row is not None:
+            return part_row
+        if listed is not None:
+            if listed.problem is not None:
+                return Skipped(file.dataset, file.path, listed.problem)
+            filtered_by = self._job.subset.missed_by_length(listed.num_frames, listed.frame_rate)
+            if filtered_by is not None:
+                return filtered_by
+            reason = why_not(listed.num_frames, listed.frame_rate, self._job.recipe)
+            if reason is not None:
+                return Skipped(file.dataset, file.path, reason)
+        if not self._reusable:
+            return None
+        return self._reusable.get(self._digest(file) if listed is None else listed.content_digest)
+
+    def _digest(self, file: RecordingFile) -> str:
+        try:
+            return content_digest(source_of(self._job.amass_dir, file))
+        except (AmassError, NpzError):  # what is wrong is found again when it is converted
+            return ""
 
     def _in_order(self, listing: Listing) -> Iterator[tuple[RecordingFile, ListedMember | None, Archive | None]]:
         """All recordings in sorted order; archives are gone through where that is not known yet what they hold."""
@@ -175,47 +205,9 @@ class _Finder:
             unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
             for batch in unpacked.batches():
                 batch.remove()
-            known = unpacked.listing
-            assert known is not None  # nothing ended the pass before the archive's end
+            known = unpacked.listing or ArchiveListing((), (), None)
             listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, known)
         return known
-
-    def _fits(self, file: RecordingFile, listed: ListedMember | None) -> bool:
-        """Whether a recording can be converted and has the length that is asked for; otherwise it is noted why not."""
-        try:
-            if listed is None:
-                header = read_header(source_of(self._job.amass_dir, file), self._job.recipe.use_dmpls)
-                num_frames, frame_rate = header.num_frames, header.frame_rate
-            elif listed.problem is not None:
-                raise AmassError(listed.problem)
-            else:
-                num_frames, frame_rate = listed.num_frames, exact_rate(listed.frame_rate)
-            filtered_by = self._job.subset.missed_by_length(num_frames, frame_rate)
-            if filtered_by is not None:
-                self.leave(file, filtered_by)
-                return False
-            output_length(num_frames, frame_rate, self._job.recipe)
-        except (AmassError, NpzError) as error:
-            self.inputs.skipped.append(Skipped(file.dataset, file.path, str(error)))
-            return False
-        return True
-
-    def _is_kept(self, file: RecordingFile, listed: ListedMember | None) -> bool:
-        return bool(self._reusable) and self._digest(file, listed) in self._reusable
-
-    def _digest(self, file: RecordingFile, listed: ListedMember | None) -> str:
-        if listed is not None:
-            return listed.content_digest
-        if file.path not in self._digests:
-            try:
-                self._digests[file.path] = content_digest(source_of(self._job.amass_dir, file))
-            except (AmassError, NpzError):  # what is wrong is found again when it is converted
-                self._digests[file.path] = ""
-        return self._digests[file.path]
-
-    @staticmethod
-    def _identity(file: RecordingFile) -> tuple[str, int, int]:
-        return file.path, file.size, file.modified
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,17 @@ PRELOADED = ("h36m_amass.conversion.convert", "h36m_amass.engine.runs", "h36m_am
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 
 
+class NoMainGuardError(WorkerError, SystemExit):
+    """A script starts workers each time that it is imported; Python ends it with this one line, and status 1."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "worker processes end as soon as they start; a script that starts workers needs "
+            'if __name__ == "__main__": around the call of build, because each worker imports the script'
+        )
+        self.code = str(self)
+
+
 class Pool(Protocol):
     """Runs tasks.
 
@@ -140,10 +151,7 @@ class Processes:
         from pebble import ProcessExpired
 
         if isinstance(error, BrokenExecutor) and self._num_started.value == 0:
-            raise WorkerError(
-                "worker processes end as soon as they start; a script that starts workers needs "
-                'if __name__ == "__main__": around the call of build, because each worker imports the script'
-            )
+            raise NoMainGuardError
         return isinstance(error, ProcessExpired | BrokenExecutor)
 
     def stop(self) -> None:
@@ -173,10 +181,10 @@ class Processes:
             arguments = self._devices, self._num_started
             pool = ProcessPool(self._num_workers, initializer=start_worker, initargs=arguments, context=self._context)
             _ = pool.active  # which starts it
-            if self._stopped:
+            self._pool = pool
+            if self._stopped:  # while it was started
                 pool.stop()
                 pool.join()
-            self._pool = pool
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
             self._failure = error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from h36m_amass.conversion.part import scratch_path
-from h36m_amass.conversion.tasks import ArchiveWork, Job, SkippedRecording
+from h36m_amass.conversion.tasks import ArchiveWork, Job
 from h36m_amass.files.archives import ArchiveError, ArchiveStream, StreamedMember, open_archive
 from h36m_amass.files.sources import FileSlice
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
@@ -63,8 +63,6 @@ class Unpacked:
     ----------
     position
         Bytes of the archive gone through so far.
-    skipped
-        Recordings that cannot be read, or that the subset does not select.
     """
 
     def __init__(
@@ -78,7 +76,6 @@ class Unpacked:
         self._members: list[ListedMember] = []
         self._missing = None if work.only is None else set(work.only)
         self.position = 0
-        self.skipped: list[SkippedRecording] = []
 
     @property
     def listing(self) -> ArchiveListing | None:
@@ -142,7 +139,6 @@ class Unpacked:
             scratch.truncate()
             if member.problem is not None:  # otherwise the stream notes its damage, and ends
                 self._members.append(ListedMember(member.name, member.size, problem=member.problem))
-                self.skipped.append(SkippedRecording(name, member.problem))
             return
         scratch.flush()
         content = FileSlice(name, path, start, member.size)
@@ -158,10 +154,6 @@ class Unpacked:
             scratch.truncate()
 
     def _selects(self, file: RecordingFile, listed: ListedMember) -> bool:
-        if listed.problem is not None:
-            self.skipped.append(SkippedRecording(file.path, listed.problem))
-            return False
-        filtered_by = self._job.subset.missed_by_name(file)
-        if filtered_by is not None:
-            self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
-        return filtered_by is None and self.work.needs(file.path, listed.content_digest)
+        if listed.problem is not None or self._job.subset.missed_by_name(file) is not None:
+            return False  # which the listing says of all at the end
+        return self.work.needs(file.path, listed.content_digest)

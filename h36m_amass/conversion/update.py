@@ -14,6 +14,7 @@ from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.part import Positions
 from h36m_amass.store.format import SequenceRecord, StoreHeader
 from h36m_amass.store.store import Store
+from h36m_amass.system import signals
 
 BLOCK_FRAMES = 65536
 
@@ -67,6 +68,13 @@ class StoredRows:
     def __exit__(self, *_: object) -> None:
         for store in self._stores:
             store.close()
+
+    def check(self) -> None:
+        """Read all positions; raises `BuildError` if any are damaged."""
+        for row in range(len(self.records)):
+            signals.check()
+            for _ in self.blocks(row):
+                pass
 
     def blocks(self, row: int) -> Iterator[Positions]:
         """Positions of a sequence, in blocks; raises `BuildError` if they are damaged."""

@@ -17,6 +17,10 @@ from torch import Tensor
 
 from h36m_amass.engine.layout import Layout, Plan
 from h36m_amass.engine.rotations import SCRATCH_ROWS, Step
+from h36m_amass.engine.sparsity import progressions
+
+GATHER_FRAMES = 512
+"""Frames of a batch on a CPU up to which rotations are gathered."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Buffers:
     world
         World rotations of the bones.
     gathered
-        The world rotation of each vector's bone.
+        The world rotation of each vector's bone, or nothing: see `gathers`.
     summands
         The vectors, turned.
     """
@@ -47,13 +51,14 @@ class Buffers:
     joints: Float[Tensor, "3*joints frames"]
 
     @staticmethod
-    def length(layout: Layout, size: int) -> int:
-        """Numbers in them."""
-        return sum(_heights(layout)) * size
+    def length(layout: Layout, largest: int, device: torch.device) -> int:
+        """Numbers in those of any size up to the largest; all sizes use the same memory."""
+        sizes = min(largest, GATHER_FRAMES), largest
+        return max(sum(_heights(layout, gathers(size, device))) * size for size in sizes)
 
     @staticmethod
     def within(memory: Float[Tensor, "at_least_length"], layout: Layout, size: int) -> Buffers:
-        heights = _heights(layout)
+        heights = _heights(layout, gathers(size, memory.device))
         views = (
             memory.narrow(0, start * size, height * size).view(height, size)
             for start, height in zip(accumulate(heights, initial=0), heights, strict=False)
@@ -61,14 +66,23 @@ class Buffers:
         return Buffers(size, *views)
 
 
-def _heights(layout: Layout) -> tuple[int, ...]:
+def gathers(size: int, device: torch.device) -> bool:
+    """Whether vectors are turned all in one go, by rotations that are gathered first.
+
+    In small batches, and on a GPU, a torch call costs more than its arithmetic, and to gather less than a call per
+    bone. In a large batch on a CPU what bounds the engine is how often memory is passed over.
+    """
+    return device.type != "cpu" or size <= GATHER_FRAMES
+
+
+def _heights(layout: Layout, is_gathered: bool) -> tuple[int, ...]:
     vectors = layout.num_vectors
     return (
         SCRATCH_ROWS * len(layout.rotated),
         layout.num_features,
         3 * vectors,
         9 * len(layout.folded.bones),
-        9 * (vectors - 1),
+        9 * (vectors - 1) if is_gathered else 0,
         3 * vectors,
         3 * layout.folded.num_joints,
     )
@@ -99,20 +113,26 @@ def kinematics(
 
 
 def turns(layout: Layout, buffers: Buffers, vector_bone: Int[Tensor, "turned"]) -> Iterator[Step]:
-    """Each vector turned by its bone, all in one go; the last one, the root's position, as it is.
+    """Each vector turned by its bone; the last one, the root's position, as it is.
 
-    In small batches a torch call costs more than its arithmetic, and to gather the rotations less than a call per bone.
+    All in one go where the rotations are gathered, else as many at a time as have their bones at even steps.
     """
     size, number = buffers.size, layout.num_vectors - 1
     vectors, summands = buffers.terms.view(-1, 3, size), buffers.summands.view(-1, 3, size)
     yield partial(torch.mul, vectors.select(0, number), 1.0, out=summands.select(0, number))
-    world = buffers.world.view(-1, 9 * size)
-    yield partial(torch.index_select, world, 0, vector_bone, out=buffers.gathered.view(number, 9 * size))
-    columns = buffers.gathered.view(number, 3, 3, size).unbind(2)
-    components, out = vectors.narrow(0, 0, number).chunk(3, 1), summands.narrow(0, 0, number)
-    yield partial(torch.mul, columns[0], components[0], out=out)
-    yield partial(out.addcmul_, columns[1], components[1])
-    yield partial(out.addcmul_, columns[2], components[2])
+    if len(buffers.gathered):
+        world, gathered = buffers.world.view(-1, 9 * size), buffers.gathered.view(number, 9 * size)
+        yield partial(torch.index_select, world, 0, vector_bone, out=gathered)
+        matrices = [(0, number, gathered.view(number, 3, 3, size))]
+    else:
+        rows, ranges = (9 * layout.vector_bone).tolist(), progressions(layout.vector_bone)
+        matrices = [(start, stop, _matrices(buffers.world, rows[start:stop])) for start, stop in ranges]
+    for start, stop, turning in matrices:
+        columns, out = turning.unbind(2), summands.narrow(0, start, stop - start)
+        components = vectors.narrow(0, start, stop - start).chunk(3, 1)
+        yield partial(torch.mul, columns[0], components[0], out=out)
+        yield partial(out.addcmul_, columns[1], components[1])
+        yield partial(out.addcmul_, columns[2], components[2])
 
 
 def _matrices(rows: Float[Tensor, "rows frames"], first: list[int]) -> Float[Tensor, "n 3 3 frames"]:

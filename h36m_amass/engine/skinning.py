@@ -193,7 +193,8 @@ class Skinner:
 
     def _make_batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
         layout = self.layout
-        memory = self.workspace.take(Buffers.length(layout, self.tile_size), self.dtype, self.device)
+        length = Buffers.length(layout, self.tile_size, self.device)
+        memory = self.workspace.take(length, self.dtype, self.device)
         buffers, plan = Buffers.within(memory, layout, size), layout.plan(moving)
         first_held = 3 * layout.num_vectors
         held = self._constants.narrow(0, first_held, 9 * len(plan.held))

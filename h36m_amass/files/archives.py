@@ -172,8 +172,8 @@ class _TarStream(ArchiveStream):
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._tar.close()
         super().__exit__()
+        self._tar.close()
 
     @property
     def position(self) -> int:

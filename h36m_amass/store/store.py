@@ -354,13 +354,13 @@ class Store(_Level[DatasetView]):
 
 def _frame_reader(positions: h5py.Dataset, group: h5py.Group, store: OpenStore, path: Location) -> FrameReader:
     """The fastest reader there is for positions of an open store."""
-    found = _extents(positions, group, store)
-    if found is not None:
-        extents.check(found, positions, store.version.size)
+    listed = _extents(positions, group, store)
+    if listed is not None:
+        extents.check(listed, positions, store.version.size)
         if is_url(path):
-            return UrlFrameReader(path, store.version, positions.shape[1:], found)
+            return UrlFrameReader(path, store.version, positions.shape[1:], listed)
         if hasattr(os, "preadv"):
-            return RawFrameReader(path.absolute(), store.version, positions.shape[1:], found)
+            return RawFrameReader(path.absolute(), store.version, positions.shape[1:], listed)
     location = path if is_url(path) else path.absolute()
     return Hdf5FrameReader(location, store.version, readable(positions).name)
 

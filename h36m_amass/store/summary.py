@@ -100,7 +100,7 @@ def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> 
             for row in rows:
                 parts.setdefault(names[row][level], []).append(row)
         prefix = f"{key}/" if level else ""
-        below = tuple(node(level + 1, part, prefix + part, own) for part, own in parts.items())
+        below = tuple(node(level + 1, part, prefix + part, its_rows) for part, its_rows in parts.items())
         frames = int(store.index.lengths[rows].sum())
         return Node(
             LEVELS[level], name, key, len(rows), frames, float(seconds[rows].sum()), int(sizes[rows].sum()), below
@@ -230,19 +230,20 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
         f"file          {size(store.num_bytes)}",
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
         *(
-            f"joint set     {own.name}, {len(own.skeleton)} joints: {', '.join(own.skeleton.joint_names)}"
-            for own in shown
+            f"joint set     {shown_set.name}, {len(shown_set.skeleton)} joints: "
+            f"{', '.join(shown_set.skeleton.joint_names)}"
+            for shown_set in shown
         ),
         f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
         f"options       {json.dumps(dict(header.options))}",
-        *(f"regressor     {own.name}, {_origin(own.regressor_sha256)}" for own in shown),
+        *(f"regressor     {shown_set.name}, {_origin(shown_set.regressor_sha256)}" for shown_set in shown),
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
     ]
     return [line for line in lines if line]
 
 
 def _joint_sets(store: Store, name: str | None) -> list[JointSet]:
-    return [own for own in store.header.joint_sets if name in (None, own.name)]
+    return [joint_set for joint_set in store.header.joint_sets if name in (None, joint_set.name)]
 
 
 def _origin(digest: str) -> str:
@@ -302,7 +303,12 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
             "options": dict(header.options),
             "body_model_sha256": dict(header.body_model_sha256),
             "joint_sets": [
-                {"name": own.name, "regressor_sha256": own.regressor_sha256, **asdict(own.skeleton)} for own in shown
+                {
+                    "name": shown_set.name,
+                    "regressor_sha256": shown_set.regressor_sha256,
+                    **asdict(shown_set.skeleton),
+                }
+                for shown_set in shown
             ],
         }
     }

@@ -109,13 +109,13 @@ class UrlFrameReader:
     def _fetch(self, ranges: list[tuple[int, int]]) -> list[bytes]:
         """The bytes of each range, long ones in several requests at the same time."""
         cuts = [range(begin, stop, REQUEST) for begin, stop in ranges]
-        starts = [cut for own in cuts for cut in own]
-        stops = [min(cut + REQUEST, stop) for own, (_, stop) in zip(cuts, ranges, strict=True) for cut in own]
+        starts = [start for cut in cuts for start in cut]
+        stops = [min(start + REQUEST, stop) for cut, (_, stop) in zip(cuts, ranges, strict=True) for start in cut]
         try:
             pieces = iter(read_ranges(self._path, starts, stops))
         except FileNotFoundError as error:
             raise StoreError("is gone since it was opened; open another one", shown(self._path)) from error
-        return [b"".join(islice(pieces, len(own))) for own in cuts]
+        return [b"".join(islice(pieces, len(cut))) for cut in cuts]
 
     def _check(self) -> None:
         """See now and then that the file is still the same."""

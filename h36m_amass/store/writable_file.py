@@ -16,7 +16,7 @@ class WritableFile:
     Parameters
     ----------
     path
-        File to make; nothing may be there.
+        File to make; none may exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,13 +31,13 @@ class WritableFile:
             raise self._error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a place, which may lie behind the end."""
+        """Move to a position, which may lie behind the end."""
         begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = begin + offset
         return self._position
 
     def tell(self) -> int:
-        """The place where the next byte is read or written."""
+        """The position of the next byte that is read or written."""
         return self._position
 
     def read(self, num_bytes: int) -> bytes:
@@ -50,10 +50,10 @@ class WritableFile:
         os.lseek(self._descriptor, self._position, os.SEEK_SET)
         begin, count = self._position, max(0, min(len(target), self._size - self._position))
         content = bytearray(os.read(self._descriptor, count)).ljust(count, b"\0")
-        for place, piece in self._unwritten:
-            first, last = max(begin, place), min(begin + count, place + len(piece))
+        for start, piece in self._unwritten:
+            first, last = max(begin, start), min(begin + count, start + len(piece))
             if first < last:
-                content[first - begin : last - begin] = piece[first - place : last - place]
+                content[first - begin : last - begin] = piece[first - start : last - start]
         target[:count] = content
         self._position += count
         return count

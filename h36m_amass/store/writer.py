@@ -119,9 +119,9 @@ class StoreWriter:
             h5py.Group(_new_group(self._file.id, "index")), INDEX_COLUMNS, {**columns, "start": self._starts}
         )
         for number, group in enumerate(self._groups):
-            found = extents.of_chunks(group["positions_3d"])
-            if found is not None:
-                group.create_dataset("extents", data=np.array(found, "<i8"))
+            listed = extents.of_chunks(group["positions_3d"])
+            if listed is not None:
+                group.create_dataset("extents", data=np.array(listed, "<i8"))
             if number:
                 checksums = [others[number - 1] for others in self._other_checksums]
                 _write_columns(group, {"checksum": "<u4"}, {"checksum": checksums})

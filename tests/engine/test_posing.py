@@ -15,7 +15,7 @@ from h36m_amass.body import model as body_model
 from h36m_amass.engine.posing import pose_joints
 from h36m_amass.engine.reference import mesh_joints
 from h36m_amass.recordings import recording as amass
-from h36m_amass.recordings.tree import find_sequences
+from h36m_amass.recordings.tree import find_recordings, source_of
 from h36m_amass.system import devices
 from tests.engine.folded import tiny_case
 
@@ -45,11 +45,11 @@ def test_float32_stays_within_two_micrometres_on_motions(
 def test_float32_stays_within_two_micrometres_on_the_real_recording(
     body: body_model.BodyModel, joints: regressor.JointRegressor, real_amass: Path
 ) -> None:
-    (file,) = find_sequences(real_amass).sequences
-    header = amass.read_header(real_amass / file.path)
-    frames = next(amass.read_frames(real_amass / file.path, header, 1000, 8))
+    (file,) = find_recordings(real_amass).files
+    with amass.Recording(source_of(real_amass, file)) as recording:
+        betas = amass.fit_betas(recording.header.betas, 16)
+        frames = next(recording.frames(1000, 8))
     every = slice(None, None, 5)
-    betas = amass.fit_betas(header.betas, 16)
     assert frames.dmpls is not None
     arguments = (betas, frames.poses[every], frames.trans[every], frames.dmpls[every])
     exact = mesh_joints(body, joints, *arguments)

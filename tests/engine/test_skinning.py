@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from h36m_amass import synthetic
 from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
-from h36m_amass.engine import skinning
+from h36m_amass.engine import batch, skinning
 from h36m_amass.engine.reference import skeleton_joints
 from h36m_amass.engine.skinning import Skinner
 from tests.engine.folded import engine_float64, folded_float64, mesh, tiny_case
@@ -58,6 +58,17 @@ def test_any_batch_size_and_any_tile_give_the_same_joints(case: Case, batch_size
         patch.setattr(skinning, "TILE_FRAMES", tile)
         tiled = engine_float64(case, batch_size)
     assert np.abs(tiled - engine_float64(case, 1)).max() <= 1e-12 * scale
+
+
+@settings(max_examples=30)
+@given(cases())
+def test_vectors_turned_in_one_go_or_bone_by_bone_are_the_same_to_the_bit(case: Case) -> None:
+    joints = []
+    for gather_frames in (0, 16):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch, "GATHER_FRAMES", gather_frames)
+            joints.append(engine_float64(case))
+    np.testing.assert_array_equal(*joints)
 
 
 @settings(max_examples=15)
@@ -119,8 +130,9 @@ def parents_come_first(folded: folding.FoldedRegressor, case: Case) -> bool:
 def test_a_folded_regressor_survives_being_written(tmp_path_factory: pytest.TempPathFactory, case: Case) -> None:
     folded = folding.fold(case.body, case.regressor)
     path = tmp_path_factory.mktemp("folded") / "folded.npz"
-    path.write_bytes(folding.to_bytes(folded))
-    again = folding.read(path)
+    path.write_bytes(folding.to_bytes(folded, "a note"))
+    again, note = folding.read(path)
+    assert note == "a note"
     for name in folding.FoldedRegressor.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(again, name), getattr(folded, name))
 
