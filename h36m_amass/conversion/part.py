@@ -249,5 +249,5 @@ def num_parts(folder: Path) -> int:
 
 
 def scratch_path(folder: Path) -> Path:
-    """A new name for a file that holds recordings of a compressed archive until they are converted."""
+    """A new name for a file that holds recordings of an archive until they are converted."""
     return folder / f"scratch-{secrets.token_hex(8)}"

@@ -70,7 +70,7 @@ class Pool(Protocol):
     capacity
         Tasks that it is given at a time, those that wait included.
     reads_archives
-        Whether its workers go through compressed archives themselves; otherwise this process does.
+        Whether its workers go through archives themselves; otherwise this process does.
     """
 
     reads_archives: bool
