@@ -116,12 +116,10 @@ def _check_version(version: object, name: str) -> None:
     """Refuse by name what is of another format version."""
     if not isinstance(version, np.integer) or version < 1:
         raise StoreError(f"is damaged (its format version is {version}); build it again", name)
-    if version > FORMAT_VERSION:
-        raise StoreError(
-            f"is of format version {version}, and this h36m-amass reads version {FORMAT_VERSION}; upgrade it", name
-        )
-    if version < FORMAT_VERSION:
-        raise StoreError(f"is of format version {version}, which this version does not read: build it again", name)
+    reads = f"and this h36m-amass reads version {FORMAT_VERSION}; upgrade it"
+    if version != FORMAT_VERSION:
+        older = "which this version does not read: build it again"
+        raise StoreError(f"is of format version {version}, {reads if version > FORMAT_VERSION else older}", name)
 
 
 def joint_set_group(file: h5py.File, name: str, names: Sequence[str]) -> h5py.Group:

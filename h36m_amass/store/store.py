@@ -126,16 +126,12 @@ class Store(_Level[DatasetView]):
 
     Attributes
     ----------
-    path, header
-        Where it is and what it says of itself.
-    joint_set
-        The joint set whose positions are read; `index` has the checksums of these.
+    header, joint_set
+        What the store says of itself, and the joint set whose positions are read.
     index
-        One row a sequence, in columns.
+        One row a sequence, in columns, with the checksums of that joint set.
     num_bytes
         Of the file.
-    num_frames
-        Frames of all sequences together.
 
     Raises
     ------
@@ -168,12 +164,10 @@ class Store(_Level[DatasetView]):
         tree: dict[str, dict[str, dict[str, int]]] = {}
         for row, (dataset, subject, sequence) in enumerate(self._names):
             tree.setdefault(dataset, {}).setdefault(subject, {})[sequence] = row
-        views = {
-            dataset: DatasetView(
-                self, dataset, {name: SubjectView(self, f"{dataset}/{name}", rows) for name, rows in subjects.items()}
-            )
-            for dataset, subjects in tree.items()
-        }
+        views = {}
+        for name, subjects in tree.items():
+            of_subjects = {subject: SubjectView(self, f"{name}/{subject}", rows) for subject, rows in subjects.items()}
+            views[name] = DatasetView(self, name, of_subjects)
         super().__init__(self, self.shown_path, views)
 
     def __getitem__(self, key: str | int) -> Any:
@@ -208,7 +202,7 @@ class Store(_Level[DatasetView]):
         return self.header.frame_rate
 
     def with_joint_set(self, name: str) -> Store:
-        """The same store, read for the positions of another of its joint sets."""
+        """The same store, with the positions of another joint set."""
         return Store(self.path, name)
 
     @property
@@ -221,13 +215,7 @@ class Store(_Level[DatasetView]):
         return self.skeleton.joint_names
 
     def skeleton_in(self, order: str) -> Skeleton:
-        """What the joints are in one of the orders of `h36m_amass.skeleton.JOINT_ORDERS`.
-
-        Raises
-        ------
-        h36m_amass.skeleton.SkeletonError
-            The order does not fit the store's joints.
-        """
+        """What the joints are in one of `h36m_amass.skeleton.JOINT_ORDERS`; `SkeletonError` if it does not fit."""
         return reorder(self.skeleton, joint_order(order, self.skeleton))
 
     def select(
@@ -244,12 +232,7 @@ class Store(_Level[DatasetView]):
     def split(self, name: str, part: str) -> Selection:
         """The sequences of one part of a named split that are in the store: see `h36m_amass.splits.SPLITS`.
 
-        Raises
-        ------
-        h36m_amass.splits.SplitError
-            The split or the part is unknown.
-        UnknownKeyError
-            The store has none of its datasets.
+        Raises `h36m_amass.splits.SplitError` if it is unknown, `UnknownKeyError` if the store has none of its datasets.
         """
         datasets = set(datasets_of(name, part, self.datasets))
         if not datasets:
@@ -262,13 +245,7 @@ class Store(_Level[DatasetView]):
         return self._names[row]
 
     def read(self, start: int, stop: int) -> Float32[np.ndarray, "frames joints 3"]:
-        """Rows ``start .. stop`` of all positions, in metres.
-
-        Raises
-        ------
-        StoreError
-            The file is damaged or has been replaced.
-        """
+        """Rows ``start .. stop`` of all positions, in metres; `StoreError` if the file is damaged or was replaced."""
         frames = np.empty((stop - start, len(self.skeleton), 3), np.float32)
         self.read_into(start, frames)
         return frames
