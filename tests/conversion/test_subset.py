@@ -1,4 +1,4 @@
-"""A build of some recordings has these and no others, counts those that it passes over, and opens no more than it must."""
+"""A build of some recordings has these and no others, counts the rest, and opens no more than it must."""
 
 from __future__ import annotations
 
