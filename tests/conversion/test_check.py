@@ -66,16 +66,16 @@ def test_the_table_comes_behind_the_lines(cli: Callable[..., Outcome], tree: Pat
 
 
 def test_each_header_is_read_once_and_no_frame(tree: Path, support_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, paths = amass.read_header, list[str]()
+    opening, paths = amass.Recording.__init__, list[str]()
 
-    def reading(path: Path | str, *arguments: Any) -> amass.Header:
-        paths.append(str(path))
-        return read(path, *arguments)
+    def opened(self: amass.Recording, source: Path, *arguments: Any) -> None:
+        paths.append(str(source))
+        opening(self, source, *arguments)
 
     def frames(self: NpzReader, *_: Any, **__: Any) -> None:
         raise AssertionError(f"frames of {self} are read")
 
-    monkeypatch.setattr(amass, "read_header", reading)
+    monkeypatch.setattr(amass.Recording, "__init__", opened)
     monkeypatch.setattr(NpzReader, "rows", frames)
     rows = check_inputs(support_dir, amass_dir=tree).datasets
     assert [row.recordings for row in rows] == [3, 1, 0]
