@@ -19,7 +19,8 @@ import scipy.sparse
 from h36m_amass import skeleton
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npy import NpzError, read_content, read_npy
-from h36m_amass.files.npz import Held, NpzReader
+from h36m_amass.files.npz import NpzReader
+from h36m_amass.files.sources import Held
 
 _log = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ from h36m_amass.system.progress import Progress, Stages, nothing
 _log = logging.getLogger(__name__)
 
 ARCHIVE_GROWTH = 4
-"""Times that AMASS's compressed archives grow at least when they are unpacked."""
+"""Times that AMASS's archives grow when they are unpacked, other than plain tars."""
 MEGABYTE = 10**6
 USUAL_SOURCE_RATE = 120
 """Hertz of most of AMASS."""
@@ -211,8 +211,10 @@ def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
 
 
 def _unpacked_bytes(todo: Inputs) -> int:
-    """Bytes of the recordings to convert, those in compressed archives by guess."""
-    return sum(file.size for file in todo.files) + ARCHIVE_GROWTH * sum(work.archive.size for work in todo.archives)
+    """Bytes of the recordings to convert, those in archives by guess."""
+    archives = [work.archive for work in todo.archives]
+    unpacked = sum(file.size * (1 if file.name.lower().endswith(".tar") else ARCHIVE_GROWTH) for file in archives)
+    return unpacked + sum(file.size for file in todo.files)
 
 
 @contextmanager

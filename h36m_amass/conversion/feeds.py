@@ -1,4 +1,4 @@
-"""Compressed archives gone through by threads of this process, whose batches become tasks.
+"""archives gone through by threads of this process, whose batches become tasks.
 
 Decompression leaves the interpreter alone, so the threads use other cores while the workers convert what they gave.
 What lies in scratch files at a time is bounded: when the workers are behind, the threads wait.
@@ -75,7 +75,7 @@ class ArchiveFeeds:
 
     @property
     def position(self) -> int:
-        """Compressed bytes that were gone through."""
+        """Bytes of the archives that were gone through."""
         return sum(unpacked.position for unpacked in self._passes)
 
     def next_task(self) -> Task | None:

@@ -24,6 +24,7 @@ from jaxtyping import Float32
 
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import NpzError, NpzReader
+from h36m_amass.system import atomic_file
 
 Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
 """The same frames of every joint set, an array each."""
@@ -36,7 +37,8 @@ ROWS = "rows"
 _TOKEN = r"[0-9a-f]{16}-[0-9a-f]{16}"
 _PART = re.compile(rf"{_TOKEN}{re.escape(SUFFIX)}")
 _PASSING = re.compile(
-    rf"{_TOKEN}{re.escape(UNFINISHED_SUFFIX)}|scratch-[0-9a-f]{{16}}|folded-[0-9a-f]{{32}}\.(npz|lock)(\.tmp)?"
+    rf"{_TOKEN}{re.escape(UNFINISHED_SUFFIX)}|scratch-[0-9a-f]{{16}}|"
+    rf"folded-[0-9a-f]{{32}}\.(lock|npz({re.escape(atomic_file.SUFFIX)})?)"
 )
 
 
@@ -46,28 +48,13 @@ class PartError(H36mAmassError):
 
 @dataclass(frozen=True)
 class Row:
-    """What the index, and a later run of the same build, have to know of a converted recording.
+    """What the index, and a later run of the same build, have to know of a converted recording."""
 
-    Attributes
-    ----------
-    path, size, modified
-        Where the recording lies, its bytes and its time of change, as in `h36m_amass.recordings.tree.RecordingFile`.
-    length, frame_rate, source_frames, source_frame_rate, model, gender, has_dmpls, content_digest
-        As in `h36m_amass.store.format.SequenceRecord`.
-    checksums
-        CRC-32 of the positions of each joint set, as little-endian float32.
-    body_sha256
-        Digest of the body model's files.
-    synthetic
-        Whether the recording or its body model says that it was made up.
-    num_blocks
-        Members of each joint set that its positions are cut into.
-    """
-
+    # Where the recording lies, its bytes and its time of change, as in `h36m_amass.recordings.tree.RecordingFile`.
     path: str
     size: int
     modified: int
-    length: int
+    length: int  # as in `h36m_amass.store.format.SequenceRecord`
     frame_rate: float
     source_frames: int
     source_frame_rate: float
@@ -75,27 +62,19 @@ class Row:
     gender: str
     has_dmpls: bool
     content_digest: str
-    body_sha256: str
-    synthetic: bool
-    checksums: tuple[int, ...] = ()
-    num_blocks: int = 0
+    body_sha256: str  # digest of the body model's files
+    synthetic: bool  # whether the recording or its body model says that it was made up
+    checksums: tuple[int, ...] = ()  # CRC-32 of the positions of each joint set, as little-endian float32
+    num_blocks: int = 0  # members of each joint set that its positions are cut into
 
 
 @dataclass(frozen=True)
 class PartRow:
-    """A converted recording in a part.
-
-    Attributes
-    ----------
-    file
-        Name of the part.
-    number
-        Of the recording in the part.
-    """
+    """A converted recording in a part."""
 
     row: Row
-    file: str
-    number: int
+    file: str  # name of the part
+    number: int  # of the recording in the part
 
 
 class PartWriter:
@@ -270,5 +249,5 @@ def num_parts(folder: Path) -> int:
 
 
 def scratch_path(folder: Path) -> Path:
-    """A new name for a file that holds recordings of a compressed archive until they are converted."""
+    """A new name for a file that holds recordings of an archive until they are converted."""
     return folder / f"scratch-{secrets.token_hex(8)}"

@@ -25,30 +25,16 @@ NUM_BETAS, NUM_DMPLS = 16, 8
 
 @dataclass(frozen=True)
 class Recipe:
-    """How recordings become joints.
+    """How recordings become joints."""
 
-    Attributes
-    ----------
-    sources
-        The joint sets.
-    vertex_map
-        From the regressor's mesh to others; None for none.
-    frame_rate
-        Target frame rate in hertz; None for each recording's.
-    use_dmpls, upsample, batch_size, max_frames
-        As in `BuildOptions`.
-    device_kind
-        ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently.
-    """
-
-    sources: tuple[JointSource, ...]
-    vertex_map: VertexMap | None
-    frame_rate: Fraction | None
-    use_dmpls: bool
+    sources: tuple[JointSource, ...]  # the joint sets
+    vertex_map: VertexMap | None  # from the regressor's mesh to others; None for none
+    frame_rate: Fraction | None  # target frame rate in hertz; None for each recording's
+    use_dmpls: bool  # as in `BuildOptions`
     upsample: bool
     batch_size: int
     max_frames: int
-    device_kind: str
+    device_kind: str  # ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently
 
     @property
     def num_dmpls(self) -> int:

@@ -19,7 +19,7 @@ import pytest
 from h36m_amass import synthetic
 from h36m_amass.conversion import feeds, pool, tasks, unpack
 from h36m_amass.conversion.builder import build
-from h36m_amass.files import tar_stream
+from h36m_amass.files import tar_reading
 from h36m_amass.recordings import scanning
 from h36m_amass.store.store import Store
 from tests.archive_files import SUFFIXES, pack, packed_tree
@@ -53,7 +53,7 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run once with the extra and once without."""
     if request.param == "standard library":
-        monkeypatch.setattr(tar_stream, "_rapidgzip", lambda: None)
+        monkeypatch.setattr(tar_reading, "_rapidgzip", lambda: None)
 
 
 @pytest.fixture(scope="module")
