@@ -171,6 +171,10 @@ class Assembly:
         BuildError
             If there is no sequence; the message is `why_nothing`.
         """
+        if any(source.joints is None for source in self._recipe.sources) and any(
+            isinstance(result, PartRow) for result in self._results.values()
+        ):
+            self._skeleton_family()  # of all recordings, while all results are there
         self._write_ready()
         if next(self._walk, self) is not self:
             raise RuntimeError("a recording has no result")  # rather than a store without it

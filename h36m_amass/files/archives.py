@@ -32,7 +32,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
-    """An archive that is to be gone through.
+    """An archive that is to be gone through; `ArchiveError` or `UrlError` if it cannot be opened.
 
     Parameters
     ----------
@@ -40,13 +40,6 @@ def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1
         Whether a file of this name, without its folders, matters.
     threads
         Decoders of a local ``.tar.bz2``, where rapidgzip is installed.
-
-    Raises
-    ------
-    ArchiveError
-        The archive cannot be opened.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached.
     """
     if kind_of(path.name) == "zip":
         return _ZipStream(path, wanted)
@@ -54,17 +47,7 @@ def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1
 
 
 class StreamedMember:
-    """A file in an archive, as it comes by.
-
-    Attributes
-    ----------
-    name
-        With forward slashes.
-    size
-        In bytes.
-    problem
-        Why it cannot be read, if so, and the archive goes on all the same.
-    """
+    """A file in an archive, as it comes by; `problem` says why it cannot be read though the archive goes on."""
 
     def __init__(
         self, name: str, size: int, problem: str | None, stream: ArchiveStream, blocks: Callable[[], Iterator[bytes]]
@@ -75,12 +58,7 @@ class StreamedMember:
     def copy_to(self, file: IO[bytes]) -> None:
         """Write the content to `file`, before the stream goes on to the next member.
 
-        Raises
-        ------
-        ArchiveError
-            The member has a problem, or the archive is damaged here or before, and the stream will end.
-        OSError
-            The file cannot be written.
+        Raises `ArchiveError` if the member has a problem, or the archive is damaged here and the stream will end.
         """
         if self.problem is not None:
             raise ArchiveError(self.problem)
@@ -96,10 +74,7 @@ class StreamedMember:
 class ArchiveStream(ABC):
     """The wanted members of an archive, in archive order; a context manager that can be iterated over once.
 
-    Attributes
-    ----------
-    damage
-        Once exhausted: why there is no more, if the archive is damaged.
+    Once exhausted, `damage` says why there is no more, if the archive is damaged.
     """
 
     def __init__(self, path: Location, wanted: Callable[[str], bool]) -> None:

@@ -12,8 +12,6 @@ import io
 import lzma
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from types import ModuleType
 from typing import IO, Any
 
 from isal import igzip
@@ -135,13 +133,7 @@ class TarFile:
 
 
 def walk(stream: TarFile) -> Iterator[tarfile.TarInfo]:
-    """Headers of all members but folders; what is not read of a member is skipped.
-
-    Raises
-    ------
-    ArchiveError
-        There is no more, though the archive has not ended.
-    """
+    """Headers of all members but folders; what is not read of one is skipped. `ArchiveError` if the end is missing."""
     # The constructor reads ahead, and `next` ends at damage as if there were no more: only the parser is used.
     tar = tarfile.TarFile(fileobj=io.BytesIO(bytes(tarfile.RECORDSIZE)))
     tar.fileobj, tar.offset = stream, 0  # type: ignore[assignment]  # what the parser needs of a file
@@ -164,12 +156,10 @@ def walk(stream: TarFile) -> Iterator[tarfile.TarInfo]:
     stream.skip_padding()
 
 
-@lru_cache(maxsize=1)
-def _rapidgzip() -> ModuleType | None:
+def _rapidgzip() -> Any:
     """The library of the extra ``archives``, where it is installed."""
     try:
         import rapidgzip
     except ImportError:
         return None
-    module: ModuleType = rapidgzip
-    return module
+    return rapidgzip

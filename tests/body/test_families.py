@@ -192,7 +192,7 @@ def test_all_families_convert_in_one_run_and_agree_with_the_full_mesh(full: Path
     assert report.datasets[0].without_dmpls == 1
     with Store(tmp_path / "s.h5") as store:
         assert [s.record.model for s in store.sequences] == ["smplh", "smplx", "smpl"]
-        assert list(store.header.body_model_sha256) == ["female", "smpl/male", "smplx/neutral"]
+        assert list(store.header.body_model_sha256) == ["female+dmpls", "smpl/male", "smplx/neutral"]
     found = verify(tmp_path / "s.h5", against=tree, support_dir=full, vertex_map=full / "smplx_to_smpl.npz", sample=60)
     assert found.findings == ()
     assert 0 < found.largest < 2e-6
@@ -279,21 +279,16 @@ def test_without_a_map_recordings_of_another_mesh_are_left_out(models: Path, tre
         build(tmp_path / "x", tmp_path / "n.h5", support_dir=models)
 
 
-def test_an_update_converts_anew_what_another_map_changes_and_nothing_else(
-    own: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "TASK_BYTES", 60 * tasks.FRAME_BYTES)
-    amass_dir = Path(shutil.copytree(tree, tmp_path / "amass"))
-    for name in ("a_poses", "c_poses"):  # units end with datasets
-        (amass_dir / "E" / "S").mkdir(parents=True, exist_ok=True)
-        (amass_dir / "D" / "S" / f"{name}.npz").rename(amass_dir / "E" / "S" / f"{name}.npz")
-    converted(amass_dir, tmp_path / "s.h5", own)
-    before = Store(tmp_path / "s.h5").header.options["vertex_map_sha256"]
-    assert changes(converted(amass_dir, tmp_path / "s.h5", own, update=True)).kept == 3
+def test_an_update_keeps_all_with_the_same_map_and_refuses_another(own: Path, tree: Path, tmp_path: Path) -> None:
+    converted(tree, tmp_path / "s.h5", own)
+    changes = converted(tree, tmp_path / "s.h5", own, update=True).changes
+    assert changes is not None
+    assert changes.kept == 3
+    before = (tmp_path / "s.h5").read_bytes()
     other_map(own / "smplx_to_smpl.npz")
-    assert changes(converted(amass_dir, tmp_path / "s.h5", own, update=True)).kept == 2
-    after = Store(tmp_path / "s.h5").header.options["vertex_map_sha256"]
-    assert before != after
+    with pytest.raises(BuildError, match=r"--vertex-map.*--overwrite"):
+        converted(tree, tmp_path / "s.h5", own, update=True)
+    assert (tmp_path / "s.h5").read_bytes() == before
 
 
 def test_a_check_looks_at_the_models_that_the_recordings_need(cli: Cli, own: Path, tree: Path) -> None:

@@ -20,7 +20,7 @@ from h36m_amass import synthetic
 from h36m_amass.conversion import feeds, pool, tasks, unpack
 from h36m_amass.conversion.builder import build
 from h36m_amass.files import tar_reading
-from h36m_amass.recordings import scanning
+from h36m_amass.recordings import folders
 from h36m_amass.store.store import Store
 from tests.archive_files import SUFFIXES, pack, packed_tree
 
@@ -177,7 +177,7 @@ def test_of_files_that_are_listed_in_another_order(
         chance.shuffle(listed)
         return nullcontext(iter(listed))
 
-    monkeypatch.setattr(scanning.os, "scandir", shuffled)
+    monkeypatch.setattr(folders.os, "scandir", shuffled)
     build(amass_dir, tmp_path / "s.h5", support_dir=support_dir)
     assert (tmp_path / "s.h5").read_bytes() == straight
 
