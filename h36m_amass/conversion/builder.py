@@ -173,8 +173,28 @@ def _convert(
 ) -> None:
     """Convert what is to be converted, and write as much of the store as is there."""
     num_tasks = len(todo.files) + len(todo.archives)
-    with pool.opened(job, options, executor, num_tasks, _unpacked_bytes(todo)) as workers:
+    with _pool(job, options, executor, num_tasks, _unpacked_bytes(todo)) as workers:
         _run(job, workers, todo, outcome, progress)
+
+
+@contextmanager
+def _pool(job: Job, options: BuildOptions, executor: Executor | None, num_tasks: int, size: int) -> Iterator[Pool]:
+    """The pool that the options ask for, for so many tasks at least, of recordings of `size` bytes in all."""
+    with ExitStack() as stack:
+        workers: Pool
+        if executor is not None:
+            workers = pool.OnExecutor(executor)
+        elif options.dask is not None:
+            from h36m_amass.conversion.dask import dask_pool
+
+            num_workers = options.workers or pool.useful_workers(job.devices, size)
+            workers = stack.enter_context(dask_pool(options.dask, num_workers))
+        elif num_tasks and options.workers != 0:
+            workers = pool.Processes(options.workers or pool.useful_workers(job.devices, size), job.devices)
+        else:
+            workers = Pool()
+        stack.callback(workers.stop)
+        yield workers
 
 
 def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Progress) -> None:
