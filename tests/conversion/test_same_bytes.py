@@ -240,14 +240,14 @@ def test_threads_that_decompress_wait_while_the_workers_are_behind(
     """What lies in scratch files is bounded, and nothing of it is left."""
     tree = packed_tree(amass_dir, tmp_path / "packed", ".tar.gz", ".tar.bz2", ".tar.xz")
     largest: list[int] = []
-    submit = pool.InProcess.submit
+    submit = pool.Pool.submit
 
-    def slow(self: pool.InProcess, job: tasks.Job, task: tasks.Task) -> Future[tasks.TaskResult]:
+    def slow(self: pool.Pool, job: tasks.Job, task: tasks.Task) -> Future[tasks.TaskResult]:
         held = [path.stat().st_size for path in job.parts_dir.glob("scratch-*")]
         largest.append(sum(held))
         return submit(self, job, task)
 
-    monkeypatch.setattr(pool.InProcess, "submit", slow)
+    monkeypatch.setattr(pool.Pool, "submit", slow)
     monkeypatch.setattr("h36m_amass.conversion.builder.TASKS_AHEAD", 0)  # one batch that waits, at most
     build(tree, tmp_path / "s.h5", support_dir=support_dir)
     assert (tmp_path / "s.h5").read_bytes() == straight
