@@ -129,9 +129,7 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         outcome = Outcome(job, options, listing, todo)
         compression = options.compression or (stored.header.options.get("compression") if stored else None) or "none"
         temporary = atomic_file.unfinished(target)
-        assembly = Assembly(
-            temporary, parts_dir, job.support_dir, job.recipe, stored, compression, outcome.is_input, options.prune
-        )
+        assembly = Assembly(temporary, job, stored, compression, outcome.is_input, options.prune)
         outcome.begin(assembly, stored)
         if todo.files or todo.archives or not assembly.is_unchanged():
             needed = _needed_bytes(job, todo, stored)

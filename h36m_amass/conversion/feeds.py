@@ -24,30 +24,10 @@ class _StoppedError(Exception):
 
 
 class ArchiveFeeds:
-    """Goes through archives, the largest first, each once.
+    """Goes through archives, the largest first, each once; so many batches may wait for a worker in scratch files."""
 
-    Parameters
-    ----------
-    job
-        Of the build.
-    archives
-        What is to be converted of them.
-    batches_ahead
-        Batches that may wait in scratch files for a worker.
-
-    Attributes
-    ----------
-    news
-        Set when a task or an archive is ready.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        archives: Sequence[ArchiveWork],
-        batches_ahead: int,
-    ) -> None:
-        self.news = threading.Event()
+    def __init__(self, job: Job, archives: Sequence[ArchiveWork], batches_ahead: int) -> None:
+        self.news = threading.Event()  # set when a task or an archive is ready
         self._max_bytes = batches_ahead * BATCH_BYTES
         self._room = threading.Condition()
         self._held = 0

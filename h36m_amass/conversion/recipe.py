@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from h36m_amass.body import regressor
-from h36m_amass.body.joint_sets import JointSource, load_sources, num_vertices
+from h36m_amass.body.joint_sets import SKELETON, JointSource, load_sources, num_vertices
 from h36m_amass.body.regressor import VertexMap
 from h36m_amass.conversion.options import BATCH_SIZE, FRAME_RATE, BuildError, BuildOptions
 from h36m_amass.recordings.resampling import exact_rate
@@ -70,26 +70,14 @@ class Recipe:
 def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, store: Path) -> Recipe:
     """The recipe of a build: what is not given is the default, or what the store to be updated was built with.
 
-    Parameters
-    ----------
-    stored
-        Header of the store that is updated; None for a new one.
-    store
-        Its path, for messages.
-
-    Raises
-    ------
-    BuildError
-        If an option differs from the store's.
-    h36m_amass.body.regressor.RegressorError, h36m_amass.body.joint_sets.JointSetError
-        If a regressor, vertex map or file of joint names is missing or wrong.
+    `stored` is the header of that store, which lies at the path `store`; None for a new one. Raises `BuildError` if an
+    option differs from the store's, and what the rooms below say of a file that is missing or wrong.
     """
     kept: Mapping[str, Any] = {} if stored is None else stored.options
     for name, value in options.stored().items():
         if name in kept and kept[name] != value:
-            raise _differs(
-                store, "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}", kept[name], value
-            )
+            option = "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}"
+            raise _differs(store, option, kept[name], value)
     values = {"use_dmpls": True, "upsample": False, "batch_size": BATCH_SIZE, **kept, **options.stored()}
     sources = _sources(options, stored)
     rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
@@ -114,19 +102,15 @@ def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSo
     support_dir = Path(options.support_dir)
     if options.joint_regressor is not None or stored is None:
         return load_sources(options.joint_regressor, options.joint_names, support_dir)
-    names = [joint_set.name for joint_set in stored.joint_sets]
     files = [
-        "skeleton"
-        if joint_set.regressor_sha256 == "skeleton"
-        else f"{support_dir / f'J_regressor_{joint_set.name}.npy'}"
-        for joint_set in stored.joint_sets
+        f"{one.name}={SKELETON if one.regressor_sha256 == SKELETON else support_dir / f'J_regressor_{one.name}.npy'}"
+        for one in stored.joint_sets
     ]
     try:
-        return load_sources(
-            [f"{name}={file}" for name, file in zip(names, files, strict=True)], options.joint_names, support_dir
-        )
+        return load_sources(files, options.joint_names, support_dir)
     except regressor.RegressorError as error:
-        error.add_note(f"the store was built with {', '.join(names)}: give the same --joint-regressor again")
+        names = ", ".join(joint_set.name for joint_set in stored.joint_sets)
+        error.add_note(f"the store was built with {names}: give the same --joint-regressor again")
         raise
 
 

@@ -48,22 +48,7 @@ class _Checked:
 
 
 class Unpacked:
-    """One pass through an archive; its attributes are complete when its batches are.
-
-    Parameters
-    ----------
-    job, work
-        What is to be converted.
-    threads
-        For decompression.
-    check
-        Called often; what it raises ends the pass.
-
-    Attributes
-    ----------
-    position
-        Bytes of the archive gone through so far.
-    """
+    """One pass through an archive, decompressed by so many threads; `check` is called often, and may end it."""
 
     def __init__(
         self, job: Job, work: ArchiveWork, threads: int = 1, check: Callable[[], None] = signals.check
@@ -75,7 +60,7 @@ class Unpacked:
         self._damage: str | None = None
         self._members: list[ListedMember] = []
         self._missing = None if work.only is None else set(work.only)
-        self.position = 0
+        self.position = 0  # bytes of the archive that were gone through
 
     @property
     def listing(self) -> ArchiveListing | None:
