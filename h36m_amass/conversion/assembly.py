@@ -30,18 +30,10 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class _Entry:
-    """A sequence that the store will have, unless its recording is skipped.
+    """A sequence that the store will have, unless its recording is skipped."""
 
-    Attributes
-    ----------
-    file
-        Its recording; None if that is not converted by this build.
-    stored
-        Its row in the store that is updated, if it has one.
-    """
-
-    file: RecordingFile | None
-    stored: int | None
+    file: RecordingFile | None  # its recording; None if that is not converted by this build
+    stored: int | None  # its row in the store that is updated, if it has one
 
 
 class Assembly:

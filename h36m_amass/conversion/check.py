@@ -47,51 +47,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckedDataset:
-    """What the headers of a dataset's recordings say.
-
-    Attributes
-    ----------
-    recordings
-        How many can be converted; the following are about these.
-    hours
-        They last together.
-    frame_rates
-        In hertz, ascending.
-    models, genders
-        The body models that they need, sorted.
-    without_dmpls
-        How many have no soft tissue, or are not asked for it.
-    problems
-        How many files cannot be converted.
-    archive
-        Name of an archive of which only the first recording was looked at; empty for none.
-    """
+    """What the headers of a dataset's recordings say."""
 
     dataset: str
-    recordings: int
-    hours: float
-    frame_rates: tuple[Fraction, ...]
-    models: tuple[str, ...]
+    recordings: int  # how many can be converted; the following are about these
+    hours: float  # they last together
+    frame_rates: tuple[Fraction, ...]  # in hertz, ascending
+    models: tuple[str, ...]  # the body models that they need, sorted
     genders: tuple[str, ...]
-    without_dmpls: int
-    problems: int
-    archive: str = ""
+    without_dmpls: int  # how many have no soft tissue, or are not asked for it
+    problems: int  # how many files cannot be converted
+    archive: str = ""  # name of an archive of which only the first recording was looked at; empty for none
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """What was found."""
 
-    Attributes
-    ----------
-    findings
-        A line for each thing that was looked at.
-    datasets
-        A row for each dataset in the AMASS folder, sorted; none without one.
-    """
-
-    findings: tuple[Finding, ...]
-    datasets: tuple[CheckedDataset, ...]
+    findings: tuple[Finding, ...]  # a line for each thing that was looked at
+    datasets: tuple[CheckedDataset, ...]  # a row for each dataset in the AMASS folder, sorted; none without one
 
 
 def check_inputs(

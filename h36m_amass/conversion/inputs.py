@@ -25,35 +25,18 @@ from h36m_amass.system import signals
 
 @dataclass
 class Inputs:
-    """What is known of a build's recordings before any is converted.
+    """What is known of a build's recordings before any is converted."""
 
-    Attributes
-    ----------
-    files
-        Recordings to convert, sorted by key.
-    archives
-        archives to go through.
-    known
-        All recordings of the datasets without such an archive, whether they are to be converted or not.
-    unselected
-        Those that the subset does not select.
-    rows
-        Those that an interrupted build has converted.
-    kept
-        Rows of the store that is updated, of recordings that have not changed.
-    skipped
-        Files that cannot be converted.
-    not_selected
-        How many recordings the subset does not select, by the attribute that decided it.
-    """
-
-    files: list[RecordingFile] = field(default_factory=list)
-    archives: list[ArchiveWork] = field(default_factory=list)
+    files: list[RecordingFile] = field(default_factory=list)  # recordings to convert, sorted by key
+    archives: list[ArchiveWork] = field(default_factory=list)  # archives to go through
+    # All recordings of the datasets without such an archive, whether they are to be converted or not.
     known: list[RecordingFile] = field(default_factory=list)
-    unselected: list[RecordingFile] = field(default_factory=list)
-    rows: list[PartRow] = field(default_factory=list)
+    unselected: list[RecordingFile] = field(default_factory=list)  # those that the subset does not select
+    rows: list[PartRow] = field(default_factory=list)  # those that an interrupted build has converted
+    # Rows of the store that is updated, of recordings that have not changed.
     kept: dict[str, int] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)  # files that cannot be converted
+    # How many recordings the subset does not select, by the attribute that decided it.
     not_selected: Counter[str] = field(default_factory=Counter)
 
 
@@ -212,21 +195,11 @@ class _Finder:
 
 @dataclass(frozen=True)
 class ArchiveContents:
-    """What an archive that was gone through holds.
+    """What an archive that was gone through holds."""
 
-    Attributes
-    ----------
-    files
-        Its recordings with their keys, sorted.
-    skipped
-        Those that lie or are called wrongly, and the archive itself if it is damaged.
-    ignored
-        How many files of which kind are not recordings.
-    """
-
-    files: tuple[tuple[RecordingFile, ListedMember], ...]
-    skipped: tuple[Skipped, ...]
-    ignored: Mapping[str, int]
+    files: tuple[tuple[RecordingFile, ListedMember], ...]  # its recordings with their keys, sorted
+    skipped: tuple[Skipped, ...]  # those that lie or are called wrongly, and the archive itself if it is damaged
+    ignored: Mapping[str, int]  # how many files of which kind are not recordings
 
 
 def placed(archive: Archive, listing: ArchiveListing) -> ArchiveContents:

@@ -42,7 +42,12 @@ MAX_STARTS = 5
 """Times that a pool is started whose workers have all died."""
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-PRELOADED = ("h36m_amass.conversion.convert", "h36m_amass.engine.runs", "h36m_amass.engine.translation")
+PRELOADED = (
+    "h36m_amass.system.orphans",
+    "h36m_amass.conversion.convert",
+    "h36m_amass.engine.runs",
+    "h36m_amass.engine.translation",
+)
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 
 
@@ -259,8 +264,8 @@ def prepare() -> None:
     """Start the server process that imports torch, so that it does so while this process does something else."""
     if START_METHOD == "forkserver":
         forkserver.set_forkserver_preload(list(PRELOADED))
+        resource_tracker.ensure_running()  # which lets signals through again where they were to wait
         with signals.blocked():  # the server, and what it forks, inherit that signals wait
-            resource_tracker.ensure_running()
             forkserver.ensure_running()
 
 

@@ -31,23 +31,13 @@ class DatasetRow:
 
 @dataclass(frozen=True)
 class Changes:
-    """What an update did to a store, in sequences.
+    """What an update did to a store, in sequences."""
 
-    Attributes
-    ----------
-    added, changed, kept
-        New ones, ones that were converted again, ones that stayed as they were.
-    gone
-        Those that are no longer among the inputs; they stay, unless they were pruned.
-    pruned
-        Whether they were removed.
-    """
-
-    added: int
+    added: int  # new ones, ones that were converted again, ones that stayed as they were
     changed: int
     kept: int
-    gone: int
-    pruned: bool
+    gone: int  # those that are no longer among the inputs; they stay, unless they were pruned
+    pruned: bool  # whether they were removed
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
-"""The file of a store at a URL, in the form in which h5py takes Python files."""
+"""The file of a store, open for reading: of this machine or at a URL, in the form in which h5py takes Python files."""
 
 from __future__ import annotations
 
+import io
+import os
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from h36m_amass.files.paths import FileVersion, UrlFile, read_ranges, shown, version_of
+from h36m_amass.files.paths import FileVersion, Location, UrlFile, is_url, read_ranges, shown, version_of
 from h36m_amass.store import footer
 from h36m_amass.store.errors import StoreError
 
@@ -17,13 +20,32 @@ REQUEST = 2**22
 """Bytes of one request; more of them are under way at the same time."""
 
 
-class StoreUrlFile(UrlFile):
+class LocalFile(io.FileIO):
+    """A store of this machine, closed when nobody holds it any more: to close it while a thread reads is a race.
+
+    Raises `StoreError` if the file cannot be opened, or is another one than it was.
+    """
+
+    def __init__(self, path: Path, version: FileVersion) -> None:
+        self.descriptor = -1
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise StoreError(f"cannot be opened ({error.strerror})", path) from error
+        super().__init__(self.descriptor, closefd=False)
+        status = os.fstat(self.descriptor)
+        if FileVersion(status.st_size, status.st_mtime_ns) != version:
+            raise StoreError("is another file than when it was opened; open it again", path)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+class RemoteFile(UrlFile):
     """A store at a URL whose two ends are held in memory: a store of any size is opened with three requests.
 
-    Raises
-    ------
-    h36m_amass.store.footer.FooterError
-        The file has another size than its footer says.
+    Raises `footer.FooterError` if the file has another size than its footer says.
     """
 
     def __init__(self, path: UPath, version: FileVersion) -> None:
@@ -37,7 +59,8 @@ class StoreUrlFile(UrlFile):
             self._end = read_ranges(path, [0], [size])[0]
         parsed = footer.read(cast("IO[bytes]", self))
         if parsed is not None and parsed.tail_start < self._start:
-            self._end = fetch_range(path, parsed.tail_start, self._start) + self._end
+            starts = list(range(parsed.tail_start, self._start, REQUEST))
+            self._end = b"".join([*read_ranges(path, starts, [*starts[1:], self._start]), self._end])
             self._start = parsed.tail_start
 
     def fill(self, position: int, view: memoryview) -> int:
@@ -49,14 +72,13 @@ class StoreUrlFile(UrlFile):
         return super().fill(position, view)
 
 
-def fetch_range(path: UPath, start: int, stop: int) -> bytes:
-    """The bytes ``start .. stop`` of a file, in several requests at the same time where they are many."""
-    starts = list(range(start, stop, REQUEST))
-    return b"".join(read_ranges(path, starts, [*starts[1:], stop])) if starts else b""
+def open_file(path: Location, version: FileVersion) -> LocalFile | RemoteFile:
+    """A store's file; raises as the class does that it is of."""
+    return RemoteFile(path, version) if is_url(path) else LocalFile(path, version)
 
 
 def check_same(path: UPath, version: FileVersion) -> None:
-    """See that a file is the one that was opened: one that replaces it has its rows elsewhere.
+    """See that a file at a URL is the one that was opened: one that replaces it has its rows elsewhere.
 
     Raises
     ------
