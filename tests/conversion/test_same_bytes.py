@@ -249,10 +249,13 @@ def test_threads_that_decompress_wait_while_the_workers_are_behind(
 
     monkeypatch.setattr(pool.InProcess, "submit", slow)
     monkeypatch.setattr("h36m_amass.conversion.builder.TASKS_AHEAD", 0)  # one batch that waits, at most
+    monkeypatch.setattr(feeds, "usable_cores", lambda: 2)
+    for module in (unpack, feeds):
+        monkeypatch.setattr(module, "BATCH_BYTES", 1)
     build(tree, tmp_path / "s.h5", support_dir=support_dir)
     assert (tmp_path / "s.h5").read_bytes() == straight
     recording = max(path.stat().st_size for path in amass_dir.rglob("*.npz"))
-    # One waits, and each thread has one more in the making.
-    assert max(largest) <= 4 * (200_000 + recording)
-    assert len(largest) > 4
+    # One waits, and each of two threads has one more in the making.
+    assert max(largest) <= 4 * recording < sum(path.stat().st_size for path in amass_dir.rglob("*.npz")) / 2
+    assert len(largest) == 12
     assert nothing_left(tmp_path)
