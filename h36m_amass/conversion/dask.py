@@ -14,6 +14,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from h36m_amass.conversion.options import LOCAL_CLUSTER
+from h36m_amass.conversion.pool import Pool
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, import_conversion, installed_version, run_task
 from h36m_amass.system import signals
@@ -31,16 +32,8 @@ class DaskError(WorkerError):
     """There is no Dask, no scheduler, or no worker that can do the work."""
 
 
-class DaskPool:
-    """The workers of a scheduler.
-
-    Parameters
-    ----------
-    client
-        Of the scheduler.
-    url
-        Of the scheduler, for messages.
-    """
+class DaskPool(Pool):
+    """The workers of the scheduler at a URL, of which this is a client."""
 
     reads_archives = True
     capacity = EXECUTOR_TASKS

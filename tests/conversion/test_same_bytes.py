@@ -19,8 +19,8 @@ import pytest
 from h36m_amass import synthetic
 from h36m_amass.conversion import feeds, pool, tasks, unpack
 from h36m_amass.conversion.builder import build
-from h36m_amass.files import tar_stream
-from h36m_amass.recordings import scanning
+from h36m_amass.files import tar_reading
+from h36m_amass.recordings import folders
 from h36m_amass.store.store import Store
 from tests.archive_files import SUFFIXES, pack, packed_tree
 from tests.scenes import write_dataset
@@ -54,7 +54,7 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run once with the extra and once without."""
     if request.param == "standard library":
-        monkeypatch.setattr(tar_stream, "_rapidgzip", lambda: None)
+        monkeypatch.setattr(tar_reading, "_rapidgzip", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_of_files_that_are_listed_in_another_order(
         chance.shuffle(listed)
         return nullcontext(iter(listed))
 
-    monkeypatch.setattr(scanning.os, "scandir", shuffled)
+    monkeypatch.setattr(folders.os, "scandir", shuffled)
     build(amass_dir, tmp_path / "s.h5", support_dir=support_dir)
     assert (tmp_path / "s.h5").read_bytes() == straight
 
@@ -238,13 +238,13 @@ def test_threads_that_decompress_wait_while_the_workers_are_behind(
     build(tmp_path / "amass", tmp_path / "straight.h5", support_dir=support_dir)
     tree = packed_tree(tmp_path / "amass", tmp_path / "packed", ".tar.gz", ".tar.bz2", ".tar.xz")
     held: list[int] = []
-    submit = pool.InProcess.submit
+    submit = pool.Pool.submit
 
-    def watched(self: pool.InProcess, job: tasks.Job, task: tasks.Task) -> Future[tasks.TaskResult]:
+    def watched(self: pool.Pool, job: tasks.Job, task: tasks.Task) -> Future[tasks.TaskResult]:
         held.append(sum(path.stat().st_size for path in job.parts_dir.glob("scratch-*")))
         return submit(self, job, task)
 
-    monkeypatch.setattr(pool.InProcess, "submit", watched)
+    monkeypatch.setattr(pool.Pool, "submit", watched)
     monkeypatch.setattr("h36m_amass.conversion.builder.TASKS_AHEAD", 0)  # one batch that waits, at most
     monkeypatch.setattr(feeds, "usable_cores", lambda: 2)
     for module in (unpack, feeds):
