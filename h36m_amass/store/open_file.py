@@ -14,7 +14,6 @@ from h36m_amass.store import footer
 from h36m_amass.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
     from upath import UPath
 
 END = 2**20
@@ -67,15 +66,13 @@ class RemoteFile(UrlFile):
             self._end = fetch_ranges(path, [(parsed.tail_start, self._start)])[0] + self._end
             self._start = parsed.tail_start
 
-    def readinto(self, target: Buffer) -> int:
-        view, start = memoryview(target).cast("B"), self.tell()
-        stop = min(start + len(view), self.version.size)
+    def fill(self, position: int, view: memoryview) -> int:
+        stop = position + len(view)
         for held, content in ((0, self._head), (self._start, self._end)):
-            if held <= start <= stop <= held + len(content):
-                view[: stop - start] = content[start - held : stop - held]
-                self.seek(stop)
-                return stop - start
-        return super().readinto(target)
+            if held <= position and stop <= held + len(content):
+                view[:] = content[position - held : stop - held]
+                return len(view)
+        return super().fill(position, view)
 
 
 def open_file(path: Location, version: FileVersion) -> LocalFile | RemoteFile:

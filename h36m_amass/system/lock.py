@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from h36m_amass.errors import H36mAmassError
 
 FILE_NAME = "lock"
+ATTEMPTS = 100
 
 
 class LockedError(H36mAmassError):
@@ -23,16 +24,19 @@ def locked(folder: Path, target: Path) -> Iterator[None]:
 
     `target` is what it is for, in the message. Raises `LockedError`, or `OSError` if the folder cannot be made.
     """
-    folder.mkdir(exist_ok=True)
     lock = FileLock(folder / FILE_NAME, timeout=0)
     try:
-        lock.acquire()
+        _acquire(lock, folder)
     except Timeout:
         advice = "wait until it has finished, stop it, or write somewhere else"
         raise LockedError(f"another process is writing it; {advice}", target) from None
     except NotImplementedError as error:
         reason = "the file system has no locks; mount it with locks, or write to another disk"
         raise LockedError(reason, folder) from error
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
     try:
         yield
     finally:
@@ -41,3 +45,16 @@ def locked(folder: Path, target: Path) -> Iterator[None]:
         lock.release()
         with suppress(OSError):
             folder.rmdir()
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    """Acquire a lock in a folder that whoever held it before may just be removing."""
+    for attempt in range(ATTEMPTS):
+        try:
+            folder.mkdir(exist_ok=True)
+            lock.acquire()
+        except (FileExistsError, FileNotFoundError):
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return
