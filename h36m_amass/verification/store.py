@@ -86,20 +86,16 @@ def verify(
     support_dir, joint_regressor, vertex_map
         As for `h36m_amass.build`, but one regressor, or ``"skeleton"``: the joint set that was built with it is
         compared. Without one it is the skeleton, if that is the store's first set.
-    sample
-        How many frames.
-    seed
-        Of the drawing; another one draws others.
+    sample, seed
+        How many frames are drawn, and which.
     progress
         Called with ``"checksum"`` and megabytes of the store; ``"verify"``, the frames done and all of them; and
         ``"compare"`` and the sequences that frames were drawn from.
 
     Raises
     ------
-    h36m_amass.store.store.StoreError
-        There is no such file.
-    h36m_amass.body.model.BodyModelError, h36m_amass.body.regressor.RegressorError
-        Something that comparing needs is missing; before anything is looked at.
+    h36m_amass.errors.H36mAmassError
+        There is no such file, or something that comparing needs is missing; before anything is looked at.
     """
     path, stages = parse(store), Stages(_log)
     try:
