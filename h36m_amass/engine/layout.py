@@ -8,7 +8,6 @@ the pairs, then the ways from a parent to its bone, and last the root's position
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -76,6 +75,8 @@ class Layout:
     classes
         Classes of bones by the pairs that their correctives reach, the one that reaches the most first. Its pairs
         are the first ones, and its rotations lie right behind those without correctives: `lead` is where.
+    num_slow, first_slow
+        Features besides the rotations, a one and the DMPLs, and the row of the one: they follow the lead class.
     vector_bone
         The bone that turns each vector but the last; ancestors first.
     shape
@@ -95,36 +96,17 @@ class Layout:
         self.rotated = np.concatenate([free, *bones_of_classes])
         self.lead = len(free), len(bones_of_classes[0]) if bones_of_classes else 0
         self.classes = self._bone_classes(parts)
+        self.num_lead_rows = len(self.classes[0].rows) if self.classes else 0
         row_of = np.zeros(folded.num_body_bones, int)
         row_of[self.rotated] = np.arange(len(self.rotated))
         self._chain = row_of[folded.bones]
+        self.num_vectors = self.num_pairs + len(folded.bones)
+        self.num_slow = 1 + folded.num_dmpls
+        self.num_features, self.first_slow = 9 * len(self.rotated) + self.num_slow, 9 * sum(self.lead)
         self.vector_bone = np.concatenate([folded.pair_bone[self._pairs], folded.parents[1:]])
         shape = [folded.pair_shape[self._pairs], folded.rest_offsets[1:], folded.rest_offsets[:1]]
         self.shape = np.concatenate(shape).reshape(3 * self.num_vectors, -1)
         self._plans: dict[frozenset[int], Plan] = {}
-
-    @property
-    def num_vectors(self) -> int:
-        return self.num_pairs + len(self.folded.bones)
-
-    @property
-    def num_lead_rows(self) -> int:
-        """Of the terms."""
-        return len(self.classes[0].rows) if self.classes else 0
-
-    @property
-    def num_slow(self) -> int:
-        """Features besides the rotations: a one and the DMPLs. They follow the rotations of the lead class."""
-        return 1 + self.folded.num_dmpls
-
-    @property
-    def num_features(self) -> int:
-        return 9 * len(self.rotated) + self.num_slow
-
-    @property
-    def first_slow(self) -> int:
-        """Row of the one among the features."""
-        return 9 * sum(self.lead)
 
     def feature_rows(self, bones: tuple[int, int]) -> tuple[int, int]:
         """Rows of the features for rows of the rotations that lie on one side of the slow features."""
@@ -160,7 +142,6 @@ class Layout:
         ranges = [span for span in np.split(rows, cuts) if len(span)]
         return tuple(Span((int(span[0]), len(span)), 3 * int(self.rotated[span[0]])) for span in ranges)
 
-    @cached_property
     def sums(self) -> tuple[SumBlock, ...]:
         """The sum over pairs and bones in blocks: joints that are bones' positions have no pairs.
 
@@ -187,14 +168,10 @@ class Layout:
             correctives = self.folded.pair_pose[self._pairs[reached]][:, :, columns]
             pose_columns = (3 * bones[:, None] + np.arange(3)).reshape(-1)
             spans = runs(pose_columns)
-            classes.append(
-                BoneClass(
-                    bones=(first, len(bones)),
-                    columns=slice(*spans[0]) if len(spans) == 1 else pose_columns,
-                    rows=(3 * reached[:, None] + np.arange(3)).reshape(-1),
-                    correctives=correctives.reshape(3 * len(reached), 9 * len(columns)),
-                )
-            )
+            chosen = slice(*spans[0]) if len(spans) == 1 else pose_columns
+            rows = (3 * reached[:, None] + np.arange(3)).reshape(-1)
+            matrix = correctives.reshape(3 * len(reached), 9 * len(columns))
+            classes.append(BoneClass((first, len(bones)), chosen, rows, matrix))
             first += len(bones)
         return tuple(classes)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -54,17 +52,11 @@ def pose_joints(
             raise ValueError(f"{name} have shape {shape}, and the folded model needs {expected}")
     if len(poses) == 0:
         return np.zeros((0, folded.num_joints, 3), np.float32)
-    skinner = Skinner(folded, batch_size, device)
+    runs = (
+        Run(poses[rows], None if dmpls is None else dmpls[rows], np.arange(len(poses[rows])))
+        for rows in (slice(start, start + batch_size) for start in range(0, len(poses), batch_size))
+    )
     with reproducible():
-        parts = relative_joints(skinner, np.asarray(betas, float), _runs(poses, dmpls, batch_size))
+        parts = relative_joints(Skinner(folded, batch_size, device), np.asarray(betas, float), runs)
         relative = np.concatenate(list(parts))
     return add_translation(relative, trans, folded.row_sums)
-
-
-def _runs(
-    poses: Float[np.ndarray, "frames 3*bones"], dmpls: Float[np.ndarray, "frames dmpls"] | None, batch_size: int
-) -> Iterator[Run]:
-    for start in range(0, len(poses), batch_size):
-        rows = slice(start, start + batch_size)
-        poses_of_run = poses[rows]
-        yield Run(poses_of_run, None if dmpls is None else dmpls[rows], np.arange(len(poses_of_run)))

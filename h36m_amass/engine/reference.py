@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import smplx.lbs
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from h36m_amass.body.model import BodyModel, depths
@@ -30,14 +30,8 @@ def mesh_joints(
 ) -> Float[np.ndarray, "frames joints 3"]:
     """Joints of one sequence in float64 metres.
 
-    Parameters
-    ----------
-    betas, dmpls
-        As many as the body model has; None stands for zero soft tissue.
-    poses
-        Rotation vectors in radians.
-    batch_size
-        Meshes held at a time.
+    Poses are rotation vectors in radians, betas and dmpls as many as the body model has, None for zero soft tissue.
+    `batch_size` meshes are held at a time.
     """
     joints = np.empty((len(poses), regressor.num_joints, 3))
     for frames, mesh, _ in _posed(body, betas, poses, trans, dmpls, batch_size):
@@ -70,9 +64,8 @@ def _posed(
     batch_size: int,
 ) -> Iterator[tuple[slice, Float[np.ndarray, "frames vertices 3"], Float[np.ndarray, "frames bones 3"]]]:
     """Some frames at a time, with their meshes and kinematic joints."""
-    order = _topological_order(body.parents)
+    order = np.argsort(depths(body.parents), kind="stable")  # parents first, which smplx takes for granted
     rank = np.argsort(order)
-    parents = torch.from_numpy(np.where(body.parents[order] >= 0, rank[body.parents[order]], -1))
     posedirs = body.posedirs.reshape(body.num_vertices, 3, body.num_bones - 1, 9)[:, :, order[1:] - 1]
     shapedirs = np.concatenate([body.shapedirs, body.dmpldirs], axis=2)
     model = {
@@ -81,6 +74,7 @@ def _posed(
         "posedirs": torch.from_numpy(posedirs.reshape(3 * body.num_vertices, -1).T.copy()),
         "J_regressor": torch.from_numpy(body.J_regressor[order]),
         "lbs_weights": torch.from_numpy(body.weights[:, order]),
+        "parents": torch.from_numpy(np.where(body.parents[order] >= 0, rank[body.parents[order]], -1)),
     }
     soft_tissue = np.zeros((len(poses), body.num_dmpls)) if dmpls is None else dmpls
     for start in range(0, len(poses), batch_size):
@@ -88,17 +82,7 @@ def _posed(
         rotvecs = poses[frames].astype(np.float64).reshape(-1, body.num_bones, 3)[:, order]
         rotations = Rotation.from_rotvec(rotvecs.reshape(-1, 3)).as_matrix().reshape(*rotvecs.shape, 3)
         shape = np.concatenate([np.broadcast_to(betas, (len(rotvecs), len(betas))), soft_tissue[frames]], axis=1)
-        vertices, joints = smplx.lbs.lbs(
-            betas=torch.from_numpy(shape),
-            pose=torch.from_numpy(rotations),
-            parents=parents,
-            pose2rot=False,
-            **model,
-        )
+        betas_and_dmpls, pose = torch.from_numpy(shape), torch.from_numpy(rotations)
+        vertices, joints = smplx.lbs.lbs(betas=betas_and_dmpls, pose=pose, pose2rot=False, **model)
         moved = trans[frames, None].astype(np.float64)
         yield frames, vertices.numpy() + moved, joints.numpy()[:, rank] + moved
-
-
-def _topological_order(parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "bones"]:
-    """Bones with every parent before its children, which smplx takes for granted; the root stays first."""
-    return np.argsort(depths(parents), kind="stable")

@@ -45,45 +45,31 @@ class Numbers:
         )
 
 
-@dataclass(frozen=True)
 class Rotations:
-    """Where ``Rot - I`` of some bones is computed, with views made once."""
+    """Where ``Rot - I`` of some bones is computed, row-major into `out`, with views made once, most of `scratch`."""
 
-    tiny: Float[Tensor, ""]
-    half: Float[Tensor, "bones frames"]
-    """``theta/2``."""
-    scale: Float[Tensor, "bones frames"]
-    """``sin(theta/2)/(theta/2)``."""
-    w: Float[Tensor, "bones frames"]
-    xyz: Float[Tensor, "3 bones frames"]
-    xy: Float[Tensor, "2 bones frames"]
-    """``(x, y)`` again, behind ``(x, y, z)``: so that ``(y, z, x)`` and ``(z, x, y)`` are views too."""
-    steps: tuple[Step, ...]
-    """What follows, from the unit quaternion to ``Rot - I``."""
-
-    @staticmethod
-    def into(
-        out: Float[Tensor, "9*bones frames"], scratch: Float[Tensor, "9*bones frames"], numbers: Numbers
-    ) -> Rotations:
-        """Row-major into `out`; `scratch` will be overwritten."""
+    def __init__(
+        self, out: Float[Tensor, "9*bones frames"], scratch: Float[Tensor, "9*bones frames"], numbers: Numbers
+    ) -> None:
         planes = scratch.view(SCRATCH_ROWS, -1, out.shape[1])
-        w, products = planes.select(0, 0), planes.narrow(0, 6, 3)
-        half, scale, _ = products.unbind(0)
-        xyz, steps = planes.narrow(0, 1, 3), _entries(out, w, planes.narrow(0, 1, 5), products, numbers.zero)
-        return Rotations(numbers.tiny, half, scale, w, xyz, planes.narrow(0, 4, 2), tuple(steps))
+        products, self._tiny = planes.narrow(0, 6, 3), numbers.tiny
+        self._half, self._scale, _ = products.unbind(0)  # theta/2 and sin(theta/2)/(theta/2)
+        # (x, y) comes again behind (x, y, z), so that (y, z, x) and (z, x, y) are views too.
+        self._w, self._xyz, self._xy = planes.select(0, 0), planes.narrow(0, 1, 3), planes.narrow(0, 4, 2)
+        self._steps = tuple(_entries(out, self._w, planes.narrow(0, 1, 5), products, numbers.zero))
 
     def compute(self, rotvecs: Float[Tensor, "3*bones frames"]) -> None:
         """``Rot - I`` of rotation vectors in radians."""
         components = rotvecs.view(-1, 3, rotvecs.shape[1]).transpose(0, 1)
         x, y, z = components.unbind(0)
-        half, scale = self.half, self.scale
-        torch.addcmul(self.tiny, x, x, value=0.25, out=half)
+        half, scale = self._half, self._scale
+        torch.addcmul(self._tiny, x, x, value=0.25, out=half)
         half.addcmul_(y, y, value=0.25).addcmul_(z, z, value=0.25).sqrt_()
         torch.sin(half, out=scale).div_(half)
-        torch.cos(half, out=self.w)
-        torch.mul(components, scale, out=self.xyz)
-        torch.mul(components.narrow(0, 0, 2), scale, out=self.xy)
-        for step in self.steps:
+        torch.cos(half, out=self._w)
+        torch.mul(components, scale, out=self._xyz)
+        torch.mul(components.narrow(0, 0, 2), scale, out=self._xy)
+        for step in self._steps:
             step()
 
 
@@ -115,5 +101,5 @@ def rotation_minus_identity(rotvecs: Float[Tensor, "bones 3 frames"]) -> Float[T
     bones, _, frames = rotvecs.shape
     out, scratch = (rotvecs.new_empty(9 * bones, frames) for _ in range(2))
     numbers = Numbers.on(rotvecs.device, rotvecs.dtype)
-    Rotations.into(out, scratch, numbers).compute(rotvecs.reshape(3 * bones, frames))
+    Rotations(out, scratch, numbers).compute(rotvecs.reshape(3 * bones, frames))
     return out.view(bones, 9, frames)

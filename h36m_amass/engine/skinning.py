@@ -26,10 +26,9 @@ from torch import Tensor
 
 from h36m_amass.body.folding import FoldedRegressor
 from h36m_amass.engine.batch import Buffers, kinematics, turns
-from h36m_amass.engine.layout import Layout
-from h36m_amass.engine.rotations import SCRATCH_ROWS, Numbers, Rotations, Step
+from h36m_amass.engine.layout import BoneClass, Layout
+from h36m_amass.engine.rotations import SCRATCH_ROWS, Numbers, Rotations, Step, rotation_minus_identity
 from h36m_amass.engine.sparsity import runs
-from h36m_amass.engine.still_bones import StillBones
 from h36m_amass.engine.workspace import Workspace
 
 TILE_FRAMES = 1024
@@ -45,6 +44,43 @@ def padded_size(num_frames: int, largest: int) -> int:
     """
     step = max(GRAIN, 2 ** max(0, (num_frames - 1).bit_length() - 4))
     return min(largest, -(-num_frames // step) * step)
+
+
+class StillTerms(NamedTuple):
+    """The share of still bones in the terms, and ``Rot - I`` of the bones that `Plan.held` names."""
+
+    terms: Float[np.ndarray, "terms"]
+    held: Float[np.ndarray, "9*held"]
+
+
+class StillBones:
+    """What bones that hold one pose over a run bring about: constants of the run, computed once and in float64.
+
+    The last ones are kept: most recordings of a dataset hold their fingers alike.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._last: dict[frozenset[int], tuple[bytes, StillTerms]] = {}
+
+    def terms(self, pose: Float[np.ndarray, "3*body_bones"], moving: frozenset[int]) -> StillTerms:
+        """Where those of the classes that are not `moving` are as in `pose`."""
+        layout = self._layout
+        still = [bone_class for number, bone_class in enumerate(layout.classes) if number not in moving]
+        key = b"".join([pose[bone_class.columns].tobytes() for bone_class in still])
+        last = self._last.get(moving)
+        if last is None or last[0] != key:
+            rotations = np.zeros((len(layout.rotated), 9))
+            terms = np.zeros(3 * layout.num_vectors)
+            for bone_class in still:
+                first, number = bone_class.bones
+                rotvecs = torch.from_numpy(pose[bone_class.columns].astype(np.float64))
+                of_class = rotation_minus_identity(rotvecs.view(number, 3, 1)).numpy()[:, :, 0]
+                rotations[first : first + number] = of_class
+                terms[bone_class.rows] += bone_class.correctives @ of_class.reshape(-1)
+            held = rotations[layout.plan(moving).held].reshape(-1)
+            last = self._last[moving] = key, StillTerms(terms, held)
+        return last[1]
 
 
 class Batch(NamedTuple):
@@ -95,8 +131,8 @@ class Skinner:
         self._lead = self._upload(np.concatenate(lead, axis=1))
         self._rest = self._upload(dmpls[lead_rows:])
         self._constants = self._upload(np.zeros((3 * layout.num_vectors + 9 * len(folded.bones), 1)))
-        self._correctives = [self._row_blocks(number) for number in range(len(layout.classes))]
-        self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums)
+        self._correctives = [[], *map(self._row_blocks, layout.classes[1:])]
+        self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums())
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
 
     def padded(self, num_frames: int) -> int:
@@ -132,17 +168,9 @@ class Skinner:
     ) -> Float[Tensor, "frames joints 3"]:
         """Joints of one batch, in metres, without the root translation.
 
-        Parameters
-        ----------
-        poses
-            As many frames as `padded` says. Rotation vectors of the `rotated` bones of the layout, in radians,
-            three rows per bone; only those in spans of its plan are looked at.
-        constants
-            The sum of the shape terms and the still bones' terms, and behind them ``Rot - I`` of the held bones.
-        dmpls
-            Soft-tissue coefficients, or None for zeros.
-        moving
-            Indices of the classes of bones that move.
+        Poses have as many frames as `padded` says: rotation vectors in radians of the layout's `rotated` bones, of
+        which only those in spans of its plan for the `moving` classes are looked at. The constants are the sum of the
+        shape terms and the still bones' terms, and behind them ``Rot - I`` of the held bones.
         """
         num_frames = poses.shape[1]
         joints = poses.new_empty((num_frames, 3 * self.folded.num_joints))
@@ -178,7 +206,7 @@ class Skinner:
             first, number = span.bones
             scratch = buffers.scratch.narrow(0, 0, SCRATCH_ROWS * number)
             out = buffers.features.narrow(0, *layout.feature_rows(span.bones))
-            rotations.append((3 * first, 3 * number, Rotations.into(out, scratch, self._numbers)))
+            rotations.append((3 * first, 3 * number, Rotations(out, scratch, self._numbers)))
         steps = [
             *self._term_steps(buffers, moving, has_dmpls),
             *kinematics(layout, plan, buffers, held, self._numbers.identity),
@@ -218,11 +246,9 @@ class Skinner:
             for rows, correctives in self._correctives[number]:
                 yield partial(terms.narrow(0, *rows).addmm_, correctives, factors)
 
-    def _row_blocks(self, number: int) -> list[tuple[tuple[int, int], Tensor]]:
-        """Correctives of a class but the lead one for consecutive rows of the terms, as (first, number)."""
-        if number == 0:
-            return []
-        bone_class, blocks, first = self.layout.classes[number], [], 0
+    def _row_blocks(self, bone_class: BoneClass) -> list[tuple[tuple[int, int], Tensor]]:
+        """Correctives of a class for consecutive rows of the terms, as (first, number)."""
+        blocks, first = [], 0
         for start, stop in runs(bone_class.rows):
             rows = bone_class.correctives[first : first + stop - start]
             blocks.append(((start, stop - start), self._upload(rows)))

@@ -14,8 +14,8 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -49,18 +49,9 @@ _CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
 
 @dataclass(frozen=True)
 class MotionBertExport:
-    """What an export wrote.
+    """What an export wrote: the folder of its clips, how many there are, and of how many sequences.
 
-    Attributes
-    ----------
-    folder
-        The clips; each is a file.
-    clips
-        How many.
-    sequences
-        How many sequences they are cut from.
-    too_short
-        How many sequences are shorter than a clip and have none.
+    `too_short` sequences are shorter than a clip and have none.
     """
 
     folder: Path
@@ -142,15 +133,10 @@ def export_motionbert(
 
     Raises
     ------
-    h36m_amass.store.store.StoreError
-        The store cannot be read, or does not have a dataset that was asked for.
-    ExportError
-        A number is not positive, the joints are not those of Human3.6M, a sequence is at another rate, there is no
-        clip at all, `out_dir` cannot be made, or its ``train`` holds what no export wrote.
-    h36m_amass.system.lock.LockedError
-        Another process is exporting to `out_dir`.
-    h36m_amass.system.disk.SpaceError
-        The disk has too little room.
+    h36m_amass.errors.H36mAmassError
+        The store cannot be read or lacks a dataset, a number is not positive, the joints are not those of Human3.6M, a
+        sequence is at another rate, there is no clip at all, `out_dir` cannot be made, its ``train`` holds what no
+        export wrote, another process is exporting to it, or there is too little room.
     """
     if not isinstance(store, Store):
         with Store(store, joint_set) as opened:
@@ -206,15 +192,24 @@ def _write_clips(
     order: Int[np.ndarray, "joints"],
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write all clips and their list, and wait until they are on the disk."""
-    (work / TRAIN).mkdir()
-    for number, clip in enumerate(clips):
-        with (work / TRAIN / _file_name(number)).open("wb") as file:
-            pickles.dump(_content(clip, clip_length, order), file)
-        if progress is not None:
-            progress(number + 1, len(clips))
-    _write_list(work / LIST, clips)
-    _sync_all(work)
+    """Write all clips and their list, and wait until they are on the disk: the system writes most of them at once."""
+    train, frames = work / TRAIN, np.arange(clip_length)
+    train.mkdir()
+    with (work / LIST).open("x", encoding="utf-8", newline="") as listed:
+        rows = csv.writer(listed, lineterminator="\n")
+        rows.writerow(_COLUMNS)
+        for number, clip in enumerate(clips):
+            positions = clip.sequence.positions_3d[clip.start : clip.start + clip.frames]
+            shown = frames * clip.frames // clip_length  # all of them in turn, unless it is to be stretched
+            motion = pickles.LazyArray(partial(to_camera, positions[np.ix_(shown, order)]))
+            with (train / f"{number:08d}.pkl").open("wb") as file:
+                pickles.dump({"data_input": None, "data_label": motion}, file)
+            names = clip.sequence.store.names(clip.sequence.row)
+            rows.writerow((f"{number:08d}.pkl", *names, clip.start, clip.frames))
+            if progress is not None:
+                progress(number + 1, len(clips))
+    for path in (*train.iterdir(), train, work / LIST):
+        sync(path)
 
 
 def to_camera(positions_3d: Float32[np.ndarray, "frames joints 3"]) -> Float32[np.ndarray, "frames joints 3"]:
@@ -242,16 +237,12 @@ def _require_rate(store: Store, sequences: list[StoredSequence], frame_rate: flo
     if all(np.isclose(rate, frame_rate, rtol=1e-9, atol=0) for rate in rates):
         return
     if len(rates) == 1:
-        raise ExportError(
-            f"is at {rates[0]:g} Hz, and the clips are to be at {frame_rate:g} Hz; build a store with "
-            f"-r {frame_rate:g}, or say --frame-rate {rates[0]:g} to have them at that",
-            store.shown_path,
-        )
-    raise ExportError(
-        f"has {len(rates)} frame rates, {rates[0]:g} to {rates[-1]:g} Hz, and the clips are to be at {frame_rate:g} "
-        f"Hz; build a store with -r {frame_rate:g}, or export datasets of one rate with --dataset and --frame-rate",
-        store.shown_path,
-    )
+        has, advice = f"is at {rates[0]:g} Hz", f"say --frame-rate {rates[0]:g} to have them at that"
+    else:
+        has = f"has {len(rates)} frame rates, {rates[0]:g} to {rates[-1]:g} Hz"
+        advice = "export datasets of one rate with --dataset and --frame-rate"
+    clips = f"the clips are to be at {frame_rate:g} Hz; build a store with -r {frame_rate:g}"
+    raise ExportError(f"{has}, and {clips}, or {advice}", store.shown_path)
 
 
 def _clips(sequences: list[StoredSequence], clip_length: int, stride: int, stretch_short: bool) -> list[_Clip]:
@@ -262,30 +253,6 @@ def _clips(sequences: list[StoredSequence], clip_length: int, stride: int, stret
         if stretch_short and not starts:
             clips.append(_Clip(sequence, 0, len(sequence)))
     return clips
-
-
-def _motion(clip: _Clip, clip_length: int, order: Int[np.ndarray, "joints"]) -> Float32[np.ndarray, "frames joints 3"]:
-    positions = clip.sequence.positions_3d[clip.start : clip.start + clip.frames]
-    frames = np.arange(clip_length) * clip.frames // clip_length  # all of them in turn, unless it is to be stretched
-    return to_camera(positions[np.ix_(frames, order)])
-
-
-def _content(clip: _Clip, clip_length: int, order: Int[np.ndarray, "joints"]) -> dict[str, Any]:
-    """What the file of a clip holds."""
-    return {"data_input": None, "data_label": pickles.LazyArray(lambda: _motion(clip, clip_length, order))}
-
-
-def _file_name(number: int) -> str:
-    return f"{number:08d}.pkl"
-
-
-def _write_list(path: Path, clips: list[_Clip]) -> None:
-    with path.open("x", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for number, clip in enumerate(clips):
-            names = clip.sequence.store.names(clip.sequence.row)
-            writer.writerow((_file_name(number), *names, clip.start, clip.frames))
 
 
 def _require_replaceable(out_dir: Path) -> None:
@@ -303,14 +270,6 @@ def _require_replaceable(out_dir: Path) -> None:
         raise ExportError(
             f"holds clips, and no {LIST} beside it says that an export made them; export to another folder", train
         )
-
-
-def _sync_all(work: Path) -> None:
-    """Wait until the list and all clips are on the disk: after they are written, as the system does most at once."""
-    for clip in (work / TRAIN).iterdir():
-        sync(clip)
-    sync(work / TRAIN)
-    sync(work / LIST)
 
 
 def _move_into_place(work: Path, out_dir: Path) -> None:

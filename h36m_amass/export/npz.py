@@ -65,14 +65,9 @@ def export_npz(
 
     Raises
     ------
-    h36m_amass.store.store.StoreError
-        If the store cannot be read, or does not have a dataset that was asked for.
-    h36m_amass.skeleton.SkeletonError
-        If the joint order does not fit the store's joints.
-    ExportError
-        If a dataset's name cannot be a file's, or `out_dir` cannot be made.
-    h36m_amass.system.disk.SpaceError
-        If the disk has too little room. Files that are whole by then stay.
+    h36m_amass.errors.H36mAmassError
+        If the store cannot be read or lacks a dataset, the joint order does not fit, a dataset's name cannot be a
+        file's, or there is too little room. Files that are whole by then stay.
     """
     if not isinstance(store, Store):
         with Store(store, joint_set) as opened:
@@ -101,13 +96,7 @@ def export_npz(
 
 
 def chosen_datasets(store: Store, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of a store's datasets that any of the names means, or all of them if there are none.
-
-    Raises
-    ------
-    h36m_amass.store.store.UnknownKeyError
-        If a name means none of them.
-    """
+    """Those of a store's datasets that any of the names means, or all of them if there are none."""
     try:
         return choose(names, store.datasets) if names else store.datasets
     except DatasetError as error:
@@ -115,22 +104,14 @@ def chosen_datasets(store: Store, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder to export to, unless it exists.
-
-    Raises
-    ------
-    ExportError
-        If it cannot be made.
-    """
+    """Make a folder to export to, unless it exists."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"cannot be made a folder ({error.strerror})", folder) from error
 
 
-def _dictionary(
-    dataset: DatasetView, order: list[int], note: Callable[[int], None]
-) -> dict[str, dict[str, dict[str, Any]]]:
+def _dictionary(dataset: DatasetView, order: list[int], note: Callable[[int], None]) -> dict[str, Any]:
     def entry(sequence: StoredSequence) -> dict[str, Any]:
         def positions() -> np.ndarray:
             read = np.ascontiguousarray(sequence.positions_3d[:][:, order])

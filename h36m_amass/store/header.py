@@ -36,6 +36,9 @@ _RATE = re.compile(r"[1-9]\d{0,399}(/[1-9]\d{0,399})?")
 """A frame rate as an exact fraction, with as many digits as any float needs; an exponent could make it endless."""
 
 
+_OTHER = "is an HDF5 file, but not an h36m-amass store"
+
+
 class OpenStore(NamedTuple):
     """A store's file, open for reading; `footer` is None if another program wrote to it."""
 
@@ -48,12 +51,8 @@ class OpenStore(NamedTuple):
 def opened(path: Location) -> Iterator[OpenStore]:
     """Open a store's file for reading, once its two ends agree with its footer.
 
-    Raises
-    ------
-    StoreError
-        There is no such file, it is not a whole HDF5 file, or reading it within raises what damage makes h5py raise.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached.
+    Raises `StoreError` if there is no such file, it is not a whole HDF5 file, or reading it within raises what damage
+    makes h5py raise, and `h36m_amass.files.paths.UrlError` if its URL cannot be reached.
     """
     name = shown(path)
     try:
@@ -86,13 +85,13 @@ def read_header(file: h5py.File, path: Location) -> StoreHeader:
     """
     name = shown(path)
     if "format" not in file.attrs or "format_version" not in file.attrs:
-        raise StoreError("is an HDF5 file, but not an h36m-amass store", name)
-    _check_version(_number(file, "format_version"), name)
+        raise StoreError(_OTHER, name)
+    _check_version(file, name)
     if "header" not in file:
         raise StoreError("is not an h36m-amass store, or one that was not finished; build it again", name)
     values = json.loads(text(bounded(file["header"]).item()))
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise StoreError("is an HDF5 file, but not an h36m-amass store", name)
+        raise StoreError(_OTHER, name)
     sets, digests = values["joint_sets"], _object(values["regressors_sha256"])
     if not isinstance(sets, list) or not sets or len(set(sets)) < len(sets):
         raise ValueError(f"its joint sets are {sets!r:.50}")
@@ -106,14 +105,18 @@ def read_header(file: h5py.File, path: Location) -> StoreHeader:
         options=_options(values["options"]),
         synthetic=synthetic,
         joint_sets=tuple(
-            JointSet(text(name), text(digests[name]), _skeleton(joint_set_group(file, text(name), sets)["skeleton"]))
-            for name in sets
+            JointSet(name, text(digests[name]), _skeleton(joint_set_group(file, name, sets)["skeleton"]))
+            for name in map(text, sets)
         ),
     )
 
 
-def _check_version(version: object, name: str) -> None:
+def _check_version(file: h5py.File, name: str) -> None:
     """Refuse by name what is of another format version."""
+    attribute = file.attrs.get_id("format_version")
+    if attribute.dtype.kind not in "iufb" or attribute.shape != ():  # else it is not read
+        raise TypeError(f"its attribute format_version is {attribute.dtype}")
+    version = file.attrs["format_version"]
     if not isinstance(version, np.integer) or version < 1:
         raise StoreError(f"is damaged (its format version is {version}); build it again", name)
     reads = f"and this h36m-amass reads version {FORMAT_VERSION}; upgrade it"
@@ -201,21 +204,6 @@ def _filters(dataset: h5py.Dataset) -> tuple[int, ...]:
 
 def _chunk_bytes(dataset: h5py.Dataset) -> int:
     return math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
-
-
-def _number(file: h5py.File, name: str) -> np.generic:
-    """An attribute of the root that is a number.
-
-    Raises
-    ------
-    TypeError
-        It is something else, which is not read.
-    """
-    attribute = file.attrs.get_id(name)
-    if attribute.dtype.kind not in "iufb" or attribute.shape != ():
-        raise TypeError(f"its attribute {name} is {attribute.dtype}")
-    value: np.generic = file.attrs[name]
-    return value
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -18,6 +20,8 @@ END = 2**20
 """Bytes of the end that are fetched with the head: of most stores they hold all that is read to open one."""
 REQUEST = 2**22
 """Bytes of one request; more of them are under way at the same time."""
+
+_GONE = "is gone since it was opened; open another one"
 
 
 class LocalFile(io.FileIO):
@@ -59,8 +63,7 @@ class RemoteFile(UrlFile):
             self._end = read_ranges(path, [0], [size])[0]
         parsed = footer.read(cast("IO[bytes]", self))
         if parsed is not None and parsed.tail_start < self._start:
-            starts = list(range(parsed.tail_start, self._start, REQUEST))
-            self._end = b"".join([*read_ranges(path, starts, [*starts[1:], self._start]), self._end])
+            self._end = fetch_ranges(path, [(parsed.tail_start, self._start)])[0] + self._end
             self._start = parsed.tail_start
 
     def fill(self, position: int, view: memoryview) -> int:
@@ -77,19 +80,23 @@ def open_file(path: Location, version: FileVersion) -> LocalFile | RemoteFile:
     return RemoteFile(path, version) if is_url(path) else LocalFile(path, version)
 
 
-def check_same(path: UPath, version: FileVersion) -> None:
-    """See that a file at a URL is the one that was opened: one that replaces it has its rows elsewhere.
+def fetch_ranges(path: UPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The bytes of each range, long ones in several requests at the same time."""
+    cuts = [range(start, stop, REQUEST) for start, stop in ranges]
+    starts = [start for cut in cuts for start in cut]
+    stops = [min(start + REQUEST, stop) for cut, (_, stop) in zip(cuts, ranges, strict=True) for start in cut]
+    try:
+        pieces = iter(read_ranges(path, starts, stops))
+    except FileNotFoundError as error:
+        raise StoreError(_GONE, shown(path)) from error
+    return [b"".join(islice(pieces, len(cut))) for cut in cuts]
 
-    Raises
-    ------
-    StoreError
-        It is gone, or another one.
-    h36m_amass.files.paths.UrlError
-        It cannot be reached.
-    """
+
+def check_same(path: UPath, version: FileVersion) -> None:
+    """See that a file at a URL is the one that was opened: one that replaces it has its rows elsewhere."""
     try:
         if version_of(path) == version:
             return
     except FileNotFoundError as error:
-        raise StoreError("is gone since it was opened; open another one", shown(path)) from error
+        raise StoreError(_GONE, shown(path)) from error
     raise StoreError("is another file than when it was opened; open it again", shown(path))

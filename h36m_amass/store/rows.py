@@ -13,8 +13,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, groupby
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,10 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Int
 
-from h36m_amass.files.paths import FileVersion, Location, UrlError, is_url, joined, read_ranges, shown
+from h36m_amass.files.paths import FileVersion, Location, UrlError, is_url, joined, shown
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.extents import NEVER, Extents
-from h36m_amass.store.open_file import REQUEST, LocalFile, check_same, open_file
+from h36m_amass.store.open_file import LocalFile, check_same, fetch_ranges, open_file
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -65,15 +64,6 @@ class FrameReader(ABC):
         """Fill ``frames[begin:end]`` of each run with the rows from its start on."""
         for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
             self.read_into(start, frames[begin:end])
-
-    def read_each(
-        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
-    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
-        """The rows of each run, one run after the other, each read when it is asked for."""
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            frames = np.empty((stop - start, *self._frame_shape), np.float32)
-            self.read_into(start, frames)
-            yield frames
 
     def close(self) -> None:
         """Close the file, once nobody reads from it any more; it opens again when rows are read."""
@@ -173,46 +163,17 @@ class UrlFrameReader(FrameReader):
         reach = np.maximum.accumulate(offsets + lasts - firsts)
         ranges = list(joined(offsets.tolist(), reach.tolist()))
         buffer = _memory_of(frames)
-        self._check()
-        batch: list[tuple[int, int]] = []
-        num_bytes = 0
-        for begin, stop in ranges:
-            batch.append((begin, stop))
-            num_bytes += int(reach[stop - 1] - offsets[begin])
-            if num_bytes >= BYTES_AT_ONCE or (begin, stop) == ranges[-1]:
-                contents = self._fetch([(int(offsets[a]), int(reach[b - 1])) for a, b in batch])
-                for (a, b), content in zip(batch, contents, strict=True):
-                    columns = offsets[a:b] - offsets[a], firsts[a:b], lasts[a:b]
-                    for offset, first, last in zip(*(column.tolist() for column in columns), strict=True):
-                        buffer[first:last] = content[offset : offset + last - first]
-                batch, num_bytes = [], 0
-
-    def read_each(
-        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
-    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
-        """The rows of each run; all are read at once, and held."""
-        ends = np.cumsum(stops - starts)
-        begins = ends - (stops - starts)
-        frames = np.empty((int(ends[-1]) if len(ends) else 0, *self._frame_shape), np.float32)
-        self.read_runs(starts, frames, begins, ends)
-        return (frames[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True))
-
-    def _fetch(self, ranges: list[tuple[int, int]]) -> list[bytes]:
-        """The bytes of each range, long ones in several requests at the same time."""
-        cuts = [range(begin, stop, REQUEST) for begin, stop in ranges]
-        starts = [start for cut in cuts for start in cut]
-        stops = [min(start + REQUEST, stop) for cut, (_, stop) in zip(cuts, ranges, strict=True) for start in cut]
-        try:
-            pieces = iter(read_ranges(self._url, starts, stops))
-        except FileNotFoundError as error:
-            raise StoreError("is gone since it was opened; open another one", shown(self._url)) from error
-        return [b"".join(islice(pieces, len(cut))) for cut in cuts]
-
-    def _check(self) -> None:
-        """See now and then that the file is still the same."""
         if self._opened is None or time.monotonic() - self._opened >= SECONDS_UNCHECKED:
             check_same(self._url, self._version)
             self._opened = time.monotonic()
+        sizes = accumulate(int(reach[stop - 1] - offsets[begin]) for begin, stop in ranges)
+        for _, numbered in groupby(zip(sizes, ranges, strict=True), lambda pair: pair[0] // BYTES_AT_ONCE):
+            batch = [bounds for _, bounds in numbered]
+            contents = fetch_ranges(self._url, [(int(offsets[begin]), int(reach[stop - 1])) for begin, stop in batch])
+            for (begin, stop), content in zip(batch, contents, strict=True):
+                columns = offsets[begin:stop] - offsets[begin], firsts[begin:stop], lasts[begin:stop]
+                for offset, first, last in zip(*(column.tolist() for column in columns), strict=True):
+                    buffer[first:last] = content[offset : offset + last - first]
 
 
 class Hdf5FrameReader(FrameReader):

@@ -145,17 +145,9 @@ class Selection(Collection[StoredSequence]):
     ) -> Selection:
         """Those whose names match, in the order they have here.
 
-        Parameters
-        ----------
-        triples
-            Patterns for dataset, subject and sequence; a sequence is taken if it matches any of the triples.
-        dataset, subject, sequence
-            Patterns that every sequence must match, too. A known dataset is also found by each of its names.
-
-        Raises
-        ------
-        UnknownKeyError
-            The keywords match nothing, or one of the triples does not.
+        Each sequence must match the patterns for `dataset`, `subject` and `sequence`, and any of the `triples` of such
+        patterns. A known dataset is found by each of its names. Raises `UnknownKeyError` if the keywords match
+        nothing, or one of the triples does not.
         """
         rows = self._matching(self.rows.tolist(), dataset, subject, sequence)
         if triples is not None:

@@ -271,14 +271,6 @@ class Store(_Level[DatasetView]):
             raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
         self._frames.read_runs(starts, frames, begins, ends)
 
-    def read_each(
-        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
-    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
-        """Rows ``start .. stop`` of each run, one run after the other; raises as `read` does."""
-        if len(starts) and (starts.min() < 0 or stops.max() > self._num_frames):
-            raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
-        return self._frames.read_each(starts, stops)
-
     def _stored_name(self, name: object) -> str | None:
         if not isinstance(name, str) or name in self._items:
             return super()._stored_name(name)

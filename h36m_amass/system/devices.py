@@ -19,10 +19,7 @@ class DeviceError(H36mAmassError):
 def resolve_device(device: str) -> str:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there: ``cpu`` or ``cuda:N``.
 
-    Raises
-    ------
-    DeviceError
-        If there is no such device. Asking for CUDA where there is none is never answered with the CPU.
+    `DeviceError` if there is none. Asking for CUDA where there is none is never answered with the CPU.
     """
     if device == "cpu" or (device == "auto" and not _may_have_gpu()):
         return "cpu"
@@ -40,20 +37,15 @@ def resolve_device(device: str) -> str:
         raise DeviceError(f"device {device!r} is not supported; choose auto, cpu, cuda, cuda:N or cuda:all")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (requested.index or 0) >= count:
-        raise DeviceError(
-            f"device {device!r} is not there: torch sees {count} CUDA devices; use --device cpu, or install a "
-            "CUDA build of torch and its driver"
-        )
+        advice = "use --device cpu, or install a CUDA build of torch and its driver"
+        raise DeviceError(f"device {device!r} is not there: torch sees {count} CUDA devices; {advice}")
     return f"cuda:{torch.cuda.current_device() if requested.index is None else requested.index}"
 
 
 def resolve_devices(device: str) -> tuple[str, ...]:
     """`resolve_device` of one, or of several GPUs: ``cuda:0,cuda:1`` or ``cuda:all``.
 
-    Raises
-    ------
-    DeviceError
-        If one of them is not there, is named twice, or is no GPU: a CPU and a GPU round differently.
+    `DeviceError`, too, if one of several is named twice, or is not a GPU: a CPU and a GPU round differently.
     """
     names = [name.strip() for name in device.split(",")]
     if names == ["cuda:all"]:

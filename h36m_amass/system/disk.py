@@ -19,13 +19,7 @@ class SpaceError(H36mAmassError):
 
 
 def require(needed: int, folder: Path, what: str) -> None:
-    """Raise `SpaceError` unless `needed` bytes are free on the disk of `folder`.
-
-    Parameters
-    ----------
-    what
-        What needs them, for the message.
-    """
+    """Raise `SpaceError` unless `needed` bytes, for `what` in the message, are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SpaceError(f"needs about {_size(needed)}, and {folder} has {_size(free)} free; make room first", what)
@@ -39,15 +33,11 @@ def guarded(needed: int, folder: Path, what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise SpaceError(
-            f"the disk of {folder} is full ({error.strerror}), and this needs about {_size(needed)} of it; "
-            "make room first",
-            what,
-        ) from error
+        full = f"the disk of {folder} is full ({error.strerror})"
+        raise SpaceError(f"{full}, and this needs about {_size(needed)} of it; make room first", what) from error
 
 
 def _size(num_bytes: float) -> str:
-    """In the unit that a person would choose."""
     for unit in ("bytes", "kB", "MB"):
         if num_bytes < 1000:
             return f"{num_bytes:.3g} {unit}"

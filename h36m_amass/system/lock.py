@@ -11,8 +11,6 @@ from filelock import FileLock, Timeout
 from h36m_amass.errors import H36mAmassError
 
 FILE_NAME = "lock"
-
-
 ATTEMPTS = 100
 
 
@@ -24,29 +22,17 @@ class LockedError(H36mAmassError):
 def locked(folder: Path, target: Path) -> Iterator[None]:
     """Hold the lock in `folder`, which is made if it is missing, and removed at the end if nothing else is in it.
 
-    Parameters
-    ----------
-    target
-        What the lock is for, for the message.
-
-    Raises
-    ------
-    LockedError
-        Another process holds it, or the file system has no locks.
-    OSError
-        The folder cannot be made or written to.
+    `target` is what it is for, in the message. Raises `LockedError`, or `OSError` if the folder cannot be made.
     """
     lock = FileLock(folder / FILE_NAME, timeout=0)
     try:
         _acquire(lock, folder)
     except Timeout:
-        raise LockedError(
-            "another process is writing it; wait until it has finished, stop it, or write somewhere else", target
-        ) from None
+        advice = "wait until it has finished, stop it, or write somewhere else"
+        raise LockedError(f"another process is writing it; {advice}", target) from None
     except NotImplementedError as error:
-        raise LockedError(
-            "the file system has no locks; mount it with locks, or write to another disk", folder
-        ) from error
+        reason = "the file system has no locks; mount it with locks, or write to another disk"
+        raise LockedError(reason, folder) from error
     except OSError:
         with suppress(OSError):
             folder.rmdir()

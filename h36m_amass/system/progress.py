@@ -17,16 +17,11 @@ def nothing(stage: str, done: int, total: int) -> None:
 class Stages:
     """Measures from one stage's end to the next one's; the first begins now.
 
-    Parameters
-    ----------
-    logger
-        Of the module whose job it is. Nothing is shown unless the program asks for it, as `logging` documents:
-        ``logging.basicConfig(level=logging.INFO)``, say.
+    Nothing is shown unless the program asks for it: ``logging.basicConfig(level=logging.INFO)``, say.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
-        self._began = time.monotonic()
+        self._logger, self._began = logger, time.monotonic()
 
     def ended(self, message: str, *arguments: object) -> None:
         """Log a stage that has ended, in `logging`'s percent style."""

@@ -19,13 +19,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequestedError(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM came; raised by a loop that looked at the flag, never by a handler.
-
-    Attributes
-    ----------
-    signum
-        The signal.
-    """
+    """Ctrl-C or SIGTERM came; raised by a loop that looked at the flag, never by a handler."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -33,13 +27,7 @@ class StopRequestedError(KeyboardInterrupt):
 
 
 class StopFlag:
-    """Whether a signal has asked this process to stop.
-
-    Attributes
-    ----------
-    signum
-        The signal; None while none came.
-    """
+    """Whether a signal has asked this process to stop; `signum` is None while none came."""
 
     def __init__(self) -> None:
         self.signum: int | None = None

@@ -36,19 +36,13 @@ class Mirror:
     Parameters
     ----------
     skeleton
-        Of the windows: `WindowDataset.skeleton`, or `Store.skeleton_in` of the same joint order.
+        Of the windows: `WindowDataset.skeleton`, or `Store.skeleton_in` of the same joint order. One that does not say
+        which joints are left and right is a `SkeletonError`.
     probability
-        Of each window to be mirrored.
+        Of each window to be mirrored, between 0 and 1.
     axis
         Normal of the mirror, which goes through the origin: 0, 1 or 2. It is 2 only where that is not the vertical,
         as it is in AMASS's world frame.
-
-    Raises
-    ------
-    h36m_amass.skeleton.SkeletonError
-        The skeleton does not say which joints are left and right.
-    ValueError
-        If the probability is not between 0 and 1, or the axis is not 0, 1 or 2.
     """
 
     def __init__(self, skeleton: Skeleton, probability: float = 0.5, axis: int = 0) -> None:
@@ -84,12 +78,7 @@ class RotateVertical:
     largest_angle
         In radians; angles are uniform from minus this to this.
     axis
-        The vertical: 2 in AMASS's world frame.
-
-    Raises
-    ------
-    ValueError
-        If the axis is not 0, 1 or 2.
+        The vertical, 0, 1 or 2: in AMASS's world frame it is 2.
     """
 
     def __init__(self, largest_angle: float = math.pi, axis: int = 2) -> None:

@@ -23,6 +23,9 @@ Padding = Literal["none", "edge", "zero"]
 Batch = dict[str, Tensor]
 """Windows by what is known of them; the first axis of each tensor counts the windows."""
 
+ROWS_AT_ONCE = 2**18
+"""Of a store, that are read together to be shared among windows: some 50 MB."""
+
 
 class WindowError(H36mAmassError):
     """The windows that were asked for do not exist."""
@@ -77,8 +80,6 @@ class WindowDataset(Dataset[Batch]):
 
     Attributes
     ----------
-    sequences
-        The sequences that windows are cut from.
     skeleton
         What the joints are, in their order here.
     too_short
@@ -193,9 +194,8 @@ class WindowDataset(Dataset[Batch]):
 
         Takes single numbers with `min`, and arrays with `numpy.minimum`.
         """
-        return -(minimum(start, 0) // self.dilation), minimum(
-            (num_frames - 1 - start) // self.dilation + 1, self.length
-        )
+        stop = (num_frames - 1 - start) // self.dilation + 1
+        return -(minimum(start, 0) // self.dilation), minimum(stop, self.length)
 
     def _arranged(
         self, positions: Float32[Tensor, "windows length joints 3"]
@@ -255,12 +255,18 @@ class WindowDataset(Dataset[Batch]):
         )
         chained = (sizes > 1) | (self.dilation > 1)
         chains, sizes = begins[chained], sizes[chained]
-        blocks = self._store.read_each(firsts[chains], furthest[chains + sizes - 1])
-        for begin, size, together in zip(chains.tolist(), sizes.tolist(), blocks, strict=True):
-            first = int(firsts[begin])
-            for window in order[begin : begin + size].tolist():
-                rows = slice(first_rows[window] - first, end_rows[window] - first, self.dilation)
-                positions[window, low[window] : high[window]] = together[rows]
+        lengths = furthest[chains + sizes - 1] - firsts[chains]
+        cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // ROWS_AT_ONCE)) + 1
+        for batch in np.split(np.arange(len(chains)), cuts):
+            ends = np.cumsum(lengths[batch])
+            starts = ends - lengths[batch]
+            together = np.empty((lengths[batch].sum(), *positions.shape[2:]), np.float32)
+            self._store.read_runs(firsts[chains[batch]], together, starts, ends)
+            for begin, size, start in zip(chains[batch].tolist(), sizes[batch].tolist(), starts.tolist(), strict=True):
+                shift = start - int(firsts[begin])
+                for window in order[begin : begin + size].tolist():
+                    rows = slice(first_rows[window] + shift, end_rows[window] + shift, self.dilation)
+                    positions[window, low[window] : high[window]] = together[rows]
 
     def _pad(
         self,
@@ -286,13 +292,7 @@ def _number_of_frames(name: str, value: int) -> int:
 
 
 class WindowBatch(collections.abc.Sequence[Batch]):
-    """Windows that were fetched at once: a list of items to whoever takes it for one, `collate` takes it whole.
-
-    Attributes
-    ----------
-    batch
-        All of them in one dictionary.
-    """
+    """Windows that were fetched at once: a list of items to whoever takes it for one, `collate` takes it whole."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -36,17 +35,8 @@ KEPT_BODIES = 4
 """Body models in memory at a time; sequences of one dataset need few."""
 
 
-@dataclass(frozen=True)
-class Deviations:
-    """How far a store is from the full mesh.
-
-    Attributes
-    ----------
-    findings
-        Recordings and models that it could not be compared with, a line each.
-    distances
-        In metres.
-    """
+class Deviations(NamedTuple):
+    """How far a store is from the full mesh, in metres, and what it could not be compared with, a line each."""
 
     findings: tuple[str, ...]
     distances: Float64[np.ndarray, "frames joints"]
@@ -60,19 +50,7 @@ class _Drawn(NamedTuple):
 class Comparison:
     """A store and what it is compared with, once it is clear that all of that is there.
 
-    Parameters
-    ----------
-    store
-        The store, whose header says what it was built with.
-    amass_dir
-        Its recordings.
-    support_dir, joint_regressor, vertex_map
-        As for `h36m_amass.verification.store.verify`.
-
-    Raises
-    ------
-    h36m_amass.body.model.BodyModelError, h36m_amass.body.regressor.RegressorError
-        A body model, regressor or vertex map is missing or damaged.
+    Its parameters, and what it raises, are those of `h36m_amass.verification.store.verify`.
     """
 
     def __init__(
@@ -110,7 +88,10 @@ class Comparison:
         distances = [np.empty((0, num_joints))]
         if joints is None or joints.num_joints == num_joints:
             for kind in self._kinds:
-                self._compare_model(kind)
+                recorded = self._store.header.body_model_sha256.get(kind.files_key)
+                if recorded not in (None, body_model.files_sha256(self._support_dir, kind)):
+                    name = self._store.shown_path
+                    self._findings.append(f"{name}: was built with another {kind.files_key} body model")
             distances += self._distances(self._draw(sample, rng), progress)
         return Deviations(tuple(self._findings), np.concatenate(distances))
 
@@ -122,9 +103,8 @@ class Comparison:
         path = body_model.model_path(self._support_dir, kind.gender, family)
         body_model.require_model(self._support_dir, kind.gender, family)
         if kind.has_dmpls:
-            body_model.require(
-                body_model.dmpl_path(self._support_dir, kind.gender), body_model.dmpl_origin(kind.gender)
-            )
+            dmpls = body_model.dmpl_path(self._support_dir, kind.gender)
+            body_model.require(dmpls, body_model.dmpl_origin(kind.gender))
         if joints is None or self._map is not None:
             return
         try:
@@ -140,11 +120,6 @@ class Comparison:
                 self._store.shown_path,
             )
         regressor.for_mesh(joints, vertices, self._source.path)
-
-    def _compare_model(self, kind: BodyKind) -> None:
-        recorded = self._store.header.body_model_sha256.get(kind.files_key)
-        if recorded not in (None, body_model.files_sha256(self._support_dir, kind)):
-            self._findings.append(f"{self._store.shown_path}: was built with another {kind.files_key} body model")
 
     def _draw(self, sample: int, rng: np.random.Generator) -> dict[str, list[_Drawn]]:
         """Frames of sequences by the recordings that they come from; each frame of a store is as likely."""

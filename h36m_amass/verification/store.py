@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 from isal.isal_zlib import crc32
 from jaxtyping import Float32
 
-from h36m_amass.files.paths import Location, is_url, parse, shown, version_of
+from h36m_amass.files.paths import Location, parse, shown
 from h36m_amass.store import extents, footer
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.format import header_attributes
@@ -46,18 +46,10 @@ BLOCK_FRAMES = 8192
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """What `verify` found: what is wrong, a line each, and how much was looked at.
 
-    Attributes
-    ----------
-    findings
-        What is wrong, a line each; none if all is well.
-    sequences, frames
-        How many were looked at.
-    compared_frames
-        How many were computed again through the full mesh.
-    largest, percentile_99_9
-        Distance in metres between those joints and the store's; NaN if there were none.
+    `compared_frames` were computed again through the full mesh; `largest` and `percentile_99_9` are distances in metres
+    between those joints and the store's, NaN if there were none.
     """
 
     findings: tuple[str, ...]
@@ -94,27 +86,23 @@ def verify(
     support_dir, joint_regressor, vertex_map
         As for `h36m_amass.build`, but one regressor, or ``"skeleton"``: the joint set that was built with it is
         compared. Without one it is the skeleton, if that is the store's first set.
-    sample
-        How many frames.
-    seed
-        Of the drawing; another one draws others.
+    sample, seed
+        How many frames are drawn, and which.
     progress
         Called with ``"checksum"`` and megabytes of the store; ``"verify"``, the frames done and all of them; and
         ``"compare"`` and the sequences that frames were drawn from.
 
     Raises
     ------
-    h36m_amass.store.store.StoreError
-        There is no such file.
-    h36m_amass.body.model.BodyModelError, h36m_amass.body.regressor.RegressorError
-        Something that comparing needs is missing; before anything is looked at.
+    h36m_amass.errors.H36mAmassError
+        There is no such file, or something that comparing needs is missing; before anything is looked at.
     """
     path, stages = parse(store), Stages(_log)
-    if not _is_file(path):
-        raise StoreError("there is no such store; make one with h36m-amass build", shown(path))
     try:
         verified = Store(path)
     except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise
         damage = () if quick else _footer_findings(path, progress)
         return Verification((*damage, str(error)), 0, 0, 0, math.nan, math.nan)
     with verified:
@@ -136,20 +124,8 @@ def verify(
             largest, percentile = (float(np.percentile(deviations.distances, q)) for q in (100, 99.9))
             if not largest <= MAX_DIFFERENCE:
                 findings.append(f"{shown(path)}: differs from the full mesh by up to {largest:.3g} m; build it again")
-        compared = len(deviations.distances)
-        return Verification(
-            tuple(findings), len(verified.sequences), verified.num_frames, compared, largest, percentile
-        )
-
-
-def _is_file(path: Location) -> bool:
-    if not is_url(path):
-        return path.is_file()
-    try:
-        version_of(path)
-    except FileNotFoundError:
-        return False
-    return True
+        num_frames, compared = verified.num_frames, len(deviations.distances)
+        return Verification(tuple(findings), len(verified.sequences), num_frames, compared, largest, percentile)
 
 
 def _footer_findings(path: Location, progress: Progress) -> tuple[str, ...]:
@@ -191,7 +167,12 @@ def _structure_findings(store: Store) -> Iterator[str]:
     name = store.shown_path
     with opened(store.path) as (file, *_):
         for key, value in header_attributes(store.header).items():
-            if not _is_attribute(file.attrs, key, value):
+            try:
+                attribute = file.attrs[key]
+                is_same = attribute == value or (attribute != attribute and value != value)  # NaN
+            except DAMAGE:
+                is_same = False
+            if not is_same:
                 yield f"{name}: its attribute {key} is not what its header says"
         for joint_set in store.joint_sets:
             group = joint_set_group(file, joint_set, store.joint_sets)
@@ -205,14 +186,6 @@ def _structure_findings(store: Store) -> Iterator[str]:
                 finding = f"is missing or damaged ({error})"
             if finding is not None:
                 yield f"{name}: the view of {sequence.key} {finding}"
-
-
-def _is_attribute(attributes: Mapping[str, Any], name: str, value: object) -> bool:
-    try:
-        attribute = attributes[name]
-        return bool(attribute == value or (attribute != attribute and value != value))  # NaN
-    except DAMAGE:
-        return False
 
 
 def _view_finding(view: h5py.Dataset, sequence: StoredSequence) -> str | None:

@@ -15,7 +15,8 @@ from h36m_amass.body import model as body_model
 from h36m_amass.engine.posing import pose_joints
 from h36m_amass.engine.reference import mesh_joints
 from h36m_amass.recordings import recording as amass
-from h36m_amass.recordings.tree import find_recordings, source_of
+from h36m_amass.recordings.access import source_of
+from h36m_amass.recordings.tree import find_recordings
 from h36m_amass.system import devices
 from tests.engine.folded import tiny_case
 

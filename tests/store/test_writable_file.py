@@ -30,7 +30,8 @@ def test_what_could_not_be_written_is_read_back_and_the_error_kept(
     file.seek(1)
     file.write(memoryview(b"B"))
     file.seek(0)
-    assert file.read(100) == b"aBcdEFGH"
+    content = bytearray(100)
+    assert content[: file.readinto(memoryview(content))] == b"aBcdEFGH"
     assert (file.seek(0, os.SEEK_END), file.tell()) == (8, 8)
     with pytest.raises(OSError, match="No space"):
         file.check()

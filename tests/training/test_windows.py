@@ -265,6 +265,13 @@ def test_decoded_chunks_are_kept_up_to_a_bound(tmp_path: Path, compression: str)
     assert (slots, num_bytes) == (CACHE_SLOTS, CACHED_BYTES)
 
 
+def test_how_many_rows_are_read_together_makes_no_difference(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = WindowDataset(Store(path), 9, dilation=3, padding="edge")
+    expected = fingerprint(windows)
+    monkeypatch.setattr("h36m_amass.training.windows.ROWS_AT_ONCE", 40)
+    assert fingerprint(windows) == expected
+
+
 def test_a_pickled_dataset_reads_the_same_and_refuses_another_file(tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
     write(path, LENGTHS)
