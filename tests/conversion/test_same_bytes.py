@@ -139,7 +139,7 @@ def test_of_tasks_that_end_in_the_opposite_order(
     made, num_tasks = tasks.make_tasks, list[int]()
 
     def counting(*arguments: Any) -> list[tasks.Task]:
-        num_tasks.append(1 + len(result := made(*arguments)))  # and the archive
+        num_tasks.append(2 + len(result := made(*arguments)))  # and the archives
         return result
 
     monkeypatch.setattr("h36m_amass.conversion.builder.make_tasks", counting)
