@@ -4,14 +4,12 @@ The shell runs the command for each Tab, so nothing here imports torch, and of a
 cannot be read offers nothing: there is nobody to complain to.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,20 +78,15 @@ def quoted_for_bash() -> Iterator[None]:
 
 
 @contextmanager
-def _store(context: typer.Context) -> Iterator[Store | None]:
+def _store(context: typer.Context) -> "Iterator[Store | None]":
     """The store that was given, if it can be read."""
     from h36m_amass.store.errors import StoreError
     from h36m_amass.store.store import Store
 
-    store = None
-    path = _path(context, "store")
-    if path is not None:
+    path, store = _path(context, "store"), None
+    with ExitStack() as stack:
         with suppress(StoreError, OSError):
-            store = Store(path)
-    if store is None:
-        yield None
-        return
-    with store:
+            store = None if path is None else stack.enter_context(Store(path))
         yield store
 
 
@@ -105,8 +98,7 @@ def _folder_datasets(folder: Path | None) -> list[str]:
         return []
     names: set[str | None] = set()
     with suppress(OSError):
-        for entry in os.scandir(folder):
-            names.add(entry.name if entry.is_dir() else dataset_name(entry.name))
+        names.update(entry.name if entry.is_dir() else dataset_name(entry.name) for entry in os.scandir(folder))
     return sorted(name for name in names if name is not None and not name.startswith("."))
 
 

@@ -1,33 +1,20 @@
 """How much a command is asked to say, wherever in the command line that was asked: -q, -v and --debug."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Verbosity:
-    """What was asked for.
-
-    Attributes
-    ----------
-    quiet
-        Nothing on standard output, and no progress: errors and warnings only.
-    verbose
-        What the library logs, too.
-    debug
-        Python's tracebacks, too.
-    """
+class Verbosity(NamedTuple):
+    """Errors and warnings alone; what the library logs, too; Python's tracebacks, too."""
 
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
 
 
-_current: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity())  # noqa: B039 (it is frozen)
+_current: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity())  # noqa: B039 (it is a tuple)
 
 
 def verbosity() -> Verbosity:
@@ -37,7 +24,7 @@ def verbosity() -> Verbosity:
 
 def ask(**more: bool) -> None:
     """Add to what was asked for, by the names of `Verbosity`'s attributes."""
-    _current.set(replace(_current.get(), **more))
+    _current.set(_current.get()._replace(**more))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,12 @@ def run_or_be_blamed(job: Job, task: Task) -> TaskResult:
 
     if _dies(job, task):
         raise KilledWorker("task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3)
+    return worker.run_task(job, task)
+
+
+def run_slowly(job: Job, task: Task) -> TaskResult:
+    """Takes long enough for something to happen while others wait."""
+    time.sleep(0.2)
     return worker.run_task(job, task)
 
 

@@ -23,17 +23,7 @@ class JointSetError(H36mAmassError):
 
 @dataclass(frozen=True)
 class JointSource:
-    """What a joint set is computed with.
-
-    Attributes
-    ----------
-    name
-        Of the set, in the store.
-    path
-        Of the regressor, for messages.
-    joints
-        The regressor; None for the skeleton.
-    """
+    """What the joint set `name` is computed with: the regressor at `path`, or None for the skeleton."""
 
     name: str
     path: Path
@@ -56,7 +46,7 @@ def load_sources(
     joint_names: Path | str | Sequence[Path | str] | None,
     support_dir: Path,
 ) -> tuple[JointSource, ...]:
-    """The joint sets that are asked for, in that order.
+    """The joint sets that are asked for, in that order; `JointSetError` if a name is given twice or fits none.
 
     Parameters
     ----------
@@ -65,13 +55,6 @@ def load_sources(
         ``J_regressor_``. None for SPIN's regressor in `support_dir`.
     joint_names
         Files of joint names, see `h36m_amass.body.regressor.load`, each as ``NAME=FILE`` if there are several sets.
-
-    Raises
-    ------
-    JointSetError
-        A name is given twice, or names joints of no regressor.
-    h36m_amass.body.regressor.RegressorError, h36m_amass.skeleton.SkeletonError
-        A file is missing or wrong.
     """
     wanted = _listed(regressors) or (support_dir / f"{regressor.H36M_FILE_NAME}.npy",)
     named = [_split(given) for given in wanted]
@@ -96,13 +79,7 @@ def load_sources(
 
 
 def num_vertices(sources: Sequence[JointSource]) -> int:
-    """Of the mesh that the regressors are for, which a vertex map has to lead to.
-
-    Raises
-    ------
-    JointSetError
-        There is no regressor, or they are for different meshes.
-    """
+    """Of the mesh that the regressors are for, which a vertex map has to lead to; `JointSetError` if not one."""
     meshes = {source.joints.num_vertices for source in sources if source.joints is not None}
     if len(meshes) != 1:
         found = "no regressor that" if not meshes else "regressors for different meshes, of which none"

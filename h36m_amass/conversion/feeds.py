@@ -1,4 +1,4 @@
-"""Compressed archives gone through by threads of this process, whose batches become tasks.
+"""archives gone through by threads of this process, whose batches become tasks.
 
 Decompression leaves the interpreter alone, so the threads use other cores while the workers convert what they gave.
 What lies in scratch files at a time is bounded: when the workers are behind, the threads wait.
@@ -24,30 +24,10 @@ class _StoppedError(Exception):
 
 
 class ArchiveFeeds:
-    """Goes through archives, the largest first, each once.
+    """Goes through archives, the largest first, each once; so many batches may wait for a worker in scratch files."""
 
-    Parameters
-    ----------
-    job
-        Of the build.
-    archives
-        What is to be converted of them.
-    batches_ahead
-        Batches that may wait in scratch files for a worker.
-
-    Attributes
-    ----------
-    news
-        Set when a task or an archive is ready.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        archives: Sequence[ArchiveWork],
-        batches_ahead: int,
-    ) -> None:
-        self.news = threading.Event()
+    def __init__(self, job: Job, archives: Sequence[ArchiveWork], batches_ahead: int) -> None:
+        self.news = threading.Event()  # set when a task or an archive is ready
         self._max_bytes = batches_ahead * BATCH_BYTES
         self._room = threading.Condition()
         self._held = 0
@@ -75,7 +55,7 @@ class ArchiveFeeds:
 
     @property
     def position(self) -> int:
-        """Compressed bytes that were gone through."""
+        """Bytes of the archives that were gone through."""
         return sum(unpacked.position for unpacked in self._passes)
 
     def next_task(self) -> Task | None:

@@ -16,9 +16,10 @@ from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.files.npz import NpzError
 from h36m_amass.recordings import listings
+from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
 from h36m_amass.recordings.recording import AmassError, content_digest
-from h36m_amass.recordings.tree import CompressedArchive, Listing, RecordingFile, Skipped, place_members, source_of
+from h36m_amass.recordings.tree import Archive, Listing, RecordingFile, Skipped, place_members
 from h36m_amass.system import signals
 
 
@@ -27,7 +28,7 @@ class Inputs:
     """What is known of a build's recordings before any is converted."""
 
     files: list[RecordingFile] = field(default_factory=list)  # recordings to convert, sorted by key
-    archives: list[ArchiveWork] = field(default_factory=list)  # compressed archives to go through
+    archives: list[ArchiveWork] = field(default_factory=list)  # archives to go through
     # All recordings of the datasets without such an archive, whether they are to be converted or not.
     known: list[RecordingFile] = field(default_factory=list)
     unselected: list[RecordingFile] = field(default_factory=list)  # those that the subset does not select
@@ -100,8 +101,8 @@ class _Finder:
             self.inputs.files.append(file)
         return verdict
 
-    def add_archive(self, archive: CompressedArchive) -> None:
-        """Note a compressed archive; it is not gone through if all that it holds is known, and converted."""
+    def add_archive(self, archive: Archive) -> None:
+        """Note an archive; it is not gone through if all that it holds is known, and converted."""
         listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
             contents = placed(archive, listing)
@@ -121,7 +122,7 @@ class _Finder:
 
     def add_first(self, listing: Listing, limit: int) -> None:
         """Take the first recordings in sorted order that fit all else of the subset; look at no more than needed."""
-        chosen: dict[CompressedArchive, set[str]] = {}
+        chosen: dict[Archive, set[str]] = {}
         missing = limit
         for file, listed, archive in self._in_order(listing):
             signals.check()
@@ -169,9 +170,7 @@ class _Finder:
         except (AmassError, NpzError):  # what is wrong is found again when it is converted
             return ""
 
-    def _in_order(
-        self, listing: Listing
-    ) -> Iterator[tuple[RecordingFile, ListedMember | None, CompressedArchive | None]]:
+    def _in_order(self, listing: Listing) -> Iterator[tuple[RecordingFile, ListedMember | None, Archive | None]]:
         """All recordings in sorted order; archives are gone through where that is not known yet what they hold."""
         archives = {archive.dataset: archive for archive in listing.archives}
         for dataset in sorted({*archives, *(file.dataset for file in listing.files)}):
@@ -183,7 +182,7 @@ class _Finder:
             self.inputs.skipped += contents.skipped
             yield from ((file, listed, archive) for file, listed in contents.files)
 
-    def _listed(self, archive: CompressedArchive) -> ArchiveListing:
+    def _listed(self, archive: Archive) -> ArchiveListing:
         known = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if known is None:
             unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
@@ -196,16 +195,16 @@ class _Finder:
 
 @dataclass(frozen=True)
 class ArchiveContents:
-    """What a compressed archive that was gone through holds."""
+    """What an archive that was gone through holds."""
 
     files: tuple[tuple[RecordingFile, ListedMember], ...]  # its recordings with their keys, sorted
     skipped: tuple[Skipped, ...]  # those that lie or are called wrongly, and the archive itself if it is damaged
     ignored: Mapping[str, int]  # how many files of which kind are not recordings
 
 
-def placed(archive: CompressedArchive, listing: ArchiveListing) -> ArchiveContents:
+def placed(archive: Archive, listing: ArchiveListing) -> ArchiveContents:
     """Give the members of an archive the keys that they would have if it were unpacked."""
     members = {f"{archive.folder}/{member.name}": member for member in listing.members}
     names = [(member.name, member.size, None) for member in listing.members]
-    files, skipped, ignored = place_members(archive, names, listing.unsafe, listing.damage)
-    return ArchiveContents(tuple((file, members[file.path]) for file in files), tuple(skipped), ignored)
+    found = place_members(archive, names, listing.unsafe, listing.damage)
+    return ArchiveContents(tuple((file, members[file.path]) for file in found.files), found.skipped, found.ignored)

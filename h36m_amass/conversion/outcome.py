@@ -19,7 +19,7 @@ from h36m_amass.files.archives import dataset_name
 from h36m_amass.recordings import listings
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.subset import Subset, filters
-from h36m_amass.recordings.tree import CompressedArchive, Listing, Skipped
+from h36m_amass.recordings.tree import Archive, Listing, Skipped
 from h36m_amass.store.format import SequenceRecord
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Outcome:
         elif self._expected.get(row.path, row.content_digest) == row.content_digest:
             self._assembly.set_result(row.path, part_row)
 
-    def _close(self, archive: CompressedArchive, listing: ArchiveListing) -> None:
+    def _close(self, archive: Archive, listing: ArchiveListing) -> None:
         """An archive was gone through: its recordings get their keys."""
         if listing.damage is None:
             listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, listing)

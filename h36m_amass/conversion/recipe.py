@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from h36m_amass.body import regressor
-from h36m_amass.body.joint_sets import JointSource, load_sources, num_vertices
+from h36m_amass.body.joint_sets import SKELETON, JointSource, load_sources, num_vertices
 from h36m_amass.body.regressor import VertexMap
 from h36m_amass.conversion.options import BATCH_SIZE, FRAME_RATE, BuildError, BuildOptions
 from h36m_amass.recordings.resampling import exact_rate
@@ -70,24 +70,14 @@ class Recipe:
 def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, store: Path) -> Recipe:
     """The recipe of a build: what is not given is the default, or what the store to be updated was built with.
 
-    Parameters
-    ----------
-    stored
-        Header of the store that is updated; None for a new one.
-    store
-        Its path, for messages.
-
-    Raises
-    ------
-    BuildError
-        If an option differs from the store's.
-    h36m_amass.body.regressor.RegressorError, h36m_amass.body.joint_sets.JointSetError
-        If a regressor, vertex map or file of joint names is missing or wrong.
+    `stored` is the header of that store, which lies at the path `store`; None for a new one. Raises `BuildError` if an
+    option differs from the store's, and what the rooms below say of a file that is missing or wrong.
     """
     kept: Mapping[str, Any] = {} if stored is None else stored.options
     for name, value in options.stored().items():
         if name in kept and kept[name] != value:
-            raise _differs(store, f"--{name.replace('_', '-')}", kept[name], value)
+            option = "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}"
+            raise _differs(store, option, kept[name], value)
     values = {"use_dmpls": True, "upsample": False, "batch_size": BATCH_SIZE, **kept, **options.stored()}
     sources = _sources(options, stored)
     rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
@@ -112,16 +102,16 @@ def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSo
     support_dir = Path(options.support_dir)
     if options.joint_regressor is not None or stored is None:
         return load_sources(options.joint_regressor, options.joint_names, support_dir)
-    names = [joint_set.name for joint_set in stored.joint_sets]
     files = [
-        "skeleton"
-        if joint_set.regressor_sha256 == "skeleton"
-        else f"{support_dir / f'J_regressor_{joint_set.name}.npy'}"
-        for joint_set in stored.joint_sets
+        f"{one.name}={SKELETON if one.regressor_sha256 == SKELETON else support_dir / f'J_regressor_{one.name}.npy'}"
+        for one in stored.joint_sets
     ]
-    return load_sources(
-        [f"{name}={file}" for name, file in zip(names, files, strict=True)], options.joint_names, support_dir
-    )
+    try:
+        return load_sources(files, options.joint_names, support_dir)
+    except regressor.RegressorError as error:
+        names = ", ".join(joint_set.name for joint_set in stored.joint_sets)
+        error.add_note(f"the store was built with {names}: give the same --joint-regressor again")
+        raise
 
 
 def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
@@ -138,18 +128,19 @@ def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
             raise _differs(store, "--joint-names", joint_set.skeleton.joint_names[0] + " ...", f"{names}")
     kept, digest = stored.options.get("vertex_map_sha256"), recipe.options()["vertex_map_sha256"]
     if kept != digest:
-        shown = [f"a map ({value:.12})" if value else "none" for value in (kept, digest)]
+        shown = [value[:12] if value else "none" for value in (kept, digest)]
         raise _differs(store, "--vertex-map", *shown)
     if stored.options.get("numerics") != NUMERICS:
         raise BuildError("was built by a version that rounds differently; build it again with --overwrite", store)
 
 
 def _differs(store: Path, option: str, kept: object, value: object) -> BuildError:
-    return BuildError(
-        f"was built with {option} {_shown(kept)}, not {_shown(value)}; update it with the same, or build it again with "
-        "--overwrite",
-        store,
-    )
+    if isinstance(kept, bool):
+        was, now = ("with", "without") if kept == (option != "--no-dmpls") else ("without", "with")
+        differs = f"was built {was} {option}, not {now} it"
+    else:
+        differs = f"was built with {option} {_shown(kept)}, not {_shown(value)}"
+    return BuildError(f"{differs}; update it with the same, or build it again with --overwrite", store)
 
 
 def _shown(value: object) -> str:

@@ -33,11 +33,11 @@ class DatasetRow:
 class Changes:
     """What an update did to a store, in sequences."""
 
-    added: int  # new ones, ones that were converted again, ones that stayed as they were
-    changed: int
-    kept: int
-    gone: int  # those that are no longer among the inputs; they stay, unless they were pruned
-    pruned: bool  # whether they were removed
+    added: int
+    changed: int  # converted again
+    kept: int  # as they were
+    gone: int  # no longer among the inputs; they stay, unless they were pruned
+    pruned: bool  # whether those were removed
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from h36m_amass.conversion.recipe import Recipe
 from h36m_amass.files.paths import Location
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.subset import Subset
-from h36m_amass.recordings.tree import CompressedArchive, RecordingFile
+from h36m_amass.recordings.tree import Archive, RecordingFile
 
 FRAME_BYTES = 1336
 """Bytes of a frame of SMPL+H in float64: 156 of poses, 3 of trans, 8 of dmpls."""
@@ -34,9 +34,9 @@ class Job:
 
 @dataclass(frozen=True)
 class ArchiveWork:
-    """A compressed archive, and what of it is to be converted."""
+    """An archive, and what of it is to be converted."""
 
-    archive: CompressedArchive
+    archive: Archive
     converted: frozenset[str] = frozenset()  # paths of its recordings, and content digests, that need not be converted
     only: frozenset[str] | None = None  # paths of the recordings that are to be converted, if not all are
 

@@ -22,28 +22,8 @@ BLOCK_FRAMES = 65536
 class StoredRows:
     """The sequences of an existing store, by row of its index; a context manager.
 
-    Parameters
-    ----------
-    path
-        The store.
-    support_dir
-        Where the body models lie: sequences of one that has changed cannot be copied.
-
-    Attributes
-    ----------
-    header
-        What the store says of itself.
-    records
-        The sequences, in index order.
-    other_checksums
-        For each sequence those of the joint sets behind the first.
-    reusable
-        Row by content digest, of the sequences whose body model is still the same.
-
-    Raises
-    ------
-    h36m_amass.store.rows.StoreError
-        If the store is damaged.
+    Those of a body model that has changed under `support_dir` are not `reusable`. Raises `StoreError` if the store is
+    damaged.
     """
 
     def __init__(self, path: Path, support_dir: Path) -> None:

@@ -18,7 +18,8 @@ from h36m_amass.conversion import feeds, unpack
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.check import check_inputs
 from h36m_amass.conversion.options import BuildError
-from h36m_amass.files import tar_stream
+from h36m_amass.files import tar_reading
+from h36m_amass.files.archives import ArchiveStream
 from h36m_amass.recordings.tree import find_recordings
 from h36m_amass.store.store import Store
 from h36m_amass.verification.store import verify
@@ -30,15 +31,15 @@ from tests.scenes import write_dataset
 def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run once with the extra and once without."""
     if request.param == "standard library":
-        monkeypatch.setattr(tar_stream, "_rapidgzip", lambda: None)
+        monkeypatch.setattr(tar_reading, "_rapidgzip", lambda: None)
 
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Compressed archives that were opened, and how many bytes of each were decompressed."""
     opened: list[tuple[str, int]] = []
-    iterate = tar_stream.TarStream.__iter__
-    init, close = tar_stream.TarStream.__init__, tar_stream.TarStream.__exit__
+    iterate = ArchiveStream.__iter__
+    init, close = ArchiveStream.__init__, ArchiveStream.__exit__
 
     def opening(stream: Any, path: Path, *arguments: Any) -> None:
         init(stream, path, *arguments)
@@ -54,9 +55,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         stream.iterated = True
         return iterate(stream)
 
-    monkeypatch.setattr(tar_stream.TarStream, "__init__", opening)
-    monkeypatch.setattr(tar_stream.TarStream, "__exit__", closing)
-    monkeypatch.setattr(tar_stream.TarStream, "__iter__", once)
+    monkeypatch.setattr(ArchiveStream, "__init__", opening)
+    monkeypatch.setattr(ArchiveStream, "__exit__", closing)
+    monkeypatch.setattr(ArchiveStream, "__iter__", once)
     return opened
 
 

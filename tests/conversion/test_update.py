@@ -203,8 +203,8 @@ def test_a_damaged_recording_is_tried_again(support_dir: Path, tmp_path: Path) -
         ({"frame_rate": 25}, r"with --frame-rate 50, not 25; update it with the same, or .* --overwrite"),
         ({"native_rate": True}, r"with --frame-rate 50, not native"),
         ({"batch_size": 512}, r"with --batch-size 4096, not 512"),
-        ({"use_dmpls": False}, r"with .*dmpls.*"),
-        ({"upsample": True}, r"with --upsample False, not True"),
+        ({"use_dmpls": False}, r"without --no-dmpls, not with it"),
+        ({"upsample": True}, r"without --upsample, not with it"),
         ({"compression": "lzf"}, r"with --compression none, not lzf"),
         ({"joint_regressor": "skeleton"}, r"with --joint-regressor h36m \(.*\), not .*skeleton"),
     ],
@@ -250,12 +250,12 @@ def test_a_forgotten_vertex_map_is_refused_and_named(tree: Path, support_dir: Pa
     synthetic_map(vertex_map, num_vertices)
     build(tree, tmp_path / "s.h5", support_dir=support_dir, vertex_map=vertex_map)
     before = (tmp_path / "s.h5").read_bytes()
-    with pytest.raises(BuildError, match=r"with --vertex-map a map \([0-9a-f]{12}\), not none"):
+    with pytest.raises(BuildError, match=r"with --vertex-map [0-9a-f]{12}, not none"):
         update(tree, tmp_path / "s.h5", support_dir)
     assert (tmp_path / "s.h5").read_bytes() == before
     assert update(tree, tmp_path / "s.h5", support_dir, vertex_map=vertex_map) == Changes(0, 0, 8, 0, False)
     build(tree, tmp_path / "t.h5", support_dir=support_dir)
-    with pytest.raises(BuildError, match=r"with --vertex-map none, not a map \([0-9a-f]{12}\)"):
+    with pytest.raises(BuildError, match=r"with --vertex-map none, not [0-9a-f]{12}"):
         update(tree, tmp_path / "t.h5", support_dir, vertex_map=vertex_map)
 
 
