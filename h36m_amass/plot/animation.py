@@ -1,37 +1,37 @@
-"""Animations of a sequence, as GIF or MP4 (extra ``plot``).
-
-Not by matplotlib's writers: interrupted, they write the rest of the animation, and fail if nothing is drawn yet.
-"""
+"""Animations of a sequence, as GIF or MP4 (extra ``plot``)."""
 
 from __future__ import annotations
 
-import io
+import logging
 import math
-import shutil
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from h36m_amass.plot import PlotError, picture
 from h36m_amass.skeleton import bones, leftwards, root
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.system import atomic_file
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib.animation").addHandler(logging.NullHandler())  # it prints what `PlotError` says
 MAX_RATES = {".gif": 25.0, ".mp4": 60.0}
-"""Frames per second that are drawn at most; of faster sequences every n-th frame is."""
-MAX_GIF_FRAMES = 1500
-"""A minute. A GIF is put together in memory, where a frame takes a third of a megabyte."""
+"""Frames per second that are drawn at most."""
+MAX_GIF_FRAMES = 750
+"""Half a minute. A GIF is put together in memory, where a frame takes two megabytes."""
 MAX_BOX, MIN_BOX, MARGIN = 2.5, 1.8, 0.1
 """Metres: the axes show all of a path unless they span more than this along a direction, and else follow the root; they
 show at least this much ground, so that someone who stands still stands on some; and this much around the joints."""
 SIZE, DPI = 6.0, 100
 """Inches, and pixels per inch: the product is even, as MP4 needs it."""
+_MP4_ARGUMENTS = ["-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
 _ELEVATION, _TURN = 12.0, 35.0
 """Degrees that the camera is above the ground, and to the side of where the person faces in the first frame."""
 
@@ -39,14 +39,22 @@ _ELEVATION, _TURN = 12.0, 35.0
 class Timing(NamedTuple):
     """Which frames of a sequence are drawn, and at how many hertz they are shown in real time."""
 
-    frames: range
+    frames: Int[np.ndarray, "drawn"]
     rate: float
 
 
-def timing(sequence: StoredSequence, max_rate: float, start: float = 0.0, seconds: float | None = None) -> Timing:
-    """Which frames are drawn in real time at `max_rate` hertz at most, from `start` on, for so many seconds."""
-    step = max(1, math.ceil(sequence.frame_rate / max_rate - 1e-9))
-    return Timing(picture.frames_between(sequence, start, seconds)[::step], sequence.frame_rate / step)
+def timing(sequence: StoredSequence, kind: str, start: float = 0.0, seconds: float | None = None) -> Timing:
+    """Which frames are drawn in real time in a ``.gif`` or ``.mp4``, from `start` on, for so many seconds.
+
+    Every n-th is, at `MAX_RATES` at most. A GIF counts in hundredths of a second: its rate is the next lower one that
+    takes a whole number of them for each frame, and the frames are those nearest in time.
+    """
+    source_rate = sequence.frame_rate
+    rate = source_rate / math.ceil(source_rate / MAX_RATES[kind] - 1e-9)
+    if kind == ".gif":
+        rate = 100 / math.ceil(100 / rate - 0.02)  # 59.94 Hz is shown as 60
+    span = picture.frames_between(sequence, start, seconds)
+    return Timing(span.start + np.arange(0, len(span) - 0.5, source_rate / rate).round().astype(int), rate)
 
 
 def boxes(positions: Float32[np.ndarray, "frames joints 3"], centred: int) -> Float[np.ndarray, "frames 3 2"]:
@@ -90,73 +98,45 @@ def animate(
     path = picture.output_path(path, picture.ANIMATIONS, "an animation", overwrite)
     picture.require_bones(sequence.store.skeleton, sequence.key)
     kind = path.suffix.lower()
-    drawn = timing(sequence, MAX_RATES[kind], start, seconds)
+    drawn = timing(sequence, kind, start, seconds)
     if kind == ".gif" and len(drawn.frames) > MAX_GIF_FRAMES:
         reason = f"a GIF of {len(drawn.frames):,} frames is too long; draw {MAX_GIF_FRAMES / drawn.rate:.0f} s of it"
         raise PlotError(f"{reason} with --seconds, or name an .mp4", path)
-    if kind == ".mp4" and shutil.which("ffmpeg") is None:
+    from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
+
+    if kind == ".mp4" and not FFMpegWriter.isAvailable():
         raise PlotError("MP4 is made by ffmpeg, which is not installed; install it, or name a .gif", path)
-    with atomic_file.written(path) as file, warnings.catch_warnings():
+    rate: Any = drawn.rate  # the writers take any number, though they are annotated with int
+    writer: Any = FFMpegWriter(rate, codec="h264", extra_args=_MP4_ARGUMENTS)
+    if kind == ".gif":
+        writer = PillowWriter(rate * (1 - 1e-9))  # it rounds durations down
+        finish, writer.finish = writer.finish, lambda: None  # which would write an interrupted animation, too
+    animation = FuncAnimation(*_scene(sequence, drawn.frames), frames=len(drawn.frames))
+    with atomic_file.written(path, kind) as file, warnings.catch_warnings():
         picture.ignore_missing_glyphs()
-        frames = _draw(sequence, drawn.frames, progress or (lambda done, total: None))
+        output = str(Path(file.name).absolute())  # which no name of a file makes an option or a protocol of ffmpeg
+        report = progress and (lambda number, total: progress(number + 1, total))
+        try:
+            animation.save(output, writer, dpi=DPI, progress_callback=report)
+        except (subprocess.CalledProcessError, BrokenPipeError) as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # which ended ffmpeg, too
+                raise error.__context__ from None
+            message = " ".join((getattr(error, "stderr", "") or str(error)).split())[:1000]
+            raise PlotError(f"ffmpeg failed ({message}); mend it, or name a .gif", path) from error
         if kind == ".gif":
-            _write_gif(file, frames, drawn.rate)
-        else:
-            _write_mp4(file, frames, drawn.rate, path)
+            finish()
     return drawn
 
 
-def centiseconds(num_frames: int, rate: float) -> list[int]:
-    """How long each frame stands in a GIF, which counts so, at `rate` hertz: together off by half of one at most."""
-    return np.diff(np.round(100 / rate * np.arange(num_frames + 1))).astype(int).tolist()
-
-
-def _write_gif(file: IO[bytes], frames: Iterator[bytes], rate: float) -> None:
-    """With one palette and no dithering: what stands still is then the same in each frame."""
-    from PIL import Image
-
-    side = round(SIZE * DPI)
-    images: list[Image.Image] = []
-    for pixels in frames:
-        image = Image.frombytes("RGBA", (side, side), pixels).convert("RGB")
-        palette = images[0] if images else None
-        images.append(image.quantize(64, Image.Quantize.FASTOCTREE, palette=palette, dither=Image.Dither.NONE))
-    durations = [10 * each for each in centiseconds(len(images), rate)]
-    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
-
-
-def _write_mp4(file: IO[bytes], frames: Iterator[bytes], rate: float, path: Path) -> None:
-    """Through ffmpeg, which ends with the animation, whatever ends that."""
-    side = round(SIZE * DPI)
-    given = ["-f", "rawvideo", "-pix_fmt", "rgba", "-s", f"{side}x{side}", "-framerate", str(rate), "-i", "pipe:"]
-    made = ["-vcodec", "h264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
-    temporary = str(Path(file.name).absolute())  # which no name of a file makes an option or a protocol of ffmpeg
-    command = ["ffmpeg", "-loglevel", "error", *given, *made, "-y", temporary]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    stdin: Any = process.stdin
-    try:
-        with suppress(BrokenPipeError):  # ffmpeg has ended, and its status says so
-            for pixels in frames:
-                stdin.write(pixels)
-        _, messages = process.communicate()
-    except BaseException:
-        process.kill()
-        process.communicate()
-        raise
-    if process.returncode:
-        message = " ".join(messages[:1000].decode("utf-8", "replace").split()) or f"status {process.returncode}"
-        raise PlotError(f"ffmpeg failed ({message}); mend it, or name a .gif", path)
-
-
-def _draw(sequence: StoredSequence, numbers: range, progress: Callable[[int, int], None]) -> Iterator[bytes]:
-    """Draw frames, and give the red, green, blue and opacity of each one's pixels."""
+def _scene(sequence: StoredSequence, frames: Int[np.ndarray, "drawn"]) -> tuple[Figure, Callable[[int], None]]:
+    """A figure, and what draws one of the frames into it."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
     from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
     skeleton = sequence.store.skeleton
     pairs, colours = bones(skeleton), picture.colours_of(skeleton) / 255
-    positions = sequence.positions_3d[numbers.start : numbers.stop : numbers.step]
+    positions = sequence.positions_3d[frames[0] : frames[-1] + 1][frames - frames[0]]
     limits = boxes(positions, root(skeleton))
     left = leftwards(positions[0], skeleton)
 
@@ -180,13 +160,12 @@ def _draw(sequence: StoredSequence, numbers: range, progress: Callable[[int, int
     clock = figure.text(0.03, 0.025, "", family="monospace")
     figure.legend(handles=picture.legend_handles(), loc="lower right", ncols=3, frameon=False)
 
-    for done, (number, pose, box) in enumerate(zip(numbers, positions, limits, strict=True), start=1):
+    def draw(number: int) -> None:
+        pose, box = positions[number], limits[number]
         body.set_segments(pose[pairs])
         shadow.set_segments((pose * [1, 1, 0] + [0, 0, max(box[2, 0], 0.0)])[pairs])
         dots._offsets3d = tuple(pose.T)  # private, but matplotlib has no other way to move points in 3D
         axes.set(xlim=box[0], ylim=box[1], zlim=box[2])
-        clock.set_text(f"{number / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
-        pixels = io.BytesIO()
-        figure.savefig(pixels, format="rgba", dpi=DPI)
-        progress(done, len(numbers))
-        yield pixels.getvalue()
+        clock.set_text(f"{frames[number] / sequence.frame_rate:6.2f} s of {sequence.duration:.2f} s")
+
+    return figure, draw

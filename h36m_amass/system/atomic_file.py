@@ -18,9 +18,13 @@ def unfinished(path: Path) -> Path:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which replaces `path` at the end; if that is not reached, nothing has changed."""
+def written(path: Path, ending: str = "") -> Iterator[IO[bytes]]:
+    """A file to write to, which replaces `path` at the end; if that is not reached, nothing has changed.
+
+    Until then its name ends in `ending`, for those who go by that.
+    """
     temporary = unfinished(path)
+    temporary = temporary.with_name(temporary.name + ending)
     temporary.unlink(missing_ok=True)
     try:
         with temporary.open("xb") as file:  # never through a link that lies there
