@@ -66,7 +66,8 @@ def folded_body(parts_dir: Path, support_dir: Path, kind: BodyKind, recipe: Reci
     Raises as `fold` does.
     """
     path = _path(parts_dir, kind, recipe)
-    with FileLock(path.with_suffix(".lock")):
+    # One lock for a body with and without soft tissue, because the former brings the latter.
+    with FileLock(_path(parts_dir, replace(kind, has_dmpls=True), recipe).with_suffix(".lock")):
         if not path.exists():
             for each, body in fold(support_dir, kind, recipe).items():
                 with atomic_file.written(_path(parts_dir, each, recipe)) as file:
