@@ -1,12 +1,9 @@
 """What all commands have in common: their last options, the logs that these show, colours, and how a command ends."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from functools import cache
 from itertools import takewhile
@@ -17,66 +14,35 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .completion import quoted_for_bash
-from .failures import pipe_may_close, printable, unexpected_reported
+from .failures import pipe_may_close, printable, reported
 from .verbosity import ask, nothing_asked, verbosity
 
 PANEL = "Options of every command"
 _NO_COLOR = "--no-color"
 
 
-def _asking(what: str) -> Callable[[bool], bool]:
-    """What a flag calls that asks for an attribute of `Verbosity`."""
+def _flag(*names: str, sets: str = "", help: str) -> Any:
+    """A flag of every command, which sets an attribute of `Verbosity`."""
 
-    def answer(asked: bool) -> bool:
-        if asked:
-            ask(**{what: True})
-        return asked
+    def answer(given: bool) -> bool:
+        if given and sets:
+            ask(**{sets: True})
+        return given
 
-    return answer
+    return typer.Option(*names, help=help, callback=answer, expose_value=False, rich_help_panel=PANEL)
+
+
+_QUIET = "Print errors and warnings only; the exit status tells the rest."
+_VERBOSE = "Print what is done when, which files are loaded, and skipped recordings as they occur."
 
 
 def _common(
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "-q",
-            "--quiet",
-            help="Print errors and warnings only; the exit status tells the rest.",
-            callback=_asking("quiet"),
-            expose_value=False,
-            rich_help_panel=PANEL,
-        ),
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "-v",
-            "--verbose",
-            help="Print what is done when, which files are loaded, and what is left out as soon as it is.",
-            callback=_asking("verbose"),
-            expose_value=False,
-            rich_help_panel=PANEL,
-        ),
-    ] = False,
+    quiet: Annotated[bool, _flag("-q", "--quiet", sets="quiet", help=_QUIET)] = False,
+    verbose: Annotated[bool, _flag("-v", "--verbose", sets="verbose", help=_VERBOSE)] = False,
     no_color: Annotated[
-        bool,
-        typer.Option(
-            _NO_COLOR,
-            help="Print without colours, as with NO_COLOR in the environment.",
-            expose_value=False,
-            rich_help_panel=PANEL,
-        ),
+        bool, _flag(_NO_COLOR, help="Print without colours, as with NO_COLOR in the environment.")
     ] = False,
-    debug: Annotated[
-        bool,
-        typer.Option(
-            "--debug",
-            help="Print Python's traceback of an error, too.",
-            callback=_asking("debug"),
-            expose_value=False,
-            rich_help_panel=PANEL,
-        ),
-    ] = False,
+    debug: Annotated[bool, _flag("--debug", sets="debug", help="Print Python's traceback of an error, too.")] = False,
 ) -> None:
     """Their parameters become options of every command, and may stand before its name as well."""
 
@@ -107,12 +73,12 @@ class _WithCommonOptions:
 
 
 class Command(_WithCommonOptions, TyperCommand):
-    """A command that obeys the options of every command."""
+    """A command that obeys the options of every command, and ends with one line if it fails."""
 
     def invoke(self, ctx: Any) -> Any:
         if verbosity().quiet and verbosity().verbose:
             raise typer.BadParameter("--quiet and --verbose exclude each other")
-        with unexpected_reported(), ExitStack() as stack:
+        with reported(), ExitStack() as stack:
             if verbosity().quiet:
                 nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
                 stack.enter_context(redirect_stdout(nowhere))
@@ -126,13 +92,14 @@ class Group(_WithCommonOptions, TyperGroup):
 
     def main(self, args: Any = None, *rest: Any, **settings: Any) -> Any:
         arguments = sys.argv[1:] if args is None else args
-        # Looked for before anything is parsed, so that what is said of wrong usage has no colours either.
-        plain = _NO_COLOR in takewhile(lambda argument: argument != "--", arguments)
-        with nothing_asked(), _environment(NO_COLOR="1" if plain else os.environ.get("NO_COLOR")), pipe_may_close():
+        with nothing_asked(), ExitStack() as stack, pipe_may_close(), quoted_for_bash():
+            # Looked for before anything is parsed, so that what is said of wrong usage has no colours either.
+            if _NO_COLOR in takewhile(lambda argument: argument != "--", arguments) and not os.environ.get("NO_COLOR"):
+                os.environ["NO_COLOR"] = "1"
+                stack.callback(os.environ.pop, "NO_COLOR", None)
             if os.environ.get("NO_COLOR"):
                 settings["color"] = False
-            with quoted_for_bash():
-                return super().main(args, *rest, **settings)
+            return super().main(args, *rest, **settings)
 
 
 class Application(typer.Typer):
@@ -146,32 +113,12 @@ class Application(typer.Typer):
         return super().command(*names, **{"cls": Command, **settings})
 
 
-@contextmanager
-def _environment(**variables: str | None) -> Iterator[None]:
-    """Set environment variables, or leave those alone that are to be None, and put them back at the end."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update({name: value for name, value in variables.items() if value is not None})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 class _Lines(logging.Handler):
-    """Log records as lines on standard error, with the seconds since the command began."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began = time.monotonic()
+    """Log records as lines on standard error, with the seconds since the program began."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        module = record.name.rpartition(".")[2]
+        module, seconds = record.name.rpartition(".")[2], record.relativeCreated / 1000
         # Standard error as it is now: while a bar is drawn, rich puts there what prints above it.
-        seconds = time.monotonic() - self._began
         sys.stderr.write(f"{seconds:8.2f} s  {module}: {printable(record.getMessage())}\n")
 
 

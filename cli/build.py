@@ -1,17 +1,11 @@
 """``h36m-amass build``."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from h36m_amass.system.signals import stop_flag
-
 from .completion import complete_dataset, complete_device
-from .failures import reported
 from .options import SupportDir, VertexMap
 
 
@@ -22,146 +16,110 @@ class Compression(StrEnum):
 
 
 def build(
-    amass_dir: Annotated[
-        str,
-        typer.Argument(
-            help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that; or its URL, like s3://bucket/amass.",
-            metavar="AMASS_DIR",
-            path_type=str,
-        ),
-    ],
-    store: Annotated[
-        Path,
-        typer.Argument(help="HDF5 file to write.", metavar="STORE", path_type=Path),
-    ],
+    amass_dir: str = typer.Argument(
+        ...,
+        help="Folder with DATASET/[INNER/]SUBJECT/SEQUENCE.npz, or with archives of that; or its URL, like "
+        "s3://bucket/amass.",
+        metavar="AMASS_DIR",
+        path_type=str,
+    ),
+    store: Path = typer.Argument(..., help="HDF5 file to write.", metavar="STORE"),
     support_dir: SupportDir = Path("support_data"),
-    joint_regressor: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="K x V regressor, .npy or SciPy sparse .npz, or skeleton for the body model's own joints; repeat, "
-            "also as NAME=FILE, for several joint sets.",
-            show_default="J_regressor_h36m.npy in --support-dir",
-            metavar="FILE",
-        ),
-    ] = None,
-    joint_names: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Text file with a regressor's K joint names, one per line; NAME=FILE for several joint sets.",
-            show_default="Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",
-            metavar="FILE",
-        ),
-    ] = None,
+    joint_regressor: list[str] | None = typer.Option(
+        None,
+        help="K x V regressor, .npy or SciPy sparse .npz, or skeleton for the body model's own joints; repeat, also as "
+        "NAME=FILE, for several joint sets.",
+        show_default="J_regressor_h36m.npy in --support-dir",
+        metavar="FILE",
+    ),
+    joint_names: list[str] | None = typer.Option(
+        None,
+        help="Text file with a regressor's K joint names, one per line; NAME=FILE for several joint sets.",
+        show_default="Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",
+        metavar="FILE",
+    ),
     vertex_map: VertexMap = None,
-    frame_rate: Annotated[
-        float | None,
-        typer.Option("-r", "--frame-rate", help="Target frame rate in hertz.", show_default="50", metavar="HERTZ"),
-    ] = None,
-    native_rate: Annotated[
-        bool, typer.Option("--native-rate", help="Keep every frame, and each recording's own rate.")
-    ] = False,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it; several GPUs as "
-            "cuda:0,cuda:1 or cuda:all, which the workers take in turn.",
-            metavar="DEVICE",
-            autocompletion=complete_device,
-        ),
-    ] = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option(help="Frames computed at a time.", show_default="4096", metavar="FRAMES")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Worker processes; 0 to convert in the command's own.",
-            show_default="one per core or GPU, fewer for little data",
-            metavar="PROCESSES",
-        ),
-    ] = None,
-    dask: Annotated[
-        str | None,
-        typer.Option(
-            help="Convert on this Dask scheduler's workers, like tcp://HOST:8786, or local for one of --workers "
-            "processes; needs the extra dask.",
-            show_default="none",
-            metavar="URL",
-        ),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset",
-            help="Convert this dataset only, under any of its names; repeat for more.",
-            show_default="all",
-            metavar="NAME",
-            autocompletion=complete_dataset,
-        ),
-    ] = None,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            help="Convert subjects alone whose whole name matches this regular expression.",
-            show_default="all",
-            metavar="PATTERN",
-        ),
-    ] = None,
-    sequence: Annotated[
-        str | None,
-        typer.Option(
-            help="Convert recordings alone whose whole name matches this regular expression.",
-            show_default="all",
-            metavar="PATTERN",
-        ),
-    ] = None,
-    min_seconds: Annotated[
-        float | None,
-        typer.Option(help="Convert no recording that is shorter.", show_default="any length", metavar="SECONDS"),
-    ] = None,
-    max_seconds: Annotated[
-        float | None,
-        typer.Option(help="Convert no recording that is longer.", show_default="any length", metavar="SECONDS"),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            help="Convert only so many recordings, the first ones, for trying out.",
-            show_default="all",
-            metavar="RECORDINGS",
-        ),
-    ] = None,
-    no_dmpls: Annotated[bool, typer.Option("--no-dmpls", help="Convert all recordings without soft tissue.")] = False,
-    upsample: Annotated[
-        bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")
-    ] = False,
-    compression: Annotated[
-        Compression | None,
-        typer.Option(help="Compression of the store: smaller, and slower to read.", show_default="none"),
-    ] = None,
-    max_frames: Annotated[
-        int,
-        typer.Option(help="Skip recordings of more frames: they are damaged or hostile.", metavar="FRAMES"),
-    ] = 10_000_000,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace STORE if it is there.")] = False,
-    update: Annotated[
-        bool, typer.Option("--update", help="Add to STORE what is new, and convert again what has changed since.")
-    ] = False,
-    prune: Annotated[
-        bool,
-        typer.Option("--prune", help="With --update: remove recordings from STORE that are no longer in AMASS_DIR."),
-    ] = False,
-    skip_missing: Annotated[
-        bool,
-        typer.Option("--skip-missing", help="Skip recordings whose body model is missing or does not fit, and go on."),
-    ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if any recording would be skipped.")] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write what was converted and skipped to this JSON file.", show_default="none", metavar="FILE"
-        ),
-    ] = None,
+    frame_rate: float | None = typer.Option(
+        None, "-r", "--frame-rate", help="Target frame rate in hertz.", show_default="50", metavar="HERTZ"
+    ),
+    native_rate: bool = typer.Option(False, "--native-rate", help="Keep every frame, and each recording's own rate."),
+    device: str = typer.Option(
+        "auto",
+        help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it; several GPUs as "
+        "cuda:0,cuda:1 or cuda:all, which the workers take in turn.",
+        metavar="DEVICE",
+        autocompletion=complete_device,
+    ),
+    batch_size: int | None = typer.Option(
+        None, help="Frames computed at a time.", show_default="4096", metavar="FRAMES"
+    ),
+    workers: int | None = typer.Option(
+        None,
+        help="Worker processes; 0 to convert in the command's own.",
+        show_default="one per core or GPU, fewer for little data",
+        metavar="PROCESSES",
+    ),
+    dask: str | None = typer.Option(
+        None,
+        help="Convert on this Dask scheduler's workers, like tcp://HOST:8786, or local for one of --workers processes; "
+        "needs the extra dask.",
+        show_default="none",
+        metavar="URL",
+    ),
+    dataset: list[str] | None = typer.Option(
+        None,
+        "--dataset",
+        help="Convert this dataset only, under any of its names; repeat for more.",
+        show_default="all",
+        metavar="NAME",
+        autocompletion=complete_dataset,
+    ),
+    subject: str | None = typer.Option(
+        None,
+        help="Convert only subjects whose whole name matches this regular expression.",
+        show_default="all",
+        metavar="PATTERN",
+    ),
+    sequence: str | None = typer.Option(
+        None,
+        help="Convert only recordings whose whole name matches this regular expression.",
+        show_default="all",
+        metavar="PATTERN",
+    ),
+    min_seconds: float | None = typer.Option(
+        None, help="Convert no recording that is shorter.", show_default="any length", metavar="SECONDS"
+    ),
+    max_seconds: float | None = typer.Option(
+        None, help="Convert no recording that is longer.", show_default="any length", metavar="SECONDS"
+    ),
+    limit: int | None = typer.Option(
+        None,
+        help="Convert only so many recordings, the first ones, for trying out.",
+        show_default="all",
+        metavar="RECORDINGS",
+    ),
+    no_dmpls: bool = typer.Option(False, "--no-dmpls", help="Convert all recordings without soft tissue."),
+    upsample: bool = typer.Option(False, "--upsample", help="Convert recordings slower than the target rate too."),
+    compression: Compression | None = typer.Option(
+        None, help="Compression of the store: smaller, and slower to read.", show_default="none"
+    ),
+    max_frames: int = typer.Option(
+        10_000_000, help="Skip recordings of more frames: they are damaged or hostile.", metavar="FRAMES"
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace STORE if it is there."),
+    update: bool = typer.Option(
+        False, "--update", help="Add to STORE what is new, and convert again what has changed since."
+    ),
+    prune: bool = typer.Option(
+        False, "--prune", help="With --update: remove recordings from STORE that are no longer in AMASS_DIR."
+    ),
+    skip_missing: bool = typer.Option(
+        False, "--skip-missing", help="Skip recordings whose body model is missing or does not fit, and go on."
+    ),
+    strict: bool = typer.Option(False, "--strict", help="Fail if any recording would be skipped."),
+    report: Path | None = typer.Option(
+        None, help="Write what was converted and skipped to this JSON file.", show_default="none", metavar="FILE"
+    ),
 ) -> None:
     """Convert AMASS recordings into one HDF5 store of 3D joints."""
     if native_rate and frame_rate is not None:
@@ -171,8 +129,10 @@ def build(
     if prune and not update:
         raise typer.BadParameter("--prune goes with --update")
     if dask is not None and workers == 0:
-        raise typer.BadParameter("--workers 0 converts in this process and --dask in others; leave one of them out")
-    with reported(), stop_flag():
+        raise typer.BadParameter("--workers 0 converts in this process, and --dask in others; give one of them")
+    from h36m_amass.system.signals import stop_flag
+
+    with stop_flag():
         if dask is None and workers != 0:
             from h36m_amass.conversion.pool import prepare
 

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,15 +85,10 @@ def _store(context: typer.Context) -> Iterator[Store | None]:
     from h36m_amass.store.errors import StoreError
     from h36m_amass.store.store import Store
 
-    store = None
-    path = _path(context, "store")
-    if path is not None:
+    path, store = _path(context, "store"), None
+    with ExitStack() as stack:
         with suppress(StoreError, OSError):
-            store = Store(path)
-    if store is None:
-        yield None
-        return
-    with store:
+            store = None if path is None else stack.enter_context(Store(path))
         yield store
 
 

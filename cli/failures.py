@@ -1,7 +1,5 @@
 """Failures that a user can meet, as one line and an exit status."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -12,48 +10,33 @@ from typing import NoReturn
 
 import typer
 
+from h36m_amass.errors import H36mAmassError
+
 from .verbosity import verbosity
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn the library's errors into one line on standard error and exit status 1; Ctrl-C into 130, SIGTERM into 143.
+    """Turn errors into one line on standard error and exit status 1; Ctrl-C into status 130, SIGTERM into 143.
 
-    Notes of an error, which say what is kept, go onto the same line.
+    Notes of an error, which say what is kept, go onto the same line. What is not the library's error is a bug, and is
+    called one.
     """
-    from h36m_amass.errors import H36mAmassError
-    from h36m_amass.system.signals import StopRequestedError
-
     try:
         yield
-    except StopRequestedError as stop:
-        _end("terminated" if stop.signum == signal.SIGTERM else "interrupted", stop, 128 + stop.signum)
-    except KeyboardInterrupt as stop:
-        _end("interrupted", stop, INTERRUPTED)
+    except KeyboardInterrupt as stop:  # with a signal, if a loop looked at the flag, see `h36m_amass.system.signals`
+        signum = getattr(stop, "signum", signal.SIGINT)
+        _end("terminated" if signum == signal.SIGTERM else "interrupted", stop, 128 + signum)
+    except (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter):  # for the first see `pipe_may_close`
+        raise
     except H36mAmassError as error:
         _end(f"error: {error}", error, FAILED)
-    except BrokenPipeError:  # see `pipe_may_close`
-        raise
     except OSError as error:
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _end(f"error: {text}", error, FAILED)
-
-
-@contextmanager
-def unexpected_reported() -> Iterator[None]:
-    """Turn what `reported` does not know, which is a bug, into one line and exit status 1, without a traceback.
-
-    Ctrl-C becomes status 130 here, too, before and after `reported` is at work.
-    """
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        _end("interrupted", stop, INTERRUPTED)
-    except (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter):
-        raise
-    except Exception as error:  # noqa: BLE001 (whatever it is, it ends here, and is told)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it ends here with a line)
         advice = "" if verbosity().debug else ": run the command again with --debug, and report what it prints"
         _end(f"internal error: {type(error).__name__}: {error} (this is a bug{advice})", error, FAILED)
 

@@ -4,86 +4,76 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from .completion import complete_joint_set, complete_key
-from .failures import printable, reported
+from .failures import printable
 
 if TYPE_CHECKING:
     from h36m_amass.store.summary import Node
 
 
 def info(
-    store: Annotated[str, typer.Argument(help="Store to look into.", metavar="STORE", path_type=str)],
-    key: Annotated[
-        str | None,
-        typer.Argument(
-            help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="KEY", autocompletion=complete_key
-        ),
-    ] = None,
-    joint_set: Annotated[
-        str | None,
-        typer.Option(
-            help="Tell of this joint set of the store alone.",
-            show_default="all",
-            metavar="NAME",
-            autocompletion=complete_joint_set,
-        ),
-    ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=3,
-            help="Levels of the tree.",
-            show_default="as many as fit on a screen or two, with --json all",
-            metavar="NUMBER",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw hours, sequence lengths and frame rates to this .png, .pdf or .svg (extra plot).",
-            show_default="none",
-            metavar="FILE",
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the --plot FILE if it is there.")] = False,
+    store: str = typer.Argument(..., help="Store to look into.", metavar="STORE", path_type=str),
+    key: str | None = typer.Argument(
+        None, help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="KEY", autocompletion=complete_key
+    ),
+    joint_set: str | None = typer.Option(
+        None,
+        help="Show only this joint set of the store.",
+        show_default="all",
+        metavar="NAME",
+        autocompletion=complete_joint_set,
+    ),
+    depth: int | None = typer.Option(
+        None,
+        min=1,
+        max=3,
+        help="Levels of the tree.",
+        show_default="as many as fit on a screen or two, with --json all",
+        metavar="NUMBER",
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object, for programs."),
+    plot: Path | None = typer.Option(
+        None,
+        help="Draw hours, sequence lengths and frame rates to this .png, .pdf or .svg (extra plot).",
+        show_default="none",
+        metavar="FILE",
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the --plot FILE if it is there."),
 ) -> None:
     """Show what is inside a store, or inside one of its datasets, subjects or sequences."""
     if overwrite and plot is None:
         raise typer.BadParameter("--overwrite is about the file of --plot, which is not given")
-    with reported():
-        from h36m_amass.store import summary as describe
-        from h36m_amass.store.selection import StoredSequence
-        from h36m_amass.store.store import Store
+    from h36m_amass.store import summary as describe
+    from h36m_amass.store.selection import StoredSequence
+    from h36m_amass.store.store import Store
 
-        with Store(store, joint_set) as opened:
-            key = None if key is None else key.strip("/")
-            item = opened if key is None else opened[key]
-            if depth is not None and isinstance(item, StoredSequence):
-                raise typer.BadParameter("--depth is of a tree, and a sequence has none")
-            root = describe.tree(opened, key, joint_set)
-            if plot is not None:
-                from h36m_amass.plot.overview import draw_overview
+    with Store(store, joint_set) as opened:
+        key = None if key is None else key.strip("/")
+        item = opened if key is None else opened[key]
+        if depth is not None and isinstance(item, StoredSequence):
+            raise typer.BadParameter("--depth is of a tree, and a sequence has none")
+        root = describe.tree(opened, key, joint_set)
+        if plot is not None:
+            from h36m_amass.plot.overview import draw_overview
 
-                draw_overview(opened, root, plot, overwrite=overwrite)
-            if as_json:
-                typer.echo(json.dumps(describe.as_object(opened, root, joint_set, depth), indent=2))
-                return
-            if isinstance(item, StoredSequence):
-                lines = describe.describe_sequence(item, joint_set)
-            else:
-                lines = [describe.summary(root), *(describe.provenance(opened, joint_set) if key is None else ())]
-            for line in lines:
-                typer.echo(printable(line))
-            if not isinstance(item, StoredSequence):
-                _print_tree(root, depth)
-            if plot is not None:
-                typer.echo(printable(f"picture       {plot}"))
+            draw_overview(opened, root, plot, overwrite=overwrite)
+        if as_json:
+            typer.echo(json.dumps(describe.as_object(opened, root, joint_set, depth), indent=2))
+            return
+        if isinstance(item, StoredSequence):
+            lines = describe.describe_sequence(item, joint_set)
+        else:
+            lines = [describe.summary(root), *(describe.provenance(opened, joint_set) if key is None else ())]
+        for line in lines:
+            typer.echo(printable(line))
+        if not isinstance(item, StoredSequence):
+            _print_tree(root, depth)
+        if plot is not None:
+            typer.echo(printable(f"picture       {plot}"))
 
 
 def _print_tree(root: Node, depth: int | None) -> None:

@@ -1,6 +1,4 @@
-"""Options that several commands share, word for word."""
-
-from __future__ import annotations
+"""Options and arguments that several commands share, word for word."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +18,7 @@ VertexMap = Annotated[
         metavar="FILE",
     ),
 ]
+StoreToRead = Annotated[str, typer.Argument(help="Store to read.", metavar="STORE", path_type=str)]
 ExportedDatasets = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,7 +1,5 @@
 """How much a command is asked to say, wherever in the command line that was asked: -q, -v and --debug."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,17 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Verbosity:
-    """What was asked for.
-
-    Attributes
-    ----------
-    quiet
-        Nothing on standard output, and no progress: errors and warnings only.
-    verbose
-        What the library logs, too.
-    debug
-        Python's tracebacks, too.
-    """
+    """Errors and warnings alone; what the library logs, too; Python's tracebacks, too."""
 
     quiet: bool = False
     verbose: bool = False

@@ -186,6 +186,7 @@ class _Worker:
                 self.skipped.append(SkippedRecording(file.path, str(error)))
             except (MissingModelError, MeshMismatchError) as error:
                 if not self._job.skip_missing:
+                    error.add_note("--skip-missing skips such recordings")
                     raise
                 self.skipped.append(SkippedRecording(file.path, f"cannot be converted: {error}"))
 

@@ -161,8 +161,8 @@ class PartWriter:
             self.finish()
 
     def finish(self) -> None:
-        """Finish the part, if one was begun: its rows go to `finished`."""
-        if self._archive is None:
+        """Finish the part, if one was begun and holds a whole recording: its rows go to `finished`."""
+        if self._archive is None or not self._rows:
             return
         content = {"recipe": self._recipe, "names": self._names, "rows": [vars(row) for row in self._rows]}
         text = np.frombuffer(json.dumps(content).encode(), np.uint8)

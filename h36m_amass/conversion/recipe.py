@@ -101,7 +101,9 @@ def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, st
     kept: Mapping[str, Any] = {} if stored is None else stored.options
     for name, value in options.stored().items():
         if name in kept and kept[name] != value:
-            raise _differs(store, f"--{name.replace('_', '-')}", kept[name], value)
+            raise _differs(
+                store, "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}", kept[name], value
+            )
     values = {"use_dmpls": True, "upsample": False, "batch_size": BATCH_SIZE, **kept, **options.stored()}
     sources = _sources(options, stored)
     rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
@@ -159,11 +161,12 @@ def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
 
 
 def _differs(store: Path, option: str, kept: object, value: object) -> BuildError:
-    return BuildError(
-        f"was built with {option} {_shown(kept)}, not {_shown(value)}; update it with the same, or build it again with "
-        "--overwrite",
-        store,
-    )
+    if isinstance(kept, bool):
+        was, now = ("with", "without") if kept == (option != "--no-dmpls") else ("without", "with")
+        differs = f"was built {was} {option}, not {now} it"
+    else:
+        differs = f"was built with {option} {_shown(kept)}, not {_shown(value)}"
+    return BuildError(f"{differs}; update it with the same, or build it again with --overwrite", store)
 
 
 def _shown(value: object) -> str:

@@ -78,7 +78,7 @@ def on_terminal(*arguments: object, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_quiet_build_prints_only_what_was_left_out(
+def test_a_quiet_build_prints_only_what_was_skipped(
     cli: Cli, spoiled: Path, support_dir: Path, tmp_path_factory: pytest.TempPathFactory, where: str
 ) -> None:
     store = tmp_path_factory.mktemp("quiet") / "s.h5"
@@ -87,9 +87,9 @@ def test_a_quiet_build_prints_only_what_was_left_out(
     assert outcome.exit_code == 0
     assert store.is_file()
     assert outcome.stdout == ""
-    left_out, warning = outcome.stderr.splitlines()
-    assert left_out.startswith("left out: Bad/s1/x_poses.npz: ")
-    assert warning.startswith("warning: 1 recording was left out")
+    skipped, warning = outcome.stderr.splitlines()
+    assert skipped.startswith("skipped: Bad/s1/x_poses.npz: ")
+    assert warning.startswith("warning: 1 recording was skipped")
 
 
 def test_quiet_commands_say_problems_and_errors_alone(cli: Cli, demo: Demo, support_dir: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_quiet_commands_say_problems_and_errors_alone(cli: Cli, demo: Demo, supp
     assert all(line.startswith(("problem: ", "error: ")) for line in checked.stderr.splitlines())
 
 
-def test_a_verbose_build_tells_stages_files_and_what_it_leaves_out(
+def test_a_verbose_build_tells_stages_files_and_what_it_skips(
     cli: Cli,
     spoiled: Path,
     support_dir: Path,
@@ -130,12 +130,12 @@ def test_a_verbose_build_tells_stages_files_and_what_it_leaves_out(
     text = "\n".join(lines)
     assert f"loaded {support_dir / 'J_regressor_h36m.npy'}" in text
     assert f"loaded {model_path(support_dir, 'male')}" in text
-    assert "left out: Bad/s1/x_poses.npz" in text
-    left_out, folded = (next(i for i, line in enumerate(lines) if word in line) for word in ("left out", "folded"))
-    assert left_out < folded, "it is told when it is met, not at the end"
-    for stage in ("found 13 recordings", "planned 12 recordings", "folded", "converted", "finished"):
+    assert "skipped: Bad/s1/x_poses.npz" in text
+    skipped, converted = (next(i for i, line in enumerate(lines) if word in line) for word in ("skipped", "converted"))
+    assert skipped < converted, "it is said when it is met, not at the end"
+    for stage in ("13 recordings and 0 archives to convert", "converted", "finished"):
         assert re.search(rf"{stage}.*\(\d+\.\d\d s\)$", text, re.MULTILINE), stage
-    assert "found 13 recordings" not in cli("build", spoiled, store, "--overwrite", "--support-dir", support_dir).stderr
+    assert "13 recordings" not in cli("build", spoiled, store, "--overwrite", "--support-dir", support_dir).stderr
 
 
 def test_the_library_prints_nothing_by_itself(spoiled: Path, support_dir: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from h36m_amass.body import regressor
 from h36m_amass.cli import app
 from h36m_amass.cli.application import common_options
 from h36m_amass.conversion import builder
+from h36m_amass.conversion import options as build_options
 from h36m_amass.export import motionbert
 from h36m_amass.export import npz as export
 from h36m_amass.plot import drawing as plot
@@ -37,7 +38,7 @@ LIBRARY: dict[str, Callable[..., Any]] = {
     "verify": verification.verify,
 }
 """What a command is a face of: parameters of the same name have the same defaults."""
-ABSENT = {"one file", "all", "any length", "none", "its first"}
+ABSENT = {"all", "any length", "none", "its first"}
 """What stands for the default None: nothing is narrowed down, given or chosen."""
 
 
@@ -114,10 +115,10 @@ def test_a_stated_default_is_the_real_one(command: str, option: Any) -> None:
 def test_the_remaining_defaults_are_words_for_none() -> None:
     words = {own.show_default for _, own in (case.values for case in parameters()) if isinstance(own.show_default, str)}
     derived = {
-        f"{inspect.signature(builder.build).parameters['frame_rate'].default:g}",
+        f"{build_options.FRAME_RATE:g}",
+        f"{build_options.BATCH_SIZE}",
         f"{regressor.H36M_FILE_NAME}.npy in --support-dir",
-        "the current folder",  # see build_options.local_target
-        "one a core, fewer for little data, 0 on CUDA",  # see workers.useful_workers
+        "one per core or GPU, fewer for little data",  # see pool.num_workers
         "KEY.png, with - for slashes",  # see plot.draw
         f"{inspect.signature(plot_poses.draw_poses).parameters['num_poses'].default}",
         "as many as fit on a screen or two, with --json all",  # see describe.fitting_depth
