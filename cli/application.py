@@ -102,17 +102,6 @@ class Group(_WithCommonOptions, TyperGroup):
             return super().main(args, *rest, **settings)
 
 
-class Application(typer.Typer):
-    """A Typer application whose commands are `Command`s."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(cls=Group, **settings)
-
-    def command(self, *names: Any, **settings: Any) -> Any:
-        """As `typer.Typer.command`."""
-        return super().command(*names, **{"cls": Command, **settings})
-
-
 class _Lines(logging.Handler):
     """Log records as lines on standard error, with the seconds since the program began."""
 

@@ -8,11 +8,7 @@ import typer
 from .completion import complete_dataset, complete_device
 from .options import SupportDir, VertexMap
 
-
-class Compression(StrEnum):
-    none = "none"
-    lzf = "lzf"
-    gzip = "gzip"
+Compression = StrEnum("Compression", ["none", "lzf", "gzip"])
 
 
 def build(
@@ -75,16 +71,10 @@ def build(
         autocompletion=complete_dataset,
     ),
     subject: str | None = typer.Option(
-        None,
-        help="Convert only subjects whose whole name matches this regular expression.",
-        show_default="all",
-        metavar="PATTERN",
+        None, help="Convert only subjects whose whole name matches.", show_default="all", metavar="REGEX"
     ),
     sequence: str | None = typer.Option(
-        None,
-        help="Convert only recordings whose whole name matches this regular expression.",
-        show_default="all",
-        metavar="PATTERN",
+        None, help="Convert only recordings whose whole name matches.", show_default="all", metavar="REGEX"
     ),
     min_seconds: float | None = typer.Option(
         None, help="Convert no recording that is shorter.", show_default="any length", metavar="SECONDS"
@@ -93,10 +83,7 @@ def build(
         None, help="Convert no recording that is longer.", show_default="any length", metavar="SECONDS"
     ),
     limit: int | None = typer.Option(
-        None,
-        help="Convert only so many recordings, the first ones, for trying out.",
-        show_default="all",
-        metavar="RECORDINGS",
+        None, help="Convert only so many recordings, the first ones.", show_default="all", metavar="RECORDINGS"
     ),
     no_dmpls: bool = typer.Option(False, "--no-dmpls", help="Convert all recordings without soft tissue."),
     upsample: bool = typer.Option(False, "--upsample", help="Convert recordings slower than the target rate too."),

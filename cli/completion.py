@@ -4,8 +4,6 @@ The shell runs the command for each Tab, so nothing here imports torch, and of a
 cannot be read offers nothing: there is nobody to complain to.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -80,7 +78,7 @@ def quoted_for_bash() -> Iterator[None]:
 
 
 @contextmanager
-def _store(context: typer.Context) -> Iterator[Store | None]:
+def _store(context: typer.Context) -> "Iterator[Store | None]":
     """The store that was given, if it can be read."""
     from h36m_amass.store.errors import StoreError
     from h36m_amass.store.store import Store
@@ -100,8 +98,7 @@ def _folder_datasets(folder: Path | None) -> list[str]:
         return []
     names: set[str | None] = set()
     with suppress(OSError):
-        for entry in os.scandir(folder):
-            names.add(entry.name if entry.is_dir() else dataset_name(entry.name))
+        names.update(entry.name if entry.is_dir() else dataset_name(entry.name) for entry in os.scandir(folder))
     return sorted(name for name in names if name is not None and not name.startswith("."))
 
 

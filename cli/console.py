@@ -1,7 +1,5 @@
 """Progress and tables: rich on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +29,7 @@ _STAGES = {
     "clips": ("writing", "clips"),
     "draw": ("drawing", "frames"),
     "cells": ("drawing one pose each of", "sequences"),
-    "checksum": ("reading checksums of", "MB"),
+    "checksum": ("comparing checksums of", "MB"),
     "verify": ("reading", "frames"),
     "compare": ("computing through the full mesh", "sequences"),
 }
@@ -45,7 +43,7 @@ def console(stderr: bool = False) -> Console:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> "Iterator[Progress]":
     """A callback for `h36m_amass.build`, shown as a bar with rate and time left, or as lines now and then."""
     screen = console(stderr=True)
     if verbosity().quiet:
@@ -59,14 +57,8 @@ def progress_bar() -> Iterator[Progress]:
             def render(self, task: progress.Task) -> Text:
                 return Text(f"{task.speed or 0:,.0f} {task.fields['unit']}/s")
 
-        columns = (
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.TaskProgressColumn(),
-            Rate(),
-            progress.TimeRemainingColumn(),
-        )
-        with progress.Progress(*columns, console=screen) as bar:
+        *columns, time_left = progress.Progress.get_default_columns()
+        with progress.Progress(*columns, Rate(), time_left, console=screen) as bar:
             tasks: dict[str, progress.TaskID] = {}
 
             def show(stage: str, done: int, total: int) -> None:
@@ -97,39 +89,30 @@ class _Lines:
             sys.stderr.write(f"{words} {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
-    """A table whose first column is a name; columns of numbers stand on the right."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]], amounts: bool = False) -> None:
+    """A table whose first column is a name; columns of numbers stand on the right, and with `amounts` all others."""
     table, rows = Table(box=None, pad_edge=False), list(rows)
     for column, name in enumerate(columns):
-        numbers = all(isinstance(row[column], int) for row in rows)
+        numbers = all(isinstance(row[column], int) for row in rows) or (amounts and column > 0)
         table.add_column(name, justify="right" if numbers else "left", no_wrap=column == 0)
     for row in rows:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else printable(cell)) for cell in row))
     console().print(table)
 
 
-def print_checked(datasets: Iterable[CheckedDataset]) -> None:
+def print_checked(datasets: "Iterable[CheckedDataset]") -> None:
     """A row for each dataset that `h36m_amass.conversion.check` has looked through."""
     columns = "dataset", "recordings", "hours", "frame rates", "model kinds", "genders", "without dmpls", "problems"
-    print_table(
-        columns,
-        [
-            (
-                f"{row.dataset} (first recording)" if row.archive else row.dataset,
-                row.recordings,
-                f"{row.hours:.2f}",
-                ", ".join(f"{float(rate):g}" for rate in row.frame_rates),
-                ", ".join(row.models),
-                ", ".join(row.genders),
-                row.without_dmpls,
-                row.problems,
-            )
-            for row in datasets
-        ],
-    )
+    rows: list[Sequence[str | int]] = []
+    for row in datasets:
+        name = f"{row.dataset} (first recording)" if row.archive else row.dataset
+        rates, models, genders = (f"{float(rate):g}" for rate in row.frame_rates), row.models, row.genders
+        words = [", ".join(texts) for texts in (rates, models, genders)]
+        rows.append((name, row.recordings, f"{row.hours:.2f}", *words, row.without_dmpls, row.problems))
+    print_table(columns, rows)
 
 
-def print_report(report: BuildReport) -> None:
+def print_report(report: "BuildReport") -> None:
     """The closing table of a build, what was skipped, and what an update has changed."""
     names = "dataset", "subjects", "sequences", "source_frames", "frames", "without_dmpls", "skipped"
     columns = [name.replace("_", " ") for name in names]
@@ -149,7 +132,7 @@ def print_report(report: BuildReport) -> None:
         console(stderr=True).print(Text(message))
 
 
-def _remarks(report: BuildReport) -> Iterator[str]:
+def _remarks(report: "BuildReport") -> Iterator[str]:
     """What else is worth a line; the last ones say what is in the store now."""
     if report.not_selected:
         from h36m_amass.recordings.subset import filters
@@ -167,13 +150,12 @@ def _remarks(report: BuildReport) -> Iterator[str]:
         yield "not recordings: " + ", ".join(f"{number} {kind}" for kind, number in report.ignored.items())
     if report.synthetic:
         yield "SYNTHETIC: made-up input went into this store; it is not data to train on"
-    rate = report.source_frames / report.seconds
-    yield (
-        f"{report.store}: {report.frames:,} frames from {report.source_frames:,} in {report.seconds:.1f} s "
-        f"({rate:,.0f} source frames/s) on {report.device}"
-    )
-    if report.changes is not None:
-        changes = report.changes
+    frames = f"{report.store}: {report.frames:,} frames from {report.source_frames:,} in {report.seconds:.1f} s"
+    changes = report.changes
+    if changes is None:
+        yield f"{frames} ({report.source_frames / report.seconds:,.0f} source frames/s) on {report.device}"
+    else:
+        yield f"{frames} on {report.device}"
         gone = "removed" if changes.pruned else "no longer in AMASS_DIR but kept; --prune removes them"
         yield (
             f"updated: {changes.added:,} added, {changes.changed:,} changed, {changes.kept:,} kept, {changes.gone:,} "

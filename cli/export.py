@@ -8,11 +8,7 @@ import typer
 from .failures import printable
 from .options import ExportedDatasets, JointSet, StoreToRead
 
-
-class JointOrder(StrEnum):
-    regressor = "regressor"
-    h36m = "h36m"
-    uplift_upsample = "uplift-upsample"
+JointOrder = StrEnum("JointOrder", {"regressor": "regressor", "h36m": "h36m", "uplift_upsample": "uplift-upsample"})
 
 
 def export_npz(

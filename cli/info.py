@@ -1,7 +1,5 @@
 """``h36m-amass info``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,34 +74,25 @@ def info(
             typer.echo(printable(f"picture       {plot}"))
 
 
-def _print_tree(root: Node, depth: int | None) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_tree(root: "Node", depth: int | None) -> None:
     from h36m_amass.store import summary as describe
 
-    from .console import console
+    from .console import console, print_table
 
-    out = console()
-    through, corner, bar = ("├── ", "└── ", "│   ") if out.encoding.startswith("utf") else ("|-- ", "`-- ", "|   ")
+    unicode = console().encoding.startswith("utf")
+    through, corner, bar = ("├── ", "└── ", "│   ") if unicode else ("|-- ", "`-- ", "|   ")
     levels = describe.fitting_depth(root) if depth is None else depth
-    table = Table(box=None, pad_edge=False)
-    table.add_column(Text(" / ".join(describe.LEVELS[describe.LEVELS.index(root.kind) + 1 :][:levels])), no_wrap=True)
-    for title in ("sequences", "frames", "duration", "size"):
-        table.add_column(Text(title), justify="right", no_wrap=True)
+    title = " / ".join(describe.LEVELS[describe.LEVELS.index(root.kind) + 1 :][:levels])
+    rows: list[tuple[str | int, ...]] = []
     for lasts, node in describe.flattened(root, levels):
         # Names on the first level stand at the margin: the store has no line in the tree.
         branch = "".join("    " if last else bar for last in lasts[1:-1])
         branch += (corner if lasts[-1] else through) if len(lasts) > 1 else ""
-        table.add_row(
-            Text(branch + printable(node.name)),
-            f"{node.sequences:,}",
-            f"{node.frames:,}",
-            describe.duration(node.seconds),
-            describe.size(node.bytes),
-        )
-    out.print(table)
+        amounts = node.sequences, node.frames, describe.duration(node.seconds), describe.size(node.bytes)
+        rows.append((branch + node.name, *amounts))
+    print_table((title, "sequences", "frames", "duration", "size"), rows, amounts=True)
     hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, levels))
     if hidden:
-        deepest = describe.deepest(root)
-        out.print(Text(f"not shown: {hidden:,} sequences; --depth {deepest} shows them, or KEY those of one part"))
+        typer.echo(
+            f"not shown: {hidden:,} sequences; --depth {describe.deepest(root)} shows them, or KEY those of one part"
+        )

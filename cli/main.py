@@ -1,10 +1,8 @@
 """The application and its commands. Importing it imports neither torch nor h5py: commands do, when they run."""
 
-from importlib.metadata import version
-
 import typer
 
-from .application import Application
+from .application import Command, Group
 from .build import build
 from .check import check
 from .datasets import datasets
@@ -15,19 +13,22 @@ from .plot import plot
 from .verify import verify
 from .view import view
 
-app = Application(
+app = typer.Typer(
     name="h36m-amass",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (build, export_npz, export_motionbert, check, datasets, info, plot, verify, view, demo):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def _print_version(context: typer.Context, requested: bool) -> None:
     if requested and not context.resilient_parsing:  # which it is while a shell completes a word
-        typer.echo(f"h36m-amass {version('h36m-amass')}")
+        from h36m_amass.version import __version__
+
+        typer.echo(f"h36m-amass {__version__}")
         raise typer.Exit
 
 

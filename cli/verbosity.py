@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Verbosity:
+class Verbosity(NamedTuple):
     """Errors and warnings alone; what the library logs, too; Python's tracebacks, too."""
 
     quiet: bool = False
@@ -15,7 +14,7 @@ class Verbosity:
     debug: bool = False
 
 
-_current: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity())  # noqa: B039 (it is frozen)
+_current: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity())  # noqa: B039 (it is a tuple)
 
 
 def verbosity() -> Verbosity:
@@ -25,7 +24,7 @@ def verbosity() -> Verbosity:
 
 def ask(**more: bool) -> None:
     """Add to what was asked for, by the names of `Verbosity`'s attributes."""
-    _current.set(replace(_current.get(), **more))
+    _current.set(_current.get()._replace(**more))
 
 
 @contextmanager

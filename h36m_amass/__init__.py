@@ -26,47 +26,31 @@ if TYPE_CHECKING:
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is logged is shown to those who ask for it
 
 _HOMES = {
-    "BuildOptions": ("conversion.options", "BuildOptions"),
-    "H36mAmassError": ("errors", "H36mAmassError"),
-    "Store": ("store.store", "Store"),
-    "Subset": ("recordings.subset", "Subset"),
-    "WindowDataset": ("training.windows", "WindowDataset"),
-    "__version__": ("version", "__version__"),
-    "build": ("conversion.builder", "build"),
-    "collate": ("training.windows", "collate"),
-    "export_motionbert": ("export.motionbert", "export_motionbert"),
-    "export_npz": ("export.npz", "export_npz"),
-    "fold": ("body.folding", "fold"),
-    "load_body_model": ("body.model", "load"),
-    "load_regressor": ("body.regressor", "load"),
-    "pose_joints": ("engine.posing", "pose_joints"),
-    "verify": ("verification.store", "verify"),
+    "BuildOptions": "conversion.options",
+    "H36mAmassError": "errors",
+    "Store": "store.store",
+    "Subset": "recordings.subset",
+    "WindowDataset": "training.windows",
+    "__version__": "version",
+    "build": "conversion.builder",
+    "collate": "training.windows",
+    "export_motionbert": "export.motionbert",
+    "export_npz": "export.npz",
+    "fold": "body.folding",
+    "load_body_model": "body.model",
+    "load_regressor": "body.regressor",
+    "pose_joints": "engine.posing",
+    "verify": "verification.store",
 }
-
-__all__ = [
-    "BuildOptions",
-    "H36mAmassError",
-    "Store",
-    "Subset",
-    "WindowDataset",
-    "__version__",
-    "build",
-    "collate",
-    "export_motionbert",
-    "export_npz",
-    "fold",
-    "load_body_model",
-    "load_regressor",
-    "pose_joints",
-    "verify",
-]
+__all__ = ["BuildOptions", "H36mAmassError", "Store", "Subset", "WindowDataset", "__version__", "build", "collate"]
+__all__ += ["export_motionbert", "export_npz", "fold", "load_body_model", "load_regressor", "pose_joints", "verify"]
+_NAMES_AT_HOME = {"load_body_model": "load", "load_regressor": "load"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    value = getattr(import_module(f"{__name__}.{module}"), attribute)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), _NAMES_AT_HOME.get(name, name))
     globals()[name] = value
     return value
 

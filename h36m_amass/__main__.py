@@ -1,5 +1,6 @@
 """The command ``h36m-amass``, also as ``python -m h36m_amass``."""
 
+import signal
 import sys
 from importlib import import_module
 
@@ -11,6 +12,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # at Python's end there is nobody to answer it but a traceback
 
 
 if __name__ == "__main__":

@@ -6,16 +6,17 @@ some archives otherwise, and papers have names of their own. A dataset is found 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
 
 from h36m_amass.errors import H36mAmassError
 
-NEAR = 0.6
-"""How alike two names are, from 0 to 1, if one may be a slip for the other."""
-MAX_NEAREST = 3
-MAX_LISTED = 8
+NEAR, MAX_NEAREST, MAX_LISTED = 0.6, 3, 8
+"""How alike two names are, from 0 to 1, if one may be a slip for the other; and how many an error names."""
 
 
 class DatasetError(H36mAmassError):
@@ -24,24 +25,12 @@ class DatasetError(H36mAmassError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset of AMASS.
+    """A dataset of AMASS and its names."""
 
-    Attributes
-    ----------
-    name
-        The canonical one: what the AMASS-to-3DHPE script calls its folder, or the archive if it does not know it.
-    archive
-        What AMASS's download page calls it: the archive's name without its ending.
-    folders
-        What the archive unpacks to, where that is something else than `name` and `archive`.
-    others
-        Further names: of earlier archives and in papers.
-    """
-
-    name: str
-    archive: str
-    folders: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    name: str  # the canonical one: the AMASS-to-3DHPE script's, or the archive's if that does not know it
+    archive: str  # on AMASS's download page, without its ending
+    folders: tuple[str, ...] = ()  # that the archive unpacks to, where that is not `name` or `archive`
+    others: tuple[str, ...] = ()  # of earlier archives and in papers
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,32 +43,10 @@ class Dataset:
 
 # Archives and the folders that they unpack to: https://amass.is.tue.mpg.de/download.php, today and as it was in 2020;
 # canonical names: the list in the README of https://github.com/goldbricklemon/AMASS-to-3DHPE.
-CATALOGUE = (
-    Dataset("ACCAD", "ACCAD"),
-    Dataset("BMLhandball", "BMLhandball"),
-    Dataset("BMLmovi", "BMLmovi", others=("MoVi",)),
-    Dataset("BMLrub", "BMLrub", ("BioMotionLab_NTroje",)),
-    Dataset("CMU", "CMU", others=("CMU MoCap",)),
-    Dataset("CNRS", "CNRS"),
-    Dataset("DanceDB", "DanceDB"),
-    Dataset("DFaust", "DFaust", ("DFaust_67",), ("Dynamic FAUST",)),
-    Dataset("EKUT", "EKUT"),
-    Dataset("EyesJapanDataset", "EyesJapanDataset", ("Eyes_Japan_Dataset",), ("Eyes Japan",)),
-    Dataset("GRAB", "GRAB"),
-    Dataset("HUMAN4D", "HUMAN4D"),
-    Dataset("HumanEva", "HumanEva"),
-    Dataset("KIT", "KIT"),
-    Dataset("MOYO", "MOYO", ("moyo_smplxn", "MOYO_smplh_gendered")),
-    Dataset("MPIHDM05", "HDM05", ("MPI_HDM05",)),
-    Dataset("MPILimits", "PosePrior", ("MPI_Limits",)),
-    Dataset("MPImosh", "MoSh", ("MPI_mosh",)),
-    Dataset("SFU", "SFU"),
-    Dataset("SOMA", "SOMA"),
-    Dataset("SSM", "SSM", ("SSM_synced",)),
-    Dataset("TCDhandMocap", "TCDHands", ("TCD_handMocap",)),
-    Dataset("TotalCapture", "TotalCapture"),
-    Dataset("Transitionsmocap", "Transitions", ("Transitions_mocap",)),
-    Dataset("WEIZMANN", "WEIZMANN"),
+DATA: dict[str, Any] = json.loads(Path(__file__).with_name("datasets.json").read_text(encoding="utf-8"))
+CATALOGUE = tuple(
+    Dataset(entry["name"], entry["archive"], tuple(entry.get("folders", ())), tuple(entry.get("others", ())))
+    for entry in DATA["datasets"]
 )
 
 
@@ -102,8 +69,8 @@ def same(name: str) -> str:
     return _spelled(canonical(name))
 
 
-def choose(wanted: Iterable[str], there: Iterable[str]) -> tuple[str, ...]:
-    """Those of the datasets `there` that any of the names `wanted` means, in the order of `there`.
+def choose(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
+    """Those of the datasets `present` that any of the names `wanted` means, in the order of `present`.
 
     Several folders of one dataset of the catalogue, such as ``HDM05`` and ``MPI_HDM05``, are all meant by each of its
     names. The name of any other dataset means that folder alone, if it is there to the letter.
@@ -113,7 +80,7 @@ def choose(wanted: Iterable[str], there: Iterable[str]) -> tuple[str, ...]:
     DatasetError
         One of the names means nothing that is there.
     """
-    names = tuple(there)
+    names = tuple(present)
     chosen: set[str] = set()
     for name in wanted:
         matching = [other for other in names if same(other) == same(name)]
@@ -125,21 +92,21 @@ def choose(wanted: Iterable[str], there: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in chosen)
 
 
-def _unknown(name: str, there: tuple[str, ...]) -> str:
+def _unknown(name: str, present: tuple[str, ...]) -> str:
     """Says that a dataset is not there, and which ones that are have a name like it."""
-    alike = {other: _likeness(name, other) for other in there}
-    near = sorted((other for other in there if alike[other] >= NEAR), key=lambda other: -alike[other])[:MAX_NEAREST]
+    alike = {other: _likeness(name, other) for other in present}
+    near = sorted((other for other in present if alike[other] >= NEAR), key=lambda other: -alike[other])[:MAX_NEAREST]
     if near:
         return f"has no dataset {name!r}; the nearest {'name is' if len(near) == 1 else 'names are'} {', '.join(near)}"
-    more = f" and {len(there) - MAX_LISTED} more" if len(there) > MAX_LISTED else ""
-    return f"has no dataset {name!r}; it has {', '.join(there[:MAX_LISTED]) or 'none'}{more}"
+    more = f" and {len(present) - MAX_LISTED} more" if len(present) > MAX_LISTED else ""
+    return f"has no dataset {name!r}; it has {', '.join(present[:MAX_LISTED]) or 'none'}{more}"
 
 
-def _likeness(name: str, there: str) -> float:
+def _likeness(name: str, other: str) -> float:
     """Of a name to the likest of a dataset's names."""
-    known = find(there)
-    names = (there,) if known is None else (there, *known.names)
-    return max(SequenceMatcher(None, _spelled(name), _spelled(other)).ratio() for other in names)
+    known = find(other)
+    names = (other,) if known is None else (other, *known.names)
+    return max(SequenceMatcher(None, _spelled(name), _spelled(each)).ratio() for each in names)
 
 
 def _spelled(name: str) -> str:

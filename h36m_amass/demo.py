@@ -24,17 +24,7 @@ class DemoError(H36mAmassError):
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demo made.
-
-    Attributes
-    ----------
-    support_dir, amass_dir
-        Made-up body models and regressor; made-up recordings.
-    store, npz, picture
-        What was converted, exported and drawn.
-    report
-        Of the build.
-    """
+    """What a demo made: body models, recordings, and what was converted, exported and drawn of them."""
 
     support_dir: Path
     amass_dir: Path
@@ -61,9 +51,8 @@ def run_demo(folder: Path | str, progress: Progress | None = None) -> Demo:
         if input_dir.exists() and not (input_dir / MARKER).exists():
             raise DemoError("is there and was not made by a demo; give the demo a folder of its own", input_dir)
     store, picture = folder / "amass_h36m.h5", folder / "walk.png"
-    folder.mkdir(parents=True, exist_ok=True)
     for input_dir in (support_dir, amass_dir):
-        input_dir.mkdir(exist_ok=True)
+        input_dir.mkdir(parents=True, exist_ok=True)
         (input_dir / MARKER).write_text(f"{synthetic.SYNTHETIC_NOTE}\n", encoding="utf-8")
     synthetic.write_support_data(support_dir)
     synthetic.write_amass_tree(amass_dir)

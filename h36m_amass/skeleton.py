@@ -20,7 +20,6 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import open_file
 
 MAX_NAMES_BYTES = 2**20
-"""Of a file of joint names."""
 
 
 class SkeletonError(H36mAmassError):
@@ -29,17 +28,10 @@ class SkeletonError(H36mAmassError):
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What the K joints of a store are.
+    """What the K joints of a store are: K distinct names, in the order of the regressor's rows, and their bones.
 
-    Attributes
-    ----------
-    joint_names
-        K distinct names, in the order of the regressor's rows.
-    parents
-        For each joint the index of the joint its bone is drawn from, -1 for none. A skeleton of unknown
-        joints has no bones: all -1.
-    left, right
-        Joints that swap places in a mirror image: ``left[i]`` and ``right[i]`` are a pair.
+    A joint's bone is drawn from its parent, -1 for none; unknown joints have no bones. Joints ``left[i]`` and
+    ``right[i]`` are a pair that swaps places in a mirror image.
     """
 
     joint_names: tuple[str, ...]
@@ -53,23 +45,9 @@ class Skeleton:
 
 H36M = Skeleton(
     joint_names=(
-        "pelvis",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "right_hip",
-        "right_knee",
-        "right_ankle",
-        "spine",
-        "thorax",
-        "nose",
-        "head_top",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-        "right_shoulder",
-        "right_elbow",
-        "right_wrist",
+        *("pelvis", "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle"),
+        *("spine", "thorax", "nose", "head_top"),
+        *("left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist"),
     ),
     parents=(-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
     left=(1, 2, 3, 11, 12, 13),
@@ -122,7 +100,7 @@ def body_skeleton(model: str, parents: Int[np.ndarray, "bones"]) -> Skeleton:
 
 
 def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
-    """Joint names from a text file, one a line; blank lines at the end do not count.
+    """Joint names from a text file, one per line; blank lines at the end do not count.
 
     Raises
     ------
@@ -133,19 +111,15 @@ def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
         with open_file(path) as file:
             content = file.read(MAX_NAMES_BYTES + 1)
         if len(content) > MAX_NAMES_BYTES:
-            raise SkeletonError(f"{path}: is larger than {MAX_NAMES_BYTES} bytes; give one name a line")
+            raise SkeletonError(f"is larger than {MAX_NAMES_BYTES} bytes; give one name per line", path)
         lines = content.decode("utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SkeletonError(f"{path}: cannot be read as joint names ({error}); give one name a line") from error
+        raise SkeletonError(f"cannot be read as joint names ({error}); give one name per line", path) from error
     names = tuple(line.strip() for line in lines)
     if len(names) != num_joints:
-        raise SkeletonError(
-            f"{path}: {len(names)} joint names for a regressor of {num_joints} joints; give one name a line"
-        )
+        raise SkeletonError(f"{len(names)} joint names for a regressor of {num_joints} joints; one name per line", path)
     if len(set(names)) != len(names) or not all(name and name.isprintable() for name in names):
-        raise SkeletonError(
-            f"{path}: a joint name is empty, unprintable or there twice; give {num_joints} distinct names"
-        )
+        raise SkeletonError(f"a joint name is empty, unprintable or repeated; give {num_joints} distinct names", path)
     return names
 
 
@@ -162,10 +136,8 @@ def joint_order(order: str, skeleton: Skeleton) -> tuple[int, ...]:
     if order == "regressor":
         return tuple(range(len(skeleton)))
     if skeleton.joint_names != H36M.joint_names:
-        raise SkeletonError(
-            f"joint order {order!r} is one of the 17 Human3.6M joints, and this store holds "
-            f"{len(skeleton)} others; use 'regressor'"
-        )
+        reason = f"is one of the 17 Human3.6M joints, and this store holds {len(skeleton)} others; use 'regressor'"
+        raise SkeletonError(f"joint order {order!r} {reason}")
     return JOINT_ORDERS[order]
 
 

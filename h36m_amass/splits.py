@@ -5,41 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from h36m_amass.datasets import same
+from h36m_amass.datasets import DATA, same
 from h36m_amass.errors import H36mAmassError
 
 REST = ("*",)
 """All datasets that no other part of the split names."""
-
+# "uplift-upsample": Einfalt et al., "Uplift and Upsample", WACV 2023: common/dataset/amass_dataset.py of its code.
+# "amass": validation and test as AMASS recommends, https://github.com/nghorbani/amass; the rest to train on.
 SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        # Einfalt et al., "Uplift and Upsample", WACV 2023: common/dataset/amass_dataset.py of its code.
-        "uplift-upsample": {
-            "train": (
-                "CMU",
-                "DanceDB",
-                "MPILimits",
-                "TotalCapture",
-                "EyesJapanDataset",
-                "HUMAN4D",
-                "KIT",
-                "BMLhandball",
-                "BMLmovi",
-                "BMLrub",
-                "EKUT",
-                "TCDhandMocap",
-                "ACCAD",
-                "Transitionsmocap",
-            ),
-            "val": ("MPIHDM05", "SFU", "MPImosh"),
-        },
-        # Validation and test as AMASS recommends, https://github.com/nghorbani/amass; the rest to train on.
-        "amass": {
-            "train": REST,
-            "val": ("HumanEva", "MPIHDM05", "SFU", "MPImosh"),
-            "test": ("Transitionsmocap", "SSM"),
-        },
-    }
+    {split: {part: tuple(names) for part, names in parts.items()} for split, parts in DATA["splits"].items()}
 )
 
 

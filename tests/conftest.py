@@ -36,6 +36,15 @@ class Outcome:
     stderr: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what archives hold away from the user's cache folder, in processes that tests start, too."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("H36M_AMASS_CACHE_DIR", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def cli() -> Callable[..., Outcome]:
     """Run ``h36m-amass ARGUMENTS`` in this process."""

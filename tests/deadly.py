@@ -1,58 +1,79 @@
-"""What workers run instead of `convert_unit`: units that kill them, as want of memory does, or that tell of them."""
+"""What workers run instead of `run_task`: recordings that kill them, as want of memory does, or that report on them."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
-from h36m_amass.conversion import workshop as real
-from h36m_amass.conversion.planning import Unit
-from h36m_amass.conversion.workshop import Workshop
+from h36m_amass.conversion import worker
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
 
 
-def make_deadly(amass_dir: Path, deaths: Mapping[int, int]) -> None:
-    """Let units of these numbers kill so many workers, in builds of `amass_dir`."""
+def make_deadly(amass_dir: Path, deaths: Mapping[str, int]) -> None:
+    """Let recordings, or archives, of these names kill so many workers, in builds of `amass_dir`."""
     for left in _folder(amass_dir).glob("*"):
         left.unlink()
     _folder(amass_dir).mkdir(exist_ok=True)
-    for unit, count in deaths.items():
+    for name, count in deaths.items():
         for number in range(count):
-            (_folder(amass_dir) / f"{unit}-{number}").touch()
+            (_folder(amass_dir) / f"{name}-{number}").touch()
 
 
-def convert_or_die(workshop: Workshop, unit: Unit, fingerprint: str, attempt: int) -> Path:
-    """Dies when all is written and nothing told, which leaves the most behind."""
-    temporary = real.convert_unit(workshop, unit, fingerprint, attempt)
-    for death in _folder(workshop.amass_dir).glob(f"{unit.number}-*"):
-        death.unlink()
+def deaths_left(amass_dir: Path) -> int:
+    """How many workers may still be killed."""
+    return len(list(_folder(amass_dir).iterdir()))
+
+
+def run_or_die(job: Job, task: Task) -> TaskResult:
+    """Dies when all is converted and nothing reported, which leaves the most behind."""
+    result = worker.run_task(job, task)
+    if _dies(job, task):
         os.kill(os.getpid(), signal.SIGKILL)
-    return temporary
+    return result
 
 
-def convert_or_be_blamed(workshop: Workshop, unit: Unit, fingerprint: str, attempt: int) -> Path:
-    """Ends as a scheduler of Dask's lets a unit end that has killed four workers; to kill them takes long."""
+def run_or_be_blamed(job: Job, task: Task) -> TaskResult:
+    """Ends as a scheduler of Dask's lets a task end that has killed four workers; to kill them takes long."""
     from distributed import KilledWorker
 
-    for death in _folder(workshop.amass_dir).glob(f"{unit.number}-*"):
-        death.unlink()
-        raise KilledWorker(fingerprint, SimpleNamespace(address="tcp://127.0.0.1:1"), 3)
-    return real.convert_unit(workshop, unit, fingerprint, attempt)
+    if _dies(job, task):
+        raise KilledWorker("task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3)
+    return worker.run_task(job, task)
 
 
-def convert_and_tell(workshop: Workshop, unit: Unit, fingerprint: str, attempt: int) -> Path:
-    """Leaves word of which device it was, and which process."""
-    folder = _folder(workshop.amass_dir)
+def run_slowly(job: Job, task: Task) -> TaskResult:
+    """Takes long enough for something to happen while others wait."""
+    time.sleep(0.2)
+    return worker.run_task(job, task)
+
+
+def run_and_report(job: Job, task: Task) -> TaskResult:
+    """Notes which device it was, and which process."""
+    folder = _folder(Path(job.amass_dir))
     folder.mkdir(exist_ok=True)
-    (folder / f"{unit.number} {workshop.device} {os.getpid()}").touch()
-    return real.convert_unit(workshop, unit, fingerprint, attempt)
+    (folder / f"{task.files[0].sequence} {','.join(worker._devices)} {os.getpid()}").touch()
+    return worker.run_task(job, task)
 
 
-def told_devices(amass_dir: Path) -> list[tuple[str, str]]:
-    """Device and process of each unit that `convert_and_tell` has converted."""
-    return [(device, process) for _, device, process in (path.name.split() for path in _folder(amass_dir).iterdir())]
+def reported_devices(amass_dir: Path) -> list[tuple[str, str]]:
+    """Device and process of each task that `run_and_report` has run."""
+    names = [path.name.split() for path in _folder(amass_dir).iterdir()]
+    return [(device, process) for _, device, process in names]
+
+
+def _dies(job: Job, task: Task) -> bool:
+    names = [Path(file.path).stem for file in task.files]
+    if task.archive is not None:
+        names = [task.archive.archive.name]
+    for name in names:
+        for death in _folder(Path(job.amass_dir)).glob(f"{name}-*"):
+            death.unlink()
+            return True
+    return False
 
 
 def _folder(amass_dir: Path) -> Path:

@@ -53,16 +53,16 @@ def write_support(folder: Path) -> Path:
     return folder
 
 
-_UNITS_OF = "import sys; from h36m_amass import planning; planning.UNIT_SOURCE_FRAMES = int(sys.argv.pop(1)); "
+_TASKS_OF = "import sys; from h36m_amass.conversion import tasks; tasks.TASK_BYTES = int(sys.argv.pop(1)); "
 
 
 @contextmanager
 def command(
-    *arguments: object, unit_frames: int = 65536, before: str = "", errors: Path | None = None
+    *arguments: object, task_bytes: int = 2**26, before: str = "", errors: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """``h36m-amass ARGUMENTS`` in a process group of its own, which nothing outlives; with small units, if asked."""
-    program = f"{_UNITS_OF}{before}\nfrom h36m_amass.cli import app; app()"
-    line = [sys.executable, "-c", program, str(unit_frames), *map(str, arguments)]
+    """``h36m-amass ARGUMENTS`` in a process group of its own, which nothing outlives; with small tasks, if asked."""
+    program = f"{_TASKS_OF}{before}\nfrom h36m_amass.cli import app; app()"
+    line = [sys.executable, "-c", program, str(task_bytes), *map(str, arguments)]
     with (errors or Path(os.devnull)).open("wb") as stream:
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True)
         try:

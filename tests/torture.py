@@ -14,10 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from h36m_amass.conversion.builder import build
 from h36m_amass.store.store import Store
 from tests.scenes import command, write_dataset, write_support
 
-UNIT_FRAMES = 3000
+TASK_BYTES = 1_000_000
 
 
 def torture(folder: Path, kills: int, seed: int, recordings: int = 60, frames: int = 400) -> int:
@@ -25,18 +26,20 @@ def torture(folder: Path, kills: int, seed: int, recordings: int = 60, frames: i
     moments = random.Random(seed)
     support, tree, store = write_support(folder / "support"), folder / "amass", folder / "store.h5"
     write_dataset(tree, "Before", 2)
-    arguments = ("build", tree, store, "--support-dir", support, "--workers", 2)
-    old = run(*arguments)
+    build(tree, store, support_dir=support)
+    old = store.read_bytes()
     write_dataset(tree, "More", recordings, frames, seed=99)
-    seconds = time.monotonic()
-    whole = run("build", tree, folder / "whole.h5", *arguments[3:], store=folder / "whole.h5")
-    seconds = time.monotonic() - seconds
+    build(tree, folder / "whole.h5", support_dir=support)
+    whole = (folder / "whole.h5").read_bytes()
+    arguments = ("build", tree, store, "--support-dir", support, "--workers", 2, "--overwrite")
     killed = done = 0
     while killed < kills:
-        with command(*arguments, "--overwrite", unit_frames=UNIT_FRAMES) as process:
-            deadline = time.monotonic() + moments.uniform(0, 1.1 * seconds)
-            while process.poll() is None and time.monotonic() < deadline:
+        with command(*arguments, task_bytes=TASK_BYTES) as process:
+            more_parts, seconds = moments.randrange(4), moments.uniform(0, 0.1)
+            num_parts = count_parts(folder) + more_parts
+            while process.poll() is None and count_parts(folder) < num_parts:
                 time.sleep(0.002)
+            time.sleep(seconds)
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
@@ -46,24 +49,22 @@ def torture(folder: Path, kills: int, seed: int, recordings: int = 60, frames: i
                 continue
             assert process.returncode == 0, f"a build after {killed} kills ended with {process.returncode}"
         done += 1
-        assert store.read_bytes() == whole, "the bytes are not those of an uninterrupted build"
-        check_tidy(folder)
+        check_done(folder, whole)
         store.write_bytes(old)
-    run(*arguments, "--overwrite")
-    assert store.read_bytes() == whole, "the bytes are not those of an uninterrupted build"
-    check_tidy(folder)
+    with command(*arguments, task_bytes=TASK_BYTES) as process:
+        assert process.wait() == 0
+    check_done(folder, whole)
     return done
 
 
-def run(*arguments: object, store: Path | None = None) -> bytes:
-    """A build that nothing disturbs; gives the store's bytes."""
-    with command(*arguments, unit_frames=UNIT_FRAMES) as process:
-        assert process.wait() == 0
-    return Path(str(store or arguments[2])).read_bytes()
+def count_parts(folder: Path) -> int:
+    """Finished parts that lie beside the store."""
+    return len(list(folder.glob("store.h5.parts/*.part.npz")))
 
 
-def check_tidy(folder: Path) -> None:
-    """Nothing temporary is left."""
+def check_done(folder: Path, whole: bytes) -> None:
+    """The store is what an undisturbed build makes, and nothing temporary is left."""
+    assert (folder / "store.h5").read_bytes() == whole, "the bytes are not those of an uninterrupted build"
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["amass", "store.h5", "support", "whole.h5"], names
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from h36m_amass import Store, build, export_motionbert, synthetic
-from h36m_amass.plot.colours import colours_of
+from h36m_amass.plot.picture import colours_of
 from h36m_amass.skeleton import BODY_JOINTS, H36M, Skeleton, joint_order, reorder, side
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"

@@ -13,18 +13,14 @@ GENDERS = ("female", "male", "neutral")
 
 @dataclass(frozen=True)
 class Family:
-    """Body models of one kind, one a gender: all that this library knows of them.
+    """Body models of one kind, one per gender: all that this library knows of them.
 
     Attributes
     ----------
     name
-        As AMASS writes it into ``surface_model_type``; also the folder of its models.
-    title
-        As people write it.
+        As AMASS writes it into ``surface_model_type``; also the folder of its models. `title` is for people.
     num_bones
-        Of its models. A recording's poses have three columns a bone, which is what tells it from others.
-    page
-        Where the models are downloaded.
+        A recording's poses have three columns per bone, which is what tells it from others.
     file_names
         Where a model may lie in the folder, the likeliest first.
     has_dmpls
@@ -78,17 +74,7 @@ FAMILIES: Mapping[str, Family] = {family.name: family for family in (SMPLH, SMPL
 
 @dataclass(frozen=True, order=True)
 class BodyKind:
-    """A body model, as a recording asks for it.
-
-    Attributes
-    ----------
-    model
-        Name of its family, one of `FAMILIES`.
-    gender
-        One of `GENDERS`.
-    has_dmpls
-        Whether it has soft tissue.
-    """
+    """A body model, as a recording asks for it: a name of `FAMILIES`, one of `GENDERS`, and with soft tissue or not."""
 
     model: str
     gender: str

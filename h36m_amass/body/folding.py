@@ -36,24 +36,18 @@ class FoldedRegressor:
 
     Attributes
     ----------
-    num_betas, num_dmpls, num_body_bones
-        Lengths of beta and delta, and bones of the whole body model.
     row_sums
         ``r_k``, the share of the root translation in each joint.
     bones
         Index of each kept bone in the body model, and so its columns in ``poses``.
-    parents
-        Parent of each kept bone, as an index into `bones`; -1 for the root.
-    depth
-        Number of ancestors of each kept bone.
+    parents, depth
+        Parent of each kept bone, as an index into `bones`, -1 for the root; number of its ancestors.
     rest_offsets
         Rest position relative to the parent (of the root: its rest position), as a linear form of the shape columns.
     pair_joint, pair_bone
         The joint ``k`` and bone ``j`` (an index into `bones`) of each pair.
-    pair_weight
-        ``c_kj``.
-    pair_shape
-        ``A_kj - c_kj J_j``, the shape columns.
+    pair_weight, pair_shape
+        ``c_kj``, and ``A_kj - c_kj J_j``, the shape columns.
     pose_bones
         Bones of the body model, as columns in ``poses``, whose correctives reach any pair.
     pair_pose
@@ -99,9 +93,8 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
     pair_vertex_weights = _pair_vertex_weights(matrix, weights, pair_joint, pair_bone)
     pair_weight = np.asarray(pair_vertex_weights.sum(axis=1)).reshape(-1)
 
-    shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
+    shape_columns, rest = _shape_and_rest(body)
     num_columns = shape_columns.shape[2]
-    rest = _rest(body, shape_columns)
     pair_shape = pair_vertex_weights @ shape_columns[vertices].reshape(len(vertices), -1)
     pair_shape = pair_shape.reshape(-1, 3, num_columns) - pair_weight[:, None, None] * rest[pair_bone]
 
@@ -109,21 +102,10 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
     pair_pose = pair_pose.reshape(len(pair_joint), 3, body.num_bones - 1, 9)
     moved = np.flatnonzero((pair_pose != 0).any(axis=(0, 1, 3)))
 
-    bones = _with_ancestors(np.unique(pair_bone), body.parents)
-    new_index = np.full(body.num_bones, -1)
-    new_index[bones] = np.arange(len(bones))
-    parents = body.parents[bones]
-    rest_offsets = rest[bones]
-    rest_offsets[1:] -= rest[parents[1:]]
+    tree, new_index = _bone_tree(body, rest, np.unique(pair_bone))
     return FoldedRegressor(
-        num_betas=body.num_betas,
-        num_dmpls=body.num_dmpls,
-        num_body_bones=body.num_bones,
+        **tree,
         row_sums=np.asarray(regressor.matrix.sum(axis=1)).reshape(-1),
-        bones=bones,
-        parents=np.where(parents >= 0, new_index[parents], -1),
-        depth=depths(body.parents)[bones],
-        rest_offsets=rest_offsets,
         pair_joint=pair_joint.astype(np.int64),
         pair_bone=new_index[pair_bone],
         pair_weight=pair_weight,
@@ -135,25 +117,15 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
 
 def fold_skeleton(body: BodyModel) -> FoldedRegressor:
     """The posed kinematic joints of `body` themselves, ``x_k = t_k + trans``: a weight of 1 on each bone's position."""
-    bones = _with_ancestors(np.arange(body.num_bones), body.parents)
-    shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
-    rest = _rest(body, shape_columns)
-    new_index = np.argsort(bones)
-    rest_offsets = rest[bones]
-    rest_offsets[1:] -= rest[body.parents[bones[1:]]]
+    _, rest = _shape_and_rest(body)
+    tree, new_index = _bone_tree(body, rest, np.arange(body.num_bones))
     return FoldedRegressor(
-        num_betas=body.num_betas,
-        num_dmpls=body.num_dmpls,
-        num_body_bones=body.num_bones,
+        **tree,
         row_sums=np.ones(body.num_bones),
-        bones=bones,
-        parents=np.where(body.parents[bones] >= 0, new_index[body.parents[bones]], -1),
-        depth=depths(body.parents)[bones],
-        rest_offsets=rest_offsets,
         pair_joint=np.arange(body.num_bones),
         pair_bone=new_index,
         pair_weight=np.ones(body.num_bones),
-        pair_shape=np.zeros((body.num_bones, 3, shape_columns.shape[2])),
+        pair_shape=np.zeros(rest.shape),
         pose_bones=np.zeros(0, dtype=np.int64),
         pair_pose=np.zeros((body.num_bones, 3, 0, 9)),
     )
@@ -217,12 +189,35 @@ def read(path: Path) -> tuple[FoldedRegressor, str]:
     return FoldedRegressor(**sizes, **arrays), note
 
 
-def _rest(
-    body: BodyModel, shape_columns: Float[np.ndarray, "vertices 3 columns"]
-) -> Float[np.ndarray, "bones 3 columns"]:
-    """Rest positions of the bones as a linear form of the shape columns; few vertices count for each."""
+def _shape_and_rest(
+    body: BodyModel,
+) -> tuple[Float[np.ndarray, "vertices 3 columns"], Float[np.ndarray, "bones 3 columns"]]:
+    """Shape columns, and rest positions of the bones as a linear form of them; few vertices count for each."""
+    shape_columns = np.concatenate([body.v_template[:, :, None], body.shapedirs, body.dmpldirs], axis=2)
     j_regressor = scipy.sparse.csr_array(body.J_regressor)
-    return (j_regressor @ shape_columns.reshape(len(shape_columns), -1)).reshape(-1, *shape_columns.shape[1:])
+    rest = (j_regressor @ shape_columns.reshape(len(shape_columns), -1)).reshape(-1, *shape_columns.shape[1:])
+    return shape_columns, rest
+
+
+def _bone_tree(
+    body: BodyModel, rest: Float[np.ndarray, "bones 3 columns"], needed: Int[np.ndarray, "needed"]
+) -> tuple[dict[str, Any], Int[np.ndarray, "bones"]]:
+    """What a folded regressor has of the `needed` bones and their ancestors; and the new index of each bone, or -1."""
+    bones = _with_ancestors(needed, body.parents)
+    new_index = np.full(body.num_bones, -1)
+    new_index[bones] = np.arange(len(bones))
+    parents, rest_offsets = body.parents[bones], rest[bones]
+    rest_offsets[1:] -= rest[parents[1:]]
+    tree = {
+        "num_betas": body.num_betas,
+        "num_dmpls": body.num_dmpls,
+        "num_body_bones": body.num_bones,
+        "bones": bones,
+        "parents": np.where(parents >= 0, new_index[parents], -1),
+        "depth": depths(body.parents)[bones],
+        "rest_offsets": rest_offsets,
+    }
+    return tree, new_index
 
 
 def _support(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:

@@ -23,17 +23,7 @@ class JointSetError(H36mAmassError):
 
 @dataclass(frozen=True)
 class JointSource:
-    """What a joint set is computed with.
-
-    Attributes
-    ----------
-    name
-        Of the set, in the store.
-    path
-        Of the regressor, for messages.
-    joints
-        The regressor; None for the skeleton.
-    """
+    """What the joint set `name` is computed with: the regressor at `path`, or None for the skeleton."""
 
     name: str
     path: Path
@@ -96,13 +86,7 @@ def load_sources(
 
 
 def num_vertices(sources: Sequence[JointSource]) -> int:
-    """Of the mesh that the regressors are for, which a vertex map has to lead to.
-
-    Raises
-    ------
-    JointSetError
-        There is no regressor, or they are for different meshes.
-    """
+    """Of the mesh that the regressors are for, which a vertex map has to lead to; `JointSetError` if not one."""
     meshes = {source.joints.num_vertices for source in sources if source.joints is not None}
     if len(meshes) != 1:
         found = "no regressor that" if not meshes else "regressors for different meshes, of which none"

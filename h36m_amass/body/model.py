@@ -43,25 +43,16 @@ class BodyModel:
 
     Attributes
     ----------
-    v_template
-        The mesh at rest.
-    shapedirs
-        Displacement of each vertex a unit of each beta.
-    dmpldirs
-        Displacement of each vertex a unit of each DMPL coefficient; zero columns for a model without DMPLs.
+    shapedirs, dmpldirs
+        Displacement of each vertex per unit of each beta and each DMPL coefficient, of which there may be none.
     posedirs
-        Displacement of each vertex a unit of each entry of ``vec(Rot - I)``, nine row-major entries for each
-        bone but the first.
-    weights
-        Skinning weight of each bone at each vertex.
+        The same per unit of each entry of ``vec(Rot - I)``, nine row-major entries for each bone but the first.
     J_regressor
         Rest position of each bone from the shaped mesh.
     parents
         Parent of each bone, -1 for the root, which is bone 0.
-    sha256
-        Digest of the files' SHA-256 digests, for provenance.
-    base_sha256
-        The same without the DMPL file.
+    sha256, base_sha256
+        Digests of the files' SHA-256 digests, with and without the DMPL file.
     synthetic
         True if a file says that it was made up (see `h36m_amass.synthetic`).
     """
@@ -113,14 +104,8 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     ----------
     support_dir
         Folder that holds ``body_models/FAMILY/GENDER/model.npz`` and ``body_models/dmpls/GENDER/model.npz``.
-    gender
-        ``"female"``, ``"male"`` or ``"neutral"``.
-    num_betas
-        How many shape directions to keep, at most; a model with fewer keeps what it has.
-    num_dmpls
-        How many soft-tissue directions to keep; 0 leaves the DMPL file unread.
-    family
-        Of `FAMILIES`.
+    num_betas, num_dmpls
+        How many directions to keep at most; 0 DMPLs leave their file unread.
 
     Raises
     ------

@@ -19,7 +19,8 @@ import scipy.sparse
 from h36m_amass import skeleton
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npy import NpzError, read_content, read_npy
-from h36m_amass.files.npz import Held, NpzReader
+from h36m_amass.files.npz import NpzReader
+from h36m_amass.files.sources import Held
 
 _log = logging.getLogger(__name__)
 
@@ -40,18 +41,9 @@ class MeshMismatchError(RegressorError):
 
 @dataclass(frozen=True)
 class JointRegressor:
-    """A joint regressor.
+    """A joint regressor: a sparse float64 `matrix` (joints, vertices), and the digest of its file.
 
-    Attributes
-    ----------
-    matrix
-        (K, V) sparse, float64: weight of each vertex in each joint.
-    skeleton
-        Names (and for the Human3.6M joints, bones) of the K joints.
-    sha256
-        Digest of the file's content, for provenance.
-    synthetic
-        True if the file says that it was made up (see `h36m_amass.synthetic`).
+    It is `synthetic` if the file says that it was made up (see `h36m_amass.synthetic`).
     """
 
     matrix: scipy.sparse.csr_array
@@ -70,17 +62,9 @@ class JointRegressor:
 
 @dataclass(frozen=True)
 class VertexMap:
-    """Vertices of one mesh as linear combinations of those of another.
+    """Vertices of one mesh as linear combinations of those of another: a sparse float64 `matrix` (V, V').
 
-    Attributes
-    ----------
-    matrix
-        (V, V') sparse, float64: weight of each vertex of the other mesh in each of the one. It may be followed by as
-        many columns again, for the other mesh's normals, which are left out.
-    path, sha256
-        The file, and the digest of its content.
-    synthetic
-        True if the file says that it was made up (see `h36m_amass.synthetic`).
+    As many columns again may follow, for the other mesh's normals, which are not used.
     """
 
     matrix: scipy.sparse.csr_array
@@ -109,13 +93,7 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
         `joint_names` does not fit.
     """
     path = Path(path)
-    if not path.is_file():
-        raise RegressorError(f"{path}: is no file; it should be the joint regressor, and SPIN's comes from {SPIN_PAGE}")
-    if path.suffix not in (".npy", ".npz"):
-        raise RegressorError(
-            f"{path}: a joint regressor is an .npy or a SciPy sparse .npz file; pickles are not read, because "
-            "unpickling can run any code: open it where you trust it and save the matrix with numpy.save"
-        )
+    _check_file(path, f"the joint regressor, and SPIN's comes from {SPIN_PAGE}", "with numpy.save")
     matrix, digest, synthetic = _read(path, "joints")
     empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if len(empty):
@@ -137,31 +115,17 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
 
 
 def load_map(path: Path, num_vertices: int) -> VertexMap:
-    """Load and validate a vertex map, like the one from SMPL-X to SMPL that SMPL-X's authors publish.
+    """Load and validate a vertex map to a mesh of `num_vertices`, like the one that SMPL-X's authors publish.
 
-    Parameters
-    ----------
-    path
-        ``.npz`` as written by `scipy.sparse.save_npz`, any sparse format; or ``.npy`` with a dense array.
-    num_vertices
-        Of the mesh that it leads to: the regressor's.
-
-    Raises
-    ------
-    RegressorError
-        The file is missing, a pickle, damaged, not two-dimensional, not finite, or leads to another mesh.
+    It is an ``.npz`` or ``.npy`` like a regressor's. Raises `RegressorError` as `load` does, and if it leads to another
+    mesh.
     """
     path = Path(path)
-    if not path.is_file():
-        raise RegressorError(
-            f"{path}: is no file; it should be the vertex map, which is made of what {MAP_PAGE} offers"
-        )
-    if path.suffix not in (".npy", ".npz"):
-        raise RegressorError(
-            f"{path}: a vertex map is a SciPy sparse .npz or an .npy file; pickles are not read, because unpickling "
-            "can run any code: open it where you trust it and save the matrix with scipy.sparse.save_npz, as "
-            "support_data/README.md says"
-        )
+    _check_file(
+        path,
+        f"the vertex map, which is made of what {MAP_PAGE} offers",
+        "with scipy.sparse.save_npz, as support_data/README.md says",
+    )
     matrix, digest, synthetic = _read(path, "vertices")
     if matrix.shape[0] != num_vertices:
         raise RegressorError(
@@ -175,16 +139,10 @@ def load_map(path: Path, num_vertices: int) -> VertexMap:
 def for_mesh(
     regressor: JointRegressor, num_vertices: int, path: Path, vertex_map: VertexMap | None = None
 ) -> JointRegressor:
-    """The regressor at `path` for a mesh of `num_vertices`: itself, or through `vertex_map`.
+    """The regressor at `path` for a mesh of `num_vertices`: itself, or through `vertex_map`, which its digest covers.
 
-    Its joints are the same combinations of mapped vertices; its digest covers the map if that was used.
-
-    Raises
-    ------
-    MeshMismatchError
-        It is for another mesh, and the map does not lead there from this one.
-    RegressorError
-        A joint has no vertex of this mesh.
+    Raises `MeshMismatchError` if it is for another mesh and the map does not lead there from this one, and
+    `RegressorError` if a joint has no vertex of this mesh.
     """
     if regressor.num_vertices == num_vertices:
         return regressor
@@ -211,14 +169,18 @@ def for_mesh(
     return replace(regressor, matrix=mapped, sha256=digest, synthetic=regressor.synthetic or vertex_map.synthetic)
 
 
-def _read(path: Path, rows: str) -> tuple[scipy.sparse.csr_array, str, bool]:
-    """A matrix of weights of vertices, the SHA-256 of its file, and whether that says that it was made up.
+def _check_file(path: Path, what_it_is: str, save_it: str) -> None:
+    if not path.is_file():
+        raise RegressorError(f"{path}: is no file; it should be {what_it_is}")
+    if path.suffix not in (".npy", ".npz"):
+        raise RegressorError(
+            f"{path}: is neither an .npy nor a SciPy sparse .npz file; pickles are not read, because unpickling can "
+            f"run any code: open it where you trust it and save the matrix {save_it}"
+        )
 
-    Parameters
-    ----------
-    rows
-        What the rows are, for messages.
-    """
+
+def _read(path: Path, rows: str) -> tuple[scipy.sparse.csr_array, str, bool]:
+    """A matrix of weights of vertices, the SHA-256 of its file, and whether that says that it was made up."""
     try:
         content = read_content(path)
         read = _read_dense if path.suffix == ".npy" else _read_sparse

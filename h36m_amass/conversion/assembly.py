@@ -10,8 +10,9 @@ from h36m_amass.body import model
 from h36m_amass.body.families import FAMILIES, GENDERS
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.part import Part, PartRow, Positions
-from h36m_amass.conversion.recipe import NUM_BETAS, Recipe
+from h36m_amass.conversion.recipe import NUM_BETAS
 from h36m_amass.conversion.report import Changes
+from h36m_amass.conversion.tasks import Job
 from h36m_amass.conversion.update import StoredRows, kind_of
 from h36m_amass.recordings.tree import RecordingFile
 from h36m_amass.skeleton import BODY_JOINTS, Skeleton, body_skeleton
@@ -30,62 +31,31 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class _Entry:
-    """A sequence that the store will have, unless its recording is skipped.
+    """A sequence that the store will have, unless its recording is skipped."""
 
-    Attributes
-    ----------
-    file
-        Its recording; None if that is not converted by this build.
-    stored
-        Its row in the store that is updated, if it has one.
-    """
-
-    file: RecordingFile | None
-    stored: int | None
+    file: RecordingFile | None  # its recording; None if that is not converted by this build
+    stored: int | None  # its row in the store that is updated, if it has one
 
 
 class Assembly:
-    """A store in the making, under another name; a context manager that closes the file.
+    """A store in the making, written to `temporary`; a context manager that closes the file.
 
-    Parameters
-    ----------
-    temporary
-        File to write.
-    parts_dir, support_dir
-        Where parts and body models lie.
-    recipe
-        How recordings become joints.
-    stored
-        The store that is updated.
-    compression
-        Of the store.
-    is_input
-        Whether the recording of a sequence of that store would be among the inputs, if it were still there.
-    prune
-        Whether such a sequence is removed if its recording is not there.
-
-    Attributes
-    ----------
-    records
-        The sequences that were written so far, in index order.
-    mismatched
-        Recordings that were skipped because the store holds the skeleton of another family.
+    Of the sequences of a store that is updated, `is_input` says whether the recording would be among the inputs if it
+    were still there; with `prune` such a sequence is removed if it is not.
     """
 
     def __init__(
         self,
         temporary: Path,
-        parts_dir: Path,
-        support_dir: Path,
-        recipe: Recipe,
+        job: Job,
         stored: StoredRows | None,
         compression: str,
         is_input: Callable[[SequenceRecord], bool],
         prune: bool,
     ) -> None:
-        self._temporary, self._parts_dir, self._support_dir = temporary, parts_dir, support_dir
-        self._recipe, self._stored, self._compression = recipe, stored, compression
+        self._temporary, self._job, self._stored, self._compression = temporary, job, stored, compression
         self._is_input, self._prune = is_input, prune
+        self._recipe = job.recipe
         self._entries: dict[str, dict[Key, _Entry]] = {}
         self._open: set[str] = set()
         self._listed: set[Key] = set()
@@ -98,8 +68,8 @@ class Assembly:
         self._body_models: dict[str, str] = {}
         self._synthetic = False
         self._num_added = self._num_changed = 0
-        self.records: list[SequenceRecord] = []
-        self.mismatched: list[RecordingFile] = []
+        self.records: list[SequenceRecord] = []  # that were written so far, in index order
+        self.mismatched: list[RecordingFile] = []  # that were skipped because their skeleton is not the store's
         for row, record in enumerate(() if stored is None else stored.records):
             key = record.dataset, record.subject, record.sequence
             self._entries.setdefault(record.dataset, {})[key] = _Entry(None, row)
@@ -136,6 +106,26 @@ class Assembly:
         if result is not None or path not in self._results:
             self._results[path] = result
 
+    def is_unchanged(self) -> bool:
+        """Whether the store that is updated, which is read to its end, would be written again as it is."""
+        if self._stored is None:
+            return False
+        for entry in (entry for entries in self._entries.values() for entry in entries.values()):
+            record = None if entry.stored is None else self._stored.records[entry.stored]
+            result = None if entry.file is None else self._results.get(entry.file.path)
+            if result is not None and (
+                result != entry.stored
+                or record is None
+                or entry.file is None
+                or (record.source_path, record.source_size) != (entry.file.path, entry.file.size)
+            ):
+                return False
+            if record is not None and self._prune and self._is_gone(record):
+                return False
+        self._stored.check()
+        self.records, self._synthetic = list(self._stored.records), self._stored.header.synthetic
+        return True
+
     def has_result(self, path: str) -> bool:
         """Whether it is known what came of a recording."""
         return path in self._results
@@ -152,14 +142,14 @@ class Assembly:
         self._write_ready()
 
     def finish(self, why_nothing: str) -> None:
-        """Write what is left and the index; the file is whole and on the disk when this returns.
-
-        Raises
-        ------
-        BuildError
-            If there is no sequence; the message is `why_nothing`.
-        """
+        """Write what is left and the index, and bring it to the disk; raises `BuildError` if there is no sequence."""
+        if any(source.joints is None for source in self._recipe.sources) and any(
+            isinstance(result, PartRow) for result in self._results.values()
+        ):
+            self._skeleton_family()  # of all recordings, while all results are there
         self._write_ready()
+        if next(self._walk, self) is not self:
+            raise RuntimeError("a recording has no result")  # rather than a store without it
         if not self.records or self._writer is None:
             raise BuildError(why_nothing)
         self._writer.finish(self._header())
@@ -204,7 +194,11 @@ class Assembly:
             self._num_changed += entry.stored is not None
             self._write_converted(entry.file, result)
         elif isinstance(result, int) and entry.file is not None and self._stored is not None:
-            self._num_added += entry.stored is None
+            before = None if entry.stored is None else self._stored.records[entry.stored]
+            self._num_added += before is None
+            self._num_changed += (
+                before is not None and before.content_digest != self._stored.records[result].content_digest
+            )
             dataset, subject, sequence = key
             record = replace(
                 self._stored.records[result],
@@ -263,7 +257,7 @@ class Assembly:
         if name not in self._parts:
             if len(self._parts) == OPEN_PARTS:
                 self._parts.pop(next(iter(self._parts))).__exit__(None, None, None)
-            self._parts[name] = Part(self._parts_dir / name)
+            self._parts[name] = Part(self._job.parts_dir / name)
         return self._parts[name]
 
     def _is_mismatched(self, family: str) -> bool:
@@ -291,8 +285,8 @@ class Assembly:
     def _skeleton(self) -> Skeleton:
         """The kinematic joints of the store's family, whose bones a body model tells."""
         family = FAMILIES[self._skeleton_family()]
-        gender = next(gender for gender in GENDERS if model.model_path(self._support_dir, gender, family).exists())
-        body = model.load(self._support_dir, gender, NUM_BETAS, 0, family)
+        gender = next(gender for gender in GENDERS if model.model_path(self._job.support_dir, gender, family).exists())
+        body = model.load(self._job.support_dir, gender, NUM_BETAS, 0, family)
         return body_skeleton(family.name, body.parents)
 
     def _header(self) -> StoreHeader:

@@ -23,22 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldedBody:
-    """A body model seen through all joint sets of a recipe, one behind the other.
-
-    Attributes
-    ----------
-    joint_counts
-        Joints of each joint set.
-    body_sha256
-        Digest of the body model's files.
-    synthetic
-        Whether a body model, regressor or vertex map says that it was made up.
-    """
+    """A body model seen through all joint sets of a recipe, one behind the other."""
 
     folded: FoldedRegressor
-    joint_counts: tuple[int, ...]
-    body_sha256: str
-    synthetic: bool
+    joint_counts: tuple[int, ...]  # joints of each joint set
+    body_sha256: str  # digest of the body model's files
+    synthetic: bool  # whether a body model, regressor or vertex map says that it was made up
 
 
 _skinners: dict[tuple[Path, str, BodyKind, str], tuple[Skinner, FoldedBody]] = {}

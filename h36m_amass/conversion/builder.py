@@ -36,7 +36,7 @@ from h36m_amass.system.progress import Progress, Stages, nothing
 _log = logging.getLogger(__name__)
 
 ARCHIVE_GROWTH = 4
-"""Times that AMASS's compressed archives grow at least when they are unpacked."""
+"""Times that AMASS's archives grow when they are unpacked, other than plain tars."""
 MEGABYTE = 10**6
 USUAL_SOURCE_RATE = 120
 """Hertz of most of AMASS."""
@@ -129,20 +129,19 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         outcome = Outcome(job, options, listing, todo)
         compression = options.compression or (stored.header.options.get("compression") if stored else None) or "none"
         temporary = atomic_file.unfinished(target)
-        assembly = Assembly(
-            temporary, parts_dir, job.support_dir, job.recipe, stored, compression, outcome.is_input, options.prune
-        )
-        needed = _needed_bytes(job, todo, stored)
-        disk.require(needed, target.parent, str(store))
-        with disk.guarded(needed, target.parent, str(store)), assembly:
-            outcome.begin(assembly, stored)
-            _convert(job, options, executor, todo, outcome, progress or nothing)
-            stages.ended("converted on %s", ",".join(job.devices))
-            assembly.finish(outcome.why_nothing)
-            outcome.skip_mismatched()
-            signals.check()
-            temporary.replace(target)
-            atomic_file.sync(target.parent)
+        assembly = Assembly(temporary, job, stored, compression, outcome.is_input, options.prune)
+        outcome.begin(assembly, stored)
+        if todo.files or todo.archives or not assembly.is_unchanged():
+            needed = _needed_bytes(job, todo, stored)
+            disk.require(needed, target.parent, str(store))
+            with disk.guarded(needed, target.parent, str(store)), assembly:
+                _convert(job, options, executor, todo, outcome, progress or nothing)
+                stages.ended("converted on %s", ",".join(job.devices))
+                assembly.finish(outcome.why_nothing)
+                outcome.skip_mismatched()
+                signals.check()
+                temporary.replace(target)
+                atomic_file.sync(target.parent)
         part.clear_away(parts_dir, with_parts=True)
         stages.ended("%s: finished, %d sequences", store, len(assembly.records))
     report = outcome.report(store, time.monotonic() - began)
@@ -172,8 +171,28 @@ def _convert(
 ) -> None:
     """Convert what is to be converted, and write as much of the store as is there."""
     num_tasks = len(todo.files) + len(todo.archives)
-    with pool.opened(job, options, executor, num_tasks, _unpacked_bytes(todo)) as workers:
+    with _pool(job, options, executor, num_tasks, _unpacked_bytes(todo)) as workers:
         _run(job, workers, todo, outcome, progress)
+
+
+@contextmanager
+def _pool(job: Job, options: BuildOptions, executor: Executor | None, num_tasks: int, size: int) -> Iterator[Pool]:
+    """The pool that the options ask for, for so many tasks at least, of recordings of `size` bytes in all."""
+    with ExitStack() as stack:
+        workers: Pool
+        if executor is not None:
+            workers = pool.OnExecutor(executor)
+        elif options.dask is not None:
+            from h36m_amass.conversion.dask import dask_pool
+
+            num_workers = options.workers or pool.useful_workers(job.devices, size)
+            workers = stack.enter_context(dask_pool(options.dask, num_workers))
+        elif num_tasks and options.workers != 0:
+            workers = pool.Processes(options.workers or pool.useful_workers(job.devices, size), job.devices)
+        else:
+            workers = Pool()
+        stack.callback(workers.stop)
+        yield workers
 
 
 def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Progress) -> None:
@@ -210,8 +229,10 @@ def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
 
 
 def _unpacked_bytes(todo: Inputs) -> int:
-    """Bytes of the recordings to convert, those in compressed archives by guess."""
-    return sum(file.size for file in todo.files) + ARCHIVE_GROWTH * sum(work.archive.size for work in todo.archives)
+    """Bytes of the recordings to convert, those in archives by guess."""
+    archives = [work.archive for work in todo.archives]
+    unpacked = sum(file.size * (1 if file.name.lower().endswith(".tar") else ARCHIVE_GROWTH) for file in archives)
+    return unpacked + sum(file.size for file in todo.files)
 
 
 @contextmanager

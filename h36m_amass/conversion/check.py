@@ -24,13 +24,14 @@ from h36m_amass.body.joint_sets import (
 from h36m_amass.conversion.inputs import placed
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
 from h36m_amass.files import paths
-from h36m_amass.files.npz import Held
+from h36m_amass.files.archives import ArchiveError, open_archive
 from h36m_amass.files.paths import Location, UrlError
-from h36m_amass.files.tar_stream import TarStream
+from h36m_amass.files.sources import Held
 from h36m_amass.recordings import listings
+from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ListedMember, list_member
 from h36m_amass.recordings.recording import AmassError
-from h36m_amass.recordings.tree import CompressedArchive, Skipped, find_recordings, is_wanted, source_of
+from h36m_amass.recordings.tree import Archive, Skipped, find_recordings, is_wanted
 from h36m_amass.system.progress import Progress, Stages, nothing
 
 _log = logging.getLogger(__name__)
@@ -46,51 +47,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckedDataset:
-    """What the headers of a dataset's recordings say.
-
-    Attributes
-    ----------
-    recordings
-        How many can be converted; the following are about these.
-    hours
-        They last together.
-    frame_rates
-        In hertz, ascending.
-    models, genders
-        The body models that they need, sorted.
-    without_dmpls
-        How many have no soft tissue, or are not asked for it.
-    problems
-        How many files cannot be converted.
-    archive
-        Name of a compressed archive of which only the first recording was looked at; empty for none.
-    """
+    """What the headers of a dataset's recordings say."""
 
     dataset: str
-    recordings: int
-    hours: float
-    frame_rates: tuple[Fraction, ...]
-    models: tuple[str, ...]
+    recordings: int  # how many can be converted; the following are about these
+    hours: float  # they last together
+    frame_rates: tuple[Fraction, ...]  # in hertz, ascending
+    models: tuple[str, ...]  # the body models that they need, sorted
     genders: tuple[str, ...]
-    without_dmpls: int
-    problems: int
-    archive: str = ""
+    without_dmpls: int  # how many have no soft tissue, or are not asked for it
+    problems: int  # how many files cannot be converted
+    archive: str = ""  # name of an archive of which only the first recording was looked at; empty for none
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """What was found."""
 
-    Attributes
-    ----------
-    findings
-        A line for each thing that was looked at.
-    datasets
-        A row for each dataset in the AMASS folder, sorted; none without one.
-    """
-
-    findings: tuple[Finding, ...]
-    datasets: tuple[CheckedDataset, ...]
+    findings: tuple[Finding, ...]  # a line for each thing that was looked at
+    datasets: tuple[CheckedDataset, ...]  # a row for each dataset in the AMASS folder, sorted; none without one
 
 
 def check_inputs(
@@ -103,7 +78,7 @@ def check_inputs(
 ) -> Check:
     """Load the joint regressor and every body model that is needed, and look through an AMASS folder.
 
-    Of recordings only the headers are read, and of a compressed archive that was never gone through only the first
+    Of recordings only the headers are read, and of an archive that was never gone through only the first
     recording.
 
     Parameters
@@ -234,7 +209,7 @@ class _Recordings:
         else:
             self._skipped.append(Skipped(dataset, path, member.problem))
 
-    def _look_into(self, archive: CompressedArchive) -> None:
+    def _look_into(self, archive: Archive) -> None:
         """The recordings of an archive, if it was ever gone through; otherwise the first of them."""
         known = listings.load(self._amass_dir, archive, self._use_dmpls)
         if known is not None:
@@ -244,15 +219,18 @@ class _Recordings:
                 self._add(file.dataset, file.path, listed)
             return
         self._unread[archive.dataset] = archive.name
-        with TarStream(self._amass_dir / archive.name, is_wanted) as stream:
-            for member in stream:
-                content = io.BytesIO()
-                member.copy_to(content)
-                name = f"{archive.folder}/{member.name}"
-                self._add(archive.dataset, name, list_member(name, Held(name, content.getvalue()), self._use_dmpls))
-                return
-        reason = stream.damage or "holds no recordings; download it again, or remove it"
-        self._skipped.append(Skipped(archive.dataset, archive.name, reason))
+        path = archive.name
+        try:
+            with open_archive(self._amass_dir / archive.name, is_wanted) as stream:
+                for member in stream:
+                    path, content = f"{archive.folder}/{member.name}", io.BytesIO()
+                    member.copy_to(content)
+                    self._add(archive.dataset, path, list_member(path, Held(path, content.getvalue()), self._use_dmpls))
+                    return
+            reason = stream.damage or "holds no recordings; download it again, or remove it"
+        except ArchiveError as error:
+            reason = error.reason
+        self._skipped.append(Skipped(archive.dataset, path, reason))
 
     def kinds(self) -> set[BodyKind]:
         """The body models that the recordings need."""

@@ -22,8 +22,10 @@ from h36m_amass.conversion.part import PartWriter, Positions, Row
 from h36m_amass.conversion.recipe import Recipe
 from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
 from h36m_amass.conversion.unpack import Unpacked
-from h36m_amass.files.npz import NpzError, Source
+from h36m_amass.files.npz import NpzError
 from h36m_amass.files.paths import is_url
+from h36m_amass.files.sources import Source
+from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.recording import AmassError, Header, Recording
 from h36m_amass.recordings.resampling import (
     Neighbours,
@@ -33,7 +35,7 @@ from h36m_amass.recordings.resampling import (
     resample,
     resampled_length,
 )
-from h36m_amass.recordings.tree import RecordingFile, source_of
+from h36m_amass.recordings.tree import RecordingFile
 from h36m_amass.system import signals
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
             worker.convert(batch.files)
             batch.remove()
         parts.finish()
-        return TaskResult(tuple(parts.finished), (*worker.skipped, *unpacked.skipped), unpacked.listing)
+        return TaskResult(tuple(parts.finished), tuple(worker.skipped), unpacked.listing)
 
 
 class _Worker:

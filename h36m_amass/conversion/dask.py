@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib.util
 import logging
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any
 
 from h36m_amass.conversion.options import LOCAL_CLUSTER
+from h36m_amass.conversion.pool import Pool
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, import_conversion, installed_version, run_task
 from h36m_amass.system import signals
@@ -28,31 +32,50 @@ class DaskError(WorkerError):
     """There is no Dask, no scheduler, or no worker that can do the work."""
 
 
-class DaskPool:
-    """The workers of a scheduler.
-
-    Parameters
-    ----------
-    client
-        Of the scheduler.
-    url
-        Of the scheduler, for messages.
-    """
+class DaskPool(Pool):
+    """The workers of the scheduler at a URL, of which this is a client."""
 
     reads_archives = True
     capacity = EXECUTOR_TASKS
 
     def __init__(self, client: Any, url: str) -> None:
         self._client, self._url = client, url
+        self._fetches: set[Future[TaskResult]] = set()
+        self._stopped = False
 
     def submit(self, job: Job, task: Task) -> Future[TaskResult]:
         from distributed.client import ClosedClientError
 
         try:
             # Not pure: what runs again is to be computed again.
-            return _as_future(self._client.submit(run_task, job, task, pure=False), self._url)
+            of_dask = self._client.submit(run_task, job, task, pure=False)
         except ClosedClientError as error:
             raise _lost(self._url, error) from error
+        # Not through Dask's own executor: its futures never end if the scheduler dies while a result is on its way.
+        future: Future[TaskResult] = Future()
+        of_dask.add_done_callback(partial(self._settle, future))
+        return future
+
+    def _settle(self, future: Future[TaskResult], ended: Any) -> None:
+        """Pass on what came of a task, in a thread of Dask's that must not wait: Python's end would wait for it."""
+        if ended.status == "error":
+            future.set_exception(ended.exception())
+        elif not self._stopped:
+            fetch = asyncio.run_coroutine_threadsafe(self._fetch(ended), self._client.loop.asyncio_loop)
+            self._fetches.add(fetch)
+            fetch.add_done_callback(partial(self._pass_on, future))
+
+    async def _fetch(self, ended: Any) -> TaskResult:
+        result: TaskResult = await asyncio.wait_for(self._client.gather(ended, asynchronous=True), SECONDS_TO_FETCH)
+        return result
+
+    def _pass_on(self, future: Future[TaskResult], fetch: Future[TaskResult]) -> None:
+        self._fetches.discard(fetch)
+        error = CancelledError("cancelled") if fetch.cancelled() else fetch.exception()
+        if error is None:
+            future.set_result(fetch.result())
+        else:  # whatever it is, it comes of the way and not of the task
+            future.set_exception(_lost(self._url, error))
 
     def is_death(self, error: BaseException) -> bool:
         from distributed import KilledWorker
@@ -60,6 +83,9 @@ class DaskPool:
         return isinstance(error, KilledWorker)
 
     def stop(self) -> None:
+        self._stopped = True
+        for fetch in tuple(self._fetches):
+            fetch.cancel()
         self._client.close()
 
 
@@ -96,6 +122,7 @@ def _scheduler(url: str, num_workers: int) -> Iterator[str]:
         return
     from distributed import LocalCluster
 
+    resource_tracker.ensure_running()  # which would let signals through, if it came to that in a thread where they wait
     # Its loop's thread inherits that Ctrl-C and SIGTERM wait, and so do all workers that it ever starts.
     with signals.blocked():
         cluster = LocalCluster(
@@ -134,25 +161,6 @@ def _check_workers(client: Any, url: str) -> None:
         _log.warning("%s: the Dask scheduler has no workers yet; waiting for some", url)
 
 
-def _as_future(of_dask: Any, url: str) -> Future[TaskResult]:
-    """What comes of a future of Dask's, as one of Python's.
-
-    Not through Dask's own executor: its futures never end if the scheduler dies while a result is on its way.
-    """
-    future: Future[TaskResult] = Future()
-
-    def settle(ended: Any) -> None:
-        try:
-            if ended.status == "error":
-                future.set_exception(ended.exception())
-            else:
-                future.set_result(ended.result(timeout=SECONDS_TO_FETCH))
-        except Exception as lost:  # noqa: BLE001 (whatever it is, it comes of the way and not of the task)
-            future.set_exception(_lost(url, lost))
-
-    of_dask.add_done_callback(settle)
-    return future
-
-
-def _lost(url: str, error: Exception) -> DaskError:
-    return DaskError(f"the scheduler has lost a task ({error}); run the same command again, it goes on from there", url)
+def _lost(url: str, error: BaseException) -> DaskError:
+    why = str(error).partition("\n")[0] or type(error).__name__
+    return DaskError(f"the scheduler has lost a task ({why}); run the same command again, it goes on from there", url)

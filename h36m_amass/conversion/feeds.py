@@ -1,4 +1,4 @@
-"""Compressed archives gone through by threads of this process, whose batches become tasks.
+"""archives gone through by threads of this process, whose batches become tasks.
 
 Decompression leaves the interpreter alone, so the threads use other cores while the workers convert what they gave.
 What lies in scratch files at a time is bounded: when the workers are behind, the threads wait.
@@ -24,30 +24,10 @@ class _StoppedError(Exception):
 
 
 class ArchiveFeeds:
-    """Goes through archives, the largest first, each once.
+    """Goes through archives, the largest first, each once; so many batches may wait for a worker in scratch files."""
 
-    Parameters
-    ----------
-    job
-        Of the build.
-    archives
-        What is to be converted of them.
-    batches_ahead
-        Batches that may wait in scratch files for a worker.
-
-    Attributes
-    ----------
-    news
-        Set when a task or an archive is ready.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        archives: Sequence[ArchiveWork],
-        batches_ahead: int,
-    ) -> None:
-        self.news = threading.Event()
+    def __init__(self, job: Job, archives: Sequence[ArchiveWork], batches_ahead: int) -> None:
+        self.news = threading.Event()  # set when a task or an archive is ready
         self._max_bytes = batches_ahead * BATCH_BYTES
         self._room = threading.Condition()
         self._held = 0
@@ -70,11 +50,12 @@ class ArchiveFeeds:
     @property
     def are_open(self) -> bool:
         """Whether a task or an archive may come yet."""
-        return bool(self._tasks or self._ended or self._errors) or any(thread.is_alive() for thread in self._threads)
+        alive = any(thread.is_alive() for thread in self._threads)  # asked first: what comes last comes before the end
+        return alive or bool(self._tasks or self._ended or self._errors)
 
     @property
     def position(self) -> int:
-        """Compressed bytes that were gone through."""
+        """Bytes of the archives that were gone through."""
         return sum(unpacked.position for unpacked in self._passes)
 
     def next_task(self) -> Task | None:
@@ -87,7 +68,7 @@ class ArchiveFeeds:
         """Archives that were gone through since the last call, each as if it had been a task without rows."""
         while self._ended:
             unpacked = self._ended.popleft()
-            result = TaskResult(skipped=tuple(unpacked.skipped), listing=unpacked.listing)
+            result = TaskResult(listing=unpacked.listing)
             yield Task(archive=unpacked.work), result
 
     def split(self, task: Task, into: Sequence[Task]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 
+from h36m_amass.body import model
+from h36m_amass.body.families import BodyKind
 from h36m_amass.conversion.convert import why_not
 from h36m_amass.conversion.part import PartRow
 from h36m_amass.conversion.tasks import ArchiveWork, Job
@@ -13,43 +16,27 @@ from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.files.npz import NpzError
 from h36m_amass.recordings import listings
+from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
 from h36m_amass.recordings.recording import AmassError, content_digest
-from h36m_amass.recordings.tree import CompressedArchive, Listing, RecordingFile, Skipped, place_members, source_of
+from h36m_amass.recordings.tree import Archive, Listing, RecordingFile, Skipped, place_members
 from h36m_amass.system import signals
 
 
 @dataclass
 class Inputs:
-    """What is known of a build's recordings before any is converted.
+    """What is known of a build's recordings before any is converted."""
 
-    Attributes
-    ----------
-    files
-        Recordings to convert, sorted by key.
-    archives
-        Compressed archives to go through.
-    known
-        All recordings of the datasets without such an archive, whether they are to be converted or not.
-    unselected
-        Those that the subset does not select.
-    rows
-        Those that an interrupted build has converted.
-    kept
-        Rows of the store that is updated, of recordings that have not changed.
-    skipped
-        Files that cannot be converted.
-    not_selected
-        How many recordings the subset does not select, by the attribute that decided it.
-    """
-
-    files: list[RecordingFile] = field(default_factory=list)
-    archives: list[ArchiveWork] = field(default_factory=list)
+    files: list[RecordingFile] = field(default_factory=list)  # recordings to convert, sorted by key
+    archives: list[ArchiveWork] = field(default_factory=list)  # archives to go through
+    # All recordings of the datasets without such an archive, whether they are to be converted or not.
     known: list[RecordingFile] = field(default_factory=list)
-    unselected: list[RecordingFile] = field(default_factory=list)
-    rows: list[PartRow] = field(default_factory=list)
+    unselected: list[RecordingFile] = field(default_factory=list)  # those that the subset does not select
+    rows: list[PartRow] = field(default_factory=list)  # those that an interrupted build has converted
+    # Rows of the store that is updated, of recordings that have not changed.
     kept: dict[str, int] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)  # files that cannot be converted
+    # How many recordings the subset does not select, by the attribute that decided it.
     not_selected: Counter[str] = field(default_factory=Counter)
 
 
@@ -87,7 +74,12 @@ class _Finder:
 
     def __init__(self, job: Job, rows: Collection[PartRow], stored: StoredRows | None) -> None:
         self._job = job
-        self._rows = {(part_row.row.path, part_row.row.size, part_row.row.modified): part_row for part_row in rows}
+        body_sha256 = cache(partial(model.files_sha256, job.support_dir))
+        self._rows = {
+            (row.path, row.size, row.modified): part_row
+            for part_row in rows
+            if (row := part_row.row).body_sha256 == body_sha256(BodyKind(row.model, row.gender, row.has_dmpls))
+        }
         self._reusable = {} if stored is None else stored.reusable
         self.inputs = Inputs()
 
@@ -109,8 +101,8 @@ class _Finder:
             self.inputs.files.append(file)
         return verdict
 
-    def add_archive(self, archive: CompressedArchive) -> None:
-        """Note a compressed archive; it is not gone through if all that it holds is known, and converted."""
+    def add_archive(self, archive: Archive) -> None:
+        """Note an archive; it is not gone through if all that it holds is known, and converted."""
         listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
             contents = placed(archive, listing)
@@ -130,15 +122,18 @@ class _Finder:
 
     def add_first(self, listing: Listing, limit: int) -> None:
         """Take the first recordings in sorted order that fit all else of the subset; look at no more than needed."""
-        chosen: dict[CompressedArchive, set[str]] = {}
+        chosen: dict[Archive, set[str]] = {}
         missing = limit
         for file, listed, archive in self._in_order(listing):
             signals.check()
+            if self._job.subset.missed_by_name(file) is not None:
+                self.add(file)
+                continue
             if missing == 0:
                 self.inputs.not_selected["limit"] += 1
                 self.inputs.unselected.append(file)
                 continue
-            if listed is None and self._job.subset.missed_by_name(file) is None:
+            if listed is None:
                 listed = list_member(file.path, source_of(self._job.amass_dir, file), self._job.recipe.use_dmpls)
             verdict = self._verdict(file, listed)
             missing -= not isinstance(verdict, str | Skipped)
@@ -175,9 +170,7 @@ class _Finder:
         except (AmassError, NpzError):  # what is wrong is found again when it is converted
             return ""
 
-    def _in_order(
-        self, listing: Listing
-    ) -> Iterator[tuple[RecordingFile, ListedMember | None, CompressedArchive | None]]:
+    def _in_order(self, listing: Listing) -> Iterator[tuple[RecordingFile, ListedMember | None, Archive | None]]:
         """All recordings in sorted order; archives are gone through where that is not known yet what they hold."""
         archives = {archive.dataset: archive for archive in listing.archives}
         for dataset in sorted({*archives, *(file.dataset for file in listing.files)}):
@@ -189,7 +182,7 @@ class _Finder:
             self.inputs.skipped += contents.skipped
             yield from ((file, listed, archive) for file, listed in contents.files)
 
-    def _listed(self, archive: CompressedArchive) -> ArchiveListing:
+    def _listed(self, archive: Archive) -> ArchiveListing:
         known = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if known is None:
             unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
@@ -202,26 +195,16 @@ class _Finder:
 
 @dataclass(frozen=True)
 class ArchiveContents:
-    """What a compressed archive that was gone through holds.
+    """What an archive that was gone through holds."""
 
-    Attributes
-    ----------
-    files
-        Its recordings with their keys, sorted.
-    skipped
-        Those that lie or are called wrongly, and the archive itself if it is damaged.
-    ignored
-        How many files of which kind are not recordings.
-    """
-
-    files: tuple[tuple[RecordingFile, ListedMember], ...]
-    skipped: tuple[Skipped, ...]
-    ignored: Mapping[str, int]
+    files: tuple[tuple[RecordingFile, ListedMember], ...]  # its recordings with their keys, sorted
+    skipped: tuple[Skipped, ...]  # those that lie or are called wrongly, and the archive itself if it is damaged
+    ignored: Mapping[str, int]  # how many files of which kind are not recordings
 
 
-def placed(archive: CompressedArchive, listing: ArchiveListing) -> ArchiveContents:
+def placed(archive: Archive, listing: ArchiveListing) -> ArchiveContents:
     """Give the members of an archive the keys that they would have if it were unpacked."""
     members = {f"{archive.folder}/{member.name}": member for member in listing.members}
     names = [(member.name, member.size, None) for member in listing.members]
-    files, skipped, ignored = place_members(archive, names, listing.unsafe, listing.damage)
-    return ArchiveContents(tuple((file, members[file.path]) for file in files), tuple(skipped), ignored)
+    found = place_members(archive, names, listing.unsafe, listing.damage)
+    return ArchiveContents(tuple((file, members[file.path]) for file in found.files), found.skipped, found.ignored)

@@ -19,7 +19,7 @@ from h36m_amass.files.archives import dataset_name
 from h36m_amass.recordings import listings
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.subset import Subset, filters
-from h36m_amass.recordings.tree import CompressedArchive, Listing, Skipped
+from h36m_amass.recordings.tree import Archive, Listing, Skipped
 from h36m_amass.store.format import SequenceRecord
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,6 @@ class Outcome:
         for skipped in self._todo.skipped:
             self._skip(skipped)
             assembly.set_result(skipped.path, None)
-        assembly.advance()
 
     def add(self, task: Task, result: TaskResult) -> None:
         """What came of a task."""
@@ -82,18 +81,22 @@ class Outcome:
         elif self._expected.get(row.path, row.content_digest) == row.content_digest:
             self._assembly.set_result(row.path, part_row)
 
-    def _close(self, archive: CompressedArchive, listing: ArchiveListing) -> None:
+    def _close(self, archive: Archive, listing: ArchiveListing) -> None:
         """An archive was gone through: its recordings get their keys."""
         if listing.damage is None:
             listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, listing)
         contents = inputs.placed(archive, listing)
-        selected = [file for file, _ in contents.files if self._job.subset.missed_by_name(file) is None]
-        self._assembly.list((file for file, _ in contents.files), converts=False)
-        self._assembly.list(selected, converts=True)
         reusable = {} if self._stored is None else self._stored.reusable
         for file, listed in contents.files:
             self._expected[file.path] = listed.content_digest
-            if listed.content_digest in reusable and not self._assembly.has_result(file.path):
+            filtered_by = self._job.subset.missed_by_name(file)
+            self._assembly.list([file], converts=filtered_by is None)
+            if filtered_by is not None:
+                self._not_selected[filtered_by] += 1
+            elif listed.problem is not None:
+                self._skip(Skipped(file.dataset, file.path, listed.problem))
+                self._assembly.set_result(file.path, None)
+            elif listed.content_digest in reusable and not self._assembly.has_result(file.path):
                 self._assembly.set_result(file.path, reusable[listed.content_digest])
         waiting, self._waiting = self._waiting, []
         for part_row in waiting:

@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -24,6 +22,7 @@ from jaxtyping import Float32
 
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import NpzError, NpzReader
+from h36m_amass.system import atomic_file
 
 Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
 """The same frames of every joint set, an array each."""
@@ -36,7 +35,8 @@ ROWS = "rows"
 _TOKEN = r"[0-9a-f]{16}-[0-9a-f]{16}"
 _PART = re.compile(rf"{_TOKEN}{re.escape(SUFFIX)}")
 _PASSING = re.compile(
-    rf"{_TOKEN}{re.escape(UNFINISHED_SUFFIX)}|scratch-[0-9a-f]{{16}}|folded-[0-9a-f]{{32}}\.(npz|lock)(\.tmp)?"
+    rf"{_TOKEN}{re.escape(UNFINISHED_SUFFIX)}|scratch-[0-9a-f]{{16}}|"
+    rf"folded-[0-9a-f]{{32}}\.(lock|npz({re.escape(atomic_file.SUFFIX)})?)"
 )
 
 
@@ -46,28 +46,13 @@ class PartError(H36mAmassError):
 
 @dataclass(frozen=True)
 class Row:
-    """What the index, and a later run of the same build, have to know of a converted recording.
+    """What the index, and a later run of the same build, have to know of a converted recording."""
 
-    Attributes
-    ----------
-    path, size, modified
-        Where the recording lies, its bytes and its time of change, as in `h36m_amass.recordings.tree.RecordingFile`.
-    length, frame_rate, source_frames, source_frame_rate, model, gender, has_dmpls, content_digest
-        As in `h36m_amass.store.format.SequenceRecord`.
-    checksums
-        CRC-32 of the positions of each joint set, as little-endian float32.
-    body_sha256
-        Digest of the body model's files.
-    synthetic
-        Whether the recording or its body model says that it was made up.
-    num_blocks
-        Members of each joint set that its positions are cut into.
-    """
-
+    # Where the recording lies, its bytes and its time of change, as in `h36m_amass.recordings.tree.RecordingFile`.
     path: str
     size: int
     modified: int
-    length: int
+    length: int  # as in `h36m_amass.store.format.SequenceRecord`
     frame_rate: float
     source_frames: int
     source_frame_rate: float
@@ -75,60 +60,36 @@ class Row:
     gender: str
     has_dmpls: bool
     content_digest: str
-    body_sha256: str
-    synthetic: bool
-    checksums: tuple[int, ...] = ()
-    num_blocks: int = 0
+    body_sha256: str  # digest of the body model's files
+    synthetic: bool  # whether the recording or its body model says that it was made up
+    checksums: tuple[int, ...] = ()  # CRC-32 of the positions of each joint set, as little-endian float32
+    num_blocks: int = 0  # members of each joint set that its positions are cut into
 
 
 @dataclass(frozen=True)
 class PartRow:
-    """A converted recording in a part.
-
-    Attributes
-    ----------
-    file
-        Name of the part.
-    number
-        Of the recording in the part.
-    """
+    """A converted recording in a part."""
 
     row: Row
-    file: str
-    number: int
+    file: str  # name of the part
+    name: str  # how the names of its members begin
 
 
 class PartWriter:
-    """Writes parts into a folder; a context manager that removes one that was not finished.
-
-    Parameters
-    ----------
-    folder
-        Where the parts lie.
-    recipe
-        Digest of what the joints depend on, see `h36m_amass.conversion.recipe.Recipe`.
-
-    Attributes
-    ----------
-    finished
-        The recordings of all parts that are whole.
-    """
+    """Writes parts for a recipe's digest into a folder; a context manager that removes one that was not finished."""
 
     def __init__(self, folder: Path, recipe: str) -> None:
         self._folder, self._recipe = folder, recipe
         self._archive: zipfile.ZipFile | None = None
         self._path = folder
-        self._rows: list[Row] = []
-        self._names: list[str] = []
+        self._rows: dict[str, Row] = {}
         self._num_bytes = self._num_begun = 0
-        self.finished: list[PartRow] = []
+        self.finished: list[PartRow] = []  # of all parts that are whole
 
     def __enter__(self) -> PartWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._archive is not None:
             with suppress(OSError, ValueError):  # a full disk says so twice
                 self._archive.close()
@@ -147,7 +108,7 @@ class PartWriter:
             checksums = checksums or (0,) * len(positions)
             for number, array in enumerate(positions):
                 content = np.ascontiguousarray(array, "<f4")
-                member = zipfile.ZipInfo(f"{_member(name, number, num_blocks)}.npy")
+                member = zipfile.ZipInfo(f"{name}-{number}-{num_blocks}.npy")
                 archive.writestr(member, _npy_header(content.shape) + content.tobytes())
                 self._num_bytes += content.nbytes
             checksums = tuple(
@@ -155,8 +116,7 @@ class PartWriter:
                 for array, checksum in zip(positions, checksums, strict=True)
             )
             num_blocks += 1
-        self._rows.append(replace(row, checksums=checksums, num_blocks=num_blocks))
-        self._names.append(name)
+        self._rows[name] = replace(row, checksums=checksums, num_blocks=num_blocks)
         if self._num_bytes >= MAX_BYTES:
             self.finish()
 
@@ -164,72 +124,51 @@ class PartWriter:
         """Finish the part, if one was begun and holds a whole recording: its rows go to `finished`."""
         if self._archive is None or not self._rows:
             return
-        content = {"recipe": self._recipe, "names": self._names, "rows": [vars(row) for row in self._rows]}
+        content = {"recipe": self._recipe, "rows": {name: vars(row) for name, row in self._rows.items()}}
         text = np.frombuffer(json.dumps(content).encode(), np.uint8)
         self._archive.writestr(zipfile.ZipInfo(f"{ROWS}.npy"), _npy_header(text.shape, "|u1") + text.tobytes())
         self._archive.close()
         self._archive = None
-        name = f"{self._path.name.removesuffix(UNFINISHED_SUFFIX)}{SUFFIX}"
-        self._path.replace(self._folder / name)
-        self.finished += [PartRow(row, name, number) for number, row in enumerate(self._rows)]
+        file = f"{self._path.name.removesuffix(UNFINISHED_SUFFIX)}{SUFFIX}"
+        self._path.replace(self._folder / file)
+        self.finished += [PartRow(row, file, name) for name, row in self._rows.items()]
 
     def _begin(self) -> zipfile.ZipFile:
         self._path = self._folder / f"{self._recipe[:16]}-{secrets.token_hex(8)}{UNFINISHED_SUFFIX}"
         self._archive = zipfile.ZipFile(self._path, "x", zipfile.ZIP_STORED)
-        self._rows, self._names, self._num_bytes, self._num_begun = [], [], 0, 0
+        self._rows, self._num_bytes, self._num_begun = {}, 0, 0
         return self._archive
 
 
 class Part:
-    """A part that is opened for reading; a context manager.
-
-    Raises
-    ------
-    PartError
-        If it is damaged, or no part of this version.
-    """
+    """A part that is opened for reading; a context manager. Raises `PartError` if it is not one, or damaged."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         try:
             self._npz = NpzReader(path)
             content = json.loads(self._npz.read(ROWS).tobytes())
             self.recipe: str = content["recipe"]
-            self._names: list[str] = content["names"]
-            self._rows: list[dict[str, Any]] = content["rows"]
-        except (NpzError, KeyError, TypeError, ValueError) as error:
+            self.rows = [
+                PartRow(Row(**{**row, "checksums": tuple(row["checksums"])}), path.name, name)
+                for name, row in content["rows"].items()
+            ]
+        except (NpzError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise PartError(f"is not a part of this version ({error})", path) from error
 
     def __enter__(self) -> Part:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._npz.__exit__(kind, error, trace)
-
-    def rows(self) -> list[PartRow]:
-        """The recordings that it holds; raises `PartError` if they are not those of this version."""
-        try:
-            return [
-                PartRow(Row(**{**row, "checksums": tuple(row["checksums"])}), self._path.name, number)
-                for number, row in enumerate(self._rows)
-            ]
-        except (KeyError, TypeError) as error:
-            raise PartError(f"is not a part of this version ({error})", self._path) from error
+    def __exit__(self, *_: object) -> None:
+        self._npz.__exit__(None, None, None)
 
     def blocks(self, part_row: PartRow) -> Iterator[Positions]:
         """The positions of a recording in blocks; raises `PartError` if they are damaged."""
-        row, name = part_row.row, self._names[part_row.number]
+        name, row = part_row.name, part_row.row
         try:
             for block in range(row.num_blocks):
-                yield tuple(self._npz.read(_member(name, number, block)) for number in range(len(row.checksums)))
+                yield tuple(self._npz.read(f"{name}-{number}-{block}") for number in range(len(row.checksums)))
         except NpzError as error:
             raise PartError(str(error)) from error
-
-
-def _member(name: str, joint_set: int, block: int) -> str:
-    return f"{name}-{joint_set}-{block}"
 
 
 def _npy_header(shape: tuple[int, ...], descr: str = "<f4") -> bytes:
@@ -247,11 +186,10 @@ def whole_rows(folder: Path, recipe: str) -> list[PartRow]:
             with Part(path) as part:
                 if part.recipe != recipe:
                     continue
-                part_rows = part.rows()
-                for row in part_rows:
+                for row in part.rows:
                     for _ in part.blocks(row):
                         pass
-                rows += part_rows
+                rows += part.rows
         except (PartError, OSError):
             path.unlink(missing_ok=True)
     return rows
@@ -270,5 +208,5 @@ def num_parts(folder: Path) -> int:
 
 
 def scratch_path(folder: Path) -> Path:
-    """A new name for a file that holds recordings of a compressed archive until they are converted."""
+    """A new name for a file that holds recordings of an archive until they are converted."""
     return folder / f"scratch-{secrets.token_hex(8)}"

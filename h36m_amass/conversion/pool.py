@@ -12,12 +12,12 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from multiprocessing import forkserver, resource_tracker
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from h36m_amass.conversion.bodies import forget_skinners
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.options import BuildError, BuildOptions
 from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
@@ -42,73 +42,56 @@ MAX_STARTS = 5
 """Times that a pool is started whose workers have all died."""
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-PRELOADED = ("h36m_amass.conversion.convert", "h36m_amass.engine.runs", "h36m_amass.engine.translation")
+PRELOADED = (
+    "h36m_amass.system.orphans",
+    "h36m_amass.conversion.convert",
+    "h36m_amass.engine.runs",
+    "h36m_amass.engine.translation",
+)
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 
 
-class Pool(Protocol):
-    """Runs tasks.
+class NoMainGuardError(WorkerError, SystemExit):
+    """A script starts workers each time that it is imported; Python ends it with this one line, and status 1."""
 
-    Attributes
-    ----------
-    capacity
-        Tasks that it is given at a time, those that wait included.
-    reads_archives
-        Whether its workers go through compressed archives themselves; otherwise this process does.
-    """
+    def __init__(self) -> None:
+        super().__init__(
+            "worker processes end as soon as they start; a script that starts workers needs "
+            'if __name__ == "__main__": around the call of build, because each worker imports the script'
+        )
+        self.code = str(self)
 
-    reads_archives: bool
+
+class Pool:
+    """Runs tasks; this one does in this process, when they are submitted."""
+
+    reads_archives = False  # whether its workers go through archives themselves; otherwise this process does
 
     @property
-    def capacity(self) -> int: ...
+    def capacity(self) -> int:
+        """Tasks that it is given at a time, those that wait included."""
+        return 1
 
     def submit(self, job: Job, task: Task) -> Future[TaskResult]:
         """Run a task; raises `WorkerError` if the workers are gone for good."""
-        ...
-
-    def is_death(self, error: BaseException) -> bool:
-        """Whether an error of a task means that the process which ran it died."""
-        ...
-
-    def stop(self) -> None:
-        """End the workers at once, whatever they are at."""
-        ...
-
-
-class InProcess:
-    """Converts in this process, when a task is submitted."""
-
-    capacity = 1
-    reads_archives = False
-
-    def submit(self, job: Job, task: Task) -> Future[TaskResult]:
-        from h36m_amass.conversion.convert import convert_task
-
         future: Future[TaskResult] = Future()
-        future.set_result(convert_task(job, task))
+        future.set_result(run_task(job, task))
         return future
 
     def is_death(self, error: BaseException) -> bool:
+        """Whether an error of a task means that the process which ran it died."""
         return False
 
     def stop(self) -> None:
-        from h36m_amass.conversion.bodies import forget_skinners
-
+        """End the workers at once, whatever they are at."""
         forget_skinners()
 
 
-class Processes:
-    """Worker processes of this machine. They are started by a thread: the first waits until torch is imported.
+class Processes(Pool):
+    """Worker processes of this machine, which take the devices in turn.
 
-    Parameters
-    ----------
-    num_workers
-        How many.
-    devices
-        What they compute on, in turn.
+    They are started by a thread: the first waits until torch is imported.
     """
-
-    reads_archives = False
 
     def __init__(self, num_workers: int, devices: tuple[str, ...]) -> None:
         self._num_workers, self._devices = num_workers, devices
@@ -140,10 +123,7 @@ class Processes:
         from pebble import ProcessExpired
 
         if isinstance(error, BrokenExecutor) and self._num_started.value == 0:
-            raise WorkerError(
-                "worker processes end as soon as they start; a script that starts workers needs "
-                'if __name__ == "__main__": around the call of build, because each worker imports the script'
-            )
+            raise NoMainGuardError
         return isinstance(error, ProcessExpired | BrokenExecutor)
 
     def stop(self) -> None:
@@ -173,15 +153,15 @@ class Processes:
             arguments = self._devices, self._num_started
             pool = ProcessPool(self._num_workers, initializer=start_worker, initargs=arguments, context=self._context)
             _ = pool.active  # which starts it
-            if self._stopped:
+            self._pool = pool
+            if self._stopped:  # while it was started
                 pool.stop()
                 pool.join()
-            self._pool = pool
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
             self._failure = error
 
 
-class OnExecutor:
+class OnExecutor(Pool):
     """Somebody's executor, whose workers see the same files."""
 
     reads_archives = True
@@ -214,32 +194,6 @@ def check_choice(options: BuildOptions, executor: Executor | None, devices: tupl
         raise BuildError("the workers of an executor or of Dask compute on one device each; give one, like cuda")
 
 
-@contextmanager
-def opened(job: Job, options: BuildOptions, executor: Executor | None, num_tasks: int, size: int) -> Iterator[Pool]:
-    """The pool that the options ask for; at the end its workers are gone.
-
-    Parameters
-    ----------
-    num_tasks, size
-        How many tasks there will be at least, and bytes of their recordings.
-    """
-    with ExitStack() as stack:
-        workers: Pool
-        if executor is not None:
-            workers = OnExecutor(executor)
-        elif options.dask is not None:
-            from h36m_amass.conversion.dask import dask_pool
-
-            num_workers = options.workers or useful_workers(job.devices, size)
-            workers = stack.enter_context(dask_pool(options.dask, num_workers))
-        elif num_tasks and options.workers != 0:
-            workers = Processes(options.workers or useful_workers(job.devices, size), job.devices)
-        else:
-            workers = InProcess()
-        stack.callback(workers.stop)
-        yield workers
-
-
 def useful_workers(devices: tuple[str, ...], size: int) -> int:
     """How many worker processes are worth their start, for recordings of `size` bytes; one per GPU."""
     if devices[0] != "cpu":
@@ -251,8 +205,8 @@ def prepare() -> None:
     """Start the server process that imports torch, so that it does so while this process does something else."""
     if START_METHOD == "forkserver":
         forkserver.set_forkserver_preload(list(PRELOADED))
+        resource_tracker.ensure_running()  # which lets signals through again where they were to wait
         with signals.blocked():  # the server, and what it forks, inherit that signals wait
-            resource_tracker.ensure_running()
             forkserver.ensure_running()
 
 
@@ -263,23 +217,16 @@ def end_in_bootstrap() -> None:
 
 
 def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Iterator[tuple[Task, TaskResult]]:
-    """Run tasks, and those that archives give, in whatever order; what failed for a worker's death runs again.
+    """Run tasks, and those that archives give, in whatever order.
 
     A task whose process died runs again as tasks of one recording each; a recording whose process died twice is
     skipped.
-
-    Raises
-    ------
-    WorkerError
-        If the workers are gone for good.
-    h36m_amass.system.signals.StopRequestedError
-        If a signal asked for it.
     """
     waiting = deque(tasks)
     running: dict[Future[TaskResult], Task] = {}
     while waiting or running or feeds.are_open:
         signals.check()
-        while len(running) < pool.capacity and (task := feeds.next_task() or _popped(waiting)) is not None:
+        while len(running) < pool.capacity and (task := feeds.next_task() or (waiting.popleft() if waiting else None)):
             future = pool.submit(job, task)
             running[future] = task
             future.add_done_callback(lambda _: feeds.news.set())
@@ -320,10 +267,6 @@ def _given_up(task: Task) -> TaskResult:
     paths = [file.path for file in task.files] if task.archive is None else [task.archive.archive.name]
     listing = None if task.archive is None else ArchiveListing((), (), reason)
     return TaskResult(skipped=tuple(SkippedRecording(path, reason) for path in paths), listing=listing)
-
-
-def _popped(tasks: deque[Task]) -> Task | None:
-    return tasks.popleft() if tasks else None
 
 
 def _failure(future: Future[TaskResult]) -> BaseException | None:

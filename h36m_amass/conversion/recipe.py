@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from h36m_amass.body import regressor
-from h36m_amass.body.joint_sets import JointSource, load_sources, num_vertices
+from h36m_amass.body.joint_sets import SKELETON, JointSource, load_sources, num_vertices
 from h36m_amass.body.regressor import VertexMap
 from h36m_amass.conversion.options import BATCH_SIZE, FRAME_RATE, BuildError, BuildOptions
 from h36m_amass.recordings.resampling import exact_rate
@@ -25,30 +25,16 @@ NUM_BETAS, NUM_DMPLS = 16, 8
 
 @dataclass(frozen=True)
 class Recipe:
-    """How recordings become joints.
+    """How recordings become joints."""
 
-    Attributes
-    ----------
-    sources
-        The joint sets.
-    vertex_map
-        From the regressor's mesh to others; None for none.
-    frame_rate
-        Target frame rate in hertz; None for each recording's.
-    use_dmpls, upsample, batch_size, max_frames
-        As in `BuildOptions`.
-    device_kind
-        ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently.
-    """
-
-    sources: tuple[JointSource, ...]
-    vertex_map: VertexMap | None
-    frame_rate: Fraction | None
-    use_dmpls: bool
+    sources: tuple[JointSource, ...]  # the joint sets
+    vertex_map: VertexMap | None  # from the regressor's mesh to others; None for none
+    frame_rate: Fraction | None  # target frame rate in hertz; None for each recording's
+    use_dmpls: bool  # as in `BuildOptions`
     upsample: bool
     batch_size: int
     max_frames: int
-    device_kind: str
+    device_kind: str  # ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently
 
     @property
     def num_dmpls(self) -> int:
@@ -84,26 +70,14 @@ class Recipe:
 def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, store: Path) -> Recipe:
     """The recipe of a build: what is not given is the default, or what the store to be updated was built with.
 
-    Parameters
-    ----------
-    stored
-        Header of the store that is updated; None for a new one.
-    store
-        Its path, for messages.
-
-    Raises
-    ------
-    BuildError
-        If an option differs from the store's.
-    h36m_amass.body.regressor.RegressorError, h36m_amass.body.joint_sets.JointSetError
-        If a regressor, vertex map or file of joint names is missing or wrong.
+    `stored` is the header of that store, which lies at the path `store`; None for a new one. Raises `BuildError` if an
+    option differs from the store's, and what the rooms below say of a file that is missing or wrong.
     """
     kept: Mapping[str, Any] = {} if stored is None else stored.options
     for name, value in options.stored().items():
         if name in kept and kept[name] != value:
-            raise _differs(
-                store, "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}", kept[name], value
-            )
+            option = "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}"
+            raise _differs(store, option, kept[name], value)
     values = {"use_dmpls": True, "upsample": False, "batch_size": BATCH_SIZE, **kept, **options.stored()}
     sources = _sources(options, stored)
     rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
@@ -128,16 +102,16 @@ def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSo
     support_dir = Path(options.support_dir)
     if options.joint_regressor is not None or stored is None:
         return load_sources(options.joint_regressor, options.joint_names, support_dir)
-    names = [joint_set.name for joint_set in stored.joint_sets]
     files = [
-        "skeleton"
-        if joint_set.regressor_sha256 == "skeleton"
-        else f"{support_dir / f'J_regressor_{joint_set.name}.npy'}"
-        for joint_set in stored.joint_sets
+        f"{one.name}={SKELETON if one.regressor_sha256 == SKELETON else support_dir / f'J_regressor_{one.name}.npy'}"
+        for one in stored.joint_sets
     ]
-    return load_sources(
-        [f"{name}={file}" for name, file in zip(names, files, strict=True)], options.joint_names, support_dir
-    )
+    try:
+        return load_sources(files, options.joint_names, support_dir)
+    except regressor.RegressorError as error:
+        names = ", ".join(joint_set.name for joint_set in stored.joint_sets)
+        error.add_note(f"the store was built with {names}: give the same --joint-regressor again")
+        raise
 
 
 def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
@@ -154,7 +128,7 @@ def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
             raise _differs(store, "--joint-names", joint_set.skeleton.joint_names[0] + " ...", f"{names}")
     kept, digest = stored.options.get("vertex_map_sha256"), recipe.options()["vertex_map_sha256"]
     if kept != digest:
-        shown = [f"a map ({value:.12})" if value else "none" for value in (kept, digest)]
+        shown = [value[:12] if value else "none" for value in (kept, digest)]
         raise _differs(store, "--vertex-map", *shown)
     if stored.options.get("numerics") != NUMERICS:
         raise BuildError("was built by a version that rounds differently; build it again with --overwrite", store)

@@ -31,23 +31,13 @@ class DatasetRow:
 
 @dataclass(frozen=True)
 class Changes:
-    """What an update did to a store, in sequences.
-
-    Attributes
-    ----------
-    added, changed, kept
-        New ones, ones that were converted again, ones that stayed as they were.
-    gone
-        Those that are no longer among the inputs; they stay, unless they were pruned.
-    pruned
-        Whether they were removed.
-    """
+    """What an update did to a store, in sequences."""
 
     added: int
-    changed: int
-    kept: int
-    gone: int
-    pruned: bool
+    changed: int  # converted again
+    kept: int  # as they were
+    gone: int  # no longer among the inputs; they stay, unless they were pruned
+    pruned: bool  # whether those were removed
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from h36m_amass.conversion.recipe import Recipe
 from h36m_amass.files.paths import Location
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.subset import Subset
-from h36m_amass.recordings.tree import CompressedArchive, RecordingFile
+from h36m_amass.recordings.tree import Archive, RecordingFile
 
 FRAME_BYTES = 1336
 """Bytes of a frame of SMPL+H in float64: 156 of poses, 3 of trans, 8 of dmpls."""
@@ -21,48 +21,24 @@ TASK_BYTES = 65536 * FRAME_BYTES
 
 @dataclass(frozen=True)
 class Job:
-    """What all tasks of a build share.
+    """What all tasks of a build share."""
 
-    Attributes
-    ----------
-    amass_dir, support_dir
-        Where recordings and body models are read.
-    parts_dir
-        Where parts are written.
-    recipe
-        How recordings become joints.
-    subset
-        Which recordings to convert, as far as their lengths decide that.
-    devices
-        What workers compute on, in turn.
-    skip_missing
-        Whether recordings without a body model that fits are skipped; otherwise they end the build.
-    """
-
-    amass_dir: Location
+    amass_dir: Location  # where recordings and body models are read
     support_dir: Path
-    parts_dir: Path
-    recipe: Recipe
-    subset: Subset
-    devices: tuple[str, ...]
-    skip_missing: bool
+    parts_dir: Path  # where parts are written
+    recipe: Recipe  # how recordings become joints
+    subset: Subset  # which recordings to convert, as far as their lengths decide that
+    devices: tuple[str, ...]  # what workers compute on, in turn
+    skip_missing: bool  # whether recordings without a body model that fits are skipped; otherwise they end the build
 
 
 @dataclass(frozen=True)
 class ArchiveWork:
-    """A compressed archive, and what of it is to be converted.
+    """An archive, and what of it is to be converted."""
 
-    Attributes
-    ----------
-    converted
-        Paths of its recordings, and content digests, that need not be converted.
-    only
-        Paths of the recordings that are to be converted, if not all are.
-    """
-
-    archive: CompressedArchive
-    converted: frozenset[str] = frozenset()
-    only: frozenset[str] | None = None
+    archive: Archive
+    converted: frozenset[str] = frozenset()  # paths of its recordings, and content digests, that need not be converted
+    only: frozenset[str] | None = None  # paths of the recordings that are to be converted, if not all are
 
     def needs(self, path: str, content_digest: str) -> bool:
         """Whether a recording is to be converted."""
@@ -71,24 +47,13 @@ class ArchiveWork:
 
 @dataclass(frozen=True)
 class Task:
-    """Recordings to convert.
+    """Recordings to convert."""
 
-    Attributes
-    ----------
-    files
-        The recordings; none if those of an archive are to be converted.
-    archive
-        What the worker goes through itself.
-    scratch
-        File that holds the recordings, which is removed when the task has ended; None if they lie elsewhere.
-    deaths
-        Processes that have died of it.
-    """
-
-    files: tuple[RecordingFile, ...] = ()
-    archive: ArchiveWork | None = None
+    files: tuple[RecordingFile, ...] = ()  # the recordings; none if those of an archive are to be converted
+    archive: ArchiveWork | None = None  # what the worker goes through itself
+    # File that holds the recordings, which is removed when the task has ended; None if they lie elsewhere.
     scratch: Path | None = None
-    deaths: int = 0
+    deaths: int = 0  # processes that have died of it
 
     @property
     def size(self) -> int:
@@ -98,38 +63,20 @@ class Task:
 
 @dataclass(frozen=True)
 class SkippedRecording:
-    """A recording that a worker did not convert.
-
-    Attributes
-    ----------
-    reason
-        Why, in words that its owner can act on.
-    filtered_by
-        The attribute of `Subset` that does not select it; empty if it was to be converted.
-    """
+    """A recording that a worker did not convert."""
 
     path: str
-    reason: str
-    filtered_by: str = ""
+    reason: str  # why, in words that its owner can act on
+    filtered_by: str = ""  # the attribute of `Subset` that does not select it; empty if it was to be converted
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What came of a task.
+    """What came of a task."""
 
-    Attributes
-    ----------
-    rows
-        The recordings that were converted, in parts that are whole.
-    skipped
-        The others.
-    listing
-        What the archive of the task holds.
-    """
-
-    rows: tuple[PartRow, ...] = ()
-    skipped: tuple[SkippedRecording, ...] = ()
-    listing: ArchiveListing | None = None
+    rows: tuple[PartRow, ...] = ()  # the recordings that were converted, in parts that are whole
+    skipped: tuple[SkippedRecording, ...] = ()  # the others
+    listing: ArchiveListing | None = None  # what the archive of the task holds
 
 
 def make_tasks(files: Iterable[RecordingFile]) -> list[Task]:

@@ -1,4 +1,4 @@
-"""A compressed archive, gone through once: its recordings come by in batches, each a scratch file on the disk."""
+"""An archive, gone through once: its recordings come by in batches, each a scratch file on the disk."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import IO
 
 from h36m_amass.conversion.part import scratch_path
-from h36m_amass.conversion.tasks import ArchiveWork, Job, SkippedRecording
-from h36m_amass.files.archives import ArchiveError
-from h36m_amass.files.npz import FileSlice
-from h36m_amass.files.tar_stream import StreamedMember, TarStream
+from h36m_amass.conversion.tasks import ArchiveWork, Job
+from h36m_amass.files.archives import ArchiveError, ArchiveStream, StreamedMember, open_archive
+from h36m_amass.files.sources import FileSlice
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
 from h36m_amass.recordings.tree import RecordingFile, is_wanted, names_of
 from h36m_amass.system import signals
@@ -49,24 +48,7 @@ class _Checked:
 
 
 class Unpacked:
-    """One pass through an archive; its attributes are complete when its batches are.
-
-    Parameters
-    ----------
-    job, work
-        What is to be converted.
-    threads
-        For decompression.
-    check
-        Called often; what it raises ends the pass.
-
-    Attributes
-    ----------
-    position
-        Compressed bytes gone through so far.
-    skipped
-        Recordings that cannot be read, or that the subset does not select.
-    """
+    """One pass through an archive, decompressed by so many threads; `check` is called often, and may end it."""
 
     def __init__(
         self, job: Job, work: ArchiveWork, threads: int = 1, check: Callable[[], None] = signals.check
@@ -78,8 +60,7 @@ class Unpacked:
         self._damage: str | None = None
         self._members: list[ListedMember] = []
         self._missing = None if work.only is None else set(work.only)
-        self.position = 0
-        self.skipped: list[SkippedRecording] = []
+        self.position = 0  # bytes of the archive that were gone through
 
     @property
     def listing(self) -> ArchiveListing | None:
@@ -92,7 +73,7 @@ class Unpacked:
         """Batches of recordings, in the archive's order; a scratch file is its receiver's to remove."""
         archive = self.work.archive
         try:
-            with TarStream(self._job.amass_dir / archive.name, is_wanted, self._threads) as stream:
+            with open_archive(self._job.amass_dir / archive.name, is_wanted, self._threads) as stream:
                 members = self._watched(stream)
                 while (batch := self._next_batch(members)) is not None:
                     if batch.files:
@@ -104,7 +85,7 @@ class Unpacked:
             self._damage = error.reason
         self.position = archive.size
 
-    def _watched(self, stream: TarStream) -> Iterator[StreamedMember]:
+    def _watched(self, stream: ArchiveStream) -> Iterator[StreamedMember]:
         for member in stream:
             yield member
             self.position = stream.position
@@ -136,15 +117,13 @@ class Unpacked:
         name, start = f"{self.work.archive.folder}/{member.name}", scratch.tell()
         if self._missing is not None:
             self._missing.discard(name)
-        if member.problem is not None:
-            self._members.append(ListedMember(member.name, member.size, problem=member.problem))
-            self.skipped.append(SkippedRecording(name, member.problem))
-            return
         try:
             member.copy_to(_Checked(scratch, self._check))  # type: ignore[arg-type]  # all that it asks for is `write`
-        except ArchiveError:  # the stream notes its damage, and ends
+        except ArchiveError:
             scratch.seek(start)
             scratch.truncate()
+            if member.problem is not None:  # otherwise the stream notes its damage, and ends
+                self._members.append(ListedMember(member.name, member.size, problem=member.problem))
             return
         scratch.flush()
         content = FileSlice(name, path, start, member.size)
@@ -160,10 +139,6 @@ class Unpacked:
             scratch.truncate()
 
     def _selects(self, file: RecordingFile, listed: ListedMember) -> bool:
-        if listed.problem is not None:
-            self.skipped.append(SkippedRecording(file.path, listed.problem))
-            return False
-        filtered_by = self._job.subset.missed_by_name(file)
-        if filtered_by is not None:
-            self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
-        return filtered_by is None and self.work.needs(file.path, listed.content_digest)
+        if listed.problem is not None or self._job.subset.missed_by_name(file) is not None:
+            return False  # which the listing says of all at the end
+        return self.work.needs(file.path, listed.content_digest)

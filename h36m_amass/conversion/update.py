@@ -14,6 +14,7 @@ from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.part import Positions
 from h36m_amass.store.format import SequenceRecord, StoreHeader
 from h36m_amass.store.store import Store
+from h36m_amass.system import signals
 
 BLOCK_FRAMES = 65536
 
@@ -21,28 +22,8 @@ BLOCK_FRAMES = 65536
 class StoredRows:
     """The sequences of an existing store, by row of its index; a context manager.
 
-    Parameters
-    ----------
-    path
-        The store.
-    support_dir
-        Where the body models lie: sequences of one that has changed cannot be copied.
-
-    Attributes
-    ----------
-    header
-        What the store says of itself.
-    records
-        The sequences, in index order.
-    other_checksums
-        For each sequence those of the joint sets behind the first.
-    reusable
-        Row by content digest, of the sequences whose body model is still the same.
-
-    Raises
-    ------
-    h36m_amass.store.rows.StoreError
-        If the store is damaged.
+    Those of a body model that has changed under `support_dir` are not `reusable`. Raises `StoreError` if the store is
+    damaged.
     """
 
     def __init__(self, path: Path, support_dir: Path) -> None:
@@ -67,6 +48,13 @@ class StoredRows:
     def __exit__(self, *_: object) -> None:
         for store in self._stores:
             store.close()
+
+    def check(self) -> None:
+        """Read all positions; raises `BuildError` if any are damaged."""
+        for row in range(len(self.records)):
+            signals.check()
+            for _ in self.blocks(row):
+                pass
 
     def blocks(self, row: int) -> Iterator[Positions]:
         """Positions of a sequence, in blocks; raises `BuildError` if they are damaged."""

@@ -25,29 +25,19 @@ GATHER_FRAMES = 512
 
 @dataclass(frozen=True)
 class Buffers:
-    """Memory of batches of `size` frames.
-
-    Attributes
-    ----------
-    features
-        Rotations, with a one and the DMPLs behind those of the lead class, as `Layout` says.
-    terms
-        The vectors, three rows each.
-    world
-        World rotations of the bones.
-    gathered
-        The world rotation of each vector's bone, or nothing: see `gathers`.
-    summands
-        The vectors, turned.
-    """
+    """Memory of batches of `size` frames."""
 
     size: int
     scratch: Float[Tensor, "9*rotated frames"]
     features: Float[Tensor, "features frames"]
+    """Rotations, with a one and the DMPLs behind those of the lead class, as `Layout` says."""
     terms: Float[Tensor, "3*vectors frames"]
     world: Float[Tensor, "9*bones frames"]
+    """World rotations."""
     gathered: Float[Tensor, "9*turned frames"]
+    """The world rotation of each vector's bone, or nothing: see `gathers`."""
     summands: Float[Tensor, "3*vectors frames"]
+    """The vectors, turned."""
     joints: Float[Tensor, "3*joints frames"]
 
     @staticmethod

@@ -23,36 +23,20 @@ class BoneClass:
 
     When all of them are still over a run of frames, their rotations and their share are constants of that run, and
     the class is skipped.
-
-    Attributes
-    ----------
-    bones
-        Rows of the rotations, as (first, number).
-    columns
-        Their columns in ``poses``, three per bone, as a slice where they are consecutive.
-    rows
-        Rows of the terms, three per pair.
-    correctives
-        Float64.
     """
 
     bones: tuple[int, int]
+    """Rows of the rotations, as (first, number)."""
     columns: slice | Int[np.ndarray, "3*bones"]
+    """In ``poses``, three per bone; a slice where they are consecutive."""
     rows: Int[np.ndarray, "rows"]
+    """Of the terms, three per pair."""
     correctives: Float[np.ndarray, "rows 9*bones"]
 
 
 @dataclass(frozen=True)
 class Span:
-    """Rotations that are computed in one go: consecutive ones of consecutive bones.
-
-    Attributes
-    ----------
-    bones
-        Rows of the rotations, as (first, number).
-    column
-        The first in ``poses``.
-    """
+    """Rotations that are computed in one go: of consecutive bones, whose first column in ``poses`` is `column`."""
 
     bones: tuple[int, int]
     column: int
@@ -60,26 +44,17 @@ class Span:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run gets its rotations, when some classes of bones move and the others are still.
-
-    Attributes
-    ----------
-    spans
-        Those computed for every frame.
-    held
-        Rows of the rotations of those bones of the kinematic chain whose one rotation holds for all frames.
-    rotation_row, is_held
-        For each kept bone the first of the nine rows where its rotation lies: among the features, or among the held
-        ones.
-    branches
-        Ranges of kept bones of one depth, in which parents and rotations lie at even steps, from the root on.
-    """
+    """How a run gets its rotations, when some classes of bones move and the others are still."""
 
     spans: tuple[Span, ...]
+    """Computed for every frame."""
     held: Int[np.ndarray, "held"]
+    """Rows of the rotations of those bones of the kinematic chain whose one rotation holds for all frames."""
     rotation_row: Int[np.ndarray, "bones"]
+    """The first of the nine rows of each bone's rotation: among the features, or among the held ones."""
     is_held: Bool[np.ndarray, "bones"]
     branches: tuple[tuple[int, int], ...]
+    """Ranges of kept bones of one depth, in which parents and rotations lie at even steps, from the root on."""
 
 
 @dataclass(frozen=True)

@@ -29,16 +29,11 @@ Step: TypeAlias = Callable[[], object]
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers on a device, which would be slow to make for every batch.
-
-    Attributes
-    ----------
-    tiny
-        The smallest normal number: with it as ``(theta/2)^2``, ``sin(theta/2)/(theta/2)`` is 1 where theta is 0.
-    """
+    """Numbers on a device, which would be slow to make for every batch."""
 
     zero: Float[Tensor, ""]
     tiny: Float[Tensor, ""]
+    """The smallest normal number: with it as ``(theta/2)^2``, ``sin(theta/2)/(theta/2)`` is 1 where theta is 0."""
     identity: Float[Tensor, "3 3 1"]
 
     @staticmethod
@@ -52,27 +47,19 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Rotations:
-    """Where ``Rot - I`` of some bones is computed, with views made once.
-
-    Attributes
-    ----------
-    half
-        ``theta/2``.
-    scale
-        ``sin(theta/2)/(theta/2)``.
-    xyz, xy
-        ``(x, y, z)``, and behind it ``(x, y)`` again, so that ``(y, z, x)`` and ``(z, x, y)`` are views too.
-    steps
-        What follows, from the unit quaternion to ``Rot - I``.
-    """
+    """Where ``Rot - I`` of some bones is computed, with views made once."""
 
     tiny: Float[Tensor, ""]
     half: Float[Tensor, "bones frames"]
+    """``theta/2``."""
     scale: Float[Tensor, "bones frames"]
+    """``sin(theta/2)/(theta/2)``."""
     w: Float[Tensor, "bones frames"]
     xyz: Float[Tensor, "3 bones frames"]
     xy: Float[Tensor, "2 bones frames"]
+    """``(x, y)`` again, behind ``(x, y, z)``: so that ``(y, z, x)`` and ``(z, x, y)`` are views too."""
     steps: tuple[Step, ...]
+    """What follows, from the unit quaternion to ``Rot - I``."""
 
     @staticmethod
     def into(

@@ -16,21 +16,14 @@ from h36m_amass.engine.workspace import Staging
 
 @dataclass(frozen=True)
 class Run:
-    """Consecutive frames of one recording.
-
-    Attributes
-    ----------
-    poses
-        Rotation vectors of all bones, in radians.
-    dmpls
-        Soft-tissue coefficients, as many as the body model has, or None for zeros.
-    rows
-        Which of these frames are needed, ascending; at least one, and at most as many as the skinner's batch size.
-    """
+    """Consecutive frames of one recording."""
 
     poses: Float[np.ndarray, "frames 3*bones"]
+    """Rotation vectors in radians."""
     dmpls: Float[np.ndarray, "frames dmpls"] | None
+    """As many as the body model has, or None for zeros."""
     rows: Int[np.ndarray, "needed"]
+    """Which of these frames are needed, ascending; at least one, and at most as many as the skinner's batch size."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +48,7 @@ def relative_joints(
     """Joints of each run of one recording, in their order, in metres and without the root translation.
 
     They depend on the recording and the skinner's batch size alone. One run is computed while the one before it is
-    copied back.
-
-    Parameters
-    ----------
-    betas
-        Shape coefficients, as many as the body model has.
+    copied back. Betas are as many as the body model has.
     """
     shape_terms = skinner.shape_terms(betas)
     with skinner.workspace.lend_staging() as slots:

@@ -16,8 +16,8 @@ so that float32 keeps its precision far from the origin.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,24 +47,12 @@ def padded_size(num_frames: int, largest: int) -> int:
     return min(largest, -(-num_frames // step) * step)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a batch of some size goes through.
-
-    Attributes
-    ----------
-    rotations
-        With the rows of the poses that each takes, as first and number.
-    dmpls
-        Where the steps look for those of the frames.
-    steps
-        One after the other.
-    joints
-        What they give.
-    """
+class Batch(NamedTuple):
+    """What a batch of some size goes through: rotations, of these rows of the poses as (first, number), then steps."""
 
     rotations: tuple[tuple[int, int, Rotations], ...]
     dmpls: Float[Tensor, "dmpls frames"]
+    """Where the steps look for them."""
     steps: tuple[Step, ...]
     joints: Float[Tensor, "3*joints frames"]
 
@@ -78,21 +66,10 @@ class Skinner:
         From `h36m_amass.body.folding.fold`.
     batch_size
         Frames per batch, at most.
-    device
-        Where to compute.
     dtype
         `torch.float32`, as `h36m_amass.build` uses it, or `torch.float64`.
     workspace
         Where the buffers lie; memory of its own if None.
-
-    Attributes
-    ----------
-    tile_size
-        Frames that are computed at a time, at most.
-    layout
-        Rows and ranges of everything.
-    still_bones
-        What bones that hold one pose bring about.
     """
 
     def __init__(
@@ -103,10 +80,8 @@ class Skinner:
         dtype: torch.dtype = torch.float32,
         workspace: Workspace | None = None,
     ) -> None:
-        self.folded = folded
-        self.batch_size = batch_size
-        self.device = torch.device(device)
-        self.dtype = dtype
+        self.folded, self.batch_size = folded, batch_size
+        self.device, self.dtype = torch.device(device), dtype
         self.tile_size = min(batch_size, TILE_FRAMES) if self.device.type == "cpu" else batch_size
         self.workspace = workspace or Workspace()
         self.layout = layout = Layout(folded)

@@ -8,7 +8,7 @@ reach lie together, and each class becomes one or a few dense blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -18,44 +18,26 @@ MAX_CLASSES = 8
 
 @dataclass(frozen=True)
 class Partition:
-    """Order of the rows, and classes of columns.
-
-    Attributes
-    ----------
-    row_order
-        The rows, so sorted that rows of one class lie together.
-    classes
-        Columns of each class, ascending, the class that reaches the most rows first. Columns that are zero
-        everywhere are in none.
-    class_rows
-        For each class, which rows (in the new order) it reaches.
-    """
+    """Order of the rows, and classes of columns."""
 
     row_order: Int[np.ndarray, "rows"]
+    """Rows of one class lie together."""
     classes: tuple[Int[np.ndarray, "columns"], ...]
+    """Ascending columns of each, the class that reaches the most rows first, without those that are zero everywhere."""
     class_rows: tuple[Bool[np.ndarray, "rows"], ...]
+    """Which rows, in the new order, each class reaches."""
 
 
 def partition(support: Bool[np.ndarray, "rows columns"], row_key: Int[np.ndarray, "rows"]) -> Partition:
     """Classes of columns with equal support, at most `MAX_CLASSES`: beyond that the most alike are joined.
 
-    Parameters
-    ----------
-    support
-        Where the matrix is not zero.
-    row_key
-        Rows of one and the same set of classes are sorted by this.
+    `support` says where the matrix is not zero. Rows of one and the same set of classes are sorted by `row_key`.
     """
-    supports: list[np.ndarray] = []
-    members: list[list[int]] = []
+    by_support: dict[bytes, list[int]] = {}
     for column in np.flatnonzero(support.any(axis=0)).tolist():
-        for i, known in enumerate(supports):
-            if np.array_equal(known, support[:, column]):
-                members[i].append(column)
-                break
-        else:
-            supports.append(support[:, column].copy())
-            members.append([column])
+        by_support.setdefault(support[:, column].tobytes(), []).append(column)
+    members = list(by_support.values())
+    supports = [support[:, columns[0]] for columns in members]
     while len(supports) > MAX_CLASSES:
         i, j = _cheapest_to_join(supports, [len(columns) for columns in members])
         supports[i] = supports[i] | supports.pop(j)
@@ -72,10 +54,8 @@ def partition(support: Bool[np.ndarray, "rows columns"], row_key: Int[np.ndarray
 
 def runs(indices: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
     """Ascending `indices` as half-open ranges of consecutive numbers."""
-    if len(indices) == 0:
-        return []
     cuts = np.flatnonzero(np.diff(indices) != 1) + 1
-    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(indices, cuts)]
+    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(indices, cuts) if len(run)]
 
 
 def equal_runs(values: Int[np.ndarray, "n"] | Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
@@ -104,12 +84,9 @@ def progressions(*sequences: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:
 
 def _cheapest_to_join(supports: list[np.ndarray], num_columns: list[int]) -> tuple[int, int]:
     """The two classes whose union multiplies the fewest zeros."""
-    best, best_cost = (0, 1), np.inf
-    for i in range(len(supports)):
-        for j in range(i + 1, len(supports)):
-            union = int((supports[i] | supports[j]).sum())
-            separate = int(supports[i].sum()) * num_columns[i] + int(supports[j].sum()) * num_columns[j]
-            cost = union * (num_columns[i] + num_columns[j]) - separate
-            if cost < best_cost:
-                best, best_cost = (i, j), cost
-    return best
+
+    def cost(pair: tuple[int, int]) -> int:
+        union = int(np.logical_or(*(supports[i] for i in pair)).sum())
+        return sum((union - int(supports[i].sum())) * num_columns[i] for i in pair)
+
+    return min(combinations(range(len(supports)), 2), key=cost)

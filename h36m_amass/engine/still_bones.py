@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,15 +12,8 @@ from h36m_amass.engine.layout import Layout
 from h36m_amass.engine.rotations import rotation_minus_identity
 
 
-@dataclass(frozen=True)
-class StillTerms:
-    """Attributes
-    ----------
-    terms
-        The share of still bones in the terms.
-    held
-        ``Rot - I`` of the bones that `Plan.held` names.
-    """
+class StillTerms(NamedTuple):
+    """The share of still bones in the terms, and ``Rot - I`` of the bones that `Plan.held` names."""
 
     terms: Float[np.ndarray, "terms"]
     held: Float[np.ndarray, "9*held"]

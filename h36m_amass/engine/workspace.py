@@ -37,14 +37,7 @@ class HostMemory:
 class Staging:
     """Host memory of one run in flight: page-locked where the device is not the CPU, so that copies run aside.
 
-    Attributes
-    ----------
-    by_frame
-        Poses as recordings have them.
-    poses, constants, dmpls
-        What the skinner takes.
-    joints
-        What it gives, on its way from another device.
+    Poses as recordings have them, what the skinner takes, and the joints on their way from another device.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,6 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from types import TracebackType
 from typing import cast
 
 from isal.igzip_lib import IsalError
@@ -25,13 +24,9 @@ OTHER_SUFFIXES = (
     *(".part", ".crdownload", ".download"),
 )
 """Endings of archives that are not read, or of such that are still being downloaded."""
-RANDOM_KINDS = ("tar", "zip")
-"""Archives whose members are read where they lie; the others are streams."""
-MAX_MEMBERS = 1_000_000
-LINK_PROBLEM = "is a link or no plain file in its archive; unpack the archive"
-# What tarfile, the decompressors and rapidgzip raise at damage.
-_DAMAGE = (
-    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
+# What zipfile, tarfile, the decompressors and rapidgzip raise at damage.
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
     *(RuntimeError, ValueError, OverflowError, LookupError),
     cast(type[Exception], IsalError),  # its stub takes it for an instance
 )
@@ -74,11 +69,6 @@ def base_name(name: str) -> str:
     return next((part for part in reversed(name.split("/")) if part not in ("", ".")), "")
 
 
-def may_lead_to_a_folder(base: str) -> bool:
-    """Whether a link of this name, which is no recording's, may stand for a folder of recordings."""
-    return "." not in base
-
-
 def damaged(what: str) -> str:
     """The reason for which an archive is read no further."""
     return f"is damaged or cut short ({what}); what lies before that is used; download it again"
@@ -90,9 +80,7 @@ class Explained:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ArchiveError | UrlError):
             return
         if isinstance(error, zipfile.BadZipFile):
@@ -100,5 +88,5 @@ class Explained:
             raise ArchiveError(reason) from error
         if isinstance(error, OSError) and error.errno is not None:
             raise ArchiveError(f"cannot be read ({error.strerror})") from error
-        if isinstance(error, (OSError, *_DAMAGE)):
+        if isinstance(error, (OSError, *DAMAGE)):
             raise ArchiveError(damaged(" ".join(str(error).split()))) from error

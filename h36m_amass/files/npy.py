@@ -18,7 +18,6 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -63,41 +62,34 @@ class ArrayHeader:
 
 
 def read_content(path: Path) -> bytes:
-    """All bytes of a file.
-
-    Raises
-    ------
-    NpzError
-        The file cannot be read, is no regular file, or is larger than `MAX_CONTENT`.
-    """
-    with Explained(str(path)), open_file(path) as file:
-        if os.fstat(file.fileno()).st_size > MAX_CONTENT:
-            raise NpzError(f"is larger than {MAX_CONTENT} bytes, which no such file is; download it again", path)
+    """All bytes of a file; `NpzError` if it cannot be read, is not a regular file, or is larger than `MAX_CONTENT`."""
+    with Explained(str(path)), _bounded(path) as file:
         return file.read(MAX_CONTENT)
 
 
 def content_sha256(path: Path) -> bytes:
     """SHA-256 of a file's content, which is not held in memory; raises as `read_content` does."""
-    with Explained(str(path)), open_file(path) as file:
-        if os.fstat(file.fileno()).st_size > MAX_CONTENT:
-            raise NpzError(f"is larger than {MAX_CONTENT} bytes, which no such file is; download it again", path)
+    with Explained(str(path)), _bounded(path) as file:
         return hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # every binary file will do
 
 
+def _bounded(path: Path) -> IO[bytes]:
+    file = open_file(path)
+    if os.fstat(file.fileno()).st_size > MAX_CONTENT:
+        file.close()
+        raise NpzError(f"is larger than {MAX_CONTENT} bytes, which no such file is; download it again", path)
+    return file
+
+
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
-    """Array of an ``.npy`` file, whose `content` may be in memory already, and the first bytes that follow it.
+    """Array of an ``.npy`` file, read-only, and the first bytes that follow it; `content` may be in memory already.
 
-    The values are not copied: the array can only be read.
-
-    Raises
-    ------
-    NpzError
-        The file is missing, damaged or holds Python objects (a pickle).
+    Raises `NpzError` if the file is missing, damaged or holds Python objects (a pickle).
     """
     content = read_content(path) if content is None else content
-    with Explained(str(path)), io.BytesIO(content) as file:
+    with Explained(str(path)):
         try:
-            header, text = read_header(file)
+            header, text = read_header(io.BytesIO(content))
         except NpzError as error:
             raise NpzError(error.reason, path) from error
         end = len(text) + header.num_bytes
@@ -184,9 +176,7 @@ class Explained:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FileNotFoundError):
             raise NpzError("there is no such file", self.name) from error
         if isinstance(error, OSError):

@@ -12,7 +12,6 @@ import struct
 import threading
 import zipfile
 from collections.abc import Generator, Iterable
-from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -30,10 +29,8 @@ from h36m_amass.files.npy import (
     whole_header,
 )
 from h36m_amass.files.npy import NpzError as NpzError
-from h36m_amass.files.sources import FileSlice as FileSlice
-from h36m_amass.files.sources import Held as Held
-from h36m_amass.files.sources import Source as Source
-from h36m_amass.files.sources import name_of, open_source
+from h36m_amass.files.paths import shown
+from h36m_amass.files.sources import Source, open_source
 from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, UTF8, open_zip
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -50,18 +47,9 @@ _memory = threading.local()
 
 
 class _StoredArray(NamedTuple):
-    """Where the values of an uncompressed array lie in its file.
+    """An uncompressed array: where its values start, the CRC of the member up to there, and as it must be at the end.
 
-    Attributes
-    ----------
-    member
-        Name in the archive.
-    start
-        Their first byte.
-    crc_before, crc
-        CRC of the member up to the values, and as it must be behind them.
-    content
-        The values, where they are so small that they came with the header.
+    `content` holds the values if they are so few that they came with the header.
     """
 
     member: str
@@ -75,17 +63,12 @@ class _StoredArray(NamedTuple):
 class NpzReader:
     """Random access to the members of an ``.npz`` file, opened once; a context manager.
 
-    Raises
-    ------
-    NpzError
-        If the file is missing or not a zip archive, or if a member that is read is damaged or holds Python objects
-        (a pickle).
-    h36m_amass.files.paths.UrlError
-        If it lies at a URL that cannot be reached.
+    All raise `NpzError` if the file is missing or no zip archive, or a member that is read is damaged or holds Python
+    objects (a pickle), and `UrlError` if a URL cannot be reached.
     """
 
     def __init__(self, source: Source) -> None:
-        self.name = name_of(source)
+        self.name = shown(source)
         self._stored: dict[str, _StoredArray | None] = {}
         with Explained(self.name):
             self._file, self._size = open_source(source)
@@ -102,9 +85,7 @@ class NpzReader:
     def __enter__(self) -> NpzReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def __contains__(self, name: str) -> bool:
@@ -115,10 +96,7 @@ class NpzReader:
         return tuple(self._members)
 
     def checksums(self, names: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
-        """Name, bytes and CRC-32 of those of the arrays `names` that there are, as the archive's directory has them.
-
-        What is read is compared with them; so they tell two contents apart without reading either.
-        """
+        """Name, bytes and CRC-32, which reading checks, of those of `names` that the archive's directory has."""
         members = [(name, self._members[name]) for name in names if name in self._members]
         return tuple((name, member.file_size, member.CRC) for name, member in members)
 
@@ -145,9 +123,8 @@ class NpzReader:
     ) -> Generator[np.ndarray, None, None]:
         """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
-        Values are converted to `dtype`, if one is given, while what was read is still in the processor's cache. An
-        array in Fortran order has no contiguous rows: it is read whole, and cut. What is in memory at a time, a run or
-        the whole array, has `MAX_WHOLE` bytes at most, before and after it is converted.
+        Values are converted to `dtype` while what was read is still in the processor's cache. An array in Fortran order
+        has no contiguous rows: it is read whole, and cut. What is in memory at a time has `MAX_WHOLE` bytes at most.
         """
         with Explained(self.name):
             values, header = self._open(name)
@@ -192,17 +169,13 @@ class NpzReader:
             if name not in self._members:
                 raise NpzError(f"has no array '{name}'", self.name)
             member = self._members[name]
-            self._stored[name] = self._find_stored(name, member) if self._is_stored(name, member) else None
+            if member.compress_type not in _METHODS or member.flag_bits & ENCRYPTED:
+                raise NpzError(f"'{name}' is compressed in a way that npz files are not; save it again", self.name)
+            is_stored = member.compress_type == zipfile.ZIP_STORED
+            if member.file_size > self._size * (1 if is_stored else MAX_DEFLATION):
+                raise NpzError(f"'{name}' claims more than the file can hold; copy or download it again", self.name)
+            self._stored[name] = self._find_stored(name, member) if is_stored else None
         return self._stored[name]
-
-    def _is_stored(self, name: str, member: zipfile.ZipInfo) -> bool:
-        """Whether a member is not compressed, once it is clear that it can be read at all."""
-        if member.compress_type not in _METHODS or member.flag_bits & ENCRYPTED:
-            raise NpzError(f"'{name}' is compressed in a way that npz files are not; save it again", self.name)
-        stored = member.compress_type == zipfile.ZIP_STORED
-        if member.file_size > self._size * (1 if stored else MAX_DEFLATION):
-            raise NpzError(f"'{name}' claims more than the file can hold; copy or download it again", self.name)
-        return stored
 
     def _find_stored(self, name: str, member: zipfile.ZipInfo) -> _StoredArray:
         self._file.seek(member.header_offset)
@@ -306,8 +279,7 @@ def _read_converted(file: IO[bytes] | _StoredValues, dtype: np.dtype[np.generic]
 
 
 def _scratch(num_bytes: int) -> np.ndarray:
-    """Memory of this thread, for what is overwritten before anything else is read: new memory costs more than the use
-    that is made of it."""
+    """Memory of this thread, kept because new memory costs more than the use that is made of it."""
     if len(getattr(_memory, "bytes", ())) < num_bytes:
         _memory.bytes = np.empty(num_bytes, np.uint8)
     scratch: np.ndarray = _memory.bytes[:num_bytes]

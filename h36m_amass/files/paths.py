@@ -1,10 +1,7 @@
 """A local path or a URL, such as ``s3://bucket/key``, and the few ways in which the bytes of either are read.
 
-URLs are `upath.UPath` objects of universal-pathlib, which brings names and joining; fsspec behind it reads them. Both
-are imported when a URL is used and not before. Whatever a backend raises becomes one line without passwords and
-tokens. Nothing is written to a URL, and nothing of one is kept on the disk.
-
-universal-pathlib: https://github.com/fsspec/universal_pathlib; fsspec: https://filesystem-spec.readthedocs.io
+URLs are `upath.UPath` objects of universal-pathlib; fsspec behind it reads them. Both are imported when a URL is used
+and not before. Whatever a backend raises becomes one line without passwords and tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,36 +46,19 @@ _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "Last-Mod
 
 
 class UrlError(H36mAmassError):
-    """A URL cannot be reached or read.
-
-    It says nothing about the recording that lies there, so none is skipped for it: it ends a build.
-    """
+    """A URL cannot be reached or read: no recording is skipped for it, it ends a build."""
 
 
 @dataclass(frozen=True)
 class FileVersion:
-    """A file as it was when it was looked at; another one if the file has changed since.
-
-    Attributes
-    ----------
-    size
-        In bytes.
-    modified
-        Nanoseconds of its last change; at a URL a number that is another one then, 0 where the backend has none.
-    """
+    """A file's size and nanoseconds of its last change; at a URL a number made of ETag or time, or 0."""
 
     size: int
     modified: int
 
 
 def parse(text: Path | str | UPath) -> Location:
-    """What a user names: a URL if it begins like one, else a path of this machine.
-
-    Raises
-    ------
-    UrlError
-        There is no backend for such URLs.
-    """
+    """What a user names: a URL if it begins like one, else a path of this machine; `UrlError` if no backend knows."""
     if not isinstance(text, str):
         return text
     if not _URL.match(text):
@@ -107,15 +87,7 @@ def shown(path: object) -> str:
 
 
 def version_of(path: Location) -> FileVersion:
-    """Size and last change of a file.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is none.
-    UrlError
-        It cannot be reached.
-    """
+    """Size and last change of a file; `FileNotFoundError` if there is none, `UrlError` if it cannot be reached."""
     if not is_url(path):
         status = os.stat(path)  # noqa: PTH116  # pathlib takes longer
         return FileVersion(status.st_size, status.st_mtime_ns)
@@ -129,20 +101,10 @@ def version_of(path: Location) -> FileVersion:
 
 
 def open_file(path: Location | str, buffering: int = -1) -> IO[bytes]:
-    """A file, open for reading bytes at random.
+    """A file, open for reading bytes at random; of one at a URL `buffering` bytes are fetched at once, or `BLOCK`.
 
-    Parameters
-    ----------
-    buffering
-        As for Python's `open`; of a file at a URL so many bytes are fetched at once, or `BLOCK`.
-
-    Raises
-    ------
-    OSError
-        There is none, it may not be read, or it is a pipe, a device or a socket: those would let their reader wait for
-        ever.
-    UrlError
-        It cannot be reached; what is read of it later raises that, too.
+    Raises `OSError` if there is none, or it is a pipe, a device or a socket, whose reader would wait for ever; and
+    `UrlError`, later too, if it cannot be reached.
     """
     if is_url(path):
         return cast(IO[bytes], UrlFile(path, version_of(path), max(buffering, BLOCK)))
@@ -158,21 +120,11 @@ def open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def fetch(path: UPath) -> bytes:
-    """All bytes of a file at a URL; raises as `read_ranges` does."""
-    size = version_of(path).size
-    return read_ranges(path, [0], [size])[0] if size else b""
-
-
 def read_ranges(path: UPath, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
     """The bytes ``start .. stop`` of each range, fetched at the same time where the backend can.
 
-    Raises
-    ------
-    FileNotFoundError
-        The file is gone.
-    UrlError
-        It cannot be reached, is shorter than that, or its server knows no ranges.
+    Raises `FileNotFoundError` if the file is gone, and `UrlError` if it cannot be reached, is shorter than that, or its
+    server knows no ranges.
     """
     filesystem = _filesystem(path)
     with _explained(path):
@@ -197,46 +149,37 @@ def joined(starts: Sequence[int], stops: Sequence[int], gap: int = MAX_GAP) -> I
     return pairwise([*breaks, len(starts)]) if len(starts) else iter(())
 
 
-def children(folder: UPath) -> dict[str, FileVersion | None]:
-    """What lies in a folder at a URL, sorted by name: files, and None for folders. Nothing if it is not there."""
-    entries = _listing(folder, lambda filesystem, path: filesystem.ls(path, detail=True))
-    return {
-        name: None if entry["type"] == "directory" else _version(folder / name, entry)
-        for name, entry in sorted(entries.items())
-    }
+def listed(folder: UPath, deep: bool = False) -> dict[str, FileVersion | None]:
+    """What lies in a folder at a URL, sorted by name: files, and None for folders. Nothing if it is not there.
 
-
-def descendants(folder: UPath) -> dict[str, FileVersion]:
-    """All files below a folder by their names from there on, sorted: one request for thousands, and with sizes.
-
-    The ways of `UPath` ask for each folder, and for the size of each file.
+    If `deep`, all below it, by their names from there on: one request for thousands, where `UPath` asks for each folder
+    and for the size of each file.
     """
-    entries = _listing(folder, lambda filesystem, path: filesystem.find(path, detail=True).values())
-    return {
-        name: _version(folder / name, entry)
-        for name, entry in sorted(entries.items())
-        if entry.get("type") != "directory"
-    }
+    filesystem, path = _filesystem(folder), folder.path.rstrip("/")
+    try:
+        with _explained(folder):
+            filesystem.invalidate_cache(path)
+            if deep:
+                entries = list(filesystem.find(path or "/", detail=True).values())
+            else:
+                entries = filesystem.ls(path or "/", detail=True)
+    except FileNotFoundError:
+        return {}
+    listing: dict[str, FileVersion | None] = {}
+    for entry in sorted(entries, key=lambda entry: str(entry["name"])):
+        name = str(entry["name"])
+        if name.startswith(f"{path}/") and (relative := name.removeprefix(f"{path}/").rstrip("/")):
+            # A key that ends with a slash stands for the folder in the consoles of object stores.
+            is_folder = name.endswith("/") or entry.get("type") == "directory"
+            listing[relative] = None if is_folder else _version(folder / relative, entry)
+    return listing
 
 
-class UrlFile(io.RawIOBase):
-    """A file at a URL as a Python file, read ahead by fsspec's cache.
+class RandomFile(io.RawIOBase):
+    """A read-only file of known size, whose bytes `fill` gets."""
 
-    fsspec's own file objects ask for the size again, raise whatever their backend does, and do not see that a server
-    sends another range than was asked for.
-
-    Parameters
-    ----------
-    block
-        Bytes that are fetched beyond those that are read.
-    """
-
-    def __init__(self, path: UPath, version: FileVersion, block: int = BLOCK) -> None:
-        from fsspec.caching import ReadAheadCache
-
-        self.path, self.version = path, version
-        self._cache = ReadAheadCache(block, lambda start, stop: read_ranges(path, [start], [stop])[0], version.size)
-        self._position = 0
+    def __init__(self, size: int) -> None:
+        self._size, self._position = size, 0
 
     def readable(self) -> bool:
         return True
@@ -245,20 +188,43 @@ class UrlFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.version.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"a position of {base + offset}")
-        self._position = base + offset
-        return self._position
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if position < 0:
+            raise ValueError(f"a position of {position}")
+        self._position = position
+        return position
 
     def tell(self) -> int:
         return self._position
 
     def readinto(self, target: Buffer) -> int:
-        view = memoryview(target).cast("B")
-        content = self._cache._fetch(self._position, self._position + len(view))
+        view = memoryview(target).cast("B")[: max(0, self._size - self._position)]
+        count = self.fill(self._position, view) if len(view) else 0
+        self._position += count
+        return count
+
+    def fill(self, position: int, view: memoryview) -> int:
+        """Fill `view` with the bytes from `position` on, all of which there are; gives how many were read."""
+        raise NotImplementedError
+
+
+class UrlFile(RandomFile):
+    """A file at a URL as a Python file, which fetches `block` bytes beyond those that are read.
+
+    fsspec's own file objects ask for the size again, raise whatever their backend does, and do not see that a server
+    sends another range than was asked for.
+    """
+
+    def __init__(self, path: UPath, version: FileVersion, block: int = BLOCK) -> None:
+        from fsspec.caching import ReadAheadCache
+
+        super().__init__(version.size)
+        self.path, self.version = path, version
+        self._cache = ReadAheadCache(block, lambda start, stop: read_ranges(path, [start], [stop])[0], version.size)
+
+    def fill(self, position: int, view: memoryview) -> int:
+        content = self._cache._fetch(position, position + len(view))
         view[: len(content)] = content
-        self._position += len(content)
         return len(content)
 
 
@@ -313,25 +279,6 @@ def _reason(error: Exception, path: UPath) -> str:
             text = text.replace(form, "")
     text = " ".join(_QUERY.sub(r"\1", _USERINFO.sub("", text)).split()) or type(error).__name__
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
-
-
-def _listing(folder: UPath, entries_of: Callable[[Any, str], Any]) -> dict[str, Mapping[str, Any]]:
-    """What a backend says of the things below a folder, by their names from there on."""
-    filesystem, path = _filesystem(folder), folder.path.rstrip("/")
-    try:
-        with _explained(folder):
-            filesystem.invalidate_cache(path)
-            entries = list(entries_of(filesystem, path or "/"))
-    except FileNotFoundError:
-        return {}
-    listing: dict[str, Mapping[str, Any]] = {}
-    for entry in entries:
-        name = str(entry["name"])
-        if name.startswith(f"{path}/") and (relative := name.removeprefix(f"{path}/").rstrip("/")):
-            # A key that ends with a slash stands for the folder in the consoles of object stores.
-            kind = "directory" if name.endswith("/") else entry.get("type")
-            listing[relative] = {**entry, "type": kind}
-    return listing
 
 
 def _version(path: UPath, entry: Mapping[str, Any]) -> FileVersion:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
-from h36m_amass.files.paths import open_file, shown, version_of
+from h36m_amass.files.paths import RandomFile, open_file, version_of
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
     from upath import UPath
 
 MAX_SMALL = 2**18
@@ -31,10 +30,10 @@ class Held:
 
 @dataclass(frozen=True)
 class FileSlice:
-    """Bytes ``start .. start + size`` of a local file or a URL, which are a file of their own, called `name`."""
+    """Bytes ``start .. start + size`` of a local file, which are a file of their own, called `name`."""
 
     name: str
-    path: Path | UPath
+    path: Path
     start: int
     size: int
 
@@ -43,11 +42,6 @@ class FileSlice:
 
 
 Source: TypeAlias = "Path | UPath | Held | FileSlice"
-
-
-def name_of(source: Source) -> str:
-    """What a source is called in messages."""
-    return shown(source)
 
 
 def size_of(source: Source) -> int:
@@ -65,12 +59,7 @@ def size_of(source: Source) -> int:
 def open_source(source: Source) -> tuple[IO[bytes], int]:
     """An unbuffered file with the bytes of a source, and how many there are; a small one is in memory.
 
-    Raises
-    ------
-    OSError
-        There is no such file, or it is not a regular one.
-    h36m_amass.files.paths.UrlError
-        It cannot be reached.
+    Raises `OSError` if there is no such regular file, and `UrlError` if it cannot be reached.
     """
     if isinstance(source, Held):
         return io.BytesIO(source.content), len(source.content)
@@ -81,53 +70,29 @@ def open_source(source: Source) -> tuple[IO[bytes], int]:
             start, size = source.start, source.size
         else:
             start, size = 0, file.seek(0, os.SEEK_END)
-        if size <= MAX_SMALL:
-            file.seek(start)
-            content = _read(file, size)
-            file.close()
-            return io.BytesIO(content), size
+        if size > MAX_SMALL:
+            return (cast(IO[bytes], _SliceFile(file, start, size)) if is_slice else file), size
+        file.seek(start)
+        content = file.read(size)
+        while len(content) < size and (more := file.read(size - len(content))):  # a raw file may give fewer
+            content += more
     except BaseException:
         file.close()
         raise
-    return (cast(IO[bytes], _SliceFile(file, start, size)) if is_slice else file), size
+    file.close()
+    return io.BytesIO(content), size
 
 
-def _read(file: IO[bytes], size: int) -> bytes:
-    """The next `size` bytes, or those that there are: a raw file may give fewer than it has."""
-    content = file.read(size)
-    while len(content) < size and (more := file.read(size - len(content))):
-        content += more
-    return content
-
-
-class _SliceFile(io.RawIOBase):
+class _SliceFile(RandomFile):
     """A range of an open file as a file; closing it closes both."""
 
     def __init__(self, file: IO[bytes], start: int, size: int) -> None:
-        self._file, self._start, self._size, self._position = file, start, size, 0
+        super().__init__(size)
+        self._file, self._start = file, start
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"a position of {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, target: Buffer) -> int:
-        view = memoryview(target)[: max(0, self._size - self._position)]
-        self._file.seek(self._start + self._position)
-        count = self._file.readinto(view) or 0  # type: ignore[attr-defined]  # every binary file has it
-        self._position += count
-        return count
+    def fill(self, position: int, view: memoryview) -> int:
+        self._file.seek(self._start + position)
+        return self._file.readinto(view) or 0  # type: ignore[attr-defined]  # every binary file has it
 
     def close(self) -> None:
         self._file.close()

@@ -12,13 +12,7 @@ MAX_DEFLATION = 1032
 
 
 def open_zip(file: IO[bytes], max_directory: int) -> zipfile.ZipFile:
-    """A zip archive, whose directory has been read and whose members have not.
-
-    Raises
-    ------
-    zipfile.BadZipFile
-        It has no directory, a damaged one, or one of more than `max_directory` bytes.
-    """
+    """A zip archive; `BadZipFile` if its directory is missing, damaged or of more than `max_directory` bytes."""
     bounded = _BoundedFile(file, max_directory)
     archive = zipfile.ZipFile(cast(IO[bytes], bounded))
     bounded.max_read = None

@@ -14,6 +14,5 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401 # an import is the test
     except ImportError as error:
-        raise PlotError(
-            "pictures need matplotlib, which is not installed; install it with: pip install 'h36m-amass[plot]'"
-        ) from error
+        install = "pip install 'h36m-amass[plot]'"
+        raise PlotError(f"pictures need matplotlib, which is not installed; install it with: {install}") from error

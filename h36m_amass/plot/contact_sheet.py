@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from h36m_amass.plot import PlotError, picture
-from h36m_amass.plot.colours import colours_of
-from h36m_amass.skeleton import Skeleton, bones
+from h36m_amass.skeleton import Skeleton
 from h36m_amass.store.selection import Selection, StoredSequence
 
 COLUMNS, ROWS = 8, 6
@@ -20,29 +18,12 @@ PAGE = COLUMNS * ROWS
 """Cells of a page at most, so that no picture grows with the number of sequences."""
 _TURN = 35.0
 """Degrees from the front: arms and legs of who walks are then apart."""
-_CELL_WIDTH = 1.3
-"""Inches."""
-_FONT_SIZE = 6.0
-_LINE_CHARACTERS, _LINES = 25, 3
-
-
-@dataclass(frozen=True)
-class _Pose:
-    """The pose in the middle of a sequence, as it is seen in its cell: metres to the right, and up; and its bones."""
-
-    key: str
-    flat: Float[np.ndarray, "joints 2"]
-    far_to_near: Int[np.ndarray, "bones 2"]
-
-
-def pages(number: int) -> int:
-    """How many pages a contact sheet of so many sequences has."""
-    return -(-number // PAGE)
+_CELL_WIDTH, _FONT_SIZE, _LINE_CHARACTERS, _LINES = 1.3, 6.0, 25, 3  # inches, points
 
 
 def page_paths(path: Path, number: int) -> list[Path]:
     """Files of a contact sheet: `path` for one page, ``NAME-1.png``, ``NAME-2.png`` ... for several."""
-    count = pages(number)
+    count = -(-number // PAGE)
     if count == 1:
         return [path]
     digits = len(str(count))
@@ -57,35 +38,16 @@ def draw_contact_sheet(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Draw the pose in the middle of each sequence, `PAGE` of them a page.
+    """Draw the pose in the middle of each sequence, `PAGE` of them per page.
 
     All are at one scale, turned to be seen from the front and a little from the side; left is blue and right is red.
-
-    Parameters
-    ----------
-    sequences
-        Of a store, whose joint set is drawn.
-    path
-        Picture to write, a ``.png``, ``.pdf`` or ``.svg``; see `page_paths` for several pages.
-    title
-        What the sequences are.
-    overwrite
-        Replace files that are there.
-    progress
-        Called with the number of sequences drawn so far, and of all.
-
-    Returns
-    -------
-    list of Path
-        The files, one a page.
+    `title` says what the sequences are; the other options are those of `h36m_amass.plot.drawing.draw`. Returns the
+    files, one per page, see `page_paths`.
 
     Raises
     ------
     PlotError
-        If the skeleton has no bones, there are no sequences, or a file cannot be written (see
-        `h36m_amass.plot.picture.output_path`).
-    h36m_amass.store.store.StoreError
-        If the store is damaged.
+        If the skeleton has no bones, there are no sequences, or a file cannot be written.
     """
     if not len(sequences):
         raise PlotError("there are no sequences to draw", path)
@@ -97,78 +59,50 @@ def draw_contact_sheet(
     for number, file in enumerate(files):
         rows = sequences[number * PAGE : (number + 1) * PAGE]
         page = f", page {number + 1} of {len(files)}" if len(files) > 1 else ""
-        _draw_page([_middle(sequence, skeleton) for sequence in rows], skeleton, file, picture.label(title, 80) + page)
+        _draw_page(list(rows), skeleton, file, picture.label(title, 80) + page)
         if progress is not None:
             progress(min((number + 1) * PAGE, len(sequences)), len(sequences))
     return files
 
 
-def _middle(sequence: StoredSequence, skeleton: Skeleton) -> _Pose:
-    flat, nearer = picture.seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN)
-    flat[:, 0] -= (flat[:, 0].min() + flat[:, 0].max()) / 2
-    pairs = bones(skeleton)
-    return _Pose(sequence.key, flat, pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")])
-
-
-def _draw_page(poses: list[_Pose], skeleton: Skeleton, path: Path, title: str) -> None:
+def _draw_page(sequences: list[StoredSequence], skeleton: Skeleton, path: Path, title: str) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    columns = min(COLUMNS, max(4, len(poses)))
-    rows = -(-len(poses) // columns)
-    extents = [np.ptp(pose.flat, axis=0) for pose in poses]
-    width, height = np.max(extents, axis=0) + np.array([0.35, 0.15])
+    columns = min(COLUMNS, max(4, len(sequences)))
+    rows = -(-len(sequences) // columns)
+    views = [picture.seen(sequence.positions_3d[len(sequence) // 2], skeleton, _TURN) for sequence in sequences]
+    width, height = np.max([np.ptp(flat, axis=0) for flat, _ in views], axis=0) + np.array([0.35, 0.15])
     width = max(width, 1.1)
     metres_an_inch = width / _CELL_WIDTH
-    text_height = 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.15
-    pitch = height + text_height
+    pitch = height + 1.25 * _FONT_SIZE / 72 * metres_an_inch * _LINES + 0.15  # of the rows: a cell and its text
 
-    lines, colours, dots, labels = [], [], [], []
-    joint_colours = colours_of(skeleton) / 255
-    ground = []
-    for cell, pose in enumerate(poses):
-        row, column = divmod(cell, columns)
-        # Each stands on the lower edge of its cell, wherever in the world it is.
-        low = pose.flat[:, 1].min()
-        corner = np.array([(column + 0.5) * width, -row * pitch - height])
-        flat = pose.flat - [0.0, low] + corner
-        lines += list(flat[pose.far_to_near])
-        colours += joint_colours[pose.far_to_near[:, 1]].tolist()
-        dots.append(flat)
-        if -0.12 < -low < height:
-            level = corner[1] - low
-            ground.append([(corner[0] - 0.42 * width, level), (corner[0] + 0.42 * width, level)])
-        labels.append((corner, pose.key))
-
-    extra = 0.95
-    figure = Figure(figsize=(columns * _CELL_WIDTH + 0.2, rows * pitch / metres_an_inch + extra))
+    figure = Figure(figsize=(columns * _CELL_WIDTH + 0.2, rows * pitch / metres_an_inch + 0.95))
     size = figure.get_size_inches()
-    axes = figure.add_axes((0.1 / size[0], 0.5 / size[1], 1 - 0.2 / size[0], 1 - extra / size[1]))
+    axes = figure.add_axes((0.1 / size[0], 0.5 / size[1], 1 - 0.2 / size[0], 1 - 0.95 / size[1]))
     axes.set_axis_off()
     axes.set(xlim=(0, columns * width), ylim=(-rows * pitch, 0), aspect="equal")
+    ground = []
+    style: dict[str, Any] = {"ha": "center", "va": "top", "linespacing": 1.15, "parse_math": False}
+    for cell, (sequence, (flat, nearer)) in enumerate(zip(sequences, views, strict=True)):
+        row, column = divmod(cell, columns)
+        # Each stands on the lower edge of its cell, wherever in the world it is.
+        low = flat[:, 1].min()
+        x, y = (column + 0.5) * width, -row * pitch - height
+        placed = flat - [(flat[:, 0].min() + flat[:, 0].max()) / 2, low] + [x, y]
+        picture.draw_person(axes, placed, nearer, skeleton, small=True)
+        if -0.12 < -low < height:
+            ground.append([(x - 0.42 * width, y - low), (x + 0.42 * width, y - low)])
+        axes.text(x, y - 0.16, _wrapped(sequence.key), fontsize=_FONT_SIZE, gid=sequence.key, **style)
     axes.add_collection(LineCollection(ground, colors=picture.GROUND, linewidths=1, zorder=0))
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.4, capstyle="round", zorder=2))
-    points, area = np.concatenate(dots), picture.dot_area(skeleton) / 3
-    dot_colours = np.tile(joint_colours, (len(poses), 1))
-    axes.scatter(points[:, 0], points[:, 1], s=area, c=dot_colours, zorder=3, linewidths=0)
-    for (x, y), key in labels:
-        written = axes.text(
-            x, y - 0.16, _wrapped(key), fontsize=_FONT_SIZE, ha="center", va="top", linespacing=1.15, parse_math=False
-        )
-        written.set_gid(key)
-    figure.text(0.5, 1 - 0.3 / size[1], title, ha="center", parse_math=False)
-    figure.legend(
-        handles=picture.legend_handles(),
-        loc="center right",
-        bbox_to_anchor=(1.0, 0.3 / size[1]),
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-    )
+    level = 0.3 / size[1]  # of the line below the cells, and from the top of that above them
+    figure.text(0.5, 1 - level, title, ha="center", parse_math=False)
+    legend: dict[str, Any] = {"loc": "center right", "ncols": 3, "frameon": False, "fontsize": 9}
+    figure.legend(handles=picture.legend_handles(), bbox_to_anchor=(1.0, level), **legend)
     bar = np.array([0.15, 0.15 + 1 / metres_an_inch]) / size[0]
-    figure.add_artist(Line2D(bar, [0.3 / size[1]] * 2, color="0.25", linewidth=1.5, marker="|", markersize=5))
-    figure.text(bar[1] + 0.1 / size[0], 0.3 / size[1], "1 m, z up", va="center", fontsize=9)
+    figure.add_artist(Line2D(bar, [level] * 2, color="0.25", linewidth=1.5, marker="|", markersize=5))
+    figure.text(bar[1] + 0.1 / size[0], level, "1 m, z up", va="center", fontsize=9)
     picture.save(figure, path)
 
 

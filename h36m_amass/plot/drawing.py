@@ -27,7 +27,7 @@ def draw(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Draw the sequence at `key`, or a contact sheet of all that is at and below it.
+    """Draw the sequence at `key`, or a contact sheet of all that is at and below it; returns the files.
 
     Parameters
     ----------
@@ -36,22 +36,18 @@ def draw(
     key
         ``DATASET/SUBJECT/SEQUENCE``; for a contact sheet less of it, or None for all of the store.
     path
-        File to write, whose ending says what: see `h36m_amass.plot.poses.draw_poses`,
-        `h36m_amass.plot.animation.animate` and `h36m_amass.plot.contact_sheet.draw_contact_sheet`. None for a PNG of
-        the key's name in this folder.
-    num_poses, start, seconds
-        Of one sequence, and not of a contact sheet; poses are for pictures alone.
+        File to write, whose ending says what: ``.png``, ``.pdf`` or ``.svg`` for poses or a contact sheet, ``.gif`` or
+        ``.mp4`` for an animation. None for a PNG of the key's name in this folder.
+    num_poses
+        How many poses a picture of one sequence has.
+    start, seconds
+        Draw this much of one sequence from `start` on, both in seconds; None draws all the rest.
     joint_set
         Name of the joint set to draw; None for the first.
     overwrite
         Replace files that are there.
     progress
         Called with the number of frames or sequences drawn so far, and of all.
-
-    Returns
-    -------
-    list of Path
-        What was written.
 
     Raises
     ------
@@ -67,7 +63,11 @@ def draw(
     with Store(store, joint_set) as opened:
         key = None if key is None else key.strip("/")
         item = opened if key is None else opened[key]
-        path = _default_path(opened, key, contact_sheet) if path is None else Path(path)
+        if path is None:
+            title = opened.path.stem if key is None else key
+            name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in title)
+            path = f"{name}-contact-sheet.png" if contact_sheet else f"{name}.png"
+        path = Path(path)
         if contact_sheet:
             if isinstance(item, StoredSequence):
                 raise PlotError(f"{key}: is one sequence; give its dataset or subject for a contact sheet")
@@ -83,10 +83,3 @@ def draw(
         else:
             animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
         return [path]
-
-
-def _default_path(store: Store, key: str | None, contact_sheet: bool) -> Path:
-    """A name for a PNG in this folder."""
-    name = store.path.stem if key is None else key
-    readable = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in name)
-    return Path(f"{readable}-contact-sheet.png" if contact_sheet else f"{readable}.png")

@@ -24,21 +24,13 @@ _UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 120.0), ("s", 1.0, 0.0))
 def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool = False) -> None:
     """Draw how long each part lasts, how long the sequences are, and at which rates they were recorded.
 
-    Parameters
-    ----------
-    store
-        A store.
-    root
-        The part of it that is drawn, see `h36m_amass.store.summary.tree`: the store itself, a dataset or a subject.
-    path
-        Picture to write, a ``.png``, ``.pdf`` or ``.svg``.
-    overwrite
-        Replace `path` if it is there.
+    `root`, see `h36m_amass.store.summary.tree`, is the store itself, a dataset or a subject of it. The picture is a
+    ``.png``, ``.pdf`` or ``.svg``.
 
     Raises
     ------
     PlotError
-        If `root` is a sequence or empty, or `path` cannot be written (see `h36m_amass.plot.picture.output_path`).
+        If `root` is a sequence or empty, or `path` cannot be written or exists and is not to be overwritten.
     """
     path = picture.output_path(path, picture.PICTURES, "an overview", overwrite)
     if root.kind == LEVELS[-1]:
@@ -47,21 +39,20 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
         raise PlotError(f"{root.key}: has no sequences, so there is nothing to draw")
     from matplotlib.figure import Figure
 
-    by_name = [(part.name, part.seconds) for part in sorted(root.below, key=lambda part: -part.seconds)]
-    bars = _longest(by_name, MAX_BARS)
+    below = sorted(root.below, key=lambda part: -part.seconds)
+    bars = _longest([(part.name, part.seconds) for part in below], MAX_BARS)
     figure = Figure(figsize=(11.0, max(4.8, 1.6 + 0.24 * len(bars))), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1))
-    below = LEVELS[LEVELS.index(root.kind) + 1]
-    _draw_durations(figure.add_subplot(grid[:, 0]), bars, f"{below}s")
+    _draw_bars(figure.add_subplot(grid[:, 0]), bars, f"{below[0].kind}s", upright=False)
 
-    rows = store.sequences.rows if root.kind == LEVELS[0] else store[root.key].sequences.rows
-    index = store.index.take(rows)
+    part = store if root.kind == LEVELS[0] else store[root.key]
+    index = store.index.take(part.sequences.rows)
     seconds = index.lengths / index["frame_rate"]
     _draw_lengths(figure.add_subplot(grid[0, 1]), seconds)
     rates, rate_of = np.unique(index["source_frame_rate"].round(2), return_inverse=True)
     totals = np.bincount(rate_of, weights=seconds)
     by_rate = [(f"{hertz:g}", float(total)) for hertz, total in zip(rates, totals, strict=True)]
-    _draw_rates(figure.add_subplot(grid[1, 1]), _longest(by_rate, MAX_RATES))
+    _draw_bars(figure.add_subplot(grid[1, 1]), _longest(by_rate, MAX_RATES), "frame rates", upright=True)
 
     rate = store.header.frame_rate
     stored = "at the recordings' own rates" if np.isnan(rate) else f"stored at {rate:g} Hz"
@@ -80,40 +71,22 @@ def _longest(parts: list[tuple[str, float]], limit: int) -> list[tuple[str, floa
     return [parts[part] for part in sorted(kept)] + others
 
 
-def _in_unit(bars: list[tuple[str, float]]) -> tuple[str, list[float]]:
-    """The unit that suits the longest of the bars, and how long each is in it."""
+def _draw_bars(axes: Axes, bars: list[tuple[str, float]], title: str, upright: bool) -> None:
+    """How long each part lasts, in the unit that suits the longest; names are long, and so beside bars."""
     longest = max(seconds for _, seconds in bars)
     unit, factor = next((unit, factor) for unit, factor, least in _UNITS if longest >= least)
-    return unit, [seconds / factor for _, seconds in bars]
-
-
-def _draw_durations(axes: Axes, bars: list[tuple[str, float]], what: str) -> None:
-    """Bars from the left to the right, one below the other: names of datasets are long."""
-    unit, values = _in_unit(bars)
-    positions = range(len(bars))
-    rectangles = axes.barh(positions, values, color=BAR)
+    values, positions = [seconds / factor for _, seconds in bars], range(len(bars))
+    if upright:
+        rectangles = axes.bar(positions, values, color=BAR)
+        axes.set_xticks(positions, [name for name, _ in bars], rotation=30 if len(bars) > 6 else 0)
+        axes.set(xlabel="frame rate of the recording (Hz)", ylabel=f"duration ({unit})")
+        axes.set(xlim=(-0.8, max(len(bars), 3) - 0.2), ylim=(0, 1.18 * max(values)))
+    else:
+        rectangles = axes.barh(positions, values, color=BAR)
+        axes.set_yticks(positions, [picture.label(name, 24) for name, _ in bars], parse_math=False)
+        axes.set(xlabel=f"duration ({unit})", xlim=(0, 1.15 * max(values)), ylim=(max(len(bars), 3) - 0.4, -0.6))
     axes.bar_label(rectangles, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
-    axes.set_yticks(positions, [picture.label(name, 24) for name, _ in bars], parse_math=False)
-    axes.set_xlabel(f"duration ({unit})")
-    axes.set_xlim(0, 1.15 * max(values))
-    axes.set_ylim(max(len(bars), 3) - 0.4, -0.6)
-    axes.set_title(what, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _draw_rates(axes: Axes, bars: list[tuple[str, float]]) -> None:
-    """Upright bars, from the lowest rate to the highest."""
-    unit, values = _in_unit(bars)
-    positions = range(len(bars))
-    rectangles = axes.bar(positions, values, color=BAR)
-    axes.bar_label(rectangles, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
-    axes.set_xticks(positions, [name for name, _ in bars], rotation=30 if len(bars) > 6 else 0)
-    axes.set_xlabel("frame rate of the recording (Hz)")
-    axes.set_xlim(-0.8, max(len(bars), 3) - 0.2)
-    axes.set_ylabel(f"duration ({unit})")
-    axes.set_ylim(0, 1.18 * max(values))
-    axes.set_title("frame rates", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
+    _finish(axes, title)
 
 
 def _draw_lengths(axes: Axes, seconds: Float[np.ndarray, "sequences"]) -> None:
@@ -131,8 +104,11 @@ def _draw_lengths(axes: Axes, seconds: Float[np.ndarray, "sequences"]) -> None:
     middle = float(np.median(seconds))
     axes.axvline(middle, color="0.25", linewidth=1, linestyle="--", label=f"median {middle:.3g} s")
     axes.legend(frameon=False, fontsize=8)
-    axes.set_xlabel("length of a sequence (s)")
-    axes.set_ylabel("sequences")
+    axes.set(xlabel="length of a sequence (s)", ylabel="sequences")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title("sequence lengths", fontsize=10)
+    _finish(axes, "sequence lengths")
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

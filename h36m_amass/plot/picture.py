@@ -1,41 +1,43 @@
-"""What all pictures of people share: what they need, views, labels, and how one becomes a file (extra ``plot``)."""
+"""What all pictures of people share: spans of time, views, labels, and how one becomes a file (extra ``plot``)."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 
 from h36m_amass.plot import PlotError, require_matplotlib
-from h36m_amass.plot.colours import LEFT, MIDDLE, RIGHT
-from h36m_amass.skeleton import Skeleton, bones, leftwards, root
-from h36m_amass.system import atomic_file as whole_file
+from h36m_amass.skeleton import Skeleton, bones, leftwards, root, side
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.system import atomic_file
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEFT, RIGHT, MIDDLE = (31, 119, 180), (214, 39, 40), (64, 64, 64)
+"""Red, green and blue of 255: the same in all pictures and in the viewer."""
 GROUND = "0.8"
-PICTURES = (".png", ".pdf", ".svg")
-ANIMATIONS = (".gif", ".mp4")
-DPI = 150
-"""Of pictures in dots; PDF and SVG have none."""
-# Without these two, the same picture would be another file each time.
-_METADATA: dict[str, dict[str, Any]] = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+PICTURES, ANIMATIONS = (".png", ".pdf", ".svg"), (".gif", ".mp4")
+DPI = 150  # of PNGs
+# Without these, the same picture would be another file each time.
+_DATES: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 _SETTINGS: Any = {"svg.hashsalt": "h36m-amass"}
 
 
-def ending(path: Path | str, endings: Many[str], what: str) -> str:
-    """The ending of `path` in lower case, which has to be one of `endings` for `what` to be drawn.
+def colours_of(skeleton: Skeleton) -> UInt8[np.ndarray, "joints 3"]:
+    """Red, green and blue of each joint, and of the bone that leads to it."""
+    of_side = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
+    return np.array([of_side[side(skeleton, joint)] for joint in range(len(skeleton))], np.uint8)
 
-    Raises
-    ------
-    PlotError
-        If it is another one.
-    """
+
+def ending(path: Path | str, endings: Many[str], what: str) -> str:
+    """The ending of `path` in lower case, which has to be one of `endings` for `what` to be drawn."""
     suffix = Path(path).suffix.lower()
     if suffix not in endings:
         listed = ", ".join(endings[:-1])
@@ -43,15 +45,25 @@ def ending(path: Path | str, endings: Many[str], what: str) -> str:
     return suffix
 
 
-def output_path(path: Path | str, endings: Many[str], what: str, overwrite: bool) -> Path:
-    """`path`, to which `what` can be written: asked before anything is drawn.
+def frames_between(sequence: StoredSequence, start: float, seconds: float | None) -> range:
+    """The frames of `seconds` from `start` on, one at least and no more than there are; None is all the rest.
 
-    Raises
-    ------
-    PlotError
-        If matplotlib is not installed; or if `path` has none of the endings, lies in no folder, is a folder, or exists
-        and is not to be overwritten.
+    Frame n stands for the time from n to n + 1 frames after the start, so that two seconds at 50 Hz are 100 frames.
     """
+    if not 0 <= start < math.inf:
+        raise PlotError(f"{sequence.key}: cannot be drawn from {start:g} s on; give --start as 0 or more seconds")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise PlotError(f"{sequence.key}: {seconds:g} s of it cannot be drawn; give --seconds as a positive number")
+    first, rate = round(start * sequence.frame_rate), sequence.frame_rate
+    if first >= len(sequence):
+        reason = f"is {sequence.duration:.2f} s long, and not {start:g} s; give an earlier --start"
+        raise PlotError(f"{sequence.key}: {reason}")
+    frames = range(first, len(sequence))
+    return frames if seconds is None else frames[: max(1, round(seconds * rate))]
+
+
+def output_path(path: Path | str, endings: Many[str], what: str, overwrite: bool) -> Path:
+    """`path`, if `what` can be drawn and written there: asked before anything is drawn."""
     require_matplotlib()
     path = Path(path)
     ending(path, endings, what)
@@ -91,15 +103,25 @@ def seen(
     return np.stack([right, pose[:, 2]], axis=1), nearer
 
 
+def draw_person(axes: Axes, flat: np.ndarray, nearer: np.ndarray, skeleton: Skeleton, small: bool = False) -> None:
+    """Draw the bones and joints of a pose as it is `seen`, the far bones first."""
+    from matplotlib.collections import LineCollection
+
+    pairs, colours = bones(skeleton), colours_of(skeleton) / 255
+    pairs = pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")]
+    limbs = LineCollection(list(flat[pairs]), colors=colours[pairs[:, 1]].tolist(), capstyle="round")
+    limbs.set_linewidth(1.4 if small else 2.2)
+    axes.add_collection(limbs)
+    area = dot_area(skeleton) / (3 if small else 1)
+    axes.scatter(flat[:, 0], flat[:, 1], s=area, c=colours, zorder=3, linewidths=0)
+
+
 def legend_handles() -> list[Any]:
     """What the colours mean."""
     from matplotlib.lines import Line2D
 
-    sides = (RIGHT, "right"), (MIDDLE, "middle"), (LEFT, "left")
-    lines = []
-    for (red, green, blue), name in sides:
-        lines.append(Line2D([], [], color=(red / 255, green / 255, blue / 255), linewidth=2.2, label=name))
-    return lines
+    sides = {"right": RIGHT, "middle": MIDDLE, "left": LEFT}
+    return [Line2D([], [], color=f"#{bytes(rgb).hex()}", linewidth=2.2, label=name) for name, rgb in sides.items()]
 
 
 def label(text: str, limit: int) -> str:
@@ -112,16 +134,13 @@ def label(text: str, limit: int) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture, whole or not at all; the same figure gives the same bytes.
-
-    The ending of `path` is one of `PICTURES`: see `ending`.
-    """
+    """Write a picture, whole or not at all; the same figure gives the same bytes."""
     import matplotlib
 
     kind = path.suffix.lower()
-    with whole_file.written(path) as file, warnings.catch_warnings(), matplotlib.rc_context(_SETTINGS):
+    with atomic_file.written(path) as file, warnings.catch_warnings(), matplotlib.rc_context(_SETTINGS):
         ignore_missing_glyphs()
-        figure.savefig(file, format=kind[1:], dpi=DPI, metadata=_METADATA[kind])
+        figure.savefig(file, format=kind[1:], dpi=DPI, metadata=_DATES.get(kind))
 
 
 def ignore_missing_glyphs() -> None:

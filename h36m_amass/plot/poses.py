@@ -7,9 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from h36m_amass.plot import PlotError, picture
-from h36m_amass.plot.colours import colours_of
-from h36m_amass.plot.span import frames_between
-from h36m_amass.skeleton import bones
 from h36m_amass.store.selection import StoredSequence
 
 SPACING = 1.3
@@ -17,7 +14,7 @@ SPACING = 1.3
 DEFAULT_POSES, MAX_POSES = 7, 50
 FAR_ABOVE_GROUND = 4.0
 """Metres: whoever is higher is drawn without the ground, or would be too small to see."""
-_VIEWS = {"front": 0.0, "side": 90.0}
+_VIEWS = {"front": 0.0, "side": 90.0}  # degrees, see `picture.seen`
 
 
 def draw_poses(
@@ -32,67 +29,43 @@ def draw_poses(
     """Draw poses of one sequence, evenly spread over time, from the front and from the side.
 
     Axes are equal and in metres, z up; left is blue and right is red. Each pose is centred on its root and turned
-    the way the person faces.
-
-    Parameters
-    ----------
-    sequence
-        A sequence of a store, whose joint set is drawn.
-    path
-        Picture to write, a ``.png``, ``.pdf`` or ``.svg``.
-    num_poses
-        How many poses, at most `MAX_POSES` and as many as there are frames.
-    start, seconds
-        Draw this much from `start` on, both in seconds; None draws all the rest.
-    overwrite
-        Replace `path` if it is there.
+    the way the person faces. There are at most `MAX_POSES` poses, and no more than frames; the picture is a ``.png``,
+    ``.pdf`` or ``.svg``. All options are those of `h36m_amass.plot.drawing.draw`.
 
     Raises
     ------
     PlotError
         If `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones, the sequence has nothing at `start`,
-        `seconds` is not positive, or `path` cannot be written (see `h36m_amass.plot.picture.output_path`).
-    h36m_amass.store.store.StoreError
-        If the store is damaged.
+        `seconds` is not positive, or `path` cannot be written.
     """
     path = picture.output_path(path, picture.PICTURES, "a picture of poses", overwrite)
     if not 1 <= num_poses <= MAX_POSES:
         raise PlotError(f"{num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}", path)
-    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     skeleton, rate = sequence.store.skeleton, sequence.frame_rate
     picture.require_bones(skeleton, sequence.key)
-    pairs, colours = bones(skeleton), colours_of(skeleton) / 255
-    frame_range = frames_between(sequence, start, seconds)
+    frame_range = picture.frames_between(sequence, start, seconds)
     frames = np.linspace(frame_range[0], frame_range[-1], min(num_poses, len(frame_range))).round().astype(int).tolist()
     poses = [sequence.positions_3d[frame] for frame in frames]
     offsets = SPACING * np.arange(len(frames))
     width = max(6.0, 1.6 * len(frames) + 1.5)
     figure = Figure(figsize=(width, 6.4), layout="compressed")
     for axes, (view, degrees) in zip(figure.subplots(2, 1, sharex=True), _VIEWS.items(), strict=True):
-        flat = []
+        points = []
         for offset, pose in zip(offsets, poses, strict=True):
-            drawn, nearer = picture.seen(pose, skeleton, degrees)
-            drawn[:, 0] += offset
-            far_to_near = pairs[np.argsort(nearer[pairs].sum(axis=1), kind="stable")]
-            lines = list(drawn[far_to_near])
-            axes.add_collection(
-                LineCollection(lines, colors=colours[far_to_near[:, 1]].tolist(), linewidths=2.2, capstyle="round")
-            )
-            flat.append(drawn)
-        points = np.concatenate(flat)
-        dots = np.tile(colours, (len(frames), 1))
-        axes.scatter(points[:, 0], points[:, 1], s=picture.dot_area(skeleton), c=dots, zorder=3, linewidths=0)
-        low, high = float(points[:, 1].min()), float(points[:, 1].max())
+            flat, nearer = picture.seen(pose, skeleton, degrees)
+            flat[:, 0] += offset
+            picture.draw_person(axes, flat, nearer, skeleton)
+            points.append(flat)
+        x, z = np.concatenate(points).T
+        low = float(z.min())
         if low < FAR_ABOVE_GROUND:
             axes.axhline(0.0, color=picture.GROUND, linewidth=1, zorder=0)
             low = min(low, 0.0)
         axes.set_aspect("equal")
-        axes.set_xlim(
-            min(-0.7 * SPACING, points[:, 0].min() - 0.1), max(offsets[-1] + 0.7 * SPACING, points[:, 0].max() + 0.1)
-        )
-        axes.set_ylim(low - 0.1, high + 0.15)
+        axes.set_xlim(min(-0.7 * SPACING, x.min() - 0.1), max(offsets[-1] + 0.7 * SPACING, x.max() + 0.1))
+        axes.set_ylim(low - 0.1, float(z.max()) + 0.15)
         axes.set_ylabel(f"{view}: z (m)")
     axes.set_xticks(offsets, [f"{frame / rate:.2f} s" for frame in frames])
     axes.set_xlabel(f"poses over time, drawn {SPACING} m apart" if len(frames) > 1 else "time")

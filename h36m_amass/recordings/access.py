@@ -1,19 +1,34 @@
-"""Recordings that are known by their paths, one after the other, wherever they lie."""
+"""The bytes of recordings, wherever they lie: of those that were found, and of those that are known by their paths."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from h36m_amass.files.archives import ArchiveError, dataset_name
-from h36m_amass.files.paths import Location, shown
-from h36m_amass.files.sources import FileSlice, Source
-from h36m_amass.files.tar_stream import TarStream
-from h36m_amass.recordings.dataset_sources import same_recording
+from h36m_amass.files.archives import ArchiveError, open_archive
+from h36m_amass.files.paths import Location, is_url, read_ranges, shown
+from h36m_amass.files.sources import FileSlice, Held, Source
 from h36m_amass.recordings.recording import AmassError
-from h36m_amass.recordings.tree import CompressedArchive, find_recordings, is_wanted, source_of
+from h36m_amass.recordings.tree import Archive, RecordingFile, find_recordings, is_wanted, same_recording
 
-SCRATCH = "member.npz"
+MAX_FETCHED = 2**25
+"""Bytes of a recording at a URL that is fetched at once; a larger one is read in pieces."""
+
+
+def source_of(amass_dir: Location, file: RecordingFile) -> Source:
+    """What a recording is read from, which lies in a folder or was copied out of its archive.
+
+    Raises `AmassError` if it is no longer at its URL, and `UrlError` if that cannot be reached.
+    """
+    if file.member is not None:
+        return file.member
+    path = amass_dir / file.path
+    if not is_url(path) or file.size > MAX_FETCHED:
+        return path
+    try:
+        return Held(shown(path), read_ranges(path, [0], [file.size])[0] if file.size else b"")
+    except OSError as error:
+        raise AmassError(f"cannot be read ({error.strerror})") from error
 
 
 def open_recordings(
@@ -21,7 +36,7 @@ def open_recordings(
 ) -> Iterator[tuple[str, Source | AmassError]]:
     """Each of some recordings and what it can be read from until the next one is asked for, in any order.
 
-    Compressed archives are gone through once, and of each no further than needed.
+    Archives are gone through once, and of each no further than needed.
 
     Parameters
     ----------
@@ -29,24 +44,17 @@ def open_recordings(
         As of `RecordingFile.path`; a dataset's folder or archive may be called otherwise by now. What is not there is
         not given.
     scratch_dir
-        A folder that members of compressed archives are copied to, one at a time.
+        A folder that members of archives are copied to, one at a time.
     check
         Called now and then; what it raises ends the search.
 
     Yields
     ------
     tuple
-        The path as it was asked for, and a source or why there is none.
-
-    Raises
-    ------
-    AmassError
-        The folder holds no recordings, or two sources of a dataset.
-    h36m_amass.files.paths.UrlError
-        A URL cannot be reached.
+        The path as it was asked for, and a source or why there is none. Raises as `find_recordings` does.
     """
     waiting = {same_recording(path): path for path in paths}
-    if isinstance(amass_dir, Path):
+    if not is_url(amass_dir):
         for key, path in list(waiting.items()):
             if (amass_dir / path).is_file():
                 del waiting[key]
@@ -62,39 +70,31 @@ def open_recordings(
                 yield asked, source_of(amass_dir, file)
             except AmassError as error:
                 yield asked, error
-    datasets = {dataset for dataset, _ in waiting}
     for archive in listing.archives:
-        if archive.dataset in datasets:
-            yield from _members(amass_dir, archive, waiting, scratch_dir / SCRATCH, check)
+        if archive.dataset in {dataset for dataset, _ in waiting}:
+            yield from _members(amass_dir, archive, waiting, scratch_dir / "member.npz", check)
 
 
 def _members(
-    amass_dir: Location,
-    archive: CompressedArchive,
-    waiting: dict[tuple[str, str], str],
-    scratch: Path,
-    check: Callable[[], None],
+    amass_dir: Location, archive: Archive, waiting: dict[tuple[str, str], str], scratch: Path, check: Callable[[], None]
 ) -> Iterator[tuple[str, Source | AmassError]]:
     """Those of `waiting` that lie in an archive, which are taken out of it."""
     left = sum(dataset == archive.dataset for dataset, _ in waiting)
     try:
-        stream = TarStream(amass_dir / archive.name, is_wanted)
+        stream = open_archive(amass_dir / archive.name, is_wanted)
     except ArchiveError:
         return
     with stream:
         for member in stream:
             check()
-            asked = waiting.pop(same_recording(f"{dataset_name(archive.name)}/{member.name}"), None)
+            asked = waiting.pop(same_recording(f"{archive.folder}/{member.name}"), None)
             if asked is None:
                 continue
             left -= 1
-            name = shown(amass_dir / asked)
             try:
-                if member.problem is not None:
-                    raise ArchiveError(member.problem)
                 with scratch.open("wb") as file:
                     member.copy_to(file)
-                yield asked, FileSlice(name, scratch, 0, member.size)
+                yield asked, FileSlice(shown(amass_dir / asked), scratch, 0, member.size)
             except ArchiveError as error:
                 yield asked, AmassError(error.reason)
             if not left:

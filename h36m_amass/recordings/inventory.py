@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from h36m_amass.datasets import CATALOGUE, Dataset, find
-from h36m_amass.files.archives import dataset_name
 from h36m_amass.files.paths import parse
 from h36m_amass.recordings.tree import find_recordings
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Folder:
-    """A dataset's folder or archive, and how many recordings lie in it; None for a compressed tar."""
+    """A dataset's folder or archive, and how many recordings lie in it; None for an archive."""
 
     name: str
     recordings: int | None
@@ -26,32 +25,18 @@ class Folder:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What an AMASS folder holds of the catalogue, and beside it.
-
-    Attributes
-    ----------
-    datasets
-        Each dataset of the catalogue, with the folder or archive that holds it, if there is one.
-    unknown
-        Folders and archives of no dataset of the catalogue.
-    """
+    """Each dataset of the catalogue with the folder or archive that holds it, if there is one; and all others."""
 
     datasets: tuple[tuple[Dataset, tuple[Folder, ...]], ...]
     unknown: tuple[Folder, ...]
 
 
 def take_inventory(amass_dir: Path | str | UPath) -> Inventory:
-    """Count the recordings of each dataset, by their names alone: none is opened.
-
-    Raises
-    ------
-    h36m_amass.recordings.recording.AmassError
-        There is no such folder, it holds no recording, or two sources of one dataset.
-    """
+    """Count the recordings of each dataset by their names alone; raises as `find_recordings` does."""
     listing = find_recordings(parse(amass_dir))
     counts = Counter((file.dataset, file.path.split("/")[0]) for file in listing.files)
     folders = [(dataset, Folder(name, count)) for (dataset, name), count in counts.items()]
-    folders += [(archive.dataset, Folder(dataset_name(archive.name) or "", None)) for archive in listing.archives]
+    folders += [(archive.dataset, Folder(archive.folder, None)) for archive in listing.archives]
     folders.sort(key=lambda row: row[1].name)
     return Inventory(
         tuple((dataset, tuple(folder for name, folder in folders if name == dataset.name)) for dataset in CATALOGUE),

@@ -1,4 +1,4 @@
-"""What compressed archives hold, kept in the user's cache folder once they were gone through.
+"""What archives hold, kept in the user's cache folder once they were gone through.
 
 So `check`, a limit or an update without a change need not decompress them again. Losing it costs time and nothing
 else: what cannot be read or written is passed over.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -21,9 +21,9 @@ import platformdirs
 from h36m_amass.files.paths import Location
 from h36m_amass.files.sources import Source, size_of
 from h36m_amass.recordings.recording import AmassError, Recording
-from h36m_amass.recordings.recording_files import CompressedArchive
+from h36m_amass.recordings.tree import Archive
 
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 2**28
 """Of a listing, which is read whole."""
 CACHE_VARIABLE = "H36M_AMASS_CACHE_DIR"
@@ -31,17 +31,7 @@ CACHE_VARIABLE = "H36M_AMASS_CACHE_DIR"
 
 @dataclass(frozen=True)
 class ListedMember:
-    """A recording in an archive.
-
-    Attributes
-    ----------
-    name, size
-        In the archive, and in bytes.
-    problem
-        Why it cannot be converted, if so; then nothing else is known.
-    content_digest, num_frames, frame_rate, model, gender, has_dmpls
-        As in its `Header`.
-    """
+    """A recording in an archive: why it cannot be converted, or else what its `Header` says."""
 
     name: str
     size: int
@@ -56,7 +46,7 @@ class ListedMember:
 
 @dataclass(frozen=True)
 class ArchiveListing:
-    """A compressed archive: its wanted members, in archive order, unsafe names, and damage."""
+    """An archive: its wanted members, in archive order, unsafe names, and damage."""
 
     members: tuple[ListedMember, ...]
     unsafe: tuple[str, ...]
@@ -71,20 +61,11 @@ def list_member(name: str, source: Source, use_dmpls: bool) -> ListedMember:
             header = recording.header
     except AmassError as error:
         return ListedMember(name, size, problem=error.reason)
-    return ListedMember(
-        name,
-        size,
-        header.content_digest,
-        None,
-        header.num_frames,
-        header.frame_rate,
-        header.model,
-        header.gender,
-        header.has_dmpls,
-    )
+    described = header.num_frames, header.frame_rate, header.model, header.gender, header.has_dmpls
+    return ListedMember(name, size, header.content_digest, None, *described)
 
 
-def load(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> ArchiveListing | None:
+def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListing | None:
     """What is known of an archive, if it has not changed since."""
     try:
         path = _path(amass_dir, archive, use_dmpls)
@@ -102,31 +83,30 @@ def load(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> Ar
         return None
 
 
-def save(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool, listing: ArchiveListing) -> None:
+def save(amass_dir: Location, archive: Archive, use_dmpls: bool, listing: ArchiveListing) -> None:
     """Keep what an archive holds, beside other processes that do the same; a failure is no matter."""
     with suppress(OSError, ValueError, RuntimeError):
         path = _path(amass_dir, archive, use_dmpls)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"key": _key(amass_dir, archive, use_dmpls), **asdict(listing)}, default=_plain)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        content = json.dumps({"key": _key(amass_dir, archive, use_dmpls), **asdict(listing)}, default=str)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            with temporary.open("x", encoding="utf-8") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
-def _key(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> list[Any]:
+def _key(amass_dir: Location, archive: Archive, use_dmpls: bool) -> list[Any]:
     # Of a URL with a password or a token only the digest gets to the disk.
     location = hashlib.sha256(str(amass_dir.absolute() / archive.name).encode("utf-8", "surrogateescape")).hexdigest()
     return [FORMAT, location, archive.size, archive.modified, use_dmpls]
 
 
-def _path(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> Path:
+def _path(amass_dir: Location, archive: Archive, use_dmpls: bool) -> Path:
     folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("h36m-amass", appauthor=False)
     kind = "" if use_dmpls else "-no-dmpls"
     return Path(folder) / "archives" / f"{_key(amass_dir, archive, use_dmpls)[1][:32]}{kind}.json"
@@ -134,7 +114,7 @@ def _path(amass_dir: Location, archive: CompressedArchive, use_dmpls: bool) -> P
 
 def _member(row: dict[str, Any]) -> ListedMember:
     """A member as it was saved; its values are of the types that they should be, or it is refused."""
-    member = ListedMember(**{**row, "frame_rate": Fraction(*row["frame_rate"])})
+    member = ListedMember(**{**row, "frame_rate": Fraction(_text(row["frame_rate"]))})
     for name, default in _DEFAULTS.items():
         value = getattr(member, name)
         if type(value) is not type(default) and not (name == "problem" and isinstance(value, str)):
@@ -149,9 +129,3 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
     return value
-
-
-def _plain(value: object) -> tuple[int, int]:
-    if isinstance(value, Fraction):
-        return value.as_integer_ratio()
-    raise TypeError(type(value))

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from jaxtyping import Float, Float32, Float64
 from h36m_amass.body.families import FAMILIES, GENDERS, Family
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npy import ArrayHeader
-from h36m_amass.files.npz import NpzError, NpzReader, Source
+from h36m_amass.files.npz import NpzError, NpzReader
+from h36m_amass.files.sources import Source
 from h36m_amass.recordings.resampling import FrameRateError, exact_rate
 
 MAX_VALUE = 1e6
@@ -90,18 +90,10 @@ class Recording:
     use_dmpls
         Whether soft tissue matters; if not, the file counts as one without, whatever it holds.
 
-    Attributes
-    ----------
-    header
-        Everything but its frames, validated.
-    name
-        What the source is called in messages.
-
     Raises
     ------
     AmassError
-        The file is damaged, incomplete, or of no body model that is known. The message does not name the file: it
-        is the reason in a list of files.
+        The file is damaged, incomplete, or of no known body model; the message does not name it.
     h36m_amass.files.paths.UrlError
         Its URL cannot be reached.
     """
@@ -113,7 +105,7 @@ class Recording:
             try:
                 self.header = _header(self._npz, use_dmpls)
             except BaseException:
-                self.close()
+                self._npz.__exit__()
                 raise
         except NpzError as error:
             raise AmassError(error.reason) from error
@@ -121,14 +113,8 @@ class Recording:
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._npz.__exit__(None, None, None)
+    def __exit__(self, *_: object) -> None:
+        self._npz.__exit__()
 
     def frames(self, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
         """The frames in runs of at most `num_frames` new ones.
@@ -169,15 +155,7 @@ def read_header(source: Source, use_dmpls: bool = True) -> Header:
 
 
 def content_digest(source: Source) -> str:
-    """What `Header.content_digest` holds, from a recording's zip directory alone: a tenth of a millisecond.
-
-    Raises
-    ------
-    AmassError
-        The file is no npz archive.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached.
-    """
+    """What `Header.content_digest` holds, from a recording's zip directory alone; raises as `Recording` does."""
     try:
         with NpzReader(source) as npz:
             return _content_digest(npz)
@@ -201,7 +179,7 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
     headers = {"poses": _header_of_rows(npz, "poses")}
     family = _family(npz, headers["poses"].shape[1])
     has_dmpls = use_dmpls and family.has_dmpls and "dmpls" in npz
-    headers |= {name: _header_of_rows(npz, name) for name in _frame_arrays(has_dmpls) if name not in headers}
+    headers |= {name: _header_of_rows(npz, name) for name in ("trans", *(["dmpls"] if has_dmpls else []))}
     num_frames = _check_frames(headers)
     betas = npz.read("betas", MAX_SMALL_BYTES)
     if betas.dtype.kind not in "fiu" or betas.size == 0 or betas.shape[-1:] != (betas.size,):
@@ -219,16 +197,8 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
     gender = _word(npz, "gender")
     if gender not in GENDERS:
         raise AmassError(f"gender is {gender!r}, not one of {', '.join(GENDERS)}")
-    return Header(
-        num_frames=num_frames,
-        model=family.name,
-        frame_rate=frame_rate,
-        gender=gender,
-        betas=betas,
-        has_dmpls=has_dmpls,
-        synthetic="synthetic" in npz,
-        content_digest=_content_digest(npz),
-    )
+    synthetic = "synthetic" in npz
+    return Header(num_frames, family.name, frame_rate, gender, betas, has_dmpls, synthetic, _content_digest(npz))
 
 
 def _content_digest(npz: NpzReader) -> str:
@@ -252,10 +222,6 @@ def _family(npz: NpzReader, columns: int) -> Family:
                 f"{family.title}; download the file again"
             )
     return family
-
-
-def _frame_arrays(has_dmpls: bool) -> tuple[str, ...]:
-    return ("poses", "trans", "dmpls") if has_dmpls else ("poses", "trans")
 
 
 def _header_of_rows(npz: NpzReader, name: str) -> ArrayHeader:

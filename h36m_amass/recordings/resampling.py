@@ -74,18 +74,10 @@ def resampled_length(num_frames: int, source_rate: Fraction, target_rate: Fracti
 def resample(
     num_frames: int, source_rate: Fraction, target_rate: Fraction, start: int = 0, stop: int | None = None
 ) -> Resampling:
-    """Source frames and weights of output frames `start` to `stop` (all of them unless told otherwise).
+    """Source frames and weights of output frames `start` to `stop`, by default all ``resampled_length(...)``.
 
-    When the target is the faster rate, output frames that lie past the last source frame hold that frame.
-
-    Parameters
-    ----------
-    num_frames
-        Length of the source sequence.
-    source_rate, target_rate
-        In hertz, from `exact_rate`.
-    start, stop
-        A range of output frames within ``0 .. resampled_length(...)``.
+    Rates are in hertz, from `exact_rate`. When the target is the faster one, output frames that lie past the last
+    source frame hold that frame.
     """
     if stop is None:
         stop = resampled_length(num_frames, source_rate, target_rate)

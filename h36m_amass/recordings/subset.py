@@ -92,4 +92,5 @@ EVERYTHING = Subset()
 
 def filters(not_selected: Mapping[str, int]) -> str:
     """Numbers of recordings that are not wanted, by attribute of `Subset`, with the options' names."""
-    return ", ".join(f"{number:,} by --{name.replace('_', '-')}" for name, number in not_selected.items())
+    counts = ((name, not_selected.get(name, 0)) for name in Subset.names())
+    return ", ".join(f"{number:,} by --{name.replace('_', '-')}" for name, number in counts if number)

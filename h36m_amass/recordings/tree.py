@@ -1,45 +1,108 @@
 """Finding the recordings in an AMASS tree.
 
-AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``. An archive of a dataset is
-listed as if it had been unpacked into a folder of its name; a compressed tar is named and not gone through.
+AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``. An archive of a dataset is named
+and not opened; once it was gone through, its names are placed as if it had been unpacked into a folder of its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from h36m_amass.datasets import DatasetError, choose
-from h36m_amass.files.archive_names import RANDOM_KINDS, ArchiveError, base_name, kind_of
-from h36m_amass.files.archives import list_members, read_member
-from h36m_amass.files.paths import WEB, Location, is_url, read_ranges, shown, version_of
-from h36m_amass.files.sources import FileSlice, Held, Source
-from h36m_amass.recordings.archive_tree import ListedEntry, tree_of
-from h36m_amass.recordings.dataset_sources import DatasetSource, check_single, dataset_sources, size_and_time
+from h36m_amass.datasets import DatasetError, canonical, choose
+from h36m_amass.files.archives import dataset_name, is_unread
+from h36m_amass.files.paths import Location, is_url, shown
+from h36m_amass.files.sources import FileSlice
+from h36m_amass.recordings.folders import LINKS_UP, NO_FOLDERS, Entry, files_below, top_of
 from h36m_amass.recordings.recording import AmassError
-from h36m_amass.recordings.recording_files import CompressedArchive as CompressedArchive
-from h36m_amass.recordings.recording_files import Listing as Listing
-from h36m_amass.recordings.recording_files import RecordingFile as RecordingFile
-from h36m_amass.recordings.recording_files import Skipped as Skipped
-from h36m_amass.recordings.scanning import DiskScanner, Scanner, UrlScanner
-from h36m_amass.recordings.walking import DatasetWalk, kind_of_other
-from h36m_amass.recordings.walking import names_of as names_of
 
-MAX_FETCHED = 2**25
-"""Bytes of a recording at a URL that is fetched at once; a larger one is read in pieces."""
 UNSAFE = "its name leads out of the archive; pack it again under another one"
 EMPTY = "holds no recordings; download it again, or take it away"
+OUTSIDE = "lies outside a subject's folder"
+DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
+_COPY = re.compile(r" ?\(\d+\)$")
+"""What browsers put behind the name of a file that they download once more."""
 
 
-def is_wanted(base_name: str) -> bool:
-    """Whether a file is a recording by its name, without its folders."""
-    return kind_of_other(base_name) is None
+@dataclass(frozen=True)
+class RecordingFile:
+    """A recording in an AMASS tree; the dataset's name is the canonical one.
+
+    Attributes
+    ----------
+    path
+        Relative to the AMASS folder, with forward slashes, as if archives were unpacked into folders of their names.
+    size, modified
+        Bytes, and nanoseconds of the last change of the file or its archive; at a URL `FileVersion.modified`.
+    member
+        Where a member of an archive was copied to.
+    """
+
+    dataset: str
+    subject: str
+    sequence: str
+    path: str
+    size: int
+    modified: int
+    member: FileSlice | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset}/{self.subject}/{self.sequence}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The archive of a dataset (canonical name): its file's name, size and time as of a `RecordingFile`."""
+
+    dataset: str
+    name: str
+    size: int
+    modified: int
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that it would be unpacked into."""
+        return dataset_name(self.name) or self.name
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What cannot be converted: a recording or an archive, by its path relative to the AMASS folder, and why."""
+
+    dataset: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an AMASS folder holds.
+
+    Attributes
+    ----------
+    files
+        Recordings in folders, in sorted order of their keys.
+    archives
+        By name; what they hold is not known.
+    skipped
+        Recordings that have no key because of where they lie or what they are called.
+    ignored
+        How many files of which kind are no recordings.
+    """
+
+    files: tuple[RecordingFile, ...]
+    archives: tuple[Archive, ...]
+    skipped: tuple[Skipped, ...]
+    ignored: Mapping[str, int]
 
 
 def find_recordings(
     amass_dir: Location, datasets: Sequence[str] = (), check: Callable[[], None] = lambda: None
 ) -> Listing:
-    """List the recordings under `amass_dir`; nothing compressed is decompressed.
+    """List the recordings and archives under `amass_dir`; nothing is opened.
 
     Parameters
     ----------
@@ -54,158 +117,198 @@ def find_recordings(
     ------
     AmassError
         There is no such folder, it is empty, a dataset that was asked for is not in it, it has two sources of one
-        dataset, or it holds no recording.
+        dataset, or it holds no recording and no archive.
     h36m_amass.files.paths.UrlError
         Its URL cannot be reached.
     """
-    scanner = _scanner(amass_dir)
-    top = scanner.scan("")
-    if scanner.failures:
-        raise AmassError(f"{scanner.failures[0][1]}; check its permissions", shown(amass_dir))
-    if not any(top):
+    folders, files = top_of(amass_dir)
+    if not folders and not files:
         raise AmassError(
-            "is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each"
-            if isinstance(amass_dir, Path)
-            else "nothing lies there; give the URL that your AMASS datasets lie below",
+            "nothing lies there; give the URL that your AMASS datasets lie below"
+            if is_url(amass_dir)
+            else "is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each",
             shown(amass_dir),
         )
-    sources, strays, unread = dataset_sources(top)
-    sources = _chosen(amass_dir, sources, datasets)
-    walk = DatasetWalk(scanner, check)
-    if not datasets:
-        walk.ignored.update({"archives of a kind that is not read": unread} if unread else {})
-        walk.add_strays("", "", strays, "lies outside a dataset's folder")
+    placing = _Placing()
+    sources, unread = [_Source(name, f"the folder {name}", name) for name in folders], 0
+    for entry in files:
+        name = dataset_name(entry.name)
+        if is_unread(entry.name):
+            unread += 1
+        elif name is not None and entry.problem is None:
+            sources.append(_Source(_COPY.sub("", name), entry.name, archive=entry))
+        elif not datasets:
+            placing.skip_stray("", entry, "lies outside a dataset's folder")
+    if unread and not datasets:
+        placing.ignored["archives of a kind that is not read"] = unread
     archives = []
-    for source in sources:
-        if source.archive is not None and kind_of(source.archive.name) not in RANDOM_KINDS:
-            archives.append(CompressedArchive(source.dataset, source.archive.name, *size_and_time(source.archive)))
-        elif source.archive is not None:
-            _walk_archive(walk, amass_dir, source)
+    for source in _chosen(amass_dir, sources, datasets):
+        if source.archive is None:
+            placing.add(source.dataset, files_below(amass_dir, source.folder, check))
         else:
-            scanner.list_below(source.folder)
-            walk.add_dataset(source.dataset, source.folder)
-    if not walk.files and not archives:
-        raise AmassError(_why_none(walk.sorted_skipped()), shown(amass_dir))
-    return Listing(
-        tuple(walk.sorted_files()),
-        tuple(archives),
-        tuple(walk.sorted_skipped()),
-        dict(sorted(walk.ignored.items())),
-    )
+            file = source.archive
+            archives.append(Archive(source.dataset, file.name, file.size, file.modified))
+    if not placing.files and not archives:
+        hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"
+        if placing.skipped:
+            stray = min(row.path for row in placing.skipped)
+            hint += f", but {stray} does not; is this a single dataset? Then give its parent folder"
+        raise AmassError(f"holds no AMASS sequences; {hint}", shown(amass_dir))
+    return placing.result(archives)
 
 
 def place_members(
-    archive: CompressedArchive,
+    archive: Archive,
     names: Iterable[tuple[str, int, str | None]],
     unsafe: Iterable[str] = (),
     damage: str | None = None,
-) -> tuple[list[RecordingFile], list[Skipped], dict[str, int]]:
-    """Find the recordings in a compressed archive that was gone through, as `find_recordings` does in others.
+) -> Listing:
+    """Find the recordings in an archive that was gone through, as `find_recordings` does in folders.
 
     Parameters
     ----------
     names
         Name, size and problem of its members; of several of one name the last counts.
     unsafe, damage
-        What `h36m_amass.files.tar_stream.TarStream` says of them and of the archive, which is skipped for it.
+        What `h36m_amass.files.archives.ArchiveStream` says of them and of the archive, which is skipped for it.
     """
-    source = DatasetSource(archive.folder, ListedEntry(archive.name, 0, 0))
     entries = {
-        name: ListedEntry(base_name(name), size, archive.modified, None, problem) for name, size, problem in names
+        name: Entry(f"{archive.folder}/{name}", size, archive.modified, problem) for name, size, problem in names
     }
-    walk = DatasetWalk(Scanner())
-    walk.scanner.add(tree_of(entries, source.folder))
-    _add_archive(walk, source, unsafe, damage)
-    return walk.sorted_files(), walk.sorted_skipped(), dict(sorted(walk.ignored.items()))
+    placing = _Placing()
+    for name in unsafe:
+        placing.skip(archive.dataset, f"{archive.name}/{name}", UNSAFE)
+    placing.add(archive.dataset, entries.values())
+    if damage is not None:
+        placing.skip(archive.dataset, archive.name, damage)
+    elif not placing.files and not placing.skipped:
+        placing.skip(archive.dataset, archive.name, EMPTY)
+    return placing.result()
 
 
-def source_of(amass_dir: Location, file: RecordingFile) -> Source:
-    """What a recording that is no member of a compressed archive is read from.
+@dataclass(frozen=True)
+class _Source:
+    """A folder, or the archive, of a dataset, whose `name` is as it is spelled here; `label` is for messages."""
 
-    Raises
-    ------
-    AmassError
-        It cannot be read from its archive, which may have changed, or is no longer at its URL.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached.
+    name: str
+    label: str
+    folder: str = ""
+    archive: Entry | None = None
+
+    @property
+    def dataset(self) -> str:
+        return canonical(self.name)
+
+
+def _chosen(amass_dir: Location, sources: Iterable[_Source], datasets: Sequence[str]) -> list[_Source]:
+    """Those of the sources that are asked for, sorted.
+
+    No two may be of one dataset, under any two of its names: their recordings would have the same keys.
     """
-    if isinstance(file.member, FileSlice):
-        return file.member
-    path = amass_dir / file.path
-    try:
-        if file.member is not None:
-            archive = amass_dir / file.member.archive
-            if version_of(archive).modified != file.modified:
-                raise AmassError("its archive has changed since it was listed; run the command again")
-            return read_member(archive, file.member, shown(path))
-        if is_url(path) and file.size <= MAX_FETCHED:
-            return Held(shown(path), read_ranges(path, [0], [file.size])[0] if file.size else b"")
-    except ArchiveError as error:
-        raise AmassError(error.reason) from error
-    except OSError as error:
-        raise AmassError(f"cannot be read ({error.strerror})") from error
-    return path
-
-
-def _scanner(amass_dir: Location) -> Scanner:
-    if not is_url(amass_dir):
-        if not amass_dir.is_dir():
-            raise AmassError("is not a folder; give the folder that holds your AMASS datasets", amass_dir)
-        return DiskScanner(amass_dir)
-    if amass_dir.protocol in WEB:
-        raise AmassError(
-            "pages of web servers are not listed; download the datasets, or put them into an object store",
-            shown(amass_dir),
-        )
-    return UrlScanner(amass_dir)
-
-
-def _chosen(amass_dir: Location, sources: list[DatasetSource], datasets: Sequence[str]) -> list[DatasetSource]:
-    """Those of the sources that are asked for, of which none may be of the same dataset as another."""
+    sources = sorted(sources, key=lambda source: (source.name, source.label))
     try:
         names = choose(datasets, [source.name for source in sources]) if datasets else None
-        chosen = [source for source in sources if names is None or source.name in names]
-        check_single(chosen)
-    except (DatasetError, AmassError) as error:
+    except DatasetError as error:
         raise AmassError(error.reason, shown(amass_dir)) from error
+    chosen = [source for source in sources if names is None or source.name in names]
+    single: dict[str, _Source] = {}
+    for source in chosen:
+        other = single.setdefault(source.dataset, source)
+        if other is not source:
+            raise AmassError(
+                f"{other.label} and {source.label} are two sources of the dataset {source.dataset}; move one of them "
+                "elsewhere",
+                shown(amass_dir),
+            )
     return chosen
 
 
-def _walk_archive(walk: DatasetWalk, amass_dir: Location, source: DatasetSource) -> None:
-    archive = source.archive
-    if archive is None:
-        return
-    contents = list_members(amass_dir / archive.name, is_wanted)
-    try:
-        modified = size_and_time(archive)[1]
-    except OSError as error:
-        walk.skip(source.dataset, archive.name, f"cannot be read ({error.strerror})")
-        return
-    entries = {
-        name: ListedEntry(base_name(name), member.size, modified, member, member.problem)
-        for name, member in contents.members.items()
-    }
-    walk.scanner.add(tree_of(entries, source.folder))
-    _add_archive(walk, source, contents.unsafe, contents.damage)
+class _Placing:
+    """Sorts files by their paths: recordings, those that lie or are called as none may, and others."""
+
+    def __init__(self) -> None:
+        self.files: list[RecordingFile] = []
+        self.skipped: list[Skipped] = []
+        self.ignored: Counter[str] = Counter()
+
+    def result(self, archives: Iterable[Archive] = ()) -> Listing:
+        return Listing(
+            tuple(sorted(self.files, key=lambda file: (file.dataset, file.subject, file.sequence))),
+            tuple(archives),
+            tuple(sorted(self.skipped, key=lambda skipped: (skipped.path, skipped.reason))),
+            dict(sorted(self.ignored.items())),
+        )
+
+    def skip(self, dataset: str, path: str, reason: str) -> None:
+        self.skipped.append(Skipped(dataset, _printable(path), reason))
+
+    def add(self, dataset: str, entries: Iterable[Entry]) -> None:
+        """Take all files of a dataset."""
+        rows = [(entry, entry.path.split("/")) for entry in entries]
+        rows = [(entry, parts) for entry, parts in rows if not any(_is_no_folder(part) for part in parts[1:-1])]
+        # One folder in between is looked through, where no folder beside it holds recordings.
+        folders = [parts[1:-1] for entry, parts in rows if is_wanted(entry.name)]
+        inner = {parts[0] for parts in folders if len(parts) == 2}
+        depth = 4 if len(inner) == 1 and all(len(parts) != 1 for parts in folders) else 3
+        for entry, parts in rows:
+            if len(parts) != depth:
+                self.skip_stray(dataset, entry, OUTSIDE if len(parts) < depth else DEEPER)
+            elif self._is_recording(dataset, entry):
+                self.files.append(RecordingFile(dataset, *names_of(entry.path), entry.path, entry.size, entry.modified))
+
+    def skip_stray(self, dataset: str, entry: Entry, reason: str) -> None:
+        """Skip a file for `reason` if it is a recording by its name."""
+        if self._is_recording(dataset, entry):
+            self.skip(dataset, entry.path, reason)
+
+    def _is_recording(self, dataset: str, entry: Entry) -> bool:
+        """Whether a file is a recording by its name; if not, it is counted under its kind, or skipped."""
+        kind, problem = _kind_of_other(entry.name), entry.problem
+        if problem == LINKS_UP:
+            kind = LINKS_UP
+        elif problem is not None and not entry.name.startswith("."):
+            self.skip(dataset, entry.path, problem)
+            return False
+        elif kind is None and entry.path != _printable(entry.path):
+            self.skip(dataset, entry.path, "its name is not valid UTF-8; rename it")
+            return False
+        if kind is not None:
+            self.ignored[kind] += 1
+        return kind is None
 
 
-def _add_archive(walk: DatasetWalk, source: DatasetSource, unsafe: Iterable[str], damage: str | None) -> None:
-    """Walk an archive whose tree the scanner has, and skip it if it is damaged or holds nothing."""
-    name, before = str(source), walk.count
-    for member in unsafe:
-        walk.skip(source.dataset, f"{name}/{member}", UNSAFE)
-    walk.add_dataset(source.dataset, source.folder)
-    if damage is not None:
-        walk.skip(source.dataset, name, damage)
-    elif walk.count == before:
-        walk.skip(source.dataset, name, EMPTY)
+def is_wanted(base_name: str) -> bool:
+    """Whether a file is a recording by its name, without its folders."""
+    return _kind_of_other(base_name) is None
 
 
-def _why_none(skipped: Sequence[Skipped]) -> str:
-    archive = next((row for row in skipped if "/" not in row.path and not row.path.endswith(".npz")), None)
-    if archive is not None:
-        return f"holds no AMASS sequences; {archive.path}: {archive.reason}"
-    hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"
-    if skipped:
-        hint += f", but {skipped[0].path} does not; is this a single dataset? Then give its parent folder"
-    return f"holds no AMASS sequences; {hint}"
+def names_of(path: str) -> tuple[str, str]:
+    """Subject and sequence of a recording by its path, if it lies where it should."""
+    folder, _, base = path.rpartition("/")
+    return folder.rpartition("/")[2], base.removesuffix(".npz")
+
+
+def same_recording(path: str) -> tuple[str, str]:
+    """A path, relative to the AMASS folder, that is the same whatever the dataset's folder or archive is called."""
+    folder, _, rest = path.partition("/")
+    return canonical(_COPY.sub("", folder)), rest
+
+
+def _kind_of_other(name: str) -> str | None:
+    """What a file is by its name, if it is no recording."""
+    if name.startswith("."):
+        return "hidden files"
+    if not name.endswith(".npz"):
+        return "files that are not .npz"
+    if name == "shape.npz":
+        return "shape.npz"
+    return "*_stagei.npz" if name.endswith("_stagei.npz") else None
+
+
+def _is_no_folder(name: str) -> bool:
+    return name.startswith(NO_FOLDERS) and name not in (".", "..")
+
+
+def _printable(path: str) -> str:
+    """`path` with bytes that are no UTF-8 written out."""
+    return path.encode("utf-8", "backslashreplace").decode()

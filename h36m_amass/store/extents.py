@@ -18,18 +18,27 @@ NEVER = 2**40
 
 
 class Extents(NamedTuple):
-    """Extents in ascending order.
-
-    Attributes
-    ----------
-    first_rows
-        First row of each.
-    offsets
-        Its first byte in the file.
-    """
+    """The first row of each extent, ascending, and its first byte in the file."""
 
     first_rows: Int[np.ndarray, "extents"]
     offsets: Int[np.ndarray, "extents"]
+
+    def pieces(
+        self, row_bytes: int, starts: Int[np.ndarray, "runs"], begins: Int[np.ndarray, "runs"], ends: np.ndarray
+    ) -> Iterator[tuple[Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"]]]:
+        """Cut runs of rows, from `starts` on and to go to rows ``begins .. ends`` of some memory, at the extents' ends.
+
+        Yields the first byte in the file, and the first and last in the memory: of the pieces that the runs begin
+        with, then of what goes on in the next extent, which few runs do.
+        """
+        next_rows = np.append(self.first_rows[1:], NEVER)
+        while len(starts):
+            extent = np.searchsorted(self.first_rows, starts, side="right") - 1
+            stops = np.minimum(ends, begins + next_rows[extent] - starts)
+            offsets = self.offsets[extent] + (starts - self.first_rows[extent]) * row_bytes
+            yield offsets, begins * row_bytes, stops * row_bytes
+            more = stops < ends
+            starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
 
 def has(positions: h5py.Dataset) -> bool:
@@ -41,13 +50,7 @@ def has(positions: h5py.Dataset) -> bool:
 
 
 def read(values: np.ndarray) -> Extents:
-    """The extents that a store lists.
-
-    Raises
-    ------
-    ValueError
-        It does not.
-    """
+    """The extents that a store lists; raises `ValueError` if they are not any."""
     if values.dtype != np.dtype("<i8") or values.ndim != 2 or len(values) != 2:
         raise ValueError(f"its extents are {values.dtype} of shape {values.shape}")
     return Extents(*values)
@@ -56,10 +59,7 @@ def read(values: np.ndarray) -> Extents:
 def of_chunks(positions: h5py.Dataset) -> Extents | None:
     """The extents of positions by their chunks; None where there are none, or HDF5 does not tell.
 
-    Raises
-    ------
-    ValueError
-        Some of the rows are not in the file.
+    Raises `ValueError` if some of the rows are not in the file.
     """
     # HDF5 before 1.12.3 cannot, and behind a user block it counts bytes from there.
     if not has(positions) or not hasattr(positions.id, "chunk_iter") or positions.file.userblock_size:
@@ -80,13 +80,7 @@ def of_chunks(positions: h5py.Dataset) -> Extents | None:
 
 
 def check(extents: Extents, positions: h5py.Dataset, file_size: int) -> None:
-    """See that extents are of these positions, and within a file of that size.
-
-    Raises
-    ------
-    ValueError
-        They are not.
-    """
+    """Raise `ValueError` unless extents are of these positions, and within a file of that size."""
     first_rows, offsets = extents
     row_bytes = int(np.prod(positions.shape[1:])) * 4
     if len(positions) * row_bytes > file_size:
@@ -96,34 +90,3 @@ def check(extents: Extents, positions: h5py.Dataset, file_size: int) -> None:
     within = (offsets >= 0) & (offsets <= file_size - num_rows * row_bytes)
     if not begins_at_zero or (num_rows < 1).any() or not within.all():
         raise ValueError("some of its frames are not where it says")
-
-
-def cut_runs(
-    first_rows: Int[np.ndarray, "extents"],
-    next_rows: Int[np.ndarray, "extents"],
-    starts: Int[np.ndarray, "runs"],
-    begins: Int[np.ndarray, "runs"],
-    ends: Int[np.ndarray, "runs"],
-) -> Iterator[tuple[Int[np.ndarray, "cut"], Int[np.ndarray, "cut"], Int[np.ndarray, "cut"], Int[np.ndarray, "cut"]]]:
-    """Cut runs of rows at the ends of the extents that they lie in.
-
-    Parameters
-    ----------
-    first_rows, next_rows
-        First row of each extent, and the one behind its last; the extents follow one another.
-    starts
-        First row of each run.
-    begins, ends
-        Where its rows go.
-
-    Yields
-    ------
-    extent, starts, begins, ends
-        Of the pieces: first those that the runs begin with, then what goes on in the next extent, which few runs do.
-    """
-    while len(starts):
-        extent = np.searchsorted(first_rows, starts, side="right") - 1
-        stops = np.minimum(ends, begins + next_rows[extent] - starts)
-        yield extent, starts, begins, stops
-        more = stops < ends
-        starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]

@@ -31,24 +31,17 @@ class FooterError(H36mAmassError):
 
 
 class Footer(NamedTuple):
-    """What a footer says of the file before it.
-
-    Attributes
-    ----------
-    size
-        Bytes before the footer.
-    checksum, head
-        CRC-32 of all of them, and of the first `HEAD`.
-    tail_start, tail
-        First byte behind positions and views, where the index and all that the store says of itself begin, and the
-        CRC-32 of everything from there on.
-    """
+    """What a footer says of the file before it."""
 
     size: int
     checksum: int
+    """CRC-32 of all its bytes."""
     head: int
+    """CRC-32 of the first `HEAD`."""
     tail_start: int
+    """Behind positions and views, where the index and all that the store says of itself begin."""
     tail: int
+    """CRC-32 of everything from there on."""
 
 
 def write(path: Path, tail_start: int | None = None) -> None:
@@ -56,25 +49,14 @@ def write(path: Path, tail_start: int | None = None) -> None:
     with path.open("r+b") as file:
         size = file.seek(0, 2)
         tail_start = size if tail_start is None else tail_start
-        text = _TEXT % (
-            size,
-            _checksum(file, 0, size),
-            _checksum(file, 0, min(HEAD, size)),
-            tail_start,
-            _checksum(file, tail_start, size),
-        )
+        whole, head = _checksum(file, 0, size), _checksum(file, 0, min(HEAD, size))
+        text = _TEXT % (size, whole, head, tail_start, _checksum(file, tail_start, size))
         file.seek(size)
         file.write(text.ljust(LENGTH - 1) + b"\n")
 
 
 def read(file: IO[bytes]) -> Footer | None:
-    """The footer of an open file, if it has one.
-
-    Raises
-    ------
-    FooterError
-        The file has another size than its footer says.
-    """
+    """The footer of an open file, if it has one; `FooterError` if the file has another size than that says."""
     size = max(0, file.seek(0, 2) - LENGTH)
     file.seek(size)
     match = _FORM.fullmatch(file.read())
@@ -87,13 +69,7 @@ def read(file: IO[bytes]) -> Footer | None:
 
 
 def check_ends(file: IO[bytes]) -> Footer | None:
-    """Compare the head and the tail of an open file with its footer, if it has one.
-
-    Raises
-    ------
-    FooterError
-        A byte of them was changed, or the file is cut short.
-    """
+    """Compare the head and the tail of an open file with its footer, if it has one; `FooterError` if they differ."""
     footer = read(file)
     if footer is not None:
         head = _checksum(file, 0, min(HEAD, footer.size))
@@ -103,14 +79,9 @@ def check_ends(file: IO[bytes]) -> Footer | None:
 
 
 def check_all(path: Location, progress: Callable[[int, int], None] | None = None) -> None:
-    """Compare all of a store with its footer.
+    """Compare all of a store with its footer; `FooterError` if it has none, is cut short, or a byte was changed.
 
     `progress` is called with the bytes read so far, and all of them.
-
-    Raises
-    ------
-    FooterError
-        It has none, is cut short, or a byte was changed.
     """
     with open_file(path, _BLOCK) as file:
         footer = read(file)

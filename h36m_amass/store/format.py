@@ -21,48 +21,32 @@ COMPRESSIONS = ("none", "lzf", "gzip")
 
 @dataclass(frozen=True)
 class SequenceRecord:
-    """One row of the index.
+    """One row of the index: a sequence, and the recording that it comes from.
 
-    Attributes
-    ----------
-    dataset, subject, sequence
-        The sequence's key; a known dataset has its canonical name, see `h36m_amass.datasets`.
-    length
-        Frames in the store.
-    frame_rate
-        In hertz, in the store.
-    source_frames, source_frame_rate
-        Frames of the recording, and its rate in hertz.
-    model
-        Family of the body model: ``"smplh"``, ``"smplx"`` or ``"smpl"``.
-    gender
-        Of the body model.
-    has_dmpls
-        Whether soft tissue went into the joints.
-    source_path
-        The recording, relative to the AMASS folder.
-    source_size
-        Its size in bytes.
-    content_digest
-        SHA-256 of what the recording's joints depend on, hexadecimal: equal digests, equal joints.
-    checksum
-        CRC-32 of the sequence's positions as little-endian float32.
+    A known dataset has its canonical name, see `h36m_amass.datasets`. Rates are in hertz. `model` is the body model's
+    family, ``"smplh"``, ``"smplx"`` or ``"smpl"``.
     """
 
     dataset: str
     subject: str
     sequence: str
     length: int
+    """Frames in the store."""
     frame_rate: float
+    """In the store."""
     source_frames: int
     source_frame_rate: float
     model: str
     gender: str
     has_dmpls: bool
+    """Whether soft tissue went into the joints."""
     source_path: str
+    """Relative to the AMASS folder."""
     source_size: int
     content_digest: str
+    """SHA-256 of what the recording's joints depend on, hexadecimal: equal digests, equal joints."""
     checksum: int
+    """CRC-32 of the sequence's positions as little-endian float32."""
 
     @property
     def key(self) -> str:
@@ -71,49 +55,30 @@ class SequenceRecord:
 
 @dataclass(frozen=True)
 class JointSet:
-    """Joints that a store holds for every sequence.
-
-    Attributes
-    ----------
-    name
-        Of the set; of its group in ``/joint_sets``, unless it is the first.
-    regressor_sha256
-        Digest of the joint regressor's file; ``"skeleton"`` for the body model's own joints.
-    skeleton
-        What the joints are.
-    """
+    """Joints that a store holds for every sequence; those of all but the first set are in ``/joint_sets/NAME``."""
 
     name: str
     regressor_sha256: str
+    """Of the joint regressor's file; ``"skeleton"`` for the body model's own joints."""
     skeleton: Skeleton
 
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """What a store says of itself.
-
-    Attributes
-    ----------
-    software_version
-        Of the h36m-amass that wrote it.
-    frame_rate
-        In hertz, NaN if each sequence has its recording's own.
-    body_model_sha256
-        Digest of each body model's files: a gender for SMPL+H, ``MODEL/GENDER`` for the others.
-    options
-        The options of the build that change its numbers.
-    synthetic
-        True if any body model, regressor or recording was made up: not data to train on.
-    joint_sets
-        At least one; the first is what is read unless another is asked for.
-    """
+    """What a store says of itself."""
 
     software_version: str
+    """Of the h36m-amass that wrote it."""
     frame_rate: float
+    """In hertz, NaN if each sequence has its recording's own."""
     body_model_sha256: Mapping[str, str]
+    """Digest of each body model's files: a gender for SMPL+H, ``MODEL/GENDER`` for the others."""
     options: Mapping[str, Any]
+    """Those of the build that change its numbers."""
     synthetic: bool
+    """True if any body model, regressor or recording was made up: not data to train on."""
     joint_sets: tuple[JointSet, ...]
+    """At least one; the first is what is read unless another is asked for."""
 
     @property
     def skeleton(self) -> Skeleton:

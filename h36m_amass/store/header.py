@@ -18,8 +18,7 @@ from h36m_amass.skeleton import Skeleton
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.footer import Footer, FooterError, check_ends
 from h36m_amass.store.format import FORMAT, FORMAT_VERSION, JointSet, StoreHeader
-from h36m_amass.store.raw_rows import OpenFile
-from h36m_amass.store.url_file import StoreUrlFile
+from h36m_amass.store.open_file import open_file
 
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 """What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
@@ -38,17 +37,7 @@ _RATE = re.compile(r"[1-9]\d{0,399}(/[1-9]\d{0,399})?")
 
 
 class OpenStore(NamedTuple):
-    """A store's file, open for reading.
-
-    Attributes
-    ----------
-    file
-        As h5py opens it.
-    version
-        Of the file before it was opened.
-    footer
-        What its two ends agree with; None if another program wrote to the file.
-    """
+    """A store's file, open for reading; `footer` is None if another program wrote to it."""
 
     file: h5py.File
     version: FileVersion
@@ -71,7 +60,7 @@ def opened(path: Location) -> Iterator[OpenStore]:
         if not is_url(path) and not path.is_file():
             raise FileNotFoundError
         version = version_of(path)
-        content = StoreUrlFile(path, version) if is_url(path) else OpenFile(path, version)
+        content = open_file(path, version)
         footer = check_ends(cast("IO[bytes]", content))
         # HDF5 would lock a file that it opens by its name, or refuse one that is open with another kind of locking.
         file = h5py.File(content, "r")
@@ -91,14 +80,9 @@ def opened(path: Location) -> Iterator[OpenStore]:
 
 
 def read_header(file: h5py.File, path: Location) -> StoreHeader:
-    """What a store says of itself.
+    """What a store says of itself; `StoreError` if it is not a store, or of another format version.
 
-    Raises
-    ------
-    StoreError
-        The file is not a store, or of a format version that this library does not read.
-    DAMAGE
-        It is damaged: `opened` turns that into a `StoreError`.
+    Damage raises one of `DAMAGE`, which `opened` turns into a `StoreError`.
     """
     name = shown(path)
     if "format" not in file.attrs or "format_version" not in file.attrs:
@@ -132,12 +116,10 @@ def _check_version(version: object, name: str) -> None:
     """Refuse by name what is of another format version."""
     if not isinstance(version, np.integer) or version < 1:
         raise StoreError(f"is damaged (its format version is {version}); build it again", name)
-    if version > FORMAT_VERSION:
-        raise StoreError(
-            f"is of format version {version}, and this h36m-amass reads version {FORMAT_VERSION}; upgrade it", name
-        )
-    if version < FORMAT_VERSION:
-        raise StoreError(f"is of format version {version}, which this version does not read: build it again", name)
+    reads = f"and this h36m-amass reads version {FORMAT_VERSION}; upgrade it"
+    if version != FORMAT_VERSION:
+        older = "which this version does not read: build it again"
+        raise StoreError(f"is of format version {version}, {reads if version > FORMAT_VERSION else older}", name)
 
 
 def joint_set_group(file: h5py.File, name: str, names: Sequence[str]) -> h5py.Group:
@@ -164,13 +146,7 @@ def _skeleton(group: h5py.Group) -> Skeleton:
 
 
 def text(value: object) -> str:
-    """A string, as h5py gives one of a fixed length, or JSON one.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is not a string, or not UTF-8.
-    """
+    """A string, as h5py gives one of a fixed length, or JSON one; `TypeError` or `ValueError` if it is not one."""
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if not isinstance(value, str):
@@ -179,13 +155,7 @@ def text(value: object) -> str:
 
 
 def bounded(dataset: object) -> np.ndarray:
-    """A small dataset, whole, once it is clear that it is one.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is not, or not one that `readable` lets through.
-    """
+    """A small dataset, whole, once it is clear that it is one; raises as `in_this_file` does."""
     small = readable(dataset)
     if small.nbytes > MAX_SMALL_BYTES or small.dtype.itemsize > MAX_STRING_BYTES:
         raise ValueError(f"{small.name} is larger than that of any store")
@@ -194,12 +164,9 @@ def bounded(dataset: object) -> np.ndarray:
 
 
 def in_this_file(dataset: object) -> h5py.Dataset:
-    """`dataset`, once it is clear that its values are in this file, and packed as a store's; its chunks are not asked.
+    """A dataset, once it is clear that its values are in this file, and packed as a store's; its chunks are not asked.
 
-    Raises
-    ------
-    TypeError, ValueError
-        They are not, or it is not a dataset.
+    Raises `TypeError` or `ValueError` if they are not.
     """
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise TypeError("a dataset is missing")

@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from h36m_amass.errors import H36mAmassError
 from h36m_amass.store.format import INDEX_COLUMNS, SequenceRecord
 from h36m_amass.store.header import DAMAGE, bounded
 
@@ -22,19 +21,10 @@ if TYPE_CHECKING:
     import polars
 
 
-class DamagedIndexError(H36mAmassError):
-    """An index does not hold what an index holds; the message does not name the file."""
-
-
 class Index(Mapping[str, np.ndarray]):
-    """Columns of an index by name, each an array with one entry a sequence.
+    """Columns of an index by name, those of `INDEX_COLUMNS`, each an array with one entry a sequence.
 
-    Parameters
-    ----------
-    columns
-        Those of `INDEX_COLUMNS`; strings as UTF-8 bytes of a fixed length.
-    rows
-        The store's row of each of this index's.
+    `rows` are the store's rows of these sequences. Within, strings are UTF-8 bytes of a fixed length.
     """
 
     def __init__(self, columns: Mapping[str, Shaped[np.ndarray, "sequences"]], rows: Int[np.ndarray, "sequences"]):
@@ -68,6 +58,10 @@ class Index(Mapping[str, np.ndarray]):
         """A column of strings."""
         return [value.decode("utf-8") for value in self._columns[column].tolist()]
 
+    def names(self) -> list[tuple[str, str, str]]:
+        """Dataset, subject and sequence of each."""
+        return list(zip(*(self.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
+
     def record(self, number: int) -> SequenceRecord:
         """One row as a record."""
         values: dict[str, Any] = {}
@@ -94,16 +88,11 @@ class Index(Mapping[str, np.ndarray]):
 
 
 def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
-    """The index of a store of `num_frames` frames.
-
-    Parameters
-    ----------
-    joint_set
-        Group of the joint set whose checksums it is to have.
+    """The index of a store of `num_frames` frames, with the checksums of the joint set in that group.
 
     Raises
     ------
-    DamagedIndexError
+    ValueError
         A column is missing or of another type or length, a key comes twice, a recording would lie outside the AMASS
         folder, or the sequences do not lie one after another and make up all frames.
     """
@@ -112,32 +101,29 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
         if joint_set != file:
             columns["checksum"] = bounded(joint_set["checksum"])
     except DAMAGE as error:
-        raise DamagedIndexError(str(error)) from error
+        raise ValueError(str(error)) from error
     lengths = {values.size for values in columns.values()}
     if len(lengths) != 1 or any(values.ndim != 1 for values in columns.values()):
-        raise DamagedIndexError("its columns differ in length")
+        raise ValueError("its columns differ in length")
     for name, kind in INDEX_COLUMNS.items():
         if columns[name].dtype.kind != ("S" if kind is str else np.dtype(kind).kind):
-            raise DamagedIndexError(f"its column {name} holds {columns[name].dtype}")
+            raise ValueError(f"its column {name} holds {columns[name].dtype}")
     index = Index(columns, np.arange(lengths.pop()))
     ends = np.cumsum(index.lengths)
     sizes_fit = (index.lengths >= 1).all() and (index.lengths <= num_frames).all()
     fits = sizes_fit and np.array_equal(index.starts, ends - index.lengths)
     if not fits or (int(ends[-1]) if len(ends) else 0) != num_frames:
-        raise DamagedIndexError("its sequences do not make up the frames")
+        raise ValueError("its sequences do not make up the frames")
     if not (index["frame_rate"] > 0).all():
-        raise DamagedIndexError("a frame rate is not positive")
-    try:
-        keys = list(zip(*(index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
-        names = {name for key in keys for name in key}
-        names.update(name for path in index.texts("source_path") for name in path.split("/"))
-        for column in ("model", "gender", "content_digest"):
-            index.texts(column)
-    except UnicodeDecodeError as error:
-        raise DamagedIndexError(str(error)) from error
+        raise ValueError("a frame rate is not positive")
+    keys = index.names()
+    names = {name for key in keys for name in key}
+    names.update(name for path in index.texts("source_path") for name in path.split("/"))
+    for column in ("model", "gender", "content_digest"):
+        index.texts(column)  # or raises `UnicodeDecodeError`, a `ValueError`
     for name in names:
         if name in ("", ".", "..") or "/" in name or "\0" in name:
-            raise DamagedIndexError(f"{name!r} is not a name")
+            raise ValueError(f"{name!r} is not a name")
     if len(set(keys)) != len(keys):
-        raise DamagedIndexError("a key comes twice")
+        raise ValueError("a key comes twice")
     return index

@@ -1,25 +1,59 @@
-"""Rows of a store's positions: what every way of reading them offers."""
+"""Rows of a store's positions, and the three ways of reading them.
+
+Uncompressed rows take one call of the system a window, without HDF5's locks and caches, and straight into the caller's
+memory. Nothing is mapped into memory: a file that is cut short is an error then, and not a signal, and what was read
+does not count as the process's memory. At a URL all that is asked for is fetched at the same time. HDF5 reads rows that
+are compressed, or that another program has laid out.
+"""
 
 from __future__ import annotations
 
+import atexit
+import os
+import time
+from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Protocol
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+import h5py
 import numpy as np
 from jaxtyping import Float32, Int
 
+from h36m_amass.files.paths import FileVersion, Location, UrlError, is_url, joined, read_ranges, shown
+from h36m_amass.store.errors import StoreError
+from h36m_amass.store.extents import NEVER, Extents
+from h36m_amass.store.open_file import REQUEST, LocalFile, check_same, open_file
 
-class FrameReader(Protocol):
-    """Reads rows of positions. Survives being pickled and forked, and may be used by many threads at once."""
+if TYPE_CHECKING:
+    from upath import UPath
 
+SECONDS_UNCHECKED = 10.0
+"""Between two looks at whether a file at a URL is still the same."""
+BYTES_AT_ONCE = 2**26
+"""That are fetched from a URL at the same time."""
+CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
+"""Of decoded chunks, a process; HDF5 wants a prime number of slots, well above that of the chunks."""
+
+
+class FrameReader(ABC):
+    """Reads rows of positions. Survives being pickled and forked, and may be used by many threads at once.
+
+    What is read raises `StoreError` if the file is damaged, or is another one than it was.
+    """
+
+    def __init__(self, path: Location, version: FileVersion, frame_shape: tuple[int, ...]) -> None:
+        self._path, self._version, self._frame_shape = path, version, frame_shape
+        self._opened: Any = None
+        self._opening = Lock()
+
+    @abstractmethod
     def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
-        """Fill the contiguous array `frames` with the rows from `start` on.
-
-        Raises
-        ------
-        StoreError
-            The file is damaged, or is another one than it was.
-        """
+        """Fill the contiguous array `frames` with the rows from `start` on."""
 
     def read_runs(
         self,
@@ -28,30 +62,213 @@ class FrameReader(Protocol):
         begins: Int[np.ndarray, "runs"],
         ends: Int[np.ndarray, "runs"],
     ) -> None:
-        """Fill ``frames[begin:end]`` of each run with the rows from its start on; raises as `read_into` does."""
+        """Fill ``frames[begin:end]`` of each run with the rows from its start on."""
+        for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
+            self.read_into(start, frames[begin:end])
 
     def read_each(
         self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
     ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
-        """The rows of each run, one run after the other; raises as `read_into` does."""
+        """The rows of each run, one run after the other, each read when it is asked for."""
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            frames = np.empty((stop - start, *self._frame_shape), np.float32)
+            self.read_into(start, frames)
+            yield frames
 
     def close(self) -> None:
-        """Close the file; it opens again when rows are read."""
+        """Close the file, once nobody reads from it any more; it opens again when rows are read."""
+        self._opened = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": None, "_opening": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _opening=Lock())
 
 
-def read_in_turn(
-    reader: FrameReader,
-    frame_shape: tuple[int, ...],
-    starts: Int[np.ndarray, "runs"],
-    stops: Int[np.ndarray, "runs"],
-) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
-    """Rows ``start .. stop`` of each run, each read when it is asked for."""
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        frames = np.empty((stop - start, *frame_shape), np.float32)
-        reader.read_into(start, frames)
-        yield frames
+class RawFrameReader(FrameReader):
+    """Reads rows from the extents where they lie in a file of this machine."""
+
+    def __init__(self, path: Path, version: FileVersion, frame_shape: tuple[int, ...], extents: Extents) -> None:
+        super().__init__(path, version, frame_shape)
+        self._row_bytes, self._extents = int(np.prod(frame_shape)) * 4, extents
+        # For single windows: to look one number up in an array takes several times as long.
+        self._lists = [*extents.first_rows.tolist(), NEVER], extents.offsets.tolist()
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        file = self._opened or self._open()
+        first_rows, offsets = self._lists
+        buffer, extent = _memory_of(frames), bisect_right(first_rows, start) - 1
+        try:
+            while len(buffer):
+                piece = buffer[: (first_rows[extent + 1] - start) * self._row_bytes]
+                offset = offsets[extent] + (start - first_rows[extent]) * self._row_bytes
+                count = os.preadv(file.descriptor, [piece], offset)
+                if count != len(piece):
+                    self._read_rest(file, piece[count:], offset + count)
+                buffer, start, extent = buffer[len(piece) :], first_rows[extent + 1], extent + 1
+        except OSError as error:
+            raise StoreError(f"cannot be read ({error.strerror})", self._path) from error
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        file = self._opened or self._open()
+        descriptor, buffer, preadv = file.descriptor, _memory_of(frames), os.preadv
+        try:
+            for columns in self._extents.pieces(self._row_bytes, starts, begins, ends):
+                for offset, first, last in zip(*(column.tolist() for column in columns), strict=True):
+                    count = preadv(descriptor, [buffer[first:last]], offset)
+                    if count != last - first:
+                        self._read_rest(file, buffer[first + count : last], offset + count)
+        except OSError as error:
+            raise StoreError(f"cannot be read ({error.strerror})", self._path) from error
+
+    def _read_rest(self, file: LocalFile, buffer: memoryview, offset: int) -> None:
+        """Go on where the system has given less than was asked for."""
+        while len(buffer):
+            count = os.preadv(file.descriptor, [buffer], offset)
+            if not count:
+                raise StoreError("was cut short while it was open; build it again", self._path)
+            buffer, offset = buffer[count:], offset + count
+
+    def _open(self) -> Any:
+        """The file, which stays open for as long as it is held."""
+        with self._opening:
+            file = self._opened
+            if file is None:
+                # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
+                self._opened = file = open_file(self._path, self._version)
+            return file
 
 
-def memory_of(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
+class UrlFrameReader(FrameReader):
+    """Reads rows from the extents where they lie in a file at a URL. Ranges close together are one request."""
+
+    def __init__(self, path: UPath, version: FileVersion, frame_shape: tuple[int, ...], extents: Extents) -> None:
+        super().__init__(path, version, frame_shape)
+        self._url, self._row_bytes, self._extents = path, int(np.prod(frame_shape)) * 4, extents
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        self.read_runs(np.array([start]), frames, np.array([0]), np.array([len(frames)]))
+
+    def read_runs(
+        self,
+        starts: Int[np.ndarray, "runs"],
+        frames: Float32[np.ndarray, "frames joints 3"],
+        begins: Int[np.ndarray, "runs"],
+        ends: Int[np.ndarray, "runs"],
+    ) -> None:
+        pieces = list(self._extents.pieces(self._row_bytes, starts, begins, ends))
+        if not frames.size or not pieces:
+            return
+        offsets, firsts, lasts = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        order = np.argsort(offsets, kind="stable")
+        order = order[(lasts > firsts)[order]]
+        offsets, firsts, lasts = offsets[order], firsts[order], lasts[order]
+        reach = np.maximum.accumulate(offsets + lasts - firsts)
+        ranges = list(joined(offsets.tolist(), reach.tolist()))
+        buffer = _memory_of(frames)
+        self._check()
+        batch: list[tuple[int, int]] = []
+        num_bytes = 0
+        for begin, stop in ranges:
+            batch.append((begin, stop))
+            num_bytes += int(reach[stop - 1] - offsets[begin])
+            if num_bytes >= BYTES_AT_ONCE or (begin, stop) == ranges[-1]:
+                contents = self._fetch([(int(offsets[a]), int(reach[b - 1])) for a, b in batch])
+                for (a, b), content in zip(batch, contents, strict=True):
+                    columns = offsets[a:b] - offsets[a], firsts[a:b], lasts[a:b]
+                    for offset, first, last in zip(*(column.tolist() for column in columns), strict=True):
+                        buffer[first:last] = content[offset : offset + last - first]
+                batch, num_bytes = [], 0
+
+    def read_each(
+        self, starts: Int[np.ndarray, "runs"], stops: Int[np.ndarray, "runs"]
+    ) -> Iterator[Float32[np.ndarray, "frames joints 3"]]:
+        """The rows of each run; all are read at once, and held."""
+        ends = np.cumsum(stops - starts)
+        begins = ends - (stops - starts)
+        frames = np.empty((int(ends[-1]) if len(ends) else 0, *self._frame_shape), np.float32)
+        self.read_runs(starts, frames, begins, ends)
+        return (frames[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True))
+
+    def _fetch(self, ranges: list[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each range, long ones in several requests at the same time."""
+        cuts = [range(begin, stop, REQUEST) for begin, stop in ranges]
+        starts = [start for cut in cuts for start in cut]
+        stops = [min(start + REQUEST, stop) for cut, (_, stop) in zip(cuts, ranges, strict=True) for start in cut]
+        try:
+            pieces = iter(read_ranges(self._url, starts, stops))
+        except FileNotFoundError as error:
+            raise StoreError("is gone since it was opened; open another one", shown(self._url)) from error
+        return [b"".join(islice(pieces, len(cut))) for cut in cuts]
+
+    def _check(self) -> None:
+        """See now and then that the file is still the same."""
+        if self._opened is None or time.monotonic() - self._opened >= SECONDS_UNCHECKED:
+            check_same(self._url, self._version)
+            self._opened = time.monotonic()
+
+
+class Hdf5FrameReader(FrameReader):
+    """Reads rows of the dataset `name` through HDF5, which keeps `CACHED_BYTES` of decoded chunks a process."""
+
+    def __init__(self, path: Location, version: FileVersion, frame_shape: tuple[int, ...], name: str) -> None:
+        super().__init__(path, version, frame_shape)
+        self._name = name
+
+    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+        try:
+            positions = self._open().id
+            rows, memory = positions.get_space(), h5py.h5s.create_simple(frames.shape)
+            rows.select_hyperslab((start, 0, 0), frames.shape)
+            positions.read(memory, rows, frames)
+        except (StoreError, UrlError):
+            raise
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise StoreError(f"is damaged ({error}); build it again", shown(self._path)) from error
+
+    def _open(self) -> h5py.Dataset:
+        """The dataset, which is opened once a process: HDF5's handles do not survive a fork."""
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():
+            with self._opening:
+                opened = self._opened
+                if opened is None or opened[0] != os.getpid():
+                    self._opened = opened = os.getpid(), self._open_file()[self._name]
+        return opened[1]
+
+    def _open_file(self) -> h5py.File:
+        """The file, once it is clear that it is still the same."""
+        cache = {"rdcc_nbytes": CACHED_BYTES, "rdcc_nslots": CACHE_SLOTS}
+        if is_url(self._path):
+            check_same(self._path, self._version)
+        content = open_file(self._path, self._version)
+        try:
+            if not is_url(self._path):
+                return h5py.File(self._path, "r", locking=False, **cache)  # a tenth faster than through Python
+        except OSError as error:
+            if "locking flag" not in str(error):  # somebody in this process has opened it with locks
+                raise
+        _readers_through_python.add(self)
+        return h5py.File(content, "r", **cache)
+
+
+_readers_through_python: WeakSet[Hdf5FrameReader] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close files while there still is a Python for HDF5 to call."""
+    for reader in list(_readers_through_python):
+        reader.close()
+
+
+def _memory_of(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
     """The bytes of a contiguous array; of any other it would be a copy, and this raises `TypeError`."""
     return frames.data.cast("B") if frames.size else memoryview(b"")

@@ -22,19 +22,10 @@ Pattern = str | re.Pattern[str]
 
 
 class StoredSequence:
-    """One sequence of a store.
-
-    Attributes
-    ----------
-    store
-        The store that it is in.
-    row
-        Its row in the store's index.
-    """
+    """One sequence of a store; `row` is its row in the store's index."""
 
     def __init__(self, store: Store, row: int) -> None:
-        self.store = store
-        self.row = row
+        self.store, self.row = store, row
 
     @property
     def record(self) -> SequenceRecord:
@@ -53,17 +44,14 @@ class StoredSequence:
 
     @property
     def dataset(self) -> str:
-        """Name of its dataset."""
         return self.store.names(self.row)[0]
 
     @property
     def subject(self) -> str:
-        """Name of its subject."""
         return self.store.names(self.row)[1]
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """Of its joints, in their order."""
         return self.store.joint_names
 
     @property
@@ -102,8 +90,7 @@ class Positions:
     """Rows of a store that are read when they are indexed, as from an `h5py.Dataset` or an array."""
 
     def __init__(self, store: Store, start: int, length: int) -> None:
-        self._store = store
-        self._start = start
+        self._store, self._start = store, start
         self.shape = (length, len(store.skeleton), 3)
         self.dtype = np.dtype(np.float32)
 
@@ -112,14 +99,10 @@ class Positions:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         frames, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
-        if frames is Ellipsis or (isinstance(index, tuple) and not index):
-            return self._read(0, len(self))[index]
         if isinstance(frames, slice):
             chosen = range(len(self))[frames]
-            first, last = (chosen[0], chosen[-1]) if len(chosen) else (0, -1)
-            low, high = min(first, last), max(first, last) + 1
-            rows = self._read(low, high)[:: chosen.step] if len(chosen) else self._read(0, 0)
-            return rows[(slice(None), *rest)]
+            low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if len(chosen) else (0, 0)
+            return self._read(low, high)[(slice(None, None, chosen.step), *rest)]
         if isinstance(frames, int | np.integer) and not isinstance(frames, bool):
             row = range(len(self))[int(frames)]
             return self._read(row, row + 1)[(0, *rest)]
@@ -137,21 +120,14 @@ class Positions:
 class Selection(Collection[StoredSequence]):
     """Some sequences of a store, by number; slices, lists of numbers and boolean masks give a selection again.
 
-    Attributes
-    ----------
-    store
-        The store that they are in.
-    rows
-        Their rows in the store's index.
+    `rows` are their rows in the store's index.
     """
 
     def __init__(self, store: Store, rows: Int[np.ndarray, "sequences"]) -> None:
-        self.store = store
-        self.rows = rows
+        self.store, self.rows = store, rows
 
     @property
     def index(self) -> Index:
-        """The index of these sequences, in columns."""
         return self.store.index.take(self.rows)
 
     @property
@@ -181,22 +157,37 @@ class Selection(Collection[StoredSequence]):
         UnknownKeyError
             The keywords match nothing, or one of the triples does not.
         """
-        patterns = _Patterns(dataset, subject, sequence)
-        rows = [row for row in self.rows.tolist() if patterns.match(self.store.names(row))]
-        if not rows:
-            raise UnknownKeyError(f"nothing matches {patterns}", self.store.shown_path)
+        rows = self._matching(self.rows.tolist(), dataset, subject, sequence)
         if triples is not None:
             taken: set[int] = set()
             for triple in triples:
                 if isinstance(triple, str) or len(triple) != 3:
                     raise StoreError(f"{triple!r} is not a triple of patterns for dataset, subject and sequence")
-                patterns = _Patterns(*triple)
-                matching = [row for row in rows if patterns.match(self.store.names(row))]
-                if not matching:
-                    raise UnknownKeyError(f"nothing matches {patterns}", self.store.shown_path)
-                taken.update(matching)
+                taken.update(self._matching(rows, *triple))
             rows = [row for row in rows if row in taken]
         return Selection(self.store, np.array(rows, dtype=np.int64))
+
+    def _matching(self, rows: list[int], *names: Pattern) -> list[int]:
+        """Those of the rows whose dataset, subject and sequence match; at least one."""
+        try:
+            patterns = [re.compile(name) for name in names]
+        except re.error as error:
+            raise StoreError(f"{error.pattern!r} is not a regular expression: {error}") from error
+        text = patterns[0].pattern
+        # A pattern is not tried on other names than the stored one: then one could not exclude a dataset.
+        known = None if find(text) is None else same(text)
+
+        def fits(row: int) -> bool:
+            stored = self.store.names(row)
+            dataset, *others = (pattern.fullmatch(name) for pattern, name in zip(patterns, stored, strict=True))
+            return all(others) and (dataset is not None or known == same(stored[0]))
+
+        matching = [row for row in rows if fits(row)]
+        if not matching:
+            shown = zip(("dataset", "subject", "sequence"), patterns, strict=True)
+            listed = ", ".join(f"{kind} {pattern.pattern!r}" for kind, pattern in shown)
+            raise UnknownKeyError(f"nothing matches {listed}", self.store.shown_path)
+        return matching
 
     @overload
     def __getitem__(self, index: int) -> StoredSequence: ...
@@ -223,27 +214,6 @@ class Selection(Collection[StoredSequence]):
 
     def __repr__(self) -> str:
         return f"<{count(self, 'sequence')} of {self.store.shown_path}>"
-
-
-class _Patterns:
-    """Patterns for the three names of a sequence."""
-
-    def __init__(self, dataset: Pattern, subject: Pattern, sequence: Pattern) -> None:
-        try:
-            self._patterns = tuple(re.compile(pattern) for pattern in (dataset, subject, sequence))
-        except re.error as error:
-            raise StoreError(f"{error.pattern!r} is not a regular expression: {error}") from error
-        text = self._patterns[0].pattern
-        # A pattern is not tried on other names than the stored one: then one could not exclude a dataset.
-        self._dataset = None if find(text) is None else same(text)
-
-    def match(self, names: tuple[str, str, str]) -> bool:
-        dataset, *others = (pattern.fullmatch(name) for pattern, name in zip(self._patterns, names, strict=True))
-        return all(others) and (dataset is not None or self._dataset == same(names[0]))
-
-    def __str__(self) -> str:
-        kinds = ("dataset", "subject", "sequence")
-        return ", ".join(f"{kind} {p.pattern!r}" for kind, p in zip(kinds, self._patterns, strict=True))
 
 
 def count(things: Sized, kind: str) -> str:

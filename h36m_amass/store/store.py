@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
@@ -20,13 +19,9 @@ from h36m_amass.store import extents
 from h36m_amass.store import index as store_index
 from h36m_amass.store.errors import StoreError, UnknownKeyError
 from h36m_amass.store.format import JointSet
-from h36m_amass.store.hdf5_rows import Hdf5FrameReader
 from h36m_amass.store.header import OpenStore, bounded, in_this_file, joint_set_group, opened, read_header, readable
-from h36m_amass.store.index import DamagedIndexError
-from h36m_amass.store.raw_rows import RawFrameReader
-from h36m_amass.store.rows import FrameReader
+from h36m_amass.store.rows import FrameReader, Hdf5FrameReader, RawFrameReader, UrlFrameReader
 from h36m_amass.store.selection import Pattern, Selection, StoredSequence, count
-from h36m_amass.store.url_rows import UrlFrameReader
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -40,9 +35,7 @@ class _Level(Mapping[str, _V]):
     kind: str
 
     def __init__(self, store: Store, name: str, items: Mapping[str, Any]) -> None:
-        self._store = store
-        self.name = name
-        self._items = items
+        self._store, self.name, self._items = store, name, items
 
     def __getitem__(self, key: str) -> Any:
         head, _, rest = key.partition("/") if isinstance(key, str) else (key, "", "")
@@ -57,13 +50,7 @@ class _Level(Mapping[str, _V]):
         return item[rest]
 
     def __contains__(self, key: object) -> bool:
-        if not isinstance(key, str):
-            return False
-        try:
-            self[key]
-        except UnknownKeyError:
-            return False
-        return True
+        return isinstance(key, str) and self.get(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
@@ -128,7 +115,7 @@ class Store(_Level[DatasetView]):
     the first one. A dataset is found by each of its names, see `h36m_amass.datasets`. A store can be pickled, forked
     and spawned, and read by many threads at once. When a `build` replaces a file, a store that has begun to read from
     it goes on with the old one, and any other says that it is gone. At a URL nothing stays open: what was replaced
-    there is noticed within `h36m_amass.store.url_rows.SECONDS_UNCHECKED` seconds, and is an error then.
+    there is noticed within `h36m_amass.store.rows.SECONDS_UNCHECKED` seconds, and is an error then.
 
     Parameters
     ----------
@@ -139,16 +126,12 @@ class Store(_Level[DatasetView]):
 
     Attributes
     ----------
-    path, header
-        Where it is and what it says of itself.
-    joint_set
-        The joint set whose positions are read; `index` has the checksums of these.
+    header, joint_set
+        What the store says of itself, and the joint set whose positions are read.
     index
-        One row a sequence, in columns.
+        One row a sequence, in columns, with the checksums of that joint set.
     num_bytes
         Of the file.
-    num_frames
-        Frames of all sequences together.
 
     Raises
     ------
@@ -175,18 +158,16 @@ class Store(_Level[DatasetView]):
             self._frames = _frame_reader(positions, group, store, self.path)
             try:
                 self.index = store_index.read(store.file, group, self._num_frames)
-            except DamagedIndexError as error:
+            except ValueError as error:
                 raise StoreError(f"its index is damaged ({error}); build it again", self.shown_path) from error
-        self._names = list(zip(*(self.index.texts(name) for name in ("dataset", "subject", "sequence")), strict=True))
+        self._names = self.index.names()
         tree: dict[str, dict[str, dict[str, int]]] = {}
         for row, (dataset, subject, sequence) in enumerate(self._names):
             tree.setdefault(dataset, {}).setdefault(subject, {})[sequence] = row
-        views = {
-            dataset: DatasetView(
-                self, dataset, {name: SubjectView(self, f"{dataset}/{name}", rows) for name, rows in subjects.items()}
-            )
-            for dataset, subjects in tree.items()
-        }
+        views = {}
+        for name, subjects in tree.items():
+            of_subjects = {subject: SubjectView(self, f"{name}/{subject}", rows) for subject, rows in subjects.items()}
+            views[name] = DatasetView(self, name, of_subjects)
         super().__init__(self, self.shown_path, views)
 
     def __getitem__(self, key: str | int) -> Any:
@@ -199,7 +180,6 @@ class Store(_Level[DatasetView]):
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Names of the datasets."""
         return tuple(self)
 
     @property
@@ -209,12 +189,11 @@ class Store(_Level[DatasetView]):
 
     @property
     def num_frames(self) -> int:
-        """Frames of all sequences together."""
         return self._num_frames
 
     @property
     def joint_sets(self) -> tuple[str, ...]:
-        """Names of the joint sets."""
+        """Their names, the first of the store first."""
         return tuple(joint_set.name for joint_set in self.header.joint_sets)
 
     @property
@@ -223,7 +202,7 @@ class Store(_Level[DatasetView]):
         return self.header.frame_rate
 
     def with_joint_set(self, name: str) -> Store:
-        """The same store, read for the positions of another of its joint sets."""
+        """The same store, with the positions of another joint set."""
         return Store(self.path, name)
 
     @property
@@ -236,13 +215,7 @@ class Store(_Level[DatasetView]):
         return self.skeleton.joint_names
 
     def skeleton_in(self, order: str) -> Skeleton:
-        """What the joints are in one of the orders of `h36m_amass.skeleton.JOINT_ORDERS`.
-
-        Raises
-        ------
-        h36m_amass.skeleton.SkeletonError
-            The order does not fit the store's joints.
-        """
+        """What the joints are in one of `h36m_amass.skeleton.JOINT_ORDERS`; `SkeletonError` if it does not fit."""
         return reorder(self.skeleton, joint_order(order, self.skeleton))
 
     def select(
@@ -259,12 +232,7 @@ class Store(_Level[DatasetView]):
     def split(self, name: str, part: str) -> Selection:
         """The sequences of one part of a named split that are in the store: see `h36m_amass.splits.SPLITS`.
 
-        Raises
-        ------
-        h36m_amass.splits.SplitError
-            The split or the part is unknown.
-        UnknownKeyError
-            The store has none of its datasets.
+        Raises `h36m_amass.splits.SplitError` if it is unknown, `UnknownKeyError` if the store has none of its datasets.
         """
         datasets = set(datasets_of(name, part, self.datasets))
         if not datasets:
@@ -277,13 +245,7 @@ class Store(_Level[DatasetView]):
         return self._names[row]
 
     def read(self, start: int, stop: int) -> Float32[np.ndarray, "frames joints 3"]:
-        """Rows ``start .. stop`` of all positions, in metres.
-
-        Raises
-        ------
-        StoreError
-            The file is damaged or has been replaced.
-        """
+        """Rows ``start .. stop`` of all positions, in metres; `StoreError` if the file is damaged or was replaced."""
         frames = np.empty((stop - start, len(self.skeleton), 3), np.float32)
         self.read_into(start, frames)
         return frames
@@ -346,32 +308,24 @@ class Store(_Level[DatasetView]):
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def _frame_reader(positions: h5py.Dataset, group: h5py.Group, store: OpenStore, path: Location) -> FrameReader:
     """The fastest reader there is for positions of an open store."""
-    listed = _extents(positions, group, store)
+    version, shape, listed = store.version, positions.shape[1:], None
+    if extents.has(positions):
+        # As the store says, unless another program wrote to it.
+        is_known = store.footer is not None and "extents" in group
+        listed = extents.read(bounded(group["extents"])) if is_known else extents.of_chunks(readable(positions))
     if listed is not None:
-        extents.check(listed, positions, store.version.size)
+        extents.check(listed, positions, version.size)
         if is_url(path):
-            return UrlFrameReader(path, store.version, positions.shape[1:], listed)
+            return UrlFrameReader(path, version, shape, listed)
         if hasattr(os, "preadv"):
-            return RawFrameReader(path.absolute(), store.version, positions.shape[1:], listed)
-    location = path if is_url(path) else path.absolute()
-    return Hdf5FrameReader(location, store.version, readable(positions).name)
-
-
-def _extents(positions: h5py.Dataset, group: h5py.Group, store: OpenStore) -> extents.Extents | None:
-    """Where uncompressed positions lie: as the store says, unless another program wrote to it."""
-    if not extents.has(positions):
-        return None
-    if store.footer is None or "extents" not in group:
-        return extents.of_chunks(readable(positions))
-    return extents.read(bounded(group["extents"]))
+            return RawFrameReader(path.absolute(), version, shape, listed)
+    return Hdf5FrameReader(path if is_url(path) else path.absolute(), version, shape, readable(positions).name)
 
 
 def _some(names: Iterable[str], limit: int = 5) -> str:

@@ -28,20 +28,8 @@ _BLOCK_FRAMES = 65536
 class Node:
     """A store, dataset, subject or sequence, and how much is in it.
 
-    Attributes
-    ----------
-    kind
-        One of `LEVELS`.
-    name, key
-        Its own name, and with those above it: ``DATASET/SUBJECT/SEQUENCE``. A store's are its path.
-    sequences, frames
-        How many there are.
-    seconds
-        That they last together.
-    bytes
-        Of their positions on the disk.
-    below
-        The parts that it is made of, in the store's order.
+    `kind` is one of `LEVELS`; `key` is ``DATASET/SUBJECT/SEQUENCE`` as far as it goes, a store's its path; `bytes` are
+    those of the positions on the disk; `below` has the parts that it is made of, in the store's order.
     """
 
     kind: str
@@ -56,34 +44,17 @@ class Node:
 
 @dataclass(frozen=True)
 class JointRange:
-    """Where the joints of one joint set are during a sequence.
-
-    Attributes
-    ----------
-    name
-        Of the joint set.
-    joints
-        How many it has.
-    checksum
-        Of their positions, as in the index.
-    low, high
-        The smallest and the largest x, y and z, in metres.
-    """
+    """Where the joints of one joint set are during a sequence: the smallest and the largest x, y and z, in metres."""
 
     name: str
     joints: int
     checksum: int
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> Node:
-    """What is in a store, or at `key`, down to each sequence.
-
-    Parameters
-    ----------
-    joint_set
-        Count the bytes of this joint set alone; None counts those of all.
+    """What is in a store, or at `key`, down to each sequence, with the bytes of all joint sets or of one.
 
     Raises
     ------
@@ -117,17 +88,8 @@ def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> 
 def sequence_bytes(store: Store, joint_set: str | None = None) -> Int[np.ndarray, "sequences"]:
     """Bytes on the disk of each sequence's positions, in index order; they sum up to those of all.
 
-    Sequences that share a compressed chunk of the file share its bytes, by the frames that each has in it.
-
-    Parameters
-    ----------
-    joint_set
-        Count the positions of this joint set alone; None counts all of them.
-
-    Raises
-    ------
-    h36m_amass.store.store.StoreError
-        The file is damaged or has been replaced.
+    Sequences that share a compressed chunk of the file share its bytes, by the frames that each has in it. Of one
+    joint set, or of all; `StoreError` if the file is damaged or has been replaced.
     """
     edges = np.append(0, store.index.starts + store.index.lengths)
     sizes = np.zeros(len(store.sequences), np.int64)
@@ -182,44 +144,25 @@ def fitting_depth(root: Node) -> int:
 
 
 def joint_ranges(sequence: StoredSequence, joint_set: str | None = None) -> list[JointRange]:
-    """Where the joints of each joint set are during a sequence; of `joint_set` alone, if that is given.
-
-    Raises
-    ------
-    h36m_amass.store.store.StoreError
-        The store is damaged.
-    """
+    """Where the joints of each joint set are during a sequence; of `joint_set` alone, if that is given."""
     ranges = []
     for name in sequence.store.joint_sets if joint_set is None else (joint_set,):
         with sequence.store.with_joint_set(name) as store:
             same = StoredSequence(store, sequence.row)
-            low, high = np.full(3, np.inf), np.full(3, -np.inf)
-            for start in range(0, len(same), _BLOCK_FRAMES):
-                block = same.positions_3d[start : start + _BLOCK_FRAMES]
-                low = np.minimum(low, block.min(axis=(0, 1)))
-                high = np.maximum(high, block.max(axis=(0, 1)))
-            ranges.append(JointRange(name, len(store.skeleton), same.record.checksum, _triple(low), _triple(high)))
+            starts = range(0, len(same), _BLOCK_FRAMES)
+            blocks = (same.positions_3d[start : start + _BLOCK_FRAMES] for start in starts)
+            lows, highs = zip(*((block.min(axis=(0, 1)), block.max(axis=(0, 1))) for block in blocks), strict=True)
+            low, high = tuple(np.min(lows, axis=0).tolist()), tuple(np.max(highs, axis=0).tolist())
+            ranges.append(JointRange(name, len(store.skeleton), same.record.checksum, low, high))
     return ranges
-
-
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in values)
-    return x, y, z
 
 
 def summary(node: Node) -> str:
     """A line about a node: how much is in it."""
-    if node.kind == LEVELS[-1]:
-        parts = [f"{node.frames:,} frames"]
-    else:
-        level = LEVELS.index(node.kind) + 1
-        counts = [_counted(node, depth, LEVELS[level + depth - 1]) for depth in range(1, len(LEVELS) - level + 1)]
-        parts = [*counts, f"{node.frames:,} frames"]
-    return f"{node.key}: {', '.join(parts)}, {duration(node.seconds)}, {size(node.bytes)}"
-
-
-def _counted(node: Node, depth: int, kind: str) -> str:
-    return count([lasts for lasts, _ in flattened(node, depth) if len(lasts) == depth], kind)
+    kinds = [below.kind for _, below in flattened(node, deepest(node))]
+    counts = [count([kind] * kinds.count(kind), kind) for kind in LEVELS[LEVELS.index(node.kind) + 1 :]]
+    parts = *counts, f"{node.frames:,} frames", duration(node.seconds), size(node.bytes)
+    return f"{node.key}: {', '.join(parts)}"
 
 
 def provenance(store: Store, joint_set: str | None = None) -> list[str]:
@@ -229,14 +172,10 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
         f"file          {size(store.num_bytes)}",
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
-        *(
-            f"joint set     {shown_set.name}, {len(shown_set.skeleton)} joints: "
-            f"{', '.join(shown_set.skeleton.joint_names)}"
-            for shown_set in shown
-        ),
+        *(f"joint set     {s.name}, {len(s.skeleton)} joints: {', '.join(s.skeleton.joint_names)}" for s in shown),
         f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
         f"options       {json.dumps(dict(header.options))}",
-        *(f"regressor     {shown_set.name}, {_origin(shown_set.regressor_sha256)}" for shown_set in shown),
+        *(f"regressor     {s.name}, {_origin(s.regressor_sha256)}" for s in shown),
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
     ]
     return [line for line in lines if line]
@@ -275,21 +214,9 @@ def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) ->
 
 
 def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int | None = None) -> dict[str, Any]:
-    """What is in a store, or in a part of it, as JSON has it; docs/pictures.md lists the keys.
+    """What is in a store, or in a part of it (see `tree`), as JSON has it; docs/pictures.md lists the keys.
 
-    Parameters
-    ----------
-    root
-        The store or the part: see `tree`.
-    joint_set
-        Tell of this joint set alone; None tells of all.
-    depth
-        How many levels below `root`; None for all.
-
-    Raises
-    ------
-    h36m_amass.store.store.StoreError
-        The store is damaged.
+    Of one joint set, or of all; `depth` levels below `root`, or all.
     """
     header, shown = store.header, _joint_sets(store, joint_set)
     made: dict[str, Any] = {
@@ -303,12 +230,7 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
             "options": dict(header.options),
             "body_model_sha256": dict(header.body_model_sha256),
             "joint_sets": [
-                {
-                    "name": shown_set.name,
-                    "regressor_sha256": shown_set.regressor_sha256,
-                    **asdict(shown_set.skeleton),
-                }
-                for shown_set in shown
+                {"name": s.name, "regressor_sha256": s.regressor_sha256, **asdict(s.skeleton)} for s in shown
             ],
         }
     }

@@ -11,12 +11,7 @@ class WritableFile:
 
     HDF5 does not survive a failed write: closing the file fails too, and the interpreter crashes at its end. So
     from the first error on what is written is kept in memory and found there when it is read; HDF5 goes on and
-    closes in peace, and `check`, to be called soon, raises the error.
-
-    Parameters
-    ----------
-    path
-        File to make; none may exist.
+    closes in peace, and `check`, to be called soon, raises the error. No file may exist there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,21 +27,13 @@ class WritableFile:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a position, which may lie behind the end."""
-        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = begin + offset
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         return self._position
 
     def tell(self) -> int:
-        """The position of the next byte that is read or written."""
         return self._position
 
-    def read(self, num_bytes: int) -> bytes:
-        """Bytes from here on."""
-        content = bytearray(num_bytes)
-        return bytes(content[: self.readinto(memoryview(content))])
-
     def readinto(self, target: memoryview) -> int:
-        """Fill `target` with bytes from here on."""
         os.lseek(self._descriptor, self._position, os.SEEK_SET)
         begin, count = self._position, max(0, min(len(target), self._size - self._position))
         content = bytearray(os.read(self._descriptor, count)).ljust(count, b"\0")
@@ -76,7 +63,6 @@ class WritableFile:
         return num_bytes
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut or lengthen the file."""
         self._size = self._position if size is None else size
         if self._error is None:
             try:
@@ -97,5 +83,4 @@ class WritableFile:
                 self._error = error
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._descriptor)

@@ -36,21 +36,11 @@ class StoreWriter:
     """Writes a store: its sequences one after another with `append`, in the order of the index, then `finish`.
 
     A write that fails, because the disk is full say, raises its `OSError` at the end of the call; only `close` is
-    possible then.
-
-    Parameters
-    ----------
-    path
-        File to make; an existing one is replaced.
-    joint_sets
-        What is known of each sequence, at least one.
-    compression
-        ``"none"``, ``"lzf"`` or ``"gzip"``.
+    possible then. An existing file is replaced. There is at least one joint set.
     """
 
     def __init__(self, path: Path, joint_sets: Sequence[JointSet], compression: str = "none") -> None:
-        self._path = path
-        self._joint_sets = tuple(joint_sets)
+        self._path, self._joint_sets = path, tuple(joint_sets)
         path.unlink(missing_ok=True)
         self._target = WritableFile(path)
         self._file = _new_file(path, self._target)
@@ -72,23 +62,11 @@ class StoreWriter:
     def append(
         self, record: SequenceRecord, blocks: Iterable[Positions], other_checksums: tuple[int, ...] = ()
     ) -> None:
-        """Write the next sequence.
+        """Write the next sequence, of which `record` is the row of the index.
 
-        Parameters
-        ----------
-        record
-            Its row of the index.
-        blocks
-            Its positions, cut anywhere along the frames.
-        other_checksums
-            Of its positions in the joint sets behind the first.
-
-        Raises
-        ------
-        ValueError
-            The blocks are not as long as the record says, or not of these joint sets.
-        OSError
-            They cannot be written.
+        `blocks` are its positions, cut anywhere along the frames; `other_checksums` are those of its positions in the
+        joint sets behind the first. Raises `ValueError` if they are not as long as the record says, or not of these
+        joint sets, and `OSError` if they cannot be written.
         """
         start = self._num_flushed + self._num_buffered
         for block in blocks:
@@ -115,9 +93,8 @@ class StoreWriter:
         self._file.flush()
         tail_start = self._file.id.get_filesize()
         columns = {name: [getattr(r, name) for r in self._records] for name in INDEX_COLUMNS if name != "start"}
-        _write_columns(
-            h5py.Group(_new_group(self._file.id, "index")), INDEX_COLUMNS, {**columns, "start": self._starts}
-        )
+        index = h5py.Group(_new_group(self._file.id, "index"))
+        _write_columns(index, INDEX_COLUMNS, {**columns, "start": self._starts})
         for number, group in enumerate(self._groups):
             listed = extents.of_chunks(group["positions_3d"])
             if listed is not None:

@@ -20,33 +20,11 @@ from h36m_amass.synthetic.relatives import (
     smpl_model,
     smplx_joint_regressor,
     smplx_model,
-    smplx_to_smpl,
     write_smpl_support,
     write_smplx_support,
-    write_vertex_map,
 )
 
-__all__ = [
-    "GENDERS",
-    "JOINT_NAMES",
-    "KINDS",
-    "PARENTS",
-    "SYNTHETIC_NOTE",
-    "as_smpl",
-    "as_smplx",
-    "body_model",
-    "dmpl_model",
-    "joint_regressor",
-    "motion",
-    "smpl_model",
-    "smplx_joint_regressor",
-    "smplx_model",
-    "smplx_to_smpl",
-    "write_amass_tree",
-    "write_recording",
-    "write_regressor",
-    "write_smpl_support",
-    "write_smplx_support",
-    "write_support_data",
-    "write_vertex_map",
-]
+__all__ = ["GENDERS", "JOINT_NAMES", "KINDS", "PARENTS", "SYNTHETIC_NOTE"]
+__all__ += ["as_smpl", "as_smplx", "body_model", "dmpl_model", "joint_regressor", "motion", "smpl_model"]
+__all__ += ["smplx_joint_regressor", "smplx_model", "write_amass_tree", "write_recording", "write_regressor"]
+__all__ += ["write_smpl_support", "write_smplx_support", "write_support_data"]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from h36m_amass.synthetic.anatomy import FINGERS, JOINT_NAMES, Vector, landmark, shaped
+from h36m_amass.synthetic.anatomy import FINGERS, JOINT_NAMES, PERSON, Vector, landmark, shaped
 from h36m_amass.synthetic.body import BETAS, DMPLS, SYNTHETIC_NOTE
 from h36m_amass.synthetic.movements import MOVEMENTS, SIDES, Movement, Series, drift, turn
 
@@ -31,24 +31,9 @@ def motion(
 ) -> dict[str, np.ndarray]:
     """Make up a recording: a smooth movement of one person, z up, on or near the floor at z = 0.
 
-    Parameters
-    ----------
-    kind
-        One of `KINDS`.
-    seconds
-        Duration; the recording has ``round(seconds * frame_rate)`` frames.
-    frame_rate
-        In hertz.
-    gender
-        ``"female"``, ``"male"`` or ``"neutral"``.
-    betas
-        Up to 16 shape coefficients, padded with zeros; drawn from `seed` if None.
-    fingers
-        ``"still"`` holds one relaxed pose, the same numbers in every frame; or ``"moving"``.
-    dmpls
-        Whether to include soft-tissue coefficients.
-    seed
-        Seed of all that differs between two motions of a kind.
+    A recording of one of `KINDS` has ``round(seconds * frame_rate)`` frames, a gender of `anatomy.GENDERS` and up to 16
+    `betas`, padded with zeros, or drawn from `seed` if None, as is all that differs between two motions of a kind.
+    Fingers that are ``"still"`` hold one relaxed pose, the same numbers in every frame.
 
     Returns
     -------
@@ -79,7 +64,8 @@ def motion(
     movement = MOVEMENTS[kind](time, rng)
     tilt = movement.rotations.get("pelvis", Rotation.identity())
     sway = drift(time, 3 * _FIRST_FINGER, 0.015, rng).reshape(frames, -1, 3)
-    root = turn("z", movement.heading) * turn("x", np.pi / 2) * tilt * Rotation.from_rotvec(sway[:, 0])
+    heading = np.broadcast_to(movement.heading, time.shape)
+    root = turn("z", heading) * turn("x", np.pi / 2) * tilt * Rotation.from_rotvec(sway[:, 0])
     poses = np.zeros((frames, len(JOINT_NAMES), 3))
     for name, rotation in (movement.rotations | {"pelvis": root}).items():
         poses[:, JOINT_NAMES.index(name)] = rotation.as_rotvec()
@@ -87,7 +73,7 @@ def motion(
     poses[:, _FIRST_FINGER:] = _finger_pose(time, fingers == "moving", rng)
     recording = {
         "poses": poses.reshape(frames, -1),
-        "trans": _translation(time, movement, root, gender, shape) + rng.uniform(-0.5, 0.5, 3) * [1, 1, 0],
+        "trans": _translation(time, movement, heading, root, gender, shape) + rng.uniform(-0.5, 0.5, 3) * [1, 1, 0],
         "betas": shape,
         "gender": np.array(gender),
         "mocap_framerate": np.array(frame_rate, dtype=np.float64),
@@ -113,7 +99,7 @@ def _finger_pose(
 
 
 def _translation(
-    time: Series, movement: Movement, root: Rotation, gender: str, betas: Float[np.ndarray, " betas"]
+    time: Series, movement: Movement, heading: Series, root: Rotation, gender: str, betas: Float[np.ndarray, " betas"]
 ) -> Float[np.ndarray, "frames 3"]:
     """The `trans` that follows the movement's way and lifts the lower sole as high as it says; metres."""
 
@@ -138,72 +124,17 @@ def _translation(
         pelvis[:, :2] = -np.mean(ankles, axis=0)[:, :2]
     else:
         step = movement.speed * np.gradient(time) if len(time) > 1 else np.zeros(1)
-        ahead = np.stack([np.sin(movement.heading), -np.cos(movement.heading)], axis=1)
+        ahead = np.stack([np.sin(heading), -np.cos(heading)], axis=1)
         pelvis[:, :2] = np.cumsum(step[:, None] * ahead, axis=0)
     pelvis -= rest("pelvis")
     return pelvis
 
 
-def write_recording(path: Path | str, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
-    """Write a recording as ``.npz``, making its folder.
-
-    Parameters
-    ----------
-    path
-        File to write; an existing one is replaced.
-    arrays
-        From `motion`, or like it.
-    compressed
-        Whether the file is compressed.
-    """
+def write_recording(path: Path | str, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Write a recording, from `motion` or like it, as ``.npz`` in place of what is there, making its folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save: Any = np.savez_compressed if compressed else np.savez
+    save = np.savez_compressed if compressed else np.savez
     save(path, **arrays)
-
-
-# Folder of the subject, gender, and its recordings: name, kind, frame rate, and what is unusual about each.
-_TREE: tuple[tuple[str, str, tuple[tuple[str, str, float, frozenset[str]], ...]], ...] = (
-    (
-        *("Madeup/Madeup/01", "female"),
-        (
-            ("01_01_poses", "walk", 120.0, frozenset()),
-            ("01_02_poses", "wave", 120.0, frozenset({"fingers"})),
-        ),
-    ),
-    (
-        *("Madeup/Madeup/02", "male"),
-        (
-            ("02_01_poses", "squat", 100.0, frozenset()),
-            ("02_02_poses", "turn", 100.0, frozenset({"no dmpls"})),
-            ("02_03_poses", "run", 100.0, frozenset()),
-        ),
-    ),
-    (
-        *("Madeup/Madeup/03", "neutral"),
-        (("03_01_poses", "jump", 60.0, frozenset({"fingers"})),),
-    ),
-    (
-        *("Pretend/s1", "female"),
-        (
-            ("reach_poses", "reach", 250.0, frozenset({"fingers"})),
-            ("walk_poses", "walk", 250.0, frozenset()),
-        ),
-    ),
-    (
-        *("Pretend/s2", "male"),
-        (
-            ("jump_poses", "jump", 150.0, frozenset({"compressed"})),
-            ("wave_poses", "wave", 150.0, frozenset({"fingers"})),
-        ),
-    ),
-    (
-        *("Invented/somebody", "neutral"),
-        (
-            ("turn_poses", "turn", 60.0, frozenset({"other keys"})),
-            ("run_poses", "run", 120.0, frozenset()),
-        ),
-    ),
-)
 
 
 def write_amass_tree(amass_dir: Path | str, *, seed: int = 0, seconds: float = 6.0) -> list[Path]:
@@ -214,40 +145,24 @@ def write_amass_tree(amass_dir: Path | str, *, seed: int = 0, seconds: float = 6
     compressed, and one with ``gender`` as bytes and the rate as ``mocap_frame_rate`` of shape (1,). Beside them
     lie the other files of a download, ``shape.npz`` and ``LICENSE.txt``.
 
-    Parameters
-    ----------
-    amass_dir
-        Folder to write to; made if it is not there.
-    seed
-        Seed of the people and of their motions.
-    seconds
-        Duration of each recording.
-
-    Returns
-    -------
-    list of Path
-        The recordings, sorted.
+    The people and their motions depend on `seed`; each recording lasts `seconds`. Returns the recordings, sorted.
     """
     root = Path(amass_dir)
     paths: list[Path] = []
-    for number, (folder, gender, recordings) in enumerate(_TREE):
+    for number, person in enumerate(PERSON["people"]):
+        folder, gender = root / person["folder"], person["gender"]
         betas = np.random.default_rng([seed, number]).normal(scale=0.7, size=BETAS)
-        for name, kind, frame_rate, oddities in recordings:
-            arrays = motion(
-                *(kind, seconds, frame_rate),
-                gender=gender,
-                betas=betas,
-                fingers="moving" if "fingers" in oddities else "still",
-                dmpls="no dmpls" not in oddities,
-                seed=seed + len(paths),
-            )
-            if "other keys" in oddities:
+        for recording in person["recordings"]:
+            options = dict(recording)
+            name, compressed, other_keys = (options.pop(key, False) for key in ("name", "compressed", "other_keys"))
+            arrays = motion(seconds=seconds, gender=gender, betas=betas, seed=seed + len(paths), **options)
+            if other_keys:
                 arrays["gender"] = np.array(gender.encode())
                 arrays["mocap_frame_rate"] = arrays.pop("mocap_framerate").reshape(1)
-            paths.append(root / folder / f"{name}.npz")
-            write_recording(paths[-1], arrays, compressed="compressed" in oddities)
+            paths.append(folder / f"{name}.npz")
+            write_recording(paths[-1], arrays, compressed=compressed)
         about = {"gender": np.array(gender), "betas": betas, "synthetic": np.array(SYNTHETIC_NOTE)}
-        write_recording(root / folder / "shape.npz", about)
-        licence = root / Path(folder).parts[0] / "LICENSE.txt"
+        write_recording(folder / "shape.npz", about)
+        licence = root / Path(person["folder"]).parts[0] / "LICENSE.txt"
         licence.write_text(SYNTHETIC_NOTE + "\n", encoding="utf-8")
     return sorted(paths)

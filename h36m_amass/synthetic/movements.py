@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
+
+from h36m_amass.synthetic.anatomy import PERSON
 
 Series = Float[np.ndarray, " frames"]
 SIDES: tuple[tuple[str, int], ...] = (("left", 1), ("right", -1))
@@ -21,57 +24,23 @@ _ARMS_DOWN = 1.25
 
 @dataclass(frozen=True)
 class Movement:
-    """Joint rotations over time and the body's way through the world.
-
-    Attributes
-    ----------
-    rotations
-        By joint name; ``"pelvis"`` tilts the upright body.
-    heading
-        In radians.
-    lift
-        The soles' height above the floor, in metres.
-    speed
-        Along the heading, in metres a second; with None the feet stay about where they are.
-    """
+    """Joint rotations by name, of which ``"pelvis"`` tilts the upright body, and the body's way through the world."""
 
     rotations: dict[str, Rotation]
-    heading: Series
-    lift: Series
-    speed: float | None = None
+    heading: Series | float  # radians
+    lift: Series | float = 0.0  # height of the soles above the floor, metres
+    speed: float | None = None  # along the heading, metres per second; with None the feet stay about where they are
 
 
 def turn(axis: str, angle: Series | float) -> Rotation:
-    """Rotation about one axis, one a frame where the angle has frames.
-
-    Parameters
-    ----------
-    axis
-        ``"x"``, ``"y"`` or ``"z"``.
-    angle
-        In radians.
-    """
+    """Rotation by an angle in radians about ``"x"``, ``"y"`` or ``"z"``, one per frame where the angle has frames."""
     return Rotation.from_rotvec(np.multiply.outer(angle, np.eye(3)["xyz".index(axis)]))
 
 
 def drift(
     time: Series, count: int, size: float, rng: np.random.Generator, low: float = 0.1, high: float = 0.7
 ) -> Float[np.ndarray, "frames count"]:
-    """Slow random wandering about zero: mixtures of six waves.
-
-    Parameters
-    ----------
-    time
-        In seconds.
-    count
-        How many series.
-    size
-        About how wide they are.
-    rng
-        Where frequencies, phases and shares come from.
-    low, high
-        Range of the frequencies, in hertz.
-    """
+    """Slow random wandering about zero, `count` series of about that size: mixtures of six waves, in hertz."""
     frequency = np.linspace(low, high, 6) * rng.uniform(0.9, 1.1, 6)
     waves = np.sin(2 * np.pi * time[:, None] * frequency + rng.uniform(0, 2 * np.pi, 6))
     return waves @ rng.normal(scale=size / np.sqrt(3), size=(6, count))
@@ -109,50 +78,31 @@ def _spine(bend: Series | float, twist: Series | float) -> dict[str, Rotation]:
     return dict.fromkeys(("spine1", "spine2", "spine3"), third)
 
 
-def _gait(
-    time: Series,
-    rng: np.random.Generator,
-    *,
-    cadence: float,
-    stride: float,
-    knee_swing: float,
-    knee_base: float,
-    lean: float,
-    elbow: float,
-    bounce: float,
-    speed: float,
-) -> Movement:
+def _gait(kind: str, time: Series, rng: np.random.Generator) -> Movement:
     """Walking or running along a winding way.
 
-    `cadence` is in strides a second, `bounce` in metres, `speed` in metres a stride for each radian
-    of `stride`; the others are angles in radians.
+    `cadence` is in strides per second, `bounce` in metres, `speed` in metres per stride for each radian
+    of `stride`; the other numbers of a gait are angles in radians.
     """
-    cadence *= rng.uniform(0.92, 1.08)
+    gait = PERSON["gaits"][kind]
+    lean, stride = gait["lean"], gait["stride"]
+    cadence = gait["cadence"] * rng.uniform(0.92, 1.08)
     phase = 2 * np.pi * cadence * time + rng.uniform(0, 2 * np.pi)
     rotations = {"pelvis": turn("y", 0.08 * np.sin(phase)) * turn("x", np.full_like(time, lean))}
     rotations |= _spine(0.02, -0.16 * np.sin(phase)) | {"neck": turn("x", -lean), "head": turn("x", -0.05)}
     for side, sign in SIDES:
         p = phase if side == "left" else phase + np.pi
         hip = 0.12 + lean + stride * np.cos(p)
-        knee = knee_base + knee_swing * _pulse(p, 1.42 * np.pi, 2.5) + 0.12 * _pulse(p, 0.3 * np.pi, 4.0)
+        knee = gait["knee_base"] + gait["knee_swing"] * _pulse(p, 1.42 * np.pi, 2.5)
+        knee = knee + 0.12 * _pulse(p, 0.3 * np.pi, 4.0)
         foot = 0.6 * _pulse(p, 1.2 * np.pi, 3.5) - 0.25 * _pulse(p, 0.0, 4.0)
         rotations |= _leg(side, sign, hip=hip, knee=knee, foot=foot - lean, spread=0.0)
-        forward, bent = 0.1 - stride * np.cos(p), elbow - 0.2 * np.cos(p)
+        forward, bent = 0.1 - stride * np.cos(p), gait["elbow"] - 0.2 * np.cos(p)
         rotations |= _arm(side, sign, lowered=_ARMS_DOWN, forward=forward, elbow=bent)
     curve = rng.choice([-1, 1]) * rng.uniform(0.15, 0.35)
     heading = rng.uniform(-np.pi, np.pi) + curve * time + 0.3 * np.sin(rng.uniform(0.2, 0.4) * time)
-    lift = bounce * (1 - np.cos(2 * phase - 0.6)) / 2
-    return Movement(rotations, heading, lift, speed * cadence * stride)
-
-
-def _walk(time: Series, rng: np.random.Generator) -> Movement:
-    angles = {"stride": 0.38, "knee_swing": 0.8, "knee_base": 0.1, "lean": 0.03, "elbow": 0.35}
-    return _gait(time, rng, cadence=0.9, bounce=0.0, speed=3.4, **angles)
-
-
-def _run(time: Series, rng: np.random.Generator) -> Movement:
-    angles = {"stride": 0.6, "knee_swing": 1.5, "knee_base": 0.3, "lean": 0.15, "elbow": 1.5}
-    return _gait(time, rng, cadence=1.4, bounce=0.08, speed=4.2, **angles)
+    lift = gait["bounce"] * (1 - np.cos(2 * phase - 0.6)) / 2
+    return Movement(rotations, heading, lift, gait["speed"] * cadence * stride)
 
 
 def _stand(time: Series, rng: np.random.Generator) -> dict[str, Rotation]:
@@ -172,7 +122,7 @@ def _wave(time: Series, rng: np.random.Generator) -> Movement:
     rotations["right_shoulder"] = turn("z", -0.25 + 0.08 * sweep) * turn("x", -1.4)
     rotations["right_elbow"] = turn("y", 1.25 + 0.45 * sweep)
     rotations["head"] = turn("y", -0.25)
-    return Movement(rotations, np.full_like(time, rng.uniform(-np.pi, np.pi)), np.zeros_like(time))
+    return Movement(rotations, rng.uniform(-np.pi, np.pi))
 
 
 def _crouch(depth: Series) -> dict[str, Rotation]:
@@ -190,7 +140,7 @@ def _squat(time: Series, rng: np.random.Generator) -> Movement:
     rotations = _crouch(depth)
     for side, sign in SIDES:
         rotations |= _arm(side, sign, lowered=_ARMS_DOWN + 0.1 * depth, forward=0.05 + 1.7 * depth, elbow=0.3)
-    return Movement(rotations, np.full_like(time, rng.uniform(-np.pi, np.pi)), np.zeros_like(time))
+    return Movement(rotations, rng.uniform(-np.pi, np.pi))
 
 
 def _jump(time: Series, rng: np.random.Generator) -> Movement:
@@ -207,7 +157,7 @@ def _jump(time: Series, rng: np.random.Generator) -> Movement:
         rotations[f"{side}_ankle"] = turn("x", 0.6 * aloft) * rotations[f"{side}_ankle"]
         swing = 2.2 * aloft - 0.7 * _pulse(phase, middle - 1.3, 5.0)
         rotations |= _arm(side, sign, lowered=_ARMS_DOWN, forward=0.05 + swing, elbow=0.4)
-    return Movement(rotations, np.full_like(time, rng.uniform(-np.pi, np.pi)), lift)
+    return Movement(rotations, rng.uniform(-np.pi, np.pi), lift)
 
 
 def _turn_about(time: Series, rng: np.random.Generator) -> Movement:
@@ -219,7 +169,7 @@ def _turn_about(time: Series, rng: np.random.Generator) -> Movement:
         step = _pulse(phase, 0.0 if side == "left" else np.pi, 4.0)
         rotations |= _leg(side, sign, hip=0.04 + 0.35 * step, knee=0.08 + 0.7 * step, foot=0.1 * step)
         rotations |= _arm(side, sign, lowered=_ARMS_DOWN, forward=0.05 - 0.15 * step, elbow=0.4)
-    return Movement(rotations, heading, np.zeros_like(time))
+    return Movement(rotations, heading)
 
 
 def _reach(time: Series, rng: np.random.Generator) -> Movement:
@@ -233,12 +183,12 @@ def _reach(time: Series, rng: np.random.Generator) -> Movement:
         rotations |= _arm(side, sign, lowered=_ARMS_DOWN, forward=0.05 + height * out, elbow=0.5 - 0.35 * out)
         hip, knee = 0.05 + 0.3 * both, 0.1 + 0.3 * both
         rotations |= _leg(side, sign, hip=hip, knee=knee, foot=-0.15 * both, spread=0.1)
-    return Movement(rotations, np.full_like(time, rng.uniform(-np.pi, np.pi)), np.zeros_like(time))
+    return Movement(rotations, rng.uniform(-np.pi, np.pi))
 
 
 MOVEMENTS: dict[str, Callable[[Series, np.random.Generator], Movement]] = {
-    "walk": _walk,
-    "run": _run,
+    "walk": partial(_gait, "walk"),
+    "run": partial(_gait, "run"),
     "wave": _wave,
     "squat": _squat,
     "turn": _turn_about,

@@ -16,11 +16,9 @@ import scipy.sparse
 from jaxtyping import Float
 
 from h36m_amass.synthetic.anatomy import GENDERS, JOINT_NAMES, PARENTS, surface
-from h36m_amass.synthetic.body import SYNTHETIC_NOTE, VERTICES, body_model, joint_regressor
+from h36m_amass.synthetic.body import SYNTHETIC_NOTE, VERTICES, body_model, joint_regressor, write_model
 
-SMPLX_VERTICES = 10475
-SHAPE_DIRECTIONS, EXPRESSIONS = 300, 100
-SMPL_BETAS = 10
+SMPLX_VERTICES, SHAPE_DIRECTIONS, EXPRESSIONS, SMPL_BETAS = 10475, 300, 100, 10
 _BODY = 22
 _HEAD = JOINT_NAMES.index("head")
 _FACE: Mapping[str, tuple[float, float, float]] = {
@@ -29,19 +27,14 @@ _FACE: Mapping[str, tuple[float, float, float]] = {
     "right_eye": (-0.03, 0.43, 0.09),
 }
 SMPLX_JOINT_NAMES = (*JOINT_NAMES[:_BODY], *_FACE, *JOINT_NAMES[_BODY:])
-SMPL_JOINT_NAMES = (*JOINT_NAMES[:_BODY], "left_hand", "right_hand")
 _HANDS = tuple(slice(_BODY + 15 * side, _BODY + 15 * (side + 1)) for side in range(2))
 
 
 def smplx_model(gender: str, seed: int = 0, *, small_shape_space: bool = False) -> dict[str, np.ndarray]:
     """Make up an SMPL-X body model of the same person as `body_model`.
 
-    Parameters
-    ----------
-    gender, seed
-        As for `body_model`.
-    small_shape_space
-        Whether there are 10 directions of shape and 10 of expression, as in the first release, instead of 300 and 100.
+    With `small_shape_space` there are 10 directions of shape and 10 of expression, as in the first release, and
+    otherwise 300 and 100.
 
     Returns
     -------
@@ -50,14 +43,10 @@ def smplx_model(gender: str, seed: int = 0, *, small_shape_space: bool = False) 
         ``posedirs`` (10475, 3, 486); float64 ``v_template`` (10475, 3), ``weights`` (10475, 55) and ``J_regressor``
         (55, 10475); int64 ``kintree_table`` (2, 55), whose root has parent -1; ``part2num``, a Python object as the
         real file has some; and ``synthetic``, the note that says it is made up.
-
-    Raises
-    ------
-    ValueError
-        The gender is not one of those of `body_model`.
     """
     smplh = body_model(gender, seed)
-    split, bones, near = _split(), _smplx_bones(), _nearness()
+    split, near = _split(), _nearness()
+    bones = np.array([SMPLX_JOINT_NAMES.index(name) for name in JOINT_NAMES])
     rng = np.random.default_rng([seed, 55])
     shape, expressions = (10, 10) if small_shape_space else (SHAPE_DIRECTIONS, EXPRESSIONS)
     shapedirs = np.zeros((SMPLX_VERTICES, 3, shape + expressions), np.float32)
@@ -98,22 +87,12 @@ def smplx_model(gender: str, seed: int = 0, *, small_shape_space: bool = False) 
 def smpl_model(gender: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Make up an SMPL body model of the same person as `body_model`, whose hands are one bone each.
 
-    Parameters
-    ----------
-    gender, seed
-        As for `body_model`.
-
     Returns
     -------
     dict of str to array
         The arrays of the real file's pickle, as far as this library reads them, all float64: ``v_template`` (6890, 3),
         ``shapedirs`` (6890, 3, 10), ``posedirs`` (6890, 3, 207), ``weights`` (6890, 24) and ``J_regressor`` (24, 6890);
         uint32 ``kintree_table`` (2, 24); and ``synthetic``, the note that says it is made up.
-
-    Raises
-    ------
-    ValueError
-        The gender is not one of those of `body_model`.
     """
     smplh = body_model(gender, seed)
     weights, regressor, posedirs = smplh["weights"], smplh["J_regressor"], smplh["posedirs"].reshape(VERTICES, 3, -1, 9)
@@ -140,15 +119,7 @@ def smplx_joint_regressor(seed: int = 0) -> Float[np.ndarray, "17 vertices"]:
 
 
 def smplx_to_smpl(seed: int = 0) -> scipy.sparse.csr_array:
-    """Make up the map from SMPL-X's vertices to SMPL's, (6890, 10475).
-
-    As in the real one, each vertex is a mean of three corners of a triangle near by.
-
-    Parameters
-    ----------
-    seed
-        Of the corners' shares.
-    """
+    """Make up the map from SMPL-X's vertices to SMPL's, (6890, 10475), each a mean of three corners as there."""
     faces = surface().faces
     of_vertex = np.empty(VERTICES, dtype=np.int64)
     of_vertex[faces.reshape(-1)] = np.repeat(np.arange(len(faces)), 3)
@@ -156,8 +127,8 @@ def smplx_to_smpl(seed: int = 0) -> scipy.sparse.csr_array:
     shares = np.random.default_rng([seed, 6890]).dirichlet([1.0, 1.0, 1.0], size=VERTICES)
     shares = 0.1 * shares + 0.9 * (corners == np.arange(VERTICES)[:, None])
     rows = np.repeat(np.arange(VERTICES), 3)
-    places = (rows, _kept()[corners.reshape(-1)])
-    return scipy.sparse.csr_array((shares.reshape(-1), places), shape=(VERTICES, SMPLX_VERTICES))
+    columns = _kept()[corners.reshape(-1)]
+    return scipy.sparse.csr_array((shares.reshape(-1), (rows, columns)), shape=(VERTICES, SMPLX_VERTICES))
 
 
 def as_smplx(recording: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -202,53 +173,19 @@ def as_smpl(recording: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def write_smplx_support(
     support_dir: Path | str, genders: Sequence[str] = GENDERS, seed: int = 0, *, small_shape_space: bool = False
 ) -> None:
-    """Write made-up SMPL-X models and the map to SMPL's mesh.
-
-    Writes ``body_models/smplx/GENDER/model.npz``, where the real ones would lie, and ``smplx_to_smpl.npz``.
-
-    Parameters
-    ----------
-    support_dir
-        Folder to write to; made if it is not there.
-    genders
-        Which body models to write.
-    seed, small_shape_space
-        As for `smplx_model` and `smplx_to_smpl`.
-
-    Raises
-    ------
-    ValueError
-        A gender is not one of `GENDERS`.
-    """
+    """Write made-up SMPL-X models, where the real ones would lie, and ``smplx_to_smpl.npz``, as SciPy saves it."""
     for gender in genders:
-        _write_model(
-            Path(support_dir) / "body_models" / "smplx" / gender / "model.npz",
-            smplx_model(gender, seed, small_shape_space=small_shape_space),
-        )
-    write_vertex_map(Path(support_dir) / "smplx_to_smpl.npz", smplx_to_smpl(seed))
-
-
-def write_smpl_support(support_dir: Path | str, genders: Sequence[str] = GENDERS, seed: int = 0) -> None:
-    """Write made-up SMPL models, as ``body_models/smpl/GENDER/model.npz``; see `write_smplx_support`."""
-    for gender in genders:
-        _write_model(Path(support_dir) / "body_models" / "smpl" / gender / "model.npz", smpl_model(gender, seed))
-
-
-def write_vertex_map(path: Path | str, matrix: scipy.sparse.csr_array) -> None:
-    """Save a vertex map as `scipy.sparse.save_npz` does, with the synthetic note beside its arrays."""
+        write_model(support_dir, "smplx", gender, smplx_model(gender, seed, small_shape_space=small_shape_space))
+    matrix = smplx_to_smpl(seed)
     arrays: dict[str, Any] = {name: getattr(matrix, name) for name in ("data", "indices", "indptr", "shape")}
+    path = Path(support_dir) / "smplx_to_smpl.npz"
     np.savez(path, format=np.array(b"csr"), **arrays, synthetic=np.array(SYNTHETIC_NOTE))
 
 
-def _write_model(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    members: dict[str, Any] = dict(arrays)
-    np.savez(path, **members)
-
-
-def _smplx_bones() -> np.ndarray:
-    """The place of each SMPL+H bone among those of SMPL-X."""
-    return np.array([SMPLX_JOINT_NAMES.index(name) for name in JOINT_NAMES])
+def write_smpl_support(support_dir: Path | str, genders: Sequence[str] = GENDERS, seed: int = 0) -> None:
+    """Write made-up SMPL models, as ``body_models/smpl/GENDER/model.npz``; the real ones are pickles."""
+    for gender in genders:
+        write_model(support_dir, "smpl", gender, smpl_model(gender, seed))
 
 
 @cache

@@ -13,6 +13,9 @@ from h36m_amass.errors import H36mAmassError
 FILE_NAME = "lock"
 
 
+ATTEMPTS = 100
+
+
 class LockedError(H36mAmassError):
     """Another process is writing the same, or the file system has no locks."""
 
@@ -33,10 +36,9 @@ def locked(folder: Path, target: Path) -> Iterator[None]:
     OSError
         The folder cannot be made or written to.
     """
-    folder.mkdir(exist_ok=True)
     lock = FileLock(folder / FILE_NAME, timeout=0)
     try:
-        lock.acquire()
+        _acquire(lock, folder)
     except Timeout:
         raise LockedError(
             "another process is writing it; wait until it has finished, stop it, or write somewhere else", target
@@ -45,6 +47,10 @@ def locked(folder: Path, target: Path) -> Iterator[None]:
         raise LockedError(
             "the file system has no locks; mount it with locks, or write to another disk", folder
         ) from error
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
     try:
         yield
     finally:
@@ -53,3 +59,16 @@ def locked(folder: Path, target: Path) -> Iterator[None]:
         lock.release()
         with suppress(OSError):
             folder.rmdir()
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    """Acquire a lock in a folder that whoever held it before may just be removing."""
+    for attempt in range(ATTEMPTS):
+        try:
+            folder.mkdir(exist_ok=True)
+            lock.acquire()
+        except (FileExistsError, FileNotFoundError):
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return

@@ -14,6 +14,5 @@ def require_viser() -> None:
     try:
         import viser  # noqa: F401 # an import is the test
     except ImportError as error:
-        raise ViewerError(
-            "the viewer needs viser, which is not installed; install it with: pip install 'h36m-amass[view]'"
-        ) from error
+        install = "pip install 'h36m-amass[view]'"
+        raise ViewerError(f"the viewer needs viser, which is not installed; install it with: {install}") from error

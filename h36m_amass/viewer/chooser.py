@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from h36m_amass.store.selection import StoredSequence
@@ -14,18 +14,15 @@ from h36m_amass.viewer import ViewerError
 if TYPE_CHECKING:
     import viser
 
+Names = tuple[str, str, str]
+"""Of a dataset, a subject and a sequence."""
+
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Sequences to choose from, by dataset, subject and sequence.
+    """Sequences to choose from, in the order of the store's index."""
 
-    Attributes
-    ----------
-    names
-        The three names of each, in the order of the store's index.
-    """
-
-    names: tuple[tuple[str, str, str], ...]
+    names: tuple[Names, ...]
 
     @classmethod
     def of(cls, store: Store) -> Catalogue:
@@ -37,34 +34,18 @@ class Catalogue:
         words = text.casefold().split()
         return Catalogue(tuple(key for key in self.names if all(word in "/".join(key).casefold() for word in words)))
 
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(dataset for dataset, _, _ in self.names))
+    def below(self, *above: str) -> tuple[str, ...]:
+        """The datasets; with one of them, its subjects; with one of these, too, its sequences."""
+        level = len(above)
+        return tuple(dict.fromkeys(key[level] for key in self.names if key[:level] == above))
 
-    def subjects(self, dataset: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(key[1] for key in self.names if key[0] == dataset))
-
-    def sequences(self, dataset: str, subject: str) -> tuple[str, ...]:
-        return tuple(key[2] for key in self.names if key[:2] == (dataset, subject))
-
-    def nearest(self, names: tuple[str, str, str]) -> tuple[str, str, str]:
+    def nearest(self, names: Names) -> Names:
         """The first sequence that shares most of `names`, from the dataset on."""
-        return max(self.names, key=lambda key: _agreement(key, names))
-
-
-def _agreement(one: Ordered[str], other: Ordered[str]) -> int:
-    """How many names are the same before the first that differs."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
+        return max(self.names, key=lambda key: sum(accumulate((a == b for a, b in zip(key, names, strict=True)), min)))
 
 
 def catalogue(store: Store, text: str = "") -> Catalogue:
-    """The sequences of `store` that match `text`.
-
-    Raises
-    ------
-    ViewerError
-        If none does.
-    """
+    """The sequences of `store` that match `text`, of which there has to be one."""
     matching = Catalogue.of(store).matching(text)
     if not matching.names:
         words = " and ".join(repr(word) for word in text.split())
@@ -77,12 +58,7 @@ class Chooser:
     """The fields of the panel that choose one sequence."""
 
     def __init__(
-        self,
-        gui: viser.GuiApi,
-        store: Store,
-        text: str,
-        begin: tuple[str, str, str] | None,
-        chosen: Callable[[StoredSequence], None],
+        self, gui: viser.GuiApi, store: Store, text: str, begin: Names | None, chosen: Callable[[StoredSequence], None]
     ) -> None:
         """`begin` names the sequence that is chosen at first, or the nearest that the store has; None the first."""
         self._store, self._chosen = store, chosen
@@ -90,20 +66,16 @@ class Chooser:
         names = self._matching.names[0] if begin is None else self._matching.nearest(begin)
         self.filter = gui.add_text("Filter", text, hint="Words that the sequence's key has in it")
         self.fields: list[viser.GuiDropdownHandle[str]] = [
-            gui.add_dropdown(label, options, initial_value=name)
-            for label, options, name in zip(
-                ("Dataset", "Subject", "Sequence"), self._options(names), names, strict=True
-            )
+            gui.add_dropdown(label, self._matching.below(*names[:level]), initial_value=names[level])
+            for level, label in enumerate(("Dataset", "Subject", "Sequence"))
         ]
-        self.joint_set = gui.add_dropdown(
-            "Joint set", store.joint_sets, initial_value=store.joint_set.name, visible=len(store.joint_sets) > 1
-        )
-        self.none = gui.add_html(
-            "<i style='padding: 0 1em'>No sequence has all of these words in its key.</i>", visible=False
-        )
+        sets = store.joint_sets
+        self.joint_set = gui.add_dropdown("Joint set", sets, initial_value=store.joint_set.name, visible=len(sets) > 1)
+        nothing = "<i style='padding: 0 1em'>No sequence has all of these words in its key.</i>"
+        self.none = gui.add_html(nothing, visible=False)
 
     @property
-    def names(self) -> tuple[str, str, str]:
+    def names(self) -> Names:
         """Dataset, subject and sequence that are chosen."""
         dataset, subject, sequence = (field.value for field in self.fields)
         return dataset, subject, sequence
@@ -116,7 +88,13 @@ class Chooser:
 
     def choose(self) -> None:
         """Follow a change of dataset, subject or sequence."""
-        self._take(self._matching.nearest(self.names))
+        names = self._matching.nearest(self.names)
+        for level, (field, name) in enumerate(zip(self.fields, names, strict=True)):
+            options = self._matching.below(*names[:level])
+            if field.options != options:
+                field.options = options
+            field.value = name  # type: ignore[misc] # mypy misses the setter, which does not follow its property
+        self._chosen(self.sequence)
 
     def narrow(self) -> None:
         """Follow a change of the filter."""
@@ -124,20 +102,9 @@ class Chooser:
         self.none.visible = not matching.names
         if matching.names:
             self._matching = matching
-            self._take(matching.nearest(self.names))
+            self.choose()
 
     def take_joint_set(self) -> None:
         """Follow a change of the joint set."""
         self._store = self._store.with_joint_set(self.joint_set.value)
-        self._chosen(self.sequence)
-
-    def _options(self, names: tuple[str, str, str]) -> tuple[tuple[str, ...], ...]:
-        matching = self._matching
-        return matching.datasets, matching.subjects(names[0]), matching.sequences(names[0], names[1])
-
-    def _take(self, names: tuple[str, str, str]) -> None:
-        for field, options, name in zip(self.fields, self._options(names), names, strict=True):
-            if field.options != options:
-                field.options = options
-            field.value = name  # type: ignore[misc] # mypy misses the setter, which does not follow its property
         self._chosen(self.sequence)

@@ -1,52 +1,81 @@
-"""A person in the viewer's scene: bones, joints, their names and a trajectory, through viser (extra ``view``)."""
+"""People and the camera in the viewer's scene: where they stand, and a person's nodes in viser (extra ``view``)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh.creation
 import viser
 from jaxtyping import Float, UInt8
 
-from h36m_amass.plot.colours import colours_of
-from h36m_amass.skeleton import Skeleton, bone_lengths, bones
+from h36m_amass.plot.picture import colours_of
+from h36m_amass.skeleton import Skeleton, bone_lengths, bones, leftwards
+from h36m_amass.store.selection import StoredSequence
+from h36m_amass.viewer.playback import Frames
 
-THICKEST, THINNEST = 0.024, 0.006
+FIELD_OF_VIEW, ASPECT = np.radians(40.0), 0.7
+"""Of the camera, from top to bottom, in radians; and width by height of the narrowest window that cuts nobody off."""
+_MARGIN = 1.15  # how much more than the person fits into the view
+_THICKEST, _THINNEST = 0.024, 0.006
 """Radii of joints in metres: of limbs, and of fingers."""
 _PATH_COLOUR = (255, 150, 0)
+Pose = Float[np.ndarray, "joints 3"]
+Point = Float[np.ndarray, "3"]
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where copies of a mesh stand.
-
-    Attributes
-    ----------
-    wxyzs
-        Rotations as unit quaternions.
-    positions
-        Of the mesh's origin, in metres.
-    scales
-        Along the mesh's own axes, before it is rotated.
-    """
+class Placement(NamedTuple):
+    """Where copies of a mesh stand: their rotations, where its origin is in metres, and its scales before it turns."""
 
     wxyzs: Float[np.ndarray, "copies 4"]
     positions: Float[np.ndarray, "copies 3"]
     scales: Float[np.ndarray, "copies 3"]
 
 
-def joint_radii(pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "joints"]:
+def facing(pose: Pose, skeleton: Skeleton) -> Point:
+    """Unit vector along the ground to where the person faces: left × up; -y if the joints do not tell."""
+    x, y = leftwards(pose, skeleton)
+    return np.array([y, -x, 0.0])
+
+
+def camera(points: Float[np.ndarray, "points 3"], ahead: Point, turn: float = 0.0) -> tuple[Point, Point]:
+    """Position of a camera, and the point it looks at, that sees all of `points` from the front.
+
+    It stands where they face, `ahead`, turned by `turn` radians to their left, somewhat above their middle, and as
+    far away as `FIELD_OF_VIEW`, which is that of the height, asks for in a window as wide for its height as `ASPECT`.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle = (low + high) / 2
+    to_left = np.array([-ahead[1], ahead[0], 0.0])
+    away = np.cos(turn) * ahead + np.sin(turn) * to_left + (0.0, 0.0, 0.25)
+    away /= np.linalg.norm(away)
+    right = np.array([-away[1], away[0], 0.0]) / np.hypot(away[0], away[1])
+    axes = np.stack([right / ASPECT, np.cross(away, right)])
+    aside = np.abs((points - middle) @ axes.T).max(axis=1) / np.tan(FIELD_OF_VIEW / 2)
+    distance = _MARGIN * max(float((aside + (points - middle) @ away).max()), 0.5)
+    return middle + distance * away, middle
+
+
+def beside(first: Point, second: Point, ahead: Point, gap: float, same: bool) -> Point:
+    """How far the second figure is moved along the ground to stand `gap` metres to the left of the first.
+
+    The roots start at `first` and `second`, and the first one faces `ahead`. Of the `same` recording, they are not
+    brought together, so that the two differ as they do.
+    """
+    to_left = np.array([-ahead[1], ahead[0], 0.0])
+    shift = np.zeros(3) if same else (first - second).astype(np.float64) * (1.0, 1.0, 0.0)
+    return shift + gap * to_left
+
+
+def joint_radii(pose: Pose, skeleton: Skeleton) -> Float[np.ndarray, "joints"]:
     """Of each joint's ball, in metres: a fifth of the shortest bone that it is an end of, within limits."""
-    radii = np.full(len(skeleton), THICKEST)
+    radii = np.full(len(skeleton), _THICKEST)
     for ends, length in zip(bones(skeleton), bone_lengths(pose, skeleton), strict=True):
         radii[ends] = np.minimum(radii[ends], 0.2 * length)
-    return np.maximum(radii, THINNEST)
+    return np.maximum(radii, _THINNEST)
 
 
-def place_bones(
-    pose: Float[np.ndarray, "joints 3"], skeleton: Skeleton, radii: Float[np.ndarray, "joints"]
-) -> Placement:
+def place_bones(pose: Pose, skeleton: Skeleton, radii: Float[np.ndarray, "joints"]) -> Placement:
     """How a cylinder along z from 0 to 1 becomes each bone: from the parent to the joint, in the order of `bones`.
 
     The shortest rotation of z to a unit vector (x, y, z) is the quaternion (1 + z, -y, x, 0), normalised; where that is
@@ -68,64 +97,43 @@ def faint_colours_of(skeleton: Skeleton) -> UInt8[np.ndarray, "joints 3"]:
     return (colours_of(skeleton) // 2 + 127).astype(np.uint8)
 
 
-class SceneFigure:
-    """The nodes of one person in the scene, made for one sequence and moved with its poses."""
+class Person:
+    """A sequence in the scene: its nodes, which move with its poses."""
 
-    def __init__(
-        self,
-        scene: viser.SceneApi,
-        name: str,
-        pose: Float[np.ndarray, "joints 3"],
-        skeleton: Skeleton,
-        faint: bool,
-    ) -> None:
-        self._scene, self._name, self.skeleton = scene, name, skeleton
+    def __init__(self, scene: viser.SceneApi, name: str, sequence: StoredSequence, faint: bool) -> None:
+        self.sequence, self.frames, self.skeleton = sequence, Frames(sequence), sequence.store.skeleton
+        self.start = pose = self.frames[0]
+        self._scene, self._name, skeleton = scene, name, self.skeleton
         self._radii = joint_radii(pose, skeleton)
         self._labels: list[viser.LabelHandle] = []
         self._path: viser.LineSegmentsHandle | None = None
         colours = faint_colours_of(skeleton) if faint else colours_of(skeleton)
         ball = trimesh.creation.uv_sphere(count=(8, 14))
         rod = trimesh.creation.cylinder(1.0, sections=12, segment=[[0, 0, 0], [0, 0, 1]])
-        placed = place_bones(pose, skeleton, self._radii)
+        upright = np.tile((1.0, 0.0, 0.0, 0.0), (len(skeleton), 1))
         self._frame = scene.add_frame(name, show_axes=False)
-        self._joints = scene.add_batched_meshes_simple(
-            f"{name}/joints",
-            ball.vertices,
-            ball.faces,
-            batched_wxyzs=np.tile((1.0, 0.0, 0.0, 0.0), (len(skeleton), 1)),
-            batched_positions=pose,
-            batched_scales=self._radii,
-            batched_colors=colours,
-            lod="off",
-        )
-        self._bones = (
-            scene.add_batched_meshes_simple(
-                f"{name}/bones",
-                rod.vertices,
-                rod.faces,
-                batched_wxyzs=placed.wxyzs,
-                batched_positions=placed.positions,
-                batched_scales=placed.scales,
-                batched_colors=colours[bones(skeleton)[:, 1]],
-                lod="off",
-            )
-            if len(placed.positions)
-            else None
-        )
+        self._joints = self._copies("joints", ball, Placement(upright, pose, self._radii), colours)
+        placed = place_bones(pose, skeleton, self._radii)
+        self._bones = self._copies("bones", rod, placed, colours[bones(skeleton)[:, 1]]) if len(placed.scales) else None
 
-    def show(self, pose: Float[np.ndarray, "joints 3"], shift: Float[np.ndarray, "3"]) -> None:
+    def _copies(self, part: str, mesh: Any, placed: Placement, colours: np.ndarray) -> viser.BatchedMeshHandle:
+        """Copies of a mesh in the scene, each of a colour of its own."""
+        add, name = self._scene.add_batched_meshes_simple, f"{self._name}/{part}"
+        style: Any = {"batched_scales": placed.scales, "batched_colors": colours, "lod": "off"}
+        return add(name, mesh.vertices, mesh.faces, placed.wxyzs, placed.positions, **style)
+
+    def show(self, pose: Pose, shift: Point) -> None:
         """Take a pose, moved by `shift`."""
         self._frame.position = shift
         self._joints.batched_positions = pose
         if self._bones is not None:
-            placed = place_bones(pose, self.skeleton, self._radii)
-            self._bones.batched_positions = placed.positions.astype(np.float32)
-            self._bones.batched_wxyzs = placed.wxyzs.astype(np.float32)
-            self._bones.batched_scales = placed.scales.astype(np.float32)
+            placed = Placement(*(part.astype(np.float32) for part in place_bones(pose, self.skeleton, self._radii)))
+            self._bones.batched_wxyzs, self._bones.batched_positions = placed.wxyzs, placed.positions
+            self._bones.batched_scales = placed.scales
         for label, position in zip(self._labels, pose, strict=False):
             label.position = position
 
-    def name_joints(self, pose: Float[np.ndarray, "joints 3"], visible: bool) -> None:
+    def name_joints(self, pose: Pose, visible: bool) -> None:
         """Write the joints' names beside them, or take them away."""
         for label in self._labels:
             label.remove()
@@ -141,10 +149,9 @@ class SceneFigure:
             self._path.remove()
             self._path = None
         if points is not None and len(points) > 1:
-            segments = np.stack([points[:-1], points[1:]], axis=1)
-            self._path = self._scene.add_line_segments(
-                f"{self._name}/path", segments, _PATH_COLOUR, thickness=2.0, thickness_units="screen"
-            )
+            name, segments = f"{self._name}/path", np.stack([points[:-1], points[1:]], axis=1)
+            style: Any = {"thickness": 2.0, "thickness_units": "screen"}
+            self._path = self._scene.add_line_segments(name, segments, _PATH_COLOUR, **style)
 
     def remove(self) -> None:
         """Take the person out of the scene."""

@@ -6,33 +6,30 @@ Everything that happens on the page comes into one queue and is answered in one 
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import viser
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from h36m_amass.skeleton import root
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.store import Store
 from h36m_amass.viewer.chooser import Chooser, catalogue
-from h36m_amass.viewer.facts import apart, facts, table
-from h36m_amass.viewer.figure import SceneFigure
-from h36m_amass.viewer.frames import Frames, trajectory
-from h36m_amass.viewer.playback import SPEEDS, Playback
-from h36m_amass.viewer.scene import FIELD_OF_VIEW, beside, camera, facing
+from h36m_amass.viewer.figure import FIELD_OF_VIEW, Person, Point, Pose, beside, camera, facing
+from h36m_amass.viewer.playback import SPEEDS, Playback, trajectory
 
-POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0
-"""How often, at most, the scene and the panel change while a sequence plays."""
-ONE_TURNED_BY = np.radians(30.0)
-"""How far to the side a camera stands that looks at one person, in radians; at two it looks straight."""
-_NO_PATH = "none"
+POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0  # hertz, at most, of the scene and of the panel while a sequence plays
+ONE_TURNED_BY = np.radians(30.0)  # to the side, of a camera that looks at one person; at two it looks straight
 _Command = Callable[[], None]
+_Field = TypeVar("_Field")
 
 
 class _PrivateServer(viser.ViserServer):
@@ -44,70 +41,31 @@ class _PrivateServer(viser.ViserServer):
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page begins with.
-
-    Attributes
-    ----------
-    first, second
-        Stores, read for the joint sets that are shown; `second` is what the second sequence is chosen from.
-    side_by_side
-        Whether the second sequence is shown from the start.
-    text
-        What the names of the first sequence are filtered by.
-    """
+    """What the page begins with: two stores, read for the joint sets that are shown."""
 
     first: Store
-    second: Store
-    side_by_side: bool
-    text: str
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Without what viser prints when it starts and stops."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    second: Store  # what the second sequence is chosen from
+    side_by_side: bool  # whether the second sequence is shown from the start
+    text: str  # what the names of the first sequence are filtered by
 
 
 def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve the page until an exception, like `KeyboardInterrupt`, ends it.
 
-    Parameters
-    ----------
-    shown
-        What it shows at first.
-    host, port
-        Where it is served; the port is free, or 0 for any.
-    ready
-        Called with the port once browsers can open it.
-
-    Raises
-    ------
-    h36m_amass.viewer.ViewerError
-        If there is no sequence to show.
-    h36m_amass.store.store.StoreError
-        If a store is damaged.
+    The port at `host` is free, or 0 for any; `ready` is called with it once browsers can open the page.
     """
     for store, text in ((shown.first, shown.text), (shown.second, "")):
         catalogue(store, text)
-    with _silent():
+    silent = contextlib.redirect_stdout(io.StringIO())  # of what viser prints when it starts and stops
+    with silent:
         server = _PrivateServer(host=host, port=port, label="h36m-amass", verbose=False)
     try:
         page = _Page(server, shown)
         ready(server.get_port())
         page.run()
     finally:
-        with _silent():
+        with silent:
             server.stop()
-
-
-@dataclass(frozen=True)
-class _Person:
-    """A sequence in the scene."""
-
-    frames: Frames
-    figure: SceneFigure
-    start: Float[np.ndarray, "joints 3"]
 
 
 class _Page:
@@ -116,7 +74,8 @@ class _Page:
     def __init__(self, server: viser.ViserServer, shown: Shown) -> None:
         self._server = server
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
-        self._second: _Person | None = None
+        self._people: list[Person] = []  # the first and, where it is shown, the second
+        self._playback = Playback(1, 1.0)
         self._drawn = -1
         self._text_at = 0.0
         server.scene.set_up_direction("+z")
@@ -124,68 +83,53 @@ class _Page:
         server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         server.gui.main_panel.dock_right()
         self._world = server.scene.add_frame("/world", show_axes=False)
-        server.scene.add_grid(
-            "/world/ground", infinite_grid=True, fade_distance=25.0, cell_color=(225, 225, 225), shadow_opacity=0.2
-        )
+        grid: Any = {"infinite_grid": True, "cell_color": (225, 225, 225), "shadow_opacity": 0.2}
+        server.scene.add_grid("/world/ground", fade_distance=25.0, **grid)
         self._add_fields(server.gui, shown)
-        self._first = self._person("first", self._chooser.sequence, faint=False)
-        self._playback = Playback(len(self._first.frames), self._first.frames.sequence.frame_rate)
-        self._begin_first()
-        if shown.side_by_side:
-            self._show_second()
+        self._open_first(self._chooser.sequence)
+        self._show_second()
         position, look_at = self._camera()
         camera = server.initial_camera
         camera.fov, camera.position, camera.look_at, camera.up = FIELD_OF_VIEW, position, look_at, (0, 0, 1)
 
     def _add_fields(self, gui: viser.GuiApi, shown: Shown) -> None:
+        on = self._on
         self._text = gui.add_html("")
         self._slider = gui.add_slider("Frame", min=0, max=1, step=1, initial_value=0)
-        self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
-        self._step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"))
-        self._speed = gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1 x")
-        self._loop = gui.add_checkbox("Loop", True)
+        self._slider.on_update(self._slider_moved)
+        self._play = on(
+            gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY), lambda: self._set(self._playback.toggled())
+        )
+        step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"))
+        on(step, lambda: self._seek(self._playback.frame + int(step.value)))
+        self._speed = on(gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1 x"), self._play_otherwise)
+        self._loop = on(gui.add_checkbox("Loop", True), self._play_otherwise)
         with gui.add_folder("Sequence"):
             self._chooser = Chooser(gui, shown.first, shown.text, None, self._open_first)
         with gui.add_folder("Second sequence", expand_by_default=shown.side_by_side):
-            self._beside = gui.add_checkbox("Show", shown.side_by_side)
+            self._beside = on(gui.add_checkbox("Show", shown.side_by_side), self._show_second)
             begin = self._chooser.names
             self._second_chooser = Chooser(gui, shown.second, "", begin, lambda _: self._show_second())
-            self._gap = gui.add_slider("Distance (m)", min=0.0, max=4.0, step=0.1, initial_value=1.2)
+            gap = gui.add_slider("Distance (m)", min=0.0, max=4.0, step=0.1, initial_value=1.2)
+            self._gap = on(gap, self._redraw)
         with gui.add_folder("View"):
-            self._names = gui.add_checkbox("Joint names", False)
-            self._path = gui.add_dropdown("Trajectory", _paths(shown.first.joint_names))
-            self._follow = gui.add_checkbox("Follow", True, hint="Keep the person in the middle")
-            self._front = gui.add_button("Look from the front", icon=viser.Icon.FOCUS_CENTERED)
-        self._slider.on_update(self._slider_moved)
-        for field, answer in self._answers():
-            self._on(field, answer)
-
-    def _answers(self) -> list[tuple[Any, _Command]]:
-        """What is done when a field is used."""
-        answers: list[tuple[Any, _Command]] = [
-            (self._play, lambda: self._set(self._playback.toggled())),
-            (self._step, lambda: self._seek(self._playback.frame + int(self._step.value))),
-            (self._speed, lambda: self._set(replace(self._playback, speed=SPEEDS[self._speed.value]))),
-            (self._loop, lambda: self._set(replace(self._playback, loop=self._loop.value))),
-            (self._beside, self._show_second),
-            (self._gap, self._redraw),
-            (self._names, self._name_joints),
-            (self._path, self._draw_paths),
-            (self._follow, self._redraw),
-            (self._front, self._look),
-        ]
+            self._names = on(gui.add_checkbox("Joint names", False), self._name_joints)
+            self._path = on(gui.add_dropdown("Trajectory", _paths(shown.first.joint_names)), self._draw_paths)
+            self._follow = on(gui.add_checkbox("Follow", True, hint="Keep the person in the middle"), self._redraw)
+            on(gui.add_button("Look from the front", icon=viser.Icon.FOCUS_CENTERED), self._look)
         for chooser in (self._chooser, self._second_chooser):
-            answers.append((chooser.filter, chooser.narrow))
-            answers.append((chooser.joint_set, chooser.take_joint_set))
-            answers.extend((field, chooser.choose) for field in chooser.fields)
-        return answers
+            on(chooser.filter, chooser.narrow)
+            on(chooser.joint_set, chooser.take_joint_set)
+            for field in chooser.fields:
+                on(field, chooser.choose)
 
-    def _on(self, field: Any, answer: _Command) -> None:
+    def _on(self, field: _Field, answer: _Command) -> _Field:
         def came(event: Any) -> None:
             if event.client is not None:  # otherwise this program has set the field
                 self._commands.put(answer)
 
-        (field.on_click if hasattr(field, "on_click") else field.on_update)(came)
+        getattr(field, "on_click" if hasattr(field, "on_click") else "on_update")(came)
+        return field
 
     async def _slider_moved(self, event: viser.GuiEvent[Any]) -> None:
         """Seek where somebody has put the slider; a coroutine, which viser runs before playing can move it on."""
@@ -228,72 +172,68 @@ class _Page:
     def _seek(self, frame: int) -> None:
         self._set(replace(self._playback.sought(frame), playing=False))
 
-    def _person(self, name: str, sequence: StoredSequence, faint: bool) -> _Person:
-        frames = Frames(sequence)
-        start = frames[0]
-        nodes = SceneFigure(self._server.scene, f"/world/{name}", start, sequence.store.skeleton, faint)
-        return _Person(frames, nodes, start)
+    def _play_otherwise(self) -> None:
+        self._set(replace(self._playback, speed=SPEEDS[self._speed.value], loop=self._loop.value))
 
     def _open_first(self, sequence: StoredSequence) -> None:
-        self._first.figure.remove()
-        self._first = self._person("first", sequence, faint=False)
-        self._set(self._playback.over(sequence))
-        self._begin_first()
-
-    def _begin_first(self) -> None:
-        """Make the rest of the page fit the first sequence."""
-        sequence = self._first.frames.sequence
-        self._slider.max = max(1, len(sequence) - 1)
+        for person in self._people[:1]:
+            person.remove()
+        self._people[:1] = [Person(self._server.scene, "/world/first", sequence, faint=False)]
+        length, rate = len(sequence), sequence.frame_rate
+        self._set(replace(self._playback, num_frames=length, frame_rate=rate, position=0.0, playing=False))
+        self._slider.max = max(1, length - 1)
         paths = _paths(sequence.store.joint_names)
         if self._path.options != paths:
             none = self._path.value == self._path.options[0]
             self._path.options = paths
             if none:
-                self._path.value = paths[0]  # type: ignore[misc] # as above
-        self._name_joints()
-        self._draw_paths()
-        self._redraw()
+                self._path.value = paths[0]  # type: ignore[misc] # as below
+        self._follow_people()
 
     def _show_second(self) -> None:
-        if self._second is not None:
-            self._second.figure.remove()
-        self._second = self._person("second", self._second_chooser.sequence, faint=True) if self._beside.value else None
+        for person in self._people[1:]:
+            person.remove()
+        scene, sequence = self._server.scene, self._second_chooser.sequence
+        self._people[1:] = [Person(scene, "/world/second", sequence, faint=True)] if self._beside.value else []
+        self._follow_people()
+
+    def _follow_people(self) -> None:
+        """Show what goes with the people in the scene."""
         self._name_joints()
         self._draw_paths()
         self._redraw()
 
-    def _people(self) -> list[_Person]:
-        return [self._first] if self._second is None else [self._first, self._second]
-
-    def _pose(self, person: _Person) -> Float[np.ndarray, "joints 3"]:
-        return (
-            person.frames[self._playback.frame] if person is self._first else person.frames.at(self._playback.seconds)
-        )
+    def _pose(self, person: Person) -> Pose:
+        frame, seconds = self._playback.frame, self._playback.seconds
+        return person.frames[frame] if person is self._people[0] else person.frames.at(seconds)
 
     def _name_joints(self) -> None:
-        for person in self._people():
-            person.figure.name_joints(self._pose(person), self._names.value)
+        for person in self._people:
+            person.name_joints(self._pose(person), self._names.value)
 
     def _draw_paths(self) -> None:
         chosen = None if self._path.value == self._path.options[0] else self._path.value
-        for person in self._people():
-            names = person.figure.skeleton.joint_names
+        for person in self._people:
+            names = person.skeleton.joint_names
             joint = names.index(chosen) if chosen in names else None
-            person.figure.draw_path(None if joint is None else trajectory(person.frames.sequence, joint))
+            person.draw_path(None if joint is None else trajectory(person.sequence, joint))
 
-    def _shift(self) -> Float[np.ndarray, "3"]:
-        """Of the second figure."""
-        if self._second is None:
-            return np.zeros(3)
-        ahead = facing(self._first.start, self._first.figure.skeleton)
-        roots = [person.start[root(person.figure.skeleton)] for person in self._people()]
-        same = self._first.frames.sequence.key == self._second.frames.sequence.key
-        return beside(roots[0], roots[1], ahead, self._gap.value, same)
+    def _shifts(self) -> list[Point]:
+        """How far each person is moved along the ground."""
+        if len(self._people) == 1:
+            return [np.zeros(3)]
+        first, second = self._people
+        ahead, same = facing(first.start, first.skeleton), first.sequence.key == second.sequence.key
+        roots = [person.start[root(person.skeleton)] for person in self._people]
+        return [np.zeros(3), beside(roots[0], roots[1], ahead, self._gap.value, same)]
 
-    def _middle(self) -> Float[np.ndarray, "3"]:
+    def _placed(self) -> list[Float[np.ndarray, "joints 3"]]:
+        """The people's joints, where they are in the world."""
+        return [self._pose(person) + shift for person, shift in zip(self._people, self._shifts(), strict=True)]
+
+    def _middle(self) -> Point:
         """The point of the ground under the people."""
-        roots = [self._pose(person)[root(person.figure.skeleton)].astype(np.float64) for person in self._people()]
-        roots[-1] = roots[-1] + self._shift()
+        roots = [pose[root(person.skeleton)] for person, pose in zip(self._people, self._placed(), strict=True)]
         return np.mean(roots, axis=0) * (1.0, 1.0, 0.0)
 
     def _redraw(self) -> None:
@@ -308,9 +248,8 @@ class _Page:
         if playback.frame != self._drawn:
             self._drawn = playback.frame
             with self._server.atomic():
-                self._first.figure.show(self._pose(self._first), np.zeros(3))
-                if self._second is not None:
-                    self._second.figure.show(self._pose(self._second), self._shift())
+                for person, shift in zip(self._people, self._shifts(), strict=True):
+                    person.show(self._pose(person), shift)
                 if self._follow.value:
                     self._world.position = -self._middle()
         if not playback.playing or now - self._text_at >= 1.0 / TEXTS_A_SECOND:
@@ -322,28 +261,21 @@ class _Page:
         self._slider.value = frame  # type: ignore[misc] # mypy misses the setter, which does not follow its property
 
     def _lines(self) -> str:
-        playback, first = self._playback, self._first.frames.sequence
-        rows = [
-            (f"Frame {playback.frame} of {playback.num_frames}", f"{playback.seconds:.2f} s of {first.duration:.2f} s"),
-            *facts(first),
-        ]
-        if self._second is not None:
-            second = self._second.frames.sequence
-            rows.extend(facts(second, "Second"))
-            if first.key == second.key and first.store.joint_names == second.store.joint_names:
-                rows.append(
-                    ("Apart", apart(self._pose(self._first), self._pose(self._second), first.store.joint_names))
-                )
-        return table(rows, any(person.frames.sequence.store.header.synthetic for person in self._people()))
+        playback, first = self._playback, self._people[0].sequence
+        seconds = f"{playback.seconds:.2f} s of {first.duration:.2f} s"
+        rows = [(f"Frame {playback.frame} of {playback.num_frames}", seconds), *_facts(first, "Sequence")]
+        for person in self._people[1:]:
+            second, names = person.sequence, first.store.joint_names
+            rows.extend(_facts(second, "Second"))
+            if first.key == second.key and names == second.store.joint_names:
+                rows.append(("Apart", apart(self._pose(self._people[0]), self._pose(person), names)))
+        return _table(rows, any(person.sequence.store.header.synthetic for person in self._people))
 
-    def _camera(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        shifts = (np.zeros(3), self._shift())
-        points = np.concatenate(
-            [self._pose(person) + shift for person, shift in zip(self._people(), shifts, strict=False)]
-        )
-        ahead = facing(self._pose(self._first), self._first.figure.skeleton)
-        turn = 0.0 if self._second else ONE_TURNED_BY
-        return camera(points + np.array(self._world.position), ahead, turn)
+    def _camera(self) -> tuple[Point, Point]:
+        first = self._people[0]
+        turn = 0.0 if len(self._people) > 1 else ONE_TURNED_BY
+        points = np.concatenate(self._placed()) + np.array(self._world.position)
+        return camera(points, facing(self._pose(first), first.skeleton), turn)
 
     def _look(self) -> None:
         position, look_at = self._camera()
@@ -352,9 +284,41 @@ class _Page:
                 client.camera.position, client.camera.look_at = position, look_at
 
 
+def _facts(sequence: StoredSequence, title: str) -> list[tuple[str, str]]:
+    """What a sequence is, as names and values."""
+    record, store = sequence.record, sequence.store
+    joints = f"{len(store.skeleton)} joints of {store.joint_set.name}"
+    return [
+        (title, record.key),
+        ("Frames", f"{len(sequence):,} at {sequence.frame_rate:g} Hz, {joints}"),
+        ("Body", f"{record.model}, {record.gender}, {'with' if record.has_dmpls else 'without'} soft tissue"),
+        ("Source", f"{record.source_path}, {record.source_frames:,} frames at {record.source_frame_rate:g} Hz"),
+        ("Store", str(store.path)),
+    ]
+
+
+def apart(
+    first: Float32[np.ndarray, "joints 3"], second: Float32[np.ndarray, "joints 3"], joint_names: Ordered[str]
+) -> str:
+    """How far the joints of two poses are from each other."""
+    distances = 1000.0 * np.linalg.norm(first.astype(np.float64) - second, axis=1)
+    largest = int(distances.argmax())
+    return f"{distances.mean():.1f} mm on average, at most {distances[largest]:.1f} mm ({joint_names[largest]})"
+
+
+def _table(rows: list[tuple[str, str]], synthetic: bool) -> str:
+    """Names and values as HTML, with whatever names of files hold written out."""
+    note = "<b style='color: #b45309'>SYNTHETIC: made-up, not data to train on</b>" if synthetic else ""
+    lines = "".join(
+        f"<div><b>{html.escape(name)}</b> <span style='overflow-wrap: anywhere'>{html.escape(value)}</span></div>"
+        for name, value in rows
+    )
+    return f"<div style='padding: 0 1em 0.7em; font-size: 0.85em; line-height: 1.5'>{note}{lines}</div>"
+
+
 def _paths(joint_names: tuple[str, ...]) -> tuple[str, ...]:
     """What the trajectory may be of: nothing first, under a name that no joint has."""
-    nothing = _NO_PATH
+    nothing = "none"
     while nothing in joint_names:
         nothing = f"({nothing})"
     return (nothing, *joint_names)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import ipaddress
 import socket
 
 from h36m_amass.viewer import ViewerError
 
-LAST_PORT = 65535
-
 
 def free_port(host: str, port: int, tries: int = 100) -> int:
-    """The first port from `port` on that nobody listens on at `host`; 0 takes any that is free.
-
-    Raises
-    ------
-    ViewerError
-        If `host` is not an address of this machine, or none of `tries` ports is free.
-    """
-    for candidate in range(port, min(port + tries, LAST_PORT + 1)):
+    """The first of `tries` ports from `port` on that nobody listens on at `host`; 0 takes any that is free."""
+    for candidate in range(port, min(port + tries, 65536)):
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as listener:
@@ -30,18 +23,9 @@ def free_port(host: str, port: int, tries: int = 100) -> int:
         except socket.gaierror as error:
             raise ViewerError(f"{host}: is no address ({error.strerror}); give one of this machine's") from error
         except OSError as error:
-            if not _is_ours(host):
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise ViewerError(f"{host}: cannot be served on ({error.strerror}); use 127.0.0.1") from error
     raise ViewerError(f"{host}: no port from {port} on is free; give another one with --port")
-
-
-def _is_ours(host: str) -> bool:
-    """Is `host` an address of this machine? Then it is the port that cannot be had."""
-    try:
-        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            return True
-    except OSError:
-        return False
 
 
 def only_this_machine(host: str) -> bool:
@@ -54,13 +38,8 @@ def only_this_machine(host: str) -> bool:
 
 def page_url(host: str, port: int) -> str:
     """What a browser on this machine opens; an address that stands for all of the machine's is its loopback."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return f"http://{host}:{port}"
-    if address.is_unspecified:
-        return f"http://{'[::1]' if address.version == 6 else '127.0.0.1'}:{port}"
-    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def tunnel(host: str, port: int) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import scipy.sparse
@@ -21,14 +20,14 @@ from smplx.utils import Struct
 from h36m_amass import synthetic
 from h36m_amass.body import model as body_model
 from h36m_amass.body import regressor
-from h36m_amass.body.model import FAMILIES, SMPL, SMPLX, BodyModelError, MissingModelError
+from h36m_amass.body.families import FAMILIES, SMPL, SMPLX, Family
+from h36m_amass.body.model import BodyModelError, MissingModelError
 from h36m_amass.body.regressor import MeshMismatchError, RegressorError
-from h36m_amass.conversion import planning
+from h36m_amass.conversion import tasks
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.report import BuildReport
 from h36m_amass.recordings import recording as amass
-from h36m_amass.store import footer as sealing
 from h36m_amass.store.store import Store
 from h36m_amass.verification.store import verify
 
@@ -170,7 +169,7 @@ def test_smpl_x_joints_are_those_of_smplx_own_model_with_a_direct_and_with_a_map
     mapped = rows @ scipy.sparse.load_npz(full / "smplx_to_smpl.npz").toarray()
     assert np.abs(direct @ mesh[0] - mapped @ mesh[0]).max() > 1e-4
     np.save(tmp_path / "direct.npy", direct)
-    options: dict[str, Any] = {"support_dir": tmp_path, "frame_rate": None}
+    options: dict[str, Any] = {"support_dir": tmp_path, "native_rate": True}
     build(tmp_path / "amass", tmp_path / "d.h5", joint_regressor=tmp_path / "direct.npy", **options)
     assert error(tmp_path / "d.h5", "D/S/x", direct, mesh) < 2e-6
     through_map = {"joint_regressor": full / "J_regressor_h36m.npy", "vertex_map": full / "smplx_to_smpl.npz"}
@@ -181,19 +180,19 @@ def test_smpl_x_joints_are_those_of_smplx_own_model_with_a_direct_and_with_a_map
 def test_smpl_joints_are_those_of_smplx_own_model(full: Path, tmp_path: Path) -> None:
     recording = recordings()["c_poses"]
     synthetic.write_recording(tmp_path / "amass" / "D" / "S" / "c.npz", recording)
-    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=full, frame_rate=None)
+    build(tmp_path / "amass", tmp_path / "s.h5", support_dir=full, native_rate=True)
     mesh = mesh_of_smpl(synthetic.smpl_model("male"), recording)
     assert error(tmp_path / "s.h5", "D/S/c", np.load(full / "J_regressor_h36m.npy"), mesh) < 2e-6
 
 
 def test_all_families_convert_in_one_run_and_agree_with_the_full_mesh(full: Path, tree: Path, tmp_path: Path) -> None:
     report = converted(tree, tmp_path / "s.h5", full)
-    assert report.left_out == ()
+    assert report.skipped == ()
     assert report.without_dmpls == ("D/S/c_poses.npz",)  # SMPL-X has no use for them
     assert report.datasets[0].without_dmpls == 1
     with Store(tmp_path / "s.h5") as store:
         assert [s.record.model for s in store.sequences] == ["smplh", "smplx", "smpl"]
-        assert list(store.header.body_model_sha256) == ["female", "smpl/male", "smplx/neutral"]
+        assert list(store.header.body_model_sha256) == ["female+dmpls", "smpl/male", "smplx/neutral"]
     found = verify(tmp_path / "s.h5", against=tree, support_dir=full, vertex_map=full / "smplx_to_smpl.npz", sample=60)
     assert found.findings == ()
     assert 0 < found.largest < 2e-6
@@ -216,7 +215,7 @@ def test_the_bytes_do_not_depend_on_the_workers(models: Path, tmp_path: Path, mo
     for name, arrays in recordings().items():
         for number in range(2):
             synthetic.write_recording(tmp_path / "amass" / "D" / "S" / f"{number}{name}.npz", arrays)
-    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 100)
+    monkeypatch.setattr(tasks, "TASK_BYTES", 100 * tasks.FRAME_BYTES)
     for workers in (1, 2):
         converted(tmp_path / "amass", tmp_path / f"{workers}.h5", models, workers=workers)
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
@@ -228,10 +227,10 @@ def test_recordings_whose_body_model_is_missing_are_left_out_with_what_to_downlo
     (own / NEUTRAL_X).unlink()
     shutil.rmtree(own / "body_models" / "smpl")
     with pytest.raises(BuildError, match=r"b_stageii.*smpl-x\.is\.tue\.mpg\.de.*--strict"):
-        converted(tree, tmp_path / "s.h5", own, strict=True)
-    assert not list(tmp_path.glob("s.h5*"))
-    report = converted(tree, tmp_path / "s.h5", own)
-    reasons = {left.path: left.reason for left in report.left_out}
+        converted(tree, tmp_path / "s.h5", own, strict=True, skip_missing=True)
+    assert not (tmp_path / "s.h5").exists()
+    report = converted(tree, tmp_path / "s.h5", own, skip_missing=True)
+    reasons = {skipped.path: skipped.reason for skipped in report.skipped}
     assert "SMPL-X model (neutral), downloaded from https://smpl-x.is.tue.mpg.de" in reasons["D/S/b_stageii.npz"]
     assert "SMPL model (male), downloaded from https://smpl.is.tue.mpg.de" in reasons["D/S/c_poses.npz"]
     for reason in reasons.values():
@@ -249,14 +248,14 @@ def test_missing_dmpls_end_the_build_because_there_is_an_option_to_do_without(
     shutil.rmtree(own / "body_models" / "dmpls")
     with pytest.raises(MissingModelError, match=r"DMPL model \(female\).*--no-dmpls"):
         converted(tree, tmp_path / "s.h5", own)
-    assert converted(tree, tmp_path / "s.h5", own, use_dmpls=False).left_out == ()
+    assert converted(tree, tmp_path / "s.h5", own, use_dmpls=False).skipped == ()
 
 
 def test_if_no_recording_has_a_body_model_the_build_fails_with_the_first_reason(
     own: Path, tree: Path, tmp_path: Path
 ) -> None:
     shutil.rmtree(own / "body_models")
-    with pytest.raises(MissingModelError, match="smpl/male"):
+    with pytest.raises(MissingModelError, match="smplh/female"):
         converted(tree, tmp_path / "s.h5", own)
     assert not list(tmp_path.glob("s.h5*"))
 
@@ -269,33 +268,27 @@ def test_a_damaged_model_ends_the_build_whatever_else_there_is(own: Path, tree: 
 
 
 def test_without_a_map_recordings_of_another_mesh_are_left_out(models: Path, tree: Path, tmp_path: Path) -> None:
-    (left,) = build(tree, tmp_path / "s.h5", support_dir=models).left_out
+    (left,) = build(tree, tmp_path / "s.h5", support_dir=models, skip_missing=True).skipped
     assert left.path == "D/S/b_stageii.npz"
     assert all(word in left.reason for word in ("--vertex-map", "(12, 20) map"))
-    report = build(tree, tmp_path / "d.h5", support_dir=models, joint_regressor=models / "direct.npy")
-    assert [left.path for left in report.left_out] == ["D/S/a_poses.npz", "D/S/c_poses.npz"]
+    direct = models / "direct.npy"
+    report = build(tree, tmp_path / "d.h5", support_dir=models, joint_regressor=direct, skip_missing=True)
+    assert [left.path for left in report.skipped] == ["D/S/a_poses.npz", "D/S/c_poses.npz"]
     synthetic.write_recording(tmp_path / "x" / "D" / "S" / "b_stageii.npz", recordings()["b_stageii"])
     with pytest.raises(MeshMismatchError, match="--vertex-map"):
         build(tmp_path / "x", tmp_path / "n.h5", support_dir=models)
 
 
-def test_an_update_converts_anew_what_another_map_changes_and_nothing_else(
-    own: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 60)
-    amass_dir = Path(shutil.copytree(tree, tmp_path / "amass"))
-    for name in ("a_poses", "c_poses"):  # units end with datasets
-        (amass_dir / "E" / "S").mkdir(parents=True, exist_ok=True)
-        (amass_dir / "D" / "S" / f"{name}.npz").rename(amass_dir / "E" / "S" / f"{name}.npz")
-    converted(amass_dir, tmp_path / "s.h5", own)
-    before = Store(tmp_path / "s.h5").header.options["vertex_map_sha256"]
-    assert converted(amass_dir, tmp_path / "s.h5", own, update=True).reused == 3
+def test_an_update_keeps_all_with_the_same_map_and_refuses_another(own: Path, tree: Path, tmp_path: Path) -> None:
+    converted(tree, tmp_path / "s.h5", own)
+    changes = converted(tree, tmp_path / "s.h5", own, update=True).changes
+    assert changes is not None
+    assert changes.kept == 3
+    before = (tmp_path / "s.h5").read_bytes()
     other_map(own / "smplx_to_smpl.npz")
-    assert converted(amass_dir, tmp_path / "s.h5", own, update=True).reused == 2
-    after = Store(tmp_path / "s.h5").header.options["vertex_map_sha256"]
-    assert before != after
-    converted(amass_dir, tmp_path / "anew.h5", own)
-    assert (tmp_path / "s.h5").read_bytes() == (tmp_path / "anew.h5").read_bytes()
+    with pytest.raises(BuildError, match=r"--vertex-map.*--overwrite"):
+        converted(tree, tmp_path / "s.h5", own, update=True)
+    assert (tmp_path / "s.h5").read_bytes() == before
 
 
 def test_a_check_looks_at_the_models_that_the_recordings_need(cli: Cli, own: Path, tree: Path) -> None:
@@ -318,17 +311,6 @@ def test_verify_names_another_map(models: Path, tree: Path, tmp_path: Path) -> N
     found = verify(tmp_path / "s.h5", against=tree, support_dir=models, vertex_map=tmp_path / "other.npz", sample=30)
     assert "another vertex map" in found.findings[0]
     assert "differs from the full mesh" in found.findings[-1]
-
-
-def test_a_store_from_before_there_was_a_column_of_models_is_smpl_h(models: Path, tree: Path, tmp_path: Path) -> None:
-    converted(tree, tmp_path / "s.h5", models)
-    with h5py.File(tmp_path / "s.h5", "r+") as file:
-        del file["index/model"], file["index/canonical_dataset"]
-        file.attrs["format_version"] = 1
-    sealing.seal(tmp_path / "s.h5")
-    with Store(tmp_path / "s.h5") as store:
-        assert [s.record.model for s in store.sequences] == ["smplh"] * 3
-        assert store.sequences.index["model"].tolist() == ["smplh"] * 3
 
 
 @pytest.mark.parametrize(
@@ -388,7 +370,7 @@ def test_python_objects_in_a_model_are_not_touched_unless_they_are_needed_and_th
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_a_model_of_another_family_in_the_folder_is_refused_with_its_bones(
-    family: body_model.Family, models: Path, own: Path, tree: Path, tmp_path: Path
+    family: Family, models: Path, own: Path, tree: Path, tmp_path: Path
 ) -> None:
     genders = {"smplh": "female", "smplx": "neutral", "smpl": "male"}
     wrong = SMPLX if family is SMPL else SMPL

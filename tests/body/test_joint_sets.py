@@ -17,6 +17,7 @@ from h36m_amass.body.joint_sets import JointSetError, load_sources
 from h36m_amass.body.regressor import RegressorError
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.check import check_inputs
+from h36m_amass.conversion.options import BuildError
 from h36m_amass.engine.reference import skeleton_joints
 from h36m_amass.recordings import recording as amass
 from h36m_amass.skeleton import BODY_JOINTS, H36M
@@ -66,8 +67,7 @@ def test_a_store_says_which_sets_it_has_and_reads_the_first(three: Path) -> None
     with pytest.raises(UnknownKeyError, match=r"no joint set 'mesh'; it has h36m, few, skeleton"):
         Store(three, "mesh")
     with h5py.File(three) as file:
-        assert set(file["joint_sets"]) == {"h36m", "few", "skeleton"}
-        assert file["positions_3d"] == file["joint_sets/h36m/positions_3d"]
+        assert set(file["joint_sets"]) == {"few", "skeleton"}
         assert file["joint_sets/skeleton/positions_3d"].shape == (len(file["positions_3d"]), 52, 3)
 
 
@@ -111,10 +111,13 @@ def test_sets_are_the_same_with_any_number_of_workers_and_taken_over_by_an_updat
     store = tmp_path / "s.h5"
     build(amass_dir, store, workers=2, **options)  # type: ignore[arg-type]
     assert store.read_bytes() == three.read_bytes()
-    assert build(amass_dir, store, update=True, **options).reused == len(Store(three).sequences)  # type: ignore[arg-type]
+    changes = build(amass_dir, store, update=True, **options).changes  # type: ignore[arg-type]
+    assert changes is not None
+    assert changes.kept == len(Store(three).sequences)
     assert store.read_bytes() == three.read_bytes()
     options["joint_regressor"] = regressors[:2]
-    assert build(amass_dir, store, update=True, **options).reused == 0  # type: ignore[arg-type]
+    with pytest.raises(BuildError, match="--overwrite"):
+        build(amass_dir, store, update=True, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("which", [None, "few", "skeleton"])
@@ -129,13 +132,13 @@ def test_a_store_of_several_sets_is_verified_whole(
 
 
 def test_a_byte_of_any_set_is_found(three: Path, tmp_path: Path) -> None:
-    from h36m_amass.store import footer as sealing
+    from h36m_amass.store import footer
 
     path = tmp_path / "s.h5"
     path.write_bytes(three.read_bytes())
     with h5py.File(path, "r+") as file:
         file["joint_sets/skeleton/positions_3d"][5, 7] += 1.0
-    sealing.seal(path)
+    footer.write(path)
     assert any("checksum" in finding for finding in verify(path).findings)
 
 
@@ -158,8 +161,10 @@ def test_the_skeleton_is_of_one_family_of_bodies(tmp_path: Path) -> None:
     relatives.write_smplx_support(support)
     write(tmp_path / "amass" / "D" / "S" / "a.npz", recording(40))
     write(tmp_path / "amass" / "D" / "S" / "b.npz", relatives.as_smplx(recording(40, synthetic=np.array(True))))
-    report = build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support, joint_regressor="skeleton")
-    assert "holds the joints of SMPL+H, and SMPL-X has others" in report.left_out[0].reason
+    report = build(
+        tmp_path / "amass", tmp_path / "s.h5", support_dir=support, joint_regressor="skeleton", skip_missing=True
+    )
+    assert "the store holds the skeleton of another family" in report.skipped[0].reason
     assert len(Store(tmp_path / "s.h5").skeleton) == 52
     checked = check_inputs(support, ["skeleton"], tmp_path / "amass")
     assert [finding.message for finding in checked.findings if not finding.ok] == [

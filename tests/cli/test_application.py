@@ -18,7 +18,7 @@ import typer
 from typer.testing import CliRunner
 
 from h36m_amass.body.model import model_path
-from h36m_amass.cli.application import Application
+from h36m_amass.cli.application import Command, Group
 from h36m_amass.cli.verbosity import Verbosity, verbosity
 from h36m_amass.demo import Demo
 from h36m_amass.store import summary as describe
@@ -196,13 +196,13 @@ def test_debug_shows_the_traceback_of_bugs_and_of_errors(
 
 
 def test_ctrl_c_where_no_command_answers_it_is_no_traceback() -> None:
-    application = Application(name="x")
+    application = typer.Typer(name="x", cls=Group)
 
-    @application.command()
+    @application.command(cls=Command)
     def one() -> None:
         raise KeyboardInterrupt
 
-    @application.command()
+    @application.command(cls=Command)
     def two() -> None:
         """So that commands have names."""
 
@@ -251,10 +251,11 @@ def test_a_reader_that_has_gone_is_no_failure_to_talk_about(demo: Demo, argument
 
 def test_a_reader_may_go_before_the_last_is_flushed() -> None:
     program = (
-        "from h36m_amass.cli.application import Application\n"
-        "application = Application(name='x')\n"
-        "application.command('one')(lambda: print('spam'))\n"
-        "application.command('two')(lambda: None)\n"
+        "import typer\n"
+        "from h36m_amass.cli.application import Command, Group\n"
+        "application = typer.Typer(name='x', cls=Group)\n"
+        "application.command('one', cls=Command)(lambda: print('spam'))\n"
+        "application.command('two', cls=Command)(lambda: None)\n"
         "application(['one'])"
     )
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -300,13 +301,13 @@ def test_no_color_does_not_outlast_its_command(cli: Cli, monkeypatch: pytest.Mon
 
 def test_what_is_behind_two_dashes_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    application = Application(name="x")
+    application = typer.Typer(name="x", cls=Group)
 
-    @application.command()
+    @application.command(cls=Command)
     def one(word: str) -> None:
         typer.echo(f"{word} {os.environ.get('NO_COLOR')}")
 
-    @application.command()
+    @application.command(cls=Command)
     def two() -> None:
         """So that commands have names."""
 

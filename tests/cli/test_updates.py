@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from h36m_amass.cli.application import Application
+from h36m_amass.cli.application import Command, Group
 from h36m_amass.store.store import Store
 from h36m_amass.system.signals import StopRequestedError, stop_flag
 from tests.cli.test_cli import VERTICES, Scene, error_of, scene, small_model, small_recording, write_npz
@@ -81,7 +81,7 @@ DIFFERENT: dict[str, tuple[tuple[object, ...], str, str, str]] = {
     "no dmpls": (("--no-dmpls",), "--no-dmpls", "without --no-dmpls", "with it"),
     "regressor": (("--joint-regressor", "{root}/other.npy"), "--joint-regressor", "h36m (", "other.npy ("),
     "names": (("--joint-names", "{root}/names.txt"), "--joint-names", "pelvis", "marker 0"),
-    "map": (("--vertex-map", "{root}/map.npy"), "--vertex-map", "none", "a map"),
+    "map": (("--vertex-map", "{root}/map.npy"), "--vertex-map", "none", "not "),
 }
 
 
@@ -149,9 +149,9 @@ def test_skipped_recordings_come_with_the_next_update_once_their_model_is_there(
 def test_a_signal_that_a_loop_looked_at_is_one_line_with_its_status(
     signum: signal.Signals, status: int, word: str
 ) -> None:
-    application = Application(name="x")
+    application = typer.Typer(name="x", cls=Group)
 
-    @application.command()
+    @application.command(cls=Command)
     def one() -> None:
         with stop_flag():
             try:
@@ -162,7 +162,7 @@ def test_a_signal_that_a_loop_looked_at_is_one_line_with_its_status(
                 stop.add_note("2 converted parts are kept")
                 raise
 
-    @application.command()
+    @application.command(cls=Command)
     def two() -> None:
         """So that commands have names."""
 

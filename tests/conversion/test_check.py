@@ -12,6 +12,7 @@ import pytest
 
 from h36m_amass.conversion.check import CheckedDataset, check_inputs
 from h36m_amass.files.npz import NpzReader
+from h36m_amass.recordings import listings
 from h36m_amass.recordings import recording as amass
 from tests.conftest import Outcome
 from tests.scenes import recording, write
@@ -66,16 +67,17 @@ def test_the_table_comes_behind_the_lines(cli: Callable[..., Outcome], tree: Pat
 
 
 def test_each_header_is_read_once_and_no_frame(tree: Path, support_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, paths = amass.read_header, list[str]()
+    paths = list[str]()
 
-    def reading(path: Path | str, *arguments: Any) -> amass.Header:
-        paths.append(str(path))
-        return read(path, *arguments)
+    class Opened(amass.Recording):
+        def __init__(self, source: Any, *arguments: Any) -> None:
+            paths.append(str(source))
+            super().__init__(source, *arguments)
 
     def frames(self: NpzReader, *_: Any, **__: Any) -> None:
         raise AssertionError(f"frames of {self} are read")
 
-    monkeypatch.setattr(amass, "read_header", reading)
+    monkeypatch.setattr(listings, "Recording", Opened)
     monkeypatch.setattr(NpzReader, "rows", frames)
     rows = check_inputs(support_dir, amass_dir=tree).datasets
     assert [row.recordings for row in rows] == [3, 1, 0]

@@ -1,4 +1,4 @@
-"""Workers that die: their units run again, the bytes are the same, and what kills whoever takes it is left out."""
+"""Workers that die: their recordings run one by one, the bytes are the same, and one that kills again is skipped."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from typing import Any
 
 import pytest
 
-from h36m_amass.conversion import crews, planning, workers
+from h36m_amass.conversion import feeds, pool, tasks, unpack, worker
 from h36m_amass.conversion.builder import build
-from h36m_amass.conversion.crews import WorkerError
 from h36m_amass.conversion.options import BuildError
-from h36m_amass.conversion.part import UNFINISHED_SUFFIX
-from h36m_amass.conversion.scheduling import LOSSES_AMONG_OTHERS, MOST_DEATHS, MOST_RETURNS
-from h36m_amass.conversion.shards import Shard
+from h36m_amass.conversion.pool import MAX_DEATHS, WorkerError
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.store.store import Store
 from h36m_amass.system.disk import SpaceError
-from tests.deadly import convert_or_die, make_deadly
+from tests import deadly
+from tests.archive_files import packed_tree
+from tests.deadly import deaths_left, make_deadly
 from tests.scenes import write_dataset
 
-UNITS = 6
+RECORDINGS = 6
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Recordings that make `UNITS` units, and workers that may die of them."""
-    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 200)
-    monkeypatch.setattr(workers, "convert_unit", convert_or_die)
-    write_dataset(tmp_path / "amass", "D", UNITS, frames=420)
+    """Recordings in tasks of two, and workers that may die of them."""
+    for module in (unpack, feeds):
+        monkeypatch.setattr(module, "BATCH_BYTES", 120_000)
+    monkeypatch.setattr(tasks, "TASK_BYTES", 130_000)
+    monkeypatch.setattr(pool, "run_task", deadly.run_or_die)
+    write_dataset(tmp_path / "amass", "D", RECORDINGS, frames=40)
     make_deadly(tmp_path / "amass", {})
     return tmp_path / "amass"
 
@@ -44,160 +46,147 @@ def undisturbed(tree: Path, support_dir: Path, tmp_path: Path) -> bytes:
     return (tmp_path / "undisturbed.h5").read_bytes()
 
 
-def test_units_of_dead_processes_run_again_and_the_bytes_are_the_same(
-    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+def packed(tree: Path) -> Path:
+    """The tree as an archive, of whose recordings workers die, too."""
+    return packed_tree(tree, tree.with_name("packed"), ".tar.bz2")
+
+
+def as_it_is(tree: Path) -> Path:
+    return tree
+
+
+@pytest.mark.parametrize("source", [as_it_is, packed])
+def test_recordings_of_dead_processes_run_again_and_the_bytes_are_the_same(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, source: Callable[[Path], Path]
 ) -> None:
-    make_deadly(tree, {0: 1, 3: MOST_DEATHS - 1})
-    report = build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
-    assert report.left_out == ()
+    make_deadly(tree, {"0000": 1, "0003": 1})
+    report = build(source(tree), tmp_path / "s.h5", support_dir=support_dir, workers=2)
+    assert deaths_left(tree) == 0
+    assert report.skipped == ()
     assert (tmp_path / "s.h5").read_bytes() == undisturbed
     assert not (tmp_path / "s.h5.parts").exists()
 
 
-def test_shards_whose_workers_die_give_the_same_bytes(
-    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+@pytest.mark.parametrize("source", [as_it_is, packed])
+def test_only_the_recording_that_kills_again_is_skipped_and_the_next_build_tries_it_again(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, source: Callable[[Path], Path]
 ) -> None:
-    store = tmp_path / "s.h5"
-    make_deadly(tree, dict.fromkeys(range(UNITS), 1))
-    for number in (2, 1):
-        report = build(tree, store, support_dir=support_dir, workers=2, shard=Shard(number, 2))
-        assert report.left_out == ()
-    make_deadly(tree, dict.fromkeys(range(UNITS), 99))  # nothing is converted again
-    build(tree, store, support_dir=support_dir, workers=2)
-    assert store.read_bytes() == undisturbed
-
-
-def test_what_a_shard_gives_up_is_tried_again_when_the_store_is_put_together(
-    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
-) -> None:
-    store = tmp_path / "s.h5"
-    make_deadly(tree, {0: 99})
-    reports = [build(tree, store, support_dir=support_dir, workers=1, shard=Shard(number, 2)) for number in (1, 2)]
-    (whose,) = (Shard(number, 2) for number, report in enumerate(reports, 1) if report.left_out)
-    with pytest.raises(BuildError, match=r"its worker died 3 times.*which --strict forbids"):
-        build(tree, store, support_dir=support_dir, workers=1, shard=whose, strict=True)
+    make_deadly(tree, {"0002": 9})
+    amass_dir = source(tree)
+    report = build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, workers=2)
+    (skipped,) = report.skipped
+    assert (skipped.dataset, skipped.path) == ("D", "D/S/0002.npz")
+    assert f"{MAX_DEATHS} worker processes died while converting it, perhaps for want of memory" in skipped.reason
+    assert deaths_left(tree) == 9 - MAX_DEATHS
+    assert len(Store(tmp_path / "s.h5").sequences) == RECORDINGS - 1
+    assert not (tmp_path / "s.h5.parts").exists()
     make_deadly(tree, {})
-    assert build(tree, store, support_dir=support_dir).left_out == ()
-    assert store.read_bytes() == undisturbed
-
-
-def test_only_the_unit_that_kills_every_worker_is_left_out_and_the_next_build_tries_it_again(
-    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
-) -> None:
-    make_deadly(tree, {2: 99})
-    report = build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
-    (left,) = report.left_out
-    assert left.path == "D/S/0002.npz"
-    assert f"died {MOST_DEATHS} times" in left.reason
-    assert len(Store(tmp_path / "s.h5").sequences) == UNITS - 1
-    with pytest.raises(BuildError, match=r"0002\.npz: .* died 3 times.*--strict forbids"):
-        build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=1, overwrite=True, strict=True)
-    make_deadly(tree, {})
-    again = build(tree, tmp_path / "s.h5", support_dir=support_dir, overwrite=True)
-    assert again.reused == UNITS - 1
+    again = build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, update=True)
+    assert again.skipped == ()
     assert (tmp_path / "s.h5").read_bytes() == undisturbed
+
+
+def test_strict_ends_at_a_recording_that_kills_and_keeps_the_rest(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+) -> None:
+    make_deadly(tree, {"0005": 9})
+    with pytest.raises(BuildError, match=r"0005\.npz: 2 worker processes died.*--strict"):
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=1, strict=True)
+    make_deadly(tree, {})
+    assert build(tree, tmp_path / "s.h5", support_dir=support_dir).reused >= RECORDINGS - 1
+    assert (tmp_path / "s.h5").read_bytes() == undisturbed
+
+
+def start_badly(*_: object) -> None:
+    os._exit(1)
 
 
 def test_workers_that_never_get_to_work_are_one_clear_error(
     tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crews, "start_worker", make_deadly)  # which fails without its arguments
-    with pytest.raises(WorkerError, match="die as soon as they start"):
+    monkeypatch.setattr(pool, "start_worker", start_badly)
+    with pytest.raises(WorkerError, match="end as soon as they start"):
         build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=1)
     assert not list(tmp_path.glob("s.h5*"))
+    assert_none_is_left()
 
 
-def disk_is_full(*arguments: Any) -> None:
+def disk_is_full(job: Job, task: Task) -> TaskResult:
+    """In a worker, when it has converted and before it reports."""
+    worker.run_task(job, task)
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_workers_are_let_go_when_the_disk_is_full_before_they_have_a_unit(
+def test_workers_end_when_the_disk_is_full(
     tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.Workshop, "start", disk_is_full)
-    with pytest.raises(SpaceError) as ended:
+    monkeypatch.setattr(pool, "run_task", disk_is_full)
+    with pytest.raises(SpaceError):
         build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
-    assert_none_is_left(ended.value)
+    assert_none_is_left()
 
 
-def test_workers_are_let_go_when_the_disk_is_full_twice(
-    tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failed = list[Path]()
-
-    def fail_when_others_have_ended(temporary: Path, path: Path) -> None:
-        failed.append(temporary)
-        deadline = time.monotonic() + 10
-        while len(list(path.parent.glob(f"*{UNFINISHED_SUFFIX}"))) < 4:  # of which two workers are at two
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        disk_is_full()
-
-    monkeypatch.setattr(workers, "commit", fail_when_others_have_ended)
-    with pytest.raises(SpaceError) as ended:
-        build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
-    assert len(failed) == 2
-    assert_none_is_left(ended.value)
-
-
-def assert_none_is_left(error: BaseException) -> None:
-    """No worker, as long as `error` is held with all that its traceback holds."""
-    assert error.__traceback__ is not None
+def assert_none_is_left() -> None:
     deadline = time.monotonic() + 10
     while multiprocessing.active_children():
         assert time.monotonic() < deadline, "a worker outlives its build"
-        time.sleep(0.05)
+        time.sleep(0.01)
+
+
+def test_workers_take_devices_in_turn(
+    tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "run_task", deadly.run_and_report)
+    monkeypatch.setattr("h36m_amass.conversion.builder.resolve_devices", lambda _: ("cpu", "cpu:0"))
+    monkeypatch.setattr(tasks, "TASK_BYTES", 1)
+    build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
+    of_process = {process: device for device, process in deadly.reported_devices(tree)}
+    assert len(deadly.reported_devices(tree)) == RECORDINGS
+    assert len(set(deadly.reported_devices(tree))) == len(of_process)  # each has one
+    assert set(of_process.values()) <= {"cpu", "cpu:0"}
+    assert len(of_process) < 2 or set(of_process.values()) == {"cpu", "cpu:0"}
 
 
 class Losing(ThreadPoolExecutor):
-    """Loses all that it has whenever it is at a deadly unit, and says nothing of whose fault it was."""
+    """Loses a task of a deadly recording, as often as is said, as an executor whose process died does."""
 
-    def __init__(self, deadly: dict[int, int], error: BaseException | None) -> None:
+    def __init__(self, deaths: dict[str, int]) -> None:
         super().__init__(1)
-        self.deadly, self.error, self.given, self.alone = deadly, error, list[tuple[Future[Any], Any]](), 0
+        self.deaths = deaths
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.given.append((future, arguments))
-        super().submit(self.work)
-        return future
-
-    def work(self) -> None:
-        given, self.given = self.given, []
-        guilty = [number for _, (_, unit, _, _) in given if self.deadly.get(number := unit.number, 0) > 0]
-        for number in guilty:
-            self.deadly[number] -= 1
-        for future, arguments in given:
-            if not guilty:
-                future.set_result(convert_or_die(*arguments))
-            elif self.error is not None:
-                future.set_exception(self.error)
-            else:
-                future.cancel()
-                future.set_running_or_notify_cancel()
+        for file in arguments[1].files:
+            if self.deaths.get(file.sequence, 0) > 0:
+                self.deaths[file.sequence] -= 1
+                future: Future[Any] = Future()
+                future.set_exception(BrokenExecutor("gone"))
+                return future
+        return super().submit(call, *arguments, **keywords)
 
 
-@pytest.mark.parametrize("error", [BrokenExecutor("gone"), None])
-def test_units_that_an_executor_loses_are_given_to_it_again(
-    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, error: BaseException | None
+def test_recordings_that_an_executor_loses_are_given_to_it_one_by_one(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
 ) -> None:
-    with Losing({0: 2, 4: 1}, error) as executor:
+    with Losing({"0000": 1, "0004": 1}) as executor:
         report = build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor)
-    assert report.left_out == ()
+    assert report.skipped == ()
     assert (tmp_path / "s.h5").read_bytes() == undisturbed
+    with Losing({"0003": 99}) as executor:
+        report = build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor, overwrite=True)
+    (skipped,) = report.skipped
+    assert skipped.path == "D/S/0003.npz"
+    assert "worker processes died while converting it" in skipped.reason
 
 
-@pytest.mark.parametrize("error", [BrokenExecutor("gone"), None])
-def test_an_executor_that_loses_a_unit_for_ever_costs_that_unit_alone(
-    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, error: BaseException | None
-) -> None:
-    with Losing({3: 99}, error) as executor:
-        report = build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor)
-    (left,) = report.left_out
-    assert left.path == "D/S/0003.npz"
-    times = MOST_RETURNS + LOSSES_AMONG_OTHERS + MOST_DEATHS
-    known = f"its workers lost it {times} times without saying why" if error is None else "its worker died 3 times"
-    assert f"{known}, perhaps for want of memory; have fewer workers on each machine" in left.reason
+def test_an_executor_that_cancels_is_one_clear_error(tree: Path, support_dir: Path, tmp_path: Path) -> None:
+    class Cancelling(ThreadPoolExecutor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.cancel()
+            return future
+
+    with pytest.raises(WorkerError, match="have lost a task; run the same command again"):
+        build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=Cancelling(1))
 
 
 def test_an_executor_that_takes_nothing_any_more_is_one_clear_error(
@@ -209,11 +198,9 @@ def test_an_executor_that_takes_nothing_any_more_is_one_clear_error(
         build(tree, tmp_path / "s.h5", support_dir=support_dir, executor=executor)
 
 
-def test_a_worker_that_sees_other_files_is_one_clear_error(
-    tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers.Workshop, "start", lambda self: None)  # as on another machine, where it has no effect
-    with pytest.raises(
-        WorkerError, match="does not see this folder; choose a store, or --work-dir, on a disk that all"
-    ):
-        build(tree, tmp_path / "s.h5", support_dir=support_dir)
+def test_workers_without_main_guard_are_never_started_by_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    pool.end_in_bootstrap()
+    assert ended == [1]

@@ -78,7 +78,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no vertices": (saved(v_template=np.zeros((0, 3))), "not .vertices, 3."),
     "claims much": (huge_claims, "claims more than"),
     "claims much as float64": (bytes_to_floats, "claims more than"),
-    "two gigabytes": (huge_file, "is larger than"),
+    "two gigabytes": (huge_file, "damaged or not a plain npz file"),
     "pipe": (os.mkfifo, "a pipe or a device"),
 }
 

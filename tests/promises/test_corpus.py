@@ -23,9 +23,9 @@ BUILD = """
 import json, sys
 from h36m_amass import build
 from tests.scenes import own_peak
-report = build(sys.argv[1], sys.argv[2], support_dir=sys.argv[3], **json.loads(sys.argv[4]))
-left_out = {left.path: left.reason for left in report.left_out}
-print(json.dumps({"left_out": left_out, "peak": own_peak()}))
+report = build(sys.argv[1], sys.argv[2], support_dir=sys.argv[3], skip_missing=True, **json.loads(sys.argv[4]))
+skipped = {row.path: row.reason for row in report.skipped}
+print(json.dumps({"skipped": skipped, "peak": own_peak()}))
 """
 
 
@@ -64,15 +64,15 @@ def built(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.mark.parametrize("name", recordings.FAULTS)
-def test_a_faulty_recording_is_left_out_for_its_reason(built: tuple[Path, dict[str, Any]], name: str) -> None:
-    reason = built[1]["left_out"][f"D/S/bad {name}.npz"]
+def test_a_faulty_recording_is_skipped_for_its_reason(built: tuple[Path, dict[str, Any]], name: str) -> None:
+    reason = built[1]["skipped"][f"D/S/bad {name}.npz"]
     assert re.search(recordings.FAULTS[name][1], reason), reason
     assert "\n" not in reason
 
 
 @pytest.mark.parametrize("name", recordings.ODD)
 def test_an_odd_recording_is_converted(built: tuple[Path, dict[str, Any]], name: str) -> None:
-    assert f"D/S/odd {name}.npz" not in built[1]["left_out"]
+    assert f"D/S/odd {name}.npz" not in built[1]["skipped"]
     (sequence,) = Store(built[0]).select(subject="S", sequence=re.escape(f"odd {name}"))
     assert np.isfinite(sequence.positions_3d[:]).all()
 
@@ -83,11 +83,11 @@ def test_everything_else_is_converted_in_little_memory(built: tuple[Path, dict[s
         "E/S/good",
         *(f"D/S/odd {name}" for name in recordings.ODD),
     }
-    left_out = built[1]["left_out"]
-    assert left_out["D/\\udcff/a.npz"] == "its name is not valid UTF-8; rename it"
-    assert "lies deeper" in left_out["D/S/deeper/still/a.npz"]
-    assert "leads nowhere" in left_out["around"]
-    assert not [path for path in left_out if path.startswith("D/S/up/")]
+    skipped = built[1]["skipped"]
+    assert skipped["D/\\udcff/a.npz"] == "its name is not valid UTF-8; rename it"
+    assert "lies deeper" in skipped["D/S/deeper/still/a.npz"]
+    assert "leads nowhere" in skipped["around"]
+    assert not [path for path in skipped if path.startswith("D/S/up/")]
     assert built[1]["peak"] < GIBIBYTE
 
 
@@ -95,7 +95,7 @@ def test_a_frame_limit_can_be_raised_and_lowered(support_dir: Path, tmp_path: Pa
     write(tmp_path / "amass" / "D" / "S" / "a.npz", recording(40))
     write(tmp_path / "amass" / "D" / "S" / "b.npz", recording(41))
     outcome = run("-c", BUILD, tmp_path / "amass", tmp_path / "s.h5", support_dir, json.dumps({"max_frames": 40}))
-    assert outcome["left_out"] == {
+    assert outcome["skipped"] == {
         "D/S/b.npz": "has 41 frames, more than 40; if that is right, raise --max-frames",
     }
 

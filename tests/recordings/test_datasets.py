@@ -119,7 +119,7 @@ def test_an_inventory_counts_what_is_there_and_opens_no_recording(tmp_path: Path
     inventory = take_inventory(tmp_path)
     assert {dataset.name: folders for dataset, folders in inventory.datasets if folders} == {
         "MPIHDM05": (Folder("MPI_HDM05", 2),),
-        "KIT": (Folder("KIT", 1),),
+        "KIT": (Folder("KIT", None),),
         "CMU": (Folder("CMU (1)", None),),
     }
     assert inventory.unknown == (Folder("mine", None), Folder("my\x1bown", 1))

@@ -1,4 +1,4 @@
-"""What a compressed archive holds is remembered until the archive changes; whatever happens to it is no error."""
+"""What an archive holds is remembered until the archive changes; whatever happens to it is no error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from h36m_amass.files.sources import Held
 from h36m_amass.recordings import listings
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member, load, save
 from h36m_amass.recordings.recording import read_header
-from h36m_amass.recordings.tree import CompressedArchive
+from h36m_amass.recordings.tree import Archive
 from tests.archive_files import recording
 
-ARCHIVE = CompressedArchive("CMU", "CMU.tar.bz2", 1000, 5)
+ARCHIVE = Archive("CMU", "CMU.tar.bz2", 1000, 5)
 LISTING = ArchiveListing(
     (
         ListedMember("01/走る.npz", 10, "ab" * 32, None, 600, Fraction(2997, 50), "smplh", "male", True),
@@ -45,17 +45,17 @@ def test_a_listing_is_remembered_for_this_archive_alone(tmp_path: Path, cache: P
         replace(ARCHIVE, name="KIT.tar.bz2"),
     ):
         assert load(tmp_path, other, True) is None
-    assert load(tmp_path / "elsewhere", ARCHIVE) is None
+    assert load(tmp_path / "elsewhere", ARCHIVE, True) is None
     assert len(list(cache.rglob("*.json"))) == 1
-    save(tmp_path, replace(ARCHIVE, size=1001), replace(LISTING, damage=None))
+    save(tmp_path, replace(ARCHIVE, size=1001), True, replace(LISTING, damage=None))
     assert load(tmp_path, ARCHIVE, True) is None
     assert len(list(cache.rglob("*.json"))) == 1
 
 
 def test_a_relative_folder_is_the_absolute_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    save(Path("amass"), ARCHIVE, LISTING)
-    assert load(tmp_path / "amass", ARCHIVE) == LISTING
+    save(Path("amass"), ARCHIVE, True, LISTING)
+    assert load(tmp_path / "amass", ARCHIVE, True) == LISTING
 
 
 def test_no_secret_of_a_url_gets_to_the_disk(cache: Path) -> None:
@@ -80,8 +80,8 @@ def test_damage_to_the_cache_is_no_error(tmp_path: Path, cache: Path) -> None:
         {"size": -1.5},
         {"num_frames": "7"},
         {"gender": None},
-        {"frame_rate": [1, 0]},
-        {"frame_rate": "60"},
+        {"frame_rate": "1/0"},
+        {"frame_rate": 60},
         {"spam": 1},
     ):
         path.write_text(json.dumps({**content, "members": [{**content["members"][0], **row}]}))
@@ -97,7 +97,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, cache: Path)
 
 
 def test_processes_that_write_at_the_same_time_leave_one_whole_listing(tmp_path: Path, cache: Path) -> None:
-    threads = [threading.Thread(target=save, args=(tmp_path, ARCHIVE, LISTING)) for _ in range(8)]
+    threads = [threading.Thread(target=save, args=(tmp_path, ARCHIVE, True, LISTING)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

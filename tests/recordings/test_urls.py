@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from h36m_amass.files.paths import UrlError, is_url, parse
-from h36m_amass.recordings import tree as tree_module
-from h36m_amass.recordings.access import open_recordings
+from h36m_amass.recordings import access
+from h36m_amass.recordings.access import open_recordings, source_of
 from h36m_amass.recordings.recording import AmassError, Recording, content_digest
-from h36m_amass.recordings.tree import find_recordings, source_of
+from h36m_amass.recordings.tree import find_recordings
 from tests.archive_files import SUFFIXES, packed_tree
 from tests.object_store import BUCKET, ObjectStore, served
 from tests.recordings.test_archives import listed
@@ -99,7 +99,7 @@ def test_a_recording_that_is_too_large_to_fetch_is_read_in_ranges(
     memory: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.put(str(tree), "/tree", recursive=True)
-    monkeypatch.setattr(tree_module, "MAX_FETCHED", 10_000)
+    monkeypatch.setattr(access, "MAX_FETCHED", 10_000)
     (walk,) = (file for file in find_recordings(parse("memory://tree")).files if file.sequence == "walk")
     source = source_of(parse("memory://tree"), walk)
     assert is_url(source)

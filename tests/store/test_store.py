@@ -22,7 +22,7 @@ from h36m_amass import skeleton
 from h36m_amass.datasets import CATALOGUE
 from h36m_amass.files import paths
 from h36m_amass.splits import SPLITS, SplitError, datasets_of
-from h36m_amass.store import extents, url_file, url_rows
+from h36m_amass.store import extents, open_file, rows
 from h36m_amass.store.format import INDEX_COLUMNS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.store import Store, StoreError, UnknownKeyError
 from h36m_amass.store.writer import StoreWriter
@@ -528,7 +528,7 @@ def test_a_store_at_a_url_is_opened_with_two_requests_and_reads_the_same(
         requests.append(len(starts))
         return read_ranges(path, starts, stops)
 
-    for module in (paths, url_file, url_rows):
+    for module in (paths, open_file, rows):
         monkeypatch.setattr(module, "read_ranges", counted)
     try:
         with Store("memory://s.h5") as store:

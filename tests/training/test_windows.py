@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from h36m_amass import skeleton
-from h36m_amass.store.hdf5_rows import CACHE_SLOTS, CACHED_BYTES, Hdf5FrameReader
+from h36m_amass.store.rows import CACHE_SLOTS, CACHED_BYTES, Hdf5FrameReader
 from h36m_amass.store.store import Store, StoreError
 from h36m_amass.training.windows import Padding, WindowBatch, WindowDataset, WindowError, collate
 from tests.store.test_store import write
@@ -248,9 +248,10 @@ def test_a_fork_opens_a_compressed_store_anew(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.h5")
     before, reader = store.read(5, 9), store._frames
     assert isinstance(reader, Hdf5FrameReader)
-    opened, reader._process = reader._positions, -1  # what a fork leaves behind
+    _, opened = reader._opened
+    reader._opened = -1, opened  # what a fork leaves behind
     np.testing.assert_array_equal(store.read(5, 9), before)
-    assert reader._positions is not opened
+    assert reader._opened[1] is not opened
 
 
 @pytest.mark.parametrize("compression", ["lzf", "gzip"])
@@ -260,8 +261,7 @@ def test_decoded_chunks_are_kept_up_to_a_bound(tmp_path: Path, compression: str)
     store.read(0, 1)
     reader = store._frames
     assert isinstance(reader, Hdf5FrameReader)
-    assert reader._positions is not None
-    _, slots, num_bytes, _ = reader._positions.file.id.get_access_plist().get_cache()
+    _, slots, num_bytes, _ = reader._opened[1].file.id.get_access_plist().get_cache()
     assert (slots, num_bytes) == (CACHE_SLOTS, CACHED_BYTES)
 
 

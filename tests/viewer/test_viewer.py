@@ -21,18 +21,24 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from h36m_amass.demo import Demo
-from h36m_amass.plot.colours import LEFT, RIGHT, colours_of
+from h36m_amass.plot.picture import LEFT, RIGHT, colours_of
 from h36m_amass.skeleton import H36M, bones, custom
 from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
 from h36m_amass.viewer import ViewerError
 from h36m_amass.viewer.chooser import Catalogue, catalogue
-from h36m_amass.viewer.facts import apart
-from h36m_amass.viewer.figure import faint_colours_of, joint_radii, place_bones
-from h36m_amass.viewer.frames import CHUNK, Frames, trajectory
-from h36m_amass.viewer.page import _paths
-from h36m_amass.viewer.playback import Playback
-from h36m_amass.viewer.scene import ASPECT, FIELD_OF_VIEW, beside, camera, facing
+from h36m_amass.viewer.figure import (
+    ASPECT,
+    FIELD_OF_VIEW,
+    beside,
+    camera,
+    facing,
+    faint_colours_of,
+    joint_radii,
+    place_bones,
+)
+from h36m_amass.viewer.page import _paths, apart
+from h36m_amass.viewer.playback import CHUNK, Frames, Playback, trajectory
 from h36m_amass.viewer.serving import free_port, only_this_machine, page_url, tunnel
 from tests.small_stores import write_store
 
@@ -49,9 +55,9 @@ finite = st.floats(-10, 10)
 
 
 def test_each_level_lists_what_is_below_it_in_order() -> None:
-    assert NAMES.datasets == ("A", "B")
-    assert NAMES.subjects("A") == ("1", "2")
-    assert NAMES.sequences("A", "1") == ("walk_a", "run")
+    assert NAMES.below() == ("A", "B")
+    assert NAMES.below("A") == ("1", "2")
+    assert NAMES.below("A", "1") == ("walk_a", "run")
 
 
 def test_a_filter_keeps_those_with_every_word_in_capitals_or_not() -> None:
@@ -126,7 +132,7 @@ def test_a_trajectory_goes_from_the_first_frame_to_the_last(demo: Demo, monkeypa
         sequence = store.sequences[0]
         whole = sequence.positions_3d[:, 5]
         np.testing.assert_array_equal(trajectory(sequence, 5), whole)
-        monkeypatch.setattr("h36m_amass.viewer.frames.LONGEST_PATH", 7)
+        monkeypatch.setattr("h36m_amass.viewer.playback.LONGEST_PATH", 7)
         some = trajectory(sequence, 5)
         assert len(some) == 7
         np.testing.assert_array_equal(some[[0, -1]], whole[[0, -1]])
@@ -181,7 +187,7 @@ def test_a_trajectory_is_read_in_few_calls(
     long_store: Store, reads: list[int], monkeypatch: pytest.MonkeyPatch, points: int, rows: int
 ) -> None:
     """All rows while nearly each chunk has a point, and after that the points alone: `CHUNK` rows a point at most."""
-    monkeypatch.setattr("h36m_amass.viewer.frames.LONGEST_PATH", points)
+    monkeypatch.setattr("h36m_amass.viewer.playback.LONGEST_PATH", points)
     sequence = long_store["D/s/walk"]
     whole = sequence.positions_3d[:, 5]
     reads.clear()
