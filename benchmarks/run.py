@@ -3,7 +3,7 @@
 Those of more than one, ``make bench-scaling``, are in docs/scaling.md.
 
 ``python benchmarks/run.py NAME ...`` runs those alone and takes the others' results as they lie in ``results/``. With
-``--quick`` it runs them in a tiny setting, and writes nothing.
+``--quick`` it runs them in a tiny setting, and writes to a temporary folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import plots
-from common import HERE, QUICK, RESULTS, table
+from common import HERE, OUTPUT, RESULTS, table
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def main(names: list[str]) -> None:
         sys.exit(f"no benchmark {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}")
     for name in names or BENCHMARKS:
         subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True)
-    if not QUICK:
-        (HERE / "RESULTS.md").write_text(report(), encoding="utf-8")
+    (OUTPUT / "RESULTS.md").write_text(report(), encoding="utf-8")
 
 
 def report() -> str:
@@ -129,7 +128,7 @@ def report() -> str:
 def section(name: str, benchmark: Benchmark, results: dict[str, Any]) -> list[str]:
     pictures = benchmark.draw(results, RESULTS)
     took = f"`python benchmarks/{name}.py`, at commit {results['commit']}, in {results['seconds']:.0f} s."
-    links = [f"![{benchmark.title}]({picture.relative_to(HERE).as_posix()})" for picture in pictures]
+    links = [f"![{benchmark.title}]({picture.relative_to(OUTPUT).as_posix()})" for picture in pictures]
     return ["", f"## {benchmark.title}", "", took, "", benchmark.about, "", results["table"], "", "\n\n".join(links)]
 
 
