@@ -46,7 +46,7 @@ def load_sources(
     joint_names: Path | str | Sequence[Path | str] | None,
     support_dir: Path,
 ) -> tuple[JointSource, ...]:
-    """The joint sets that are asked for, in that order.
+    """The joint sets that are asked for, in that order; `JointSetError` if a name is given twice or fits none.
 
     Parameters
     ----------
@@ -55,13 +55,6 @@ def load_sources(
         ``J_regressor_``. None for SPIN's regressor in `support_dir`.
     joint_names
         Files of joint names, see `h36m_amass.body.regressor.load`, each as ``NAME=FILE`` if there are several sets.
-
-    Raises
-    ------
-    JointSetError
-        A name is given twice, or names joints of no regressor.
-    h36m_amass.body.regressor.RegressorError, h36m_amass.skeleton.SkeletonError
-        A file is missing or wrong.
     """
     wanted = _listed(regressors) or (support_dir / f"{regressor.H36M_FILE_NAME}.npy",)
     named = [_split(given) for given in wanted]

@@ -146,9 +146,9 @@ class Processes(Pool):
         Thread(target=self._start_pool, daemon=True).start()
 
     def _start_pool(self) -> None:
-        from pebble import ProcessPool
-
         try:
+            from pebble import ProcessPool  # which Python's end would refuse, if the build has ended by now
+
             prepare()
             arguments = self._devices, self._num_started
             pool = ProcessPool(self._num_workers, initializer=start_worker, initargs=arguments, context=self._context)

@@ -1,6 +1,4 @@
-"""NumPy's npy files: headers, read without ever unpickling, and whole arrays.
-
-A header that promises more bytes than there are is refused before memory is taken.
+"""NumPy's npy files, read without ever unpickling; a header that promises too much is refused before memory is taken.
 
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
@@ -27,7 +25,7 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import UrlError, open_file
 
 MAGIC = 8
-"""Bytes before a header's length: what an npy file begins with, and the format's version."""
+"""Bytes before a header's length."""
 MAX_HEADER = 10_000
 MAX_DIMENSIONS = 32
 MAX_TRAILER = 1_000
@@ -163,9 +161,9 @@ def _read_exactly(file: IO[bytes], num_bytes: int) -> bytes:
 
 
 class Explained:
-    """Turns what zipfile, zlib and the file system raise about a file into one clear line; a context manager.
+    """Turns what zipfile, zlib and the file system raise about a file into one clear line.
 
-    A generator's would take several times as long, and there are a dozen per recording.
+    A generator's context manager would take several times as long, and there are a dozen per recording.
     """
 
     __slots__ = ("name",)

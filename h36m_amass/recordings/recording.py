@@ -42,11 +42,9 @@ class Header:
     Attributes
     ----------
     model
-        Name of the body model's family, one of `h36m_amass.body.model.FAMILIES`.
+        Name of the body model's family, one of `h36m_amass.body.families.FAMILIES`.
     frame_rate
         In hertz, as the decimal that the file's number prints as.
-    betas
-        As many as the file has.
     has_dmpls
         Whether the file has soft-tissue coefficients, and its body model a use for them.
     synthetic
@@ -81,21 +79,10 @@ class Frames:
 
 
 class Recording:
-    """A recording, opened once; a context manager.
+    """A recording, opened once; a context manager. Without `use_dmpls`, it counts as one without soft tissue.
 
-    Parameters
-    ----------
-    source
-        A file, a member of an archive, or what lies at a URL.
-    use_dmpls
-        Whether soft tissue matters; if not, the file counts as one without, whatever it holds.
-
-    Raises
-    ------
-    AmassError
-        The file is damaged, incomplete, or of no known body model; the message does not name it.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached.
+    Raises `AmassError` if the file is damaged, incomplete, or of no known body model, which does not name the file; and
+    `UrlError` if its URL cannot be reached.
     """
 
     def __init__(self, source: Source, use_dmpls: bool = True) -> None:

@@ -79,18 +79,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listing:
-    """What an AMASS folder holds.
+    """What an AMASS folder holds: recordings in folders, sorted by key, and archives, sorted by name.
 
-    Attributes
-    ----------
-    files
-        Recordings in folders, in sorted order of their keys.
-    archives
-        By name; what they hold is not known.
-    skipped
-        Recordings that have no key because of where they lie or what they are called.
-    ignored
-        How many files of which kind are no recordings.
+    Beside them lie recordings `skipped` because of where they lie or what they are called, and so many files of each
+    kind that are no recordings.
     """
 
     files: tuple[RecordingFile, ...]
@@ -116,10 +108,8 @@ def find_recordings(
     Raises
     ------
     AmassError
-        There is no such folder, it is empty, a dataset that was asked for is not in it, it has two sources of one
-        dataset, or it holds no recording and no archive.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached.
+        The folder is not there or empty, a dataset that was asked for is not in it, it has two sources of one dataset,
+        or it holds no recording and no archive.
     """
     folders, files = top_of(amass_dir)
     if not folders and not files:
@@ -165,12 +155,8 @@ def place_members(
 ) -> Listing:
     """Find the recordings in an archive that was gone through, as `find_recordings` does in folders.
 
-    Parameters
-    ----------
-    names
-        Name, size and problem of its members; of several of one name the last counts.
-    unsafe, damage
-        What `h36m_amass.files.archives.ArchiveStream` says of them and of the archive, which is skipped for it.
+    `names` are name, size and problem of its members, of several of one name the last counts; `unsafe` and `damage` are
+    those of its `ArchiveStream`.
     """
     entries = {
         name: Entry(f"{archive.folder}/{name}", size, archive.modified, problem) for name, size, problem in names

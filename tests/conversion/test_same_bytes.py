@@ -23,6 +23,7 @@ from h36m_amass.files import tar_reading
 from h36m_amass.recordings import folders
 from h36m_amass.store.store import Store
 from tests.archive_files import SUFFIXES, pack, packed_tree
+from tests.scenes import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -230,29 +231,27 @@ def test_folders_and_archives_with_an_inner_folder_give_the_same_joints_under_th
 
 
 def test_threads_that_decompress_wait_while_the_workers_are_behind(
-    straight: bytes,
-    amass_dir: Path,
-    support_dir: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    small_tasks: None,
+    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What lies in scratch files is bounded, and nothing of it is left."""
-    tree = packed_tree(amass_dir, tmp_path / "packed", ".tar.gz", ".tar.bz2", ".tar.xz")
-    largest: list[int] = []
+    paths = [path for name in "ABC" for path in write_dataset(tmp_path / "amass", name, 6, frames=40)]
+    build(tmp_path / "amass", tmp_path / "straight.h5", support_dir=support_dir)
+    tree = packed_tree(tmp_path / "amass", tmp_path / "packed", ".tar.gz", ".tar.bz2", ".tar.xz")
+    held: list[int] = []
     submit = pool.Pool.submit
 
-    def slow(self: pool.Pool, job: tasks.Job, task: tasks.Task) -> Future[tasks.TaskResult]:
-        held = [path.stat().st_size for path in job.parts_dir.glob("scratch-*")]
-        largest.append(sum(held))
+    def watched(self: pool.Pool, job: tasks.Job, task: tasks.Task) -> Future[tasks.TaskResult]:
+        held.append(sum(path.stat().st_size for path in job.parts_dir.glob("scratch-*")))
         return submit(self, job, task)
 
-    monkeypatch.setattr(pool.Pool, "submit", slow)
+    monkeypatch.setattr(pool.Pool, "submit", watched)
     monkeypatch.setattr("h36m_amass.conversion.builder.TASKS_AHEAD", 0)  # one batch that waits, at most
+    monkeypatch.setattr(feeds, "usable_cores", lambda: 2)
+    for module in (unpack, feeds):
+        monkeypatch.setattr(module, "BATCH_BYTES", 1)
     build(tree, tmp_path / "s.h5", support_dir=support_dir)
-    assert (tmp_path / "s.h5").read_bytes() == straight
-    recording = max(path.stat().st_size for path in amass_dir.rglob("*.npz"))
-    # One waits, and each thread has one more in the making.
-    assert max(largest) <= 4 * (200_000 + recording)
-    assert len(largest) > 4
+    assert (tmp_path / "s.h5").read_bytes() == (tmp_path / "straight.h5").read_bytes()
+    assert len(held) == len(paths)
+    # One waits, and each of two threads has one more in the making.
+    assert max(held) <= 4 * max(path.stat().st_size for path in paths)
     assert nothing_left(tmp_path)

@@ -23,10 +23,9 @@ from h36m_amass.files.paths import (
     BLOCK,
     FileVersion,
     UrlError,
-    children,
-    descendants,
     is_url,
     joined,
+    listed,
     open_file,
     parse,
     read_ranges,
@@ -238,16 +237,16 @@ def test_folders_at_a_url_are_listed(memory: Any) -> None:
         memory.pipe_file(name, name.encode())
     folder = parse("memory://t")
     assert is_url(folder)
-    listed = children(folder)
-    assert list(listed) == ["a.txt", "b"]
-    assert listed["b"] is None
-    assert listed["a.txt"] == version_of(folder / "a.txt")
-    assert {name: version.size for name, version in descendants(folder).items()} == {
+    top = listed(folder)
+    assert list(top) == ["a.txt", "b"]
+    assert top["b"] is None
+    assert top["a.txt"] == version_of(folder / "a.txt")
+    assert {name: version.size for name, version in listed(folder, deep=True).items() if version} == {
         "a.txt": 8,
         "b/2.npz": 10,
         "b/deep/1.npz": 15,
     }
-    assert children(folder / "none") == descendants(folder / "none") == {}
+    assert listed(folder / "none") == listed(folder / "none", deep=True) == {}
 
 
 def test_ranges_are_joined_where_few_bytes_lie_between() -> None:
