@@ -39,7 +39,6 @@ bench: $(INSTALLED)-bench
 bench-scaling: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/executors.py
 	$(BIN)/python benchmarks/remote_reading.py
-	$(BIN)/python benchmarks/schedules.py
 
 clean:
 	rm -rf .venv demo site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
 ``python benchmarks/breakdown.py`` prints a table and writes ``results/breakdown.json``.
 
-One process converts work units of a tree in AMASS's mix, and of one of short recordings, under cProfile. What torch,
+One process converts tasks of a tree in AMASS's mix, and of one of short recordings, under cProfile. What torch,
 NumPy and the system take is charged to the function of ours that called them; cProfile makes many small calls look
 dearer than they are.
 """
@@ -17,52 +17,49 @@ from pathlib import Path
 from typing import Any
 
 import trees
-from common import table, write_results
+from common import pick, table, write_results
+from trees import Tree
 
-from h36m_amass import synthetic
-from h36m_amass.body.joint_sets import load_sources
-from h36m_amass.conversion import convert as conversion
-from h36m_amass.conversion import planning, preparation
-from h36m_amass.conversion.workshop import Workshop
-from h36m_amass.recordings.tree import find_sequences
+import h36m_amass
+from h36m_amass import BuildOptions, Subset, synthetic
+from h36m_amass.conversion import recipe
+from h36m_amass.conversion.convert import convert_task
+from h36m_amass.conversion.tasks import Job, make_tasks
+from h36m_amass.recordings.tree import find_recordings
 
-PACKAGE = Path(conversion.__file__).parent
-UNITS, SHORT_SEQUENCES, SHORT_LENGTH = 3, 2000, 100
-BATCH_SIZE = 4096
+PACKAGE = Path(h36m_amass.__file__).parent
+MIXED_FRAMES, SHORT_SEQUENCES, SHORT_LENGTH = pick((200_000, 2000, 100), (2_000, 20, 100))
 SMALLEST_SHARE = 0.01
 
 
-def profile(folder: Path, support_dir: Path) -> dict[str, float]:
-    """Microseconds a source frame of each function, in units that have been converted once before."""
-    plan = planning.make_plan(folder, find_sequences(folder))
-    units = plan.units[:UNITS]
-    parts_dir = folder.with_suffix(".parts")
+def profile(tree: Tree, support_dir: Path) -> dict[str, float]:
+    """Microseconds per source frame of each function, in tasks that have been converted once before."""
+    parts_dir = tree.folder.with_suffix(".parts")
     parts_dir.mkdir()
-    bodies = preparation.fold_bodies(plan, support_dir, load_sources(None, None, support_dir))
-    joint_counts = tuple(map(len, bodies.skeletons))
-    workshop = Workshop(folder, parts_dir, bodies.write(parts_dir), joint_counts, "cpu", BATCH_SIZE, "profiling")
-    workshop.start()
+    how = recipe.load(BuildOptions(support_dir=support_dir), None, "cpu", parts_dir)
+    job = Job(tree.folder, support_dir, parts_dir, how, Subset(), ("cpu",), skip_missing=False)
+    tasks = make_tasks(find_recordings(tree.folder).files)
     profiler = cProfile.Profile()
-    for unit in units:
-        conversion.convert_unit(workshop, unit, str(unit.number))
+    for task in tasks:
+        convert_task(job, task)
     with profiler:
-        for unit in units:
-            conversion.convert_unit(workshop, unit, str(unit.number))
-    frames = sum(unit.source_frames for unit in units)
-    return {name: 1e6 * seconds / frames for name, seconds in by_function(pstats.Stats(profiler)).items()}
+        for task in tasks:
+            convert_task(job, task)
+    seconds = by_function(pstats.Stats(profiler))
+    return {name: 1e6 * value / tree.num_frames for name, value in seconds.items()}
 
 
 def by_function(stats: pstats.Stats) -> dict[str, float]:
     """Seconds of each of our functions, with what it called directly that is not ours."""
     seconds: Counter[str] = Counter()
     entries: dict[tuple[str, int, str], Any] = stats.stats  # type: ignore[attr-defined]  # typeshed does not know it
-    for function, (_, _, own, _, callers) in entries.items():
+    for function, (_, _, total, _, callers) in entries.items():
         if is_ours(function):
-            seconds[name_of(function)] += own
+            seconds[name_of(function)] += total
             continue
-        for caller, (_, _, own_from, _) in callers.items():
+        for caller, (_, _, part, _) in callers.items():
             where = name_of(caller) if is_ours(caller) else "called from elsewhere"
-            seconds[f"{where}, products" if is_product(function) else where] += own_from
+            seconds[f"{where}, products" if is_product(function) else where] += part
     return dict(seconds.most_common())
 
 
@@ -80,7 +77,7 @@ def name_of(function: tuple[str, int, str]) -> str:
 
 
 def report(profiles: dict[str, dict[str, float]]) -> str:
-    """Microseconds a source frame of each function that matters, the dearest of the first tree first."""
+    """Microseconds per source frame of each function that matters, the dearest of the first tree first."""
     totals = {tree: sum(profile.values()) for tree, profile in profiles.items()}
     names = dict.fromkeys(name for profile in profiles.values() for name in profile)
     shares = {name: [profiles[tree].get(name, 0.0) / totals[tree] for tree in profiles] for name in names}
@@ -88,7 +85,7 @@ def report(profiles: dict[str, dict[str, float]]) -> str:
     rows = [(name, *(cell(profiles[tree].get(name, 0.0), totals[tree]) for tree in profiles)) for name in kept]
     rest = [sum(profiles[tree].get(name, 0.0) for name in names if name not in kept) for tree in profiles]
     rows.append(("the rest", *(cell(value, total) for value, total in zip(rest, totals.values(), strict=True))))
-    return table(("function", *(f"{tree} (µs a source frame)" for tree in profiles)), rows)
+    return table(("function", *(f"{tree} (µs per source frame)" for tree in profiles)), rows)
 
 
 def cell(value: float, total: float) -> str:
@@ -99,9 +96,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         support_dir = Path(folder) / "support_data"
         synthetic.write_support_data(support_dir)
-        mixed, short = Path(folder) / "mixed", Path(folder) / "short"
-        trees.write_mixed(mixed, UNITS * planning.UNIT_SOURCE_FRAMES)
-        trees.write_equal(short, SHORT_SEQUENCES, SHORT_LENGTH)
+        mixed = trees.write_mixed(Path(folder) / "mixed", MIXED_FRAMES)
+        short = trees.write_equal(Path(folder) / "short", SHORT_SEQUENCES, SHORT_LENGTH)
         profiles = {"AMASS's mix": profile(mixed, support_dir), "100 frames each": profile(short, support_dir)}
     write_results("breakdown", {"microseconds": profiles}, report(profiles))
 

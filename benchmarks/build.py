@@ -1,29 +1,29 @@
-"""Whole builds beside what they cannot beat, beside the full mesh, and where their time goes.
+"""Whole builds, from folders and from archives, beside what they cannot beat, and beside the full mesh.
 
 ``python benchmarks/build.py`` prints tables and writes ``results/build.json``.
 
-The floor of a build is the time to read the same bytes from a warm page cache, and the time that the products of
-the folded matrices take at the machine's peak, on as many cores as the build has workers.
+The floor of a build from folders is the time to read the same bytes from a warm page cache, and the time that the
+products of the folded matrices take at the machine's peak, on as many cores as the build has workers. Builds from
+archives are in ``archives.py``.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from math import gcd
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import archives
 import command
 import numpy as np
 import trees
-from common import MIB, Target, in_turns, seconds_of, table, write_results
+from common import MIB, Target, in_turns, pick, seconds_of, table, write_results
 from flops import PRODUCT_FLOPS, multiply_adds, product
 from mesh_script import DEFAULT_BATCH_SIZE, Datasets, MeshScript
 from trees import Recording, Tree
@@ -32,17 +32,12 @@ import h36m_amass
 from h36m_amass import synthetic
 from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
-from h36m_amass.conversion import convert as conversion
-from h36m_amass.conversion import planning
-from h36m_amass.conversion.builder import NUM_DMPLS
-from h36m_amass.recordings import recording as amass
 from h36m_amass.recordings import resampling
-from h36m_amass.recordings.tree import find_sequences
 
-SOURCE_FRAMES, SPLIT_FRAMES = 5_000_000, 500_000
+SOURCE_FRAMES = pick(5_000_000, 6_000)
 WORKERS = (1, 2)
-ROUNDS = 2
-SUBSET = 3
+ROUNDS = pick(2, 1)
+SUBSET = pick(3, 1)
 # The script's default, and one whose meshes stay in the processor's caches.
 BATCH_SIZES = (DEFAULT_BATCH_SIZE, 128)
 FRAME_RATE = 50
@@ -169,50 +164,6 @@ def difference(case: Case, datasets: Datasets) -> float:
     return largest
 
 
-def split(case: Case) -> dict[str, float]:
-    """Seconds of each part of a build in one process, by stages of its progress; its store replaces the case's."""
-    ends: dict[str, float] = {}
-    convert_began: list[float] = []
-
-    def note(stage: str, done: int, total: int) -> None:
-        ends[stage] = time.perf_counter()
-        if stage == "convert" and not convert_began:
-            convert_began.append(ends[stage])
-
-    case.tree.read()
-    planned = seconds_of(lambda: make_plan(case))
-    plan = make_plan(case)
-    read = seconds_of(lambda: read_frames(case, plan))
-    h36m_amass.build(case.tree.folder, case.store, support_dir=case.support_dir, overwrite=True, progress=note)
-    end = time.perf_counter()
-    return {
-        "start and imports": seconds_of(
-            lambda: run_python("import h36m_amass.conversion.builder, h36m_amass.conversion.convert")
-        ),
-        "plan": planned,
-        "fold": convert_began[0] - ends["plan"],
-        "read": read,
-        "convert": ends["convert"] - convert_began[0] - read,
-        "assemble": end - ends["convert"],
-    }
-
-
-def make_plan(case: Case) -> planning.Plan:
-    return planning.make_plan(case.tree.folder, find_sequences(case.tree.folder))
-
-
-def read_frames(case: Case, plan: planning.Plan) -> None:
-    """Read every frame of the tree as a build does, and do nothing with it."""
-    for planned in plan.sequences:
-        path = case.tree.folder / planned.file.path
-        for _ in amass.read_frames(path, planned.header, conversion.READ_FRAMES, NUM_DMPLS):
-            pass
-
-
-def run_python(code: str) -> None:
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def build_results(case: Case, runs: dict[str, list[Any]], workers: int, flops: int) -> dict[str, Any]:
     """The builds with that many workers, and their floor."""
     builds: list[command.Run] = runs[f"build, {workers}"]
@@ -248,8 +199,8 @@ def script_results(case: Case, runs: dict[str, list[Any]], batch_size: int) -> d
 
 
 def tables(results: dict[str, Any]) -> str:
-    """Builds and their floors, the known script's method, and where a build's time goes."""
-    return "\n\n".join((build_table(results), script_table(results), split_table(results["split"])))
+    """Builds and their floors, builds from archives and theirs, and the known script's method."""
+    return "\n\n".join((build_table(results), archives.archives_table(results["archives"]), script_table(results)))
 
 
 def build_table(results: dict[str, Any]) -> str:
@@ -287,18 +238,11 @@ def script_table(results: dict[str, Any]) -> str:
         for batch_size, script in results["script"].items()
     ]
     header = (
-        *("batch size", "recordings", "source frames", "full mesh (s)", "µs a source frame"),
+        *("batch size", "recordings", "source frames", "full mesh (s)", "µs per source frame"),
         *(f"÷ build with {workers} {plural('worker', workers)}" for workers in WORKERS),
         "difference of joints (m, at most)",
     )
     return table(header, rows)
-
-
-def split_table(parts: dict[str, float]) -> str:
-    total = sum(parts.values())
-    rows = [(name, f"{seconds:.2f}", f"{seconds / total:.0%}") for name, seconds in parts.items()]
-    what = f"part of a build in one process, {SPLIT_FRAMES:,} source frames"
-    return table((what, "seconds", "share"), rows)
 
 
 def mebibytes(size: int | None) -> str:
@@ -315,8 +259,9 @@ def targets(results: dict[str, Any]) -> list[Target]:
         for workers, build in results["builds"].items()
     ]
     ratio = results["script"][DEFAULT_BATCH_SIZE]["times_build"][WORKERS[-1]]
-    what = f"full mesh ÷ build with {WORKERS[-1]} workers, a source frame"
-    return [*floors, Target(what, ratio, LEAST_TIMES_SCRIPT, at_least=True)]
+    what = f"full mesh ÷ build with {WORKERS[-1]} workers, per source frame"
+    script = Target(what, ratio, LEAST_TIMES_SCRIPT, at_least=True)
+    return [*floors, script, *archives.targets(results["archives"])]
 
 
 def main() -> None:
@@ -334,8 +279,11 @@ def main() -> None:
             "subset_recordings": len(case.subset),
             "subset_source_frames": case.subset_frames,
             "script": {batch_size: script_results(case, runs, batch_size) for batch_size in BATCH_SIZES},
-            "split": split(replace(case, tree=trees.link(case.tree, Path(folder) / "smaller", SPLIT_FRAMES))),
         }
+    # Apart, so that either fits into the page cache.
+    with tempfile.TemporaryDirectory() as folder:
+        synthetic.write_support_data(Path(folder) / "support_data")
+        results["archives"] = archives.measure(Path(folder), Path(folder) / "support_data")
     write_results("build", results, tables(results), targets(results))
 
 

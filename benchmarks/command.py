@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,10 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from common import HERE
 from peaks import MAXRSS_UNIT
-from trees import Tree
+
+from h36m_amass.recordings.listings import CACHE_VARIABLE
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -37,33 +40,63 @@ class Run:
     frames: int
 
 
-def build(
-    tree: Tree, support_dir: Path, workers: int, store: Path | None = None, joint_sets: Sequence[Path | str] = ()
-) -> Run:
-    """Build a new store of a tree that is in the page cache; it is removed again unless `store` says where it stays.
+class Input(Protocol):
+    """What is built: a tree, or archives of one."""
 
-    The joint sets are those of ``--joint-regressor``: the regressor in the support folder unless told otherwise.
+    @property
+    def folder(self) -> Path: ...
+
+    def read(self, threads: int = 1) -> None:
+        """Read all bytes, so that they are in the page cache."""
+
+
+def build(
+    source: Input,
+    support_dir: Path,
+    workers: int,
+    store: Path | None = None,
+    joint_sets: Sequence[Path | str] = (),
+    update: bool = False,
+) -> Run:
+    """Build a store of what is in the page cache; it is removed again unless `store` says where it stays.
+
+    Parameters
+    ----------
+    joint_sets
+        Those of ``--joint-regressor``; none for the regressor in the support folder.
+    update
+        Whether `store` is there and is updated; otherwise it is new, and nothing is known of archives.
 
     Raises
     ------
     RuntimeError
-        The build failed or left a recording out; with what it wrote.
+        The build failed or skipped a recording; with what it wrote.
     """
     adopt_orphans()
     with tempfile.TemporaryDirectory() as folder:
         peaks, report, output = (Path(folder) / name for name in ("peaks.json", "report.json", "output.txt"))
-        arguments = ["build", tree.folder, store or Path(folder) / "store.h5", "--support-dir", support_dir]
+        arguments = ["build", source.folder, store or Path(folder) / "store.h5", "--support-dir", support_dir]
         options = ["--device", "cpu", "--workers", workers, "--strict", "--report", report]
         options += [word for joint_set in joint_sets for word in ("--joint-regressor", joint_set)]
+        options += ["--update"] if update else []
+        cache = (store or Path(folder) / "store.h5").with_suffix(".cache")
         # -P keeps this folder from the command's imports.
         command = [sys.executable, "-P", HERE / "peaks.py", peaks, *arguments, *options]
-        if store is not None:
-            store.unlink(missing_ok=True)
-        tree.read()
+        if not update:
+            shutil.rmtree(cache, ignore_errors=True)
+            if store is not None:
+                store.unlink(missing_ok=True)
+        source.read()
         # Into a file, because a pipe ends with the last of the workers, and not with the command.
         with output.open("wb") as file:
             began = time.perf_counter()
-            done = subprocess.run([str(word) for word in command], stdout=file, stderr=file, check=False)
+            done = subprocess.run(
+                [str(word) for word in command],
+                stdout=file,
+                stderr=file,
+                check=False,
+                env={**os.environ, CACHE_VARIABLE: str(cache)},
+            )
             seconds = time.perf_counter() - began
         orphans = peak_of_orphans()
         if done.returncode != 0:

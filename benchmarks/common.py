@@ -1,4 +1,7 @@
-"""What the benchmarks share: fair timing, targets, tables, and where results go."""
+"""What the benchmarks share: fair timing, targets, tables, and where results go.
+
+``--quick`` runs any of them in a tiny setting, to see that it works; its results go to a temporary folder.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import json
 import os
 import platform
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,12 +21,23 @@ from statistics import median
 from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
 MIB = 2**20
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "smplx", "body-models", "zarr")
 
 _T = TypeVar("_T")
 _BEGAN = time.monotonic()
+_QUICK_VARIABLE = "H36M_AMASS_QUICK_BENCHMARKS"
+if "--quick" in sys.argv:
+    sys.argv.remove("--quick")
+    os.environ[_QUICK_VARIABLE] = "1"  # for the processes that a benchmark starts, too
+QUICK = _QUICK_VARIABLE in os.environ
+OUTPUT = Path(tempfile.gettempdir()) / "h36m-amass-quick-benchmarks" if QUICK else HERE
+RESULTS = OUTPUT / "results"
+
+
+def pick(full: _T, quick: _T) -> _T:
+    """A size of a benchmark, or the tiny one of ``--quick``."""
+    return quick if QUICK else full
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,7 @@ def commit() -> str:
 
 def write_results(name: str, results: Mapping[str, Any], table: str, targets: Sequence[Target] = ()) -> None:
     """Print `table`, and write it with all `results` and where they come from as ``results/NAME.json``."""
+    print(table)
     content = {
         "machine": machine(),
         "commit": commit(),
@@ -110,9 +127,8 @@ def write_results(name: str, results: Mapping[str, Any], table: str, targets: Se
         "targets": [{**asdict(target), "met": target.met} for target in targets],
         "table": table,
     }
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    print(table)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

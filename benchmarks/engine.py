@@ -1,7 +1,8 @@
-"""The folded engine beside the full mesh and beside body-models: same model, same poses, same cores.
+"""The folded engine beside the full mesh and beside body-models: same model, same motion, same cores.
 
-On one core all three run in this process. On more, the others use torch's threads and the engine uses processes, as
-`h36m_amass.build` does.
+The engine poses recordings of AMASS's mix of lengths, one by one, as `h36m_amass.build` does. The others pose frames
+without ends of recordings between them, in batches of the size that is best for each. On one core all three run in
+this process. On more, the others use torch's threads and the engine uses processes.
 
 ``python benchmarks/engine.py`` prints a table and writes ``results/engine.json``.
 """
@@ -14,32 +15,35 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
+import scipy.stats
 import smplx.lbs
 import torch
 from body_models.smplh.torch import SMPLH
-from common import Target, table, take_turns, write_results
+from common import Target, pick, table, take_turns, write_results
 from flops import PRODUCT_FLOPS, multiply_adds, on_threads, product
 from mesh_script import lbs_tensors
-from processes import Work, pool
+from processes import Engine, Work, pool
+from trees import LONGEST_SECONDS, MEDIAN_SECONDS, SHORTEST_SECONDS, SPREAD
 
 from h36m_amass import synthetic
 from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
 
-# Each way has as many frames as are timed well.
-FRAMES, POINT_FRAMES, MESH_FRAMES = 16384, 8192, 512
-MESH_BATCHES = (64, 128, 256)
-POINT_BATCHES = (256, 1024, 4096)
-BATCHES = (1024, 2048, 4096, 8192)
-ROUNDS = 2
+RATE = 120
+RECORDINGS = pick(100, 8)
+# The others have as many frames as are timed well.
+POINT_FRAMES, MESH_FRAMES = pick((8192, 512), (256, 32))
+MESH_BATCHES = pick((64, 128, 256), (32,))
+POINT_BATCHES = pick((256, 1024, 4096), (256,))
+BATCHES = pick((1024, 2048, 4096, 8192), (4096,))
+ROUNDS = pick(3, 1)
 ENGINE, POINTS, MESH = WAYS = ("engine", "forward_points", "full mesh")
 STILL, MOVING, DENSE = "realistic, still fingers", "realistic, moving fingers", "dense"
 LEAST_TIMES = (
-    *((POINTS, STILL, 8), (POINTS, MOVING, 8), (POINTS, DENSE, 2)),
+    *((POINTS, STILL, 12), (POINTS, MOVING, 12), (POINTS, DENSE, 2)),
     *((MESH, STILL, 150), (MESH, MOVING, 150)),
 )
 
@@ -51,9 +55,11 @@ class Case:
         self, folder: Path, path: Path, body: body_model.BodyModel, joints: regressor.JointRegressor, fingers: str
     ) -> None:
         self.body, self.joints = body, joints
-        self.motion = synthetic.motion("walk", FRAMES / 120, 120, gender="male", fingers=fingers, dmpls=False)
+        recordings = mixed_recordings()
+        frames = max(POINT_FRAMES, *(first + length for first, length in recordings))
+        self.motion = synthetic.motion("walk", frames / RATE, RATE, gender="male", fingers=fingers, dmpls=False)
         self.folded = folding.fold(body, joints)
-        self._work = Work(folder / "folded.npz", folder / "motion.npz", folder / "joints")
+        self._work = Work(folder / "folded.npz", folder / "motion.npz", folder / "joints", recordings)
         self._work.folded.write_bytes(folding.to_bytes(self.folded))
         np.savez(self._work.motion, **{name: self.motion[name] for name in ("betas", "poses", "trans")})
         self._processes = ExitStack()
@@ -65,15 +71,24 @@ class Case:
     def __enter__(self) -> Case:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._processes.close()
 
-    def engine(self, batch_size: int, cores: int) -> Callable[[], np.ndarray]:
-        """The engine as `build` runs it, from float64 recordings to joints: a process a core."""
+    @property
+    def num_frames(self) -> int:
+        """Of all recordings that the engine poses."""
+        return self._work.num_frames
+
+    def pose(self, batch_size: int, num_frames: int) -> np.ndarray:
+        """The engine's joints of the first frames of the motion."""
+        return self._work.engine(batch_size).pose(0, num_frames)
+
+    def engine(self, batch_size: int, cores: int) -> Callable[[], None]:
+        """The engine as `build` runs it, from float64 recordings to joints: a process per core."""
+        one: Engine = self._work.engine(batch_size)
+        assert one.joints.size  # makes the file that the processes write to
         if cores == 1:
-            return partial(self._work.engine(batch_size).pose, 0, FRAMES)
+            return partial(one.pose_recordings, range(len(self._work.recordings)))
         workers, run = pool(self._work, batch_size, cores)
         self._processes.enter_context(workers)
         return run
@@ -123,6 +138,15 @@ class Case:
         return on_threads(cores, run)
 
 
+def mixed_recordings() -> tuple[tuple[int, int], ...]:
+    """First frame and number of frames of recordings with AMASS's distribution of lengths, in an order by chance."""
+    quantiles = scipy.stats.norm.ppf((np.arange(RECORDINGS) + 0.5) / RECORDINGS)
+    seconds = np.clip(MEDIAN_SECONDS * np.exp(SPREAD * quantiles), SHORTEST_SECONDS, LONGEST_SECONDS)
+    rng = np.random.default_rng(0)
+    lengths = rng.permutation((RATE * seconds).astype(int)).tolist()
+    return tuple((int(rng.integers(max(lengths) - length + 1)), length) for length in lengths)
+
+
 def best(make: Callable[[int, int], Callable[[], object]], sizes: tuple[int, ...], cores: int) -> int:
     """The batch size that is fastest, by one timed round after a warm-up."""
     timings = take_turns({str(size): make(size, cores) for size in sizes}, rounds=1)
@@ -148,7 +172,7 @@ def write_model(path: Path, body: body_model.BodyModel, source: Path) -> None:
 
 
 def measure(case: Case, fingers: str, sizes: dict[int, dict[str, int]]) -> dict[str, Any]:
-    """Frames a second of each way on each number of cores, and how far the ways are apart.
+    """Frames per second of each way on each number of cores, and how far the ways are apart.
 
     Parameters
     ----------
@@ -156,19 +180,22 @@ def measure(case: Case, fingers: str, sizes: dict[int, dict[str, int]]) -> dict[
         For each number of cores the batch size of each way.
     """
     calls: dict[str, Callable[[], Any]] = {"product": product(1)}
-    frames, frames_of = {"product": PRODUCT_FLOPS}, {ENGINE: FRAMES, POINTS: POINT_FRAMES, MESH: MESH_FRAMES}
+    frames = {"product": PRODUCT_FLOPS}
+    frames_of = {ENGINE: case.num_frames, POINTS: POINT_FRAMES, MESH: MESH_FRAMES}
     for cores, size in sizes.items():
         ways = {ENGINE: case.engine, POINTS: case.forward_points, MESH: case.full_mesh}
         calls |= {f"{way}, {cores}": make(size[way], cores) for way, make in ways.items()}
         frames |= {f"{way}, {cores}": frames_of[way] for way in ways}
     timings = take_turns(calls, ROUNDS)
     rates = {name: frames[name] / timing.median for name, timing in timings.items()}
-    joints = {way: calls[f"{way}, 1"]() for way in WAYS}
-    apart = {way: joints[ENGINE][: len(joints[way])] - joints[way] for way in (POINTS, MESH)}
+    joints = {way: calls[f"{way}, 1"]() for way in (POINTS, MESH)}
+    apart = {way: case.pose(sizes[1][ENGINE], frames_of[way]) - joints[way] for way in (POINTS, MESH)}
     flops = 2 * multiply_adds(case.folded, fingers == "moving")
     return {
         "pairs": case.folded.num_pairs,
         "bones": len(case.folded.bones),
+        "recordings": RECORDINGS,
+        "frames": case.num_frames,
         "batch_size": sizes,
         "frames_per_second": {cores: {way: rates[f"{way}, {cores}"] for way in WAYS} for cores in sizes},
         "seconds": {name: timing.seconds for name, timing in timings.items()},
@@ -201,7 +228,7 @@ def work_table(results: dict[str, dict[str, Any]]) -> str:
         for name, result in results.items()
     ]
     differences = (f"engine − {way} (m, at most)" for way in (POINTS, MESH))
-    return table(("model", "pairs", "flops a frame", "share of one core's sgemm peak", *differences), rows)
+    return table(("model", "pairs", "flops per frame", "share of one core's sgemm peak", *differences), rows)
 
 
 def targets(results: dict[str, dict[str, Any]]) -> list[Target]:

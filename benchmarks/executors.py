@@ -18,27 +18,27 @@ from statistics import median
 from typing import Any
 
 import trees
-from common import Target, in_turns, seconds_of, table, write_results
+from common import Target, in_turns, pick, seconds_of, table, write_results
 from trees import Tree
 
 from h36m_amass import synthetic
 
-FRAMES = 1_000_000
+FRAMES = pick(1_000_000, 3_000)
 PROCESSES = 2
-ROUNDS = 4
+ROUNDS = pick(4, 1)
 MOST_OVERHEAD = 1.15
-WORKERS, THERE, LOCAL = f"--workers {PROCESSES}", "--dask ADDRESS", f"--dask local --workers {PROCESSES}"
+WORKERS, THERE, LOCAL = f"--workers {PROCESSES}", "--dask URL", f"--dask local --workers {PROCESSES}"
 
 
 @contextmanager
 def dask_cluster(folder: Path) -> Iterator[str]:
-    """Address of a scheduler with `PROCESSES` workers of one thread, each started as a user would."""
+    """URL of a scheduler with `PROCESSES` workers of one thread, each started as a user would."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host, port = free.getsockname()
-    address = f"tcp://{host}:{port}"
+    url = f"tcp://{host}:{port}"
     lines = [["scheduler", "--host", host, "--port", str(port), "--no-dashboard"]]
-    lines += [["worker", address, "--nthreads", "1", "--no-dashboard"]] * PROCESSES
+    lines += [["worker", url, "--nthreads", "1", "--no-dashboard"]] * PROCESSES
     with ExitStack() as stack:
         for line in lines:
             process = stack.enter_context(
@@ -50,14 +50,14 @@ def dask_cluster(folder: Path) -> Iterator[str]:
                 )
             )
             stack.callback(process.terminate)
-        yield address
+        yield url
 
 
-def wait_for_workers(address: str) -> None:
+def wait_for_workers(url: str) -> None:
     from distributed import Client
 
     time.sleep(1)
-    with Client(address, timeout=60, set_as_default=False) as client:
+    with Client(url, timeout=60, set_as_default=False) as client:
         client.wait_for_workers(PROCESSES)
 
 
@@ -88,17 +88,17 @@ def seconds_to_build(tree: Tree, support_dir: Path, *options: object) -> float:
 
 def measure() -> list[dict[str, Any]]:
     """Builds of one tree in the same rounds, after one that does not count."""
-    with tempfile.TemporaryDirectory() as name, dask_cluster(Path(name)) as address:
+    with tempfile.TemporaryDirectory() as name, dask_cluster(Path(name)) as url:
         support, folder = Path(name) / "support", Path(name) / "amass"
         synthetic.write_support_data(support)
         tree = trees.write_mixed(folder, FRAMES)
-        wait_for_workers(address)
+        wait_for_workers(url)
         calls = {
             WORKERS: partial(seconds_to_build, tree, support, "--workers", PROCESSES),
-            THERE: partial(seconds_to_build, tree, support, "--dask", address),
+            THERE: partial(seconds_to_build, tree, support, "--dask", url),
             LOCAL: partial(seconds_to_build, tree, support, "--dask", "local", "--workers", PROCESSES),
         }
-        in_turns(calls, 1)
+        in_turns(calls, pick(1, 0))
         runs = in_turns(calls, ROUNDS)
     return [{"name": name, "source_frames": tree.num_frames, "runs_seconds": seconds} for name, seconds in runs.items()]
 

@@ -22,7 +22,7 @@ MOST_BARS = 15
 
 
 def engine(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Bars of frames a second of each way, for each model and number of cores."""
+    """Bars of frames per second of each way, for each model and number of cores."""
     groups = [
         (f"{name}\n{cores} core{'' if cores == '1' else 's'}", rates)
         for name, result in results["results"].items()
@@ -43,7 +43,7 @@ def engine(results: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def build(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Microseconds a source frame of the full mesh, of builds and of their floors; and where a build's time goes."""
+    """Microseconds per source frame of the full mesh, of builds and of their floors; and seconds from archives."""
     frames = results["source_frames"]
     bars = {
         f"full mesh, batches of {size}": (1e6 * one["seconds_per_source_frame"], GREY)
@@ -58,19 +58,24 @@ def build(results: dict[str, Any], folder: Path) -> list[Path]:
     axes.set_xscale("log")
     axes.set_xlim(right=2 * axes.get_xlim()[1])
     axes.xaxis.set_major_formatter("{x:,g}")
-    axes.set_xlabel("µs a source frame")
+    axes.set_xlabel("µs per source frame")
     beside = _saved(figure, axes, folder / "build.png")
 
     figure, axes = plt.subplots(figsize=(10, 2.8))
-    parts = results["split"]
-    _horizontal(axes, list(parts), list(parts.values()), [BLUE] * len(parts))
+    archives: dict[str, tuple[float, str]] = {}
+    for name, one in results["archives"]["builds"].items():
+        archives[f"build from {name}"] = one["seconds"], BLUE
+        if "floor_seconds" in one:
+            archives[f"decompressed, and build from folders: {name}"] = one["floor_seconds"], ORANGE
+    seconds, colours = zip(*archives.values(), strict=True)
+    _horizontal(axes, list(archives), list(seconds), list(colours))
     axes.set_xlim(right=1.1 * axes.get_xlim()[1])
-    axes.set_xlabel(f"seconds of a build of {frames:,} source frames in one process")
-    return [beside, _saved(figure, axes, folder / "build_split.png")]
+    axes.set_xlabel("seconds")
+    return [beside, _saved(figure, axes, folder / "build_archives.png")]
 
 
 def breakdown(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Microseconds a source frame of the dearest functions, for each tree."""
+    """Microseconds per source frame of the dearest functions, for each tree."""
     profiles: dict[str, dict[str, float]] = results["microseconds"]
     dearest = sorted(next(iter(profiles.values())).items(), key=lambda item: -item[1])[:MOST_BARS]
     names = [name for name, _ in dearest]
@@ -80,7 +85,7 @@ def breakdown(results: dict[str, Any], folder: Path) -> list[Path]:
         axes.barh(at, [profile.get(name, 0.0) for name in names], height=0.4, color=colour, label=tree)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("µs a source frame")
+    axes.set_xlabel("µs per source frame")
     axes.legend(loc="lower right", frameon=False)
     return [_saved(figure, axes, folder / "breakdown.png")]
 
@@ -97,7 +102,7 @@ def scaling(results: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def reading(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Bars of milliseconds a batch of each way, for each length of windows."""
+    """Bars of milliseconds per batch of each way, for each length of windows."""
     lengths = results["windows"]
     figure, axes = plt.subplots(figsize=(10, 4.2))
     ways = list(next(iter(lengths.values()))["batch"])
@@ -110,7 +115,7 @@ def reading(results: dict[str, Any], folder: Path) -> list[Path]:
     axes.set_yscale("log")
     axes.set_ylim(top=4 * axes.get_ylim()[1])
     axes.yaxis.set_major_formatter("{x:,g}")
-    axes.set_ylabel("ms a batch of 256")
+    axes.set_ylabel("ms per batch of 256")
     axes.legend(ncols=len(ways), loc="upper right", frameon=False)
     return [_saved(figure, axes, folder / "reading.png")]
 
@@ -122,7 +127,7 @@ def _scaling_time(
     frames = np.geomspace(1e3, 4e6, 200)
     fixed, each, reference = cost["fixed_seconds"], cost["seconds_per_frame"], cost["reference_frames"]
     through = fixed + each * reference
-    label = f"{fixed:.1f} s to start, fold and finish + {1e6 * each:.1f} µs a frame"
+    label = f"{fixed:.1f} s to start, fold and finish + {1e6 * each:.1f} µs per frame"
     axes.plot(frames, fixed + each * frames, color=GREY, linewidth=1, label=label)
     axes.plot(
         frames,
@@ -145,10 +150,10 @@ def _scaling_time(
 
 def _scaling_memory(mixed: list[dict[str, Any]], others: list[dict[str, Any]], path: Path) -> Path:
     figure, axes = plt.subplots(figsize=(8, 4.0))
-    axes.axhline(1024, linestyle="--", color=GREY, linewidth=1, label="1 GiB")
+    axes.axhline(512, linestyle="--", color=GREY, linewidth=1, label="512 MiB")
     peaks = [[r["peak_parent_bytes"] / MIB for r in group] for group in (mixed, others)]
     _points(axes, mixed, others, *peaks)
-    axes.set_ylim(0, 1.25 * max(1024, *peaks[0], *peaks[1]))
+    axes.set_ylim(0, 1.25 * max(512, *peaks[0], *peaks[1]))
     axes.set_ylabel("peak memory (MiB)")
     axes.legend(loc="upper left", ncols=3, frameon=False)
     return _saved(figure, axes, path)

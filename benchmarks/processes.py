@@ -1,73 +1,113 @@
-"""The engine in several processes at once, as `build` uses several cores."""
+"""The engine on the recordings of a mix, in one process or in several at once, as `build` uses several cores."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from h36m_amass.body import folding
-from h36m_amass.engine.packing import PoseBlock, relative_joints, reproducible
-from h36m_amass.engine.skinning import Skinner, add_translation
+from h36m_amass.engine.precision import reproducible
+from h36m_amass.engine.runs import Run, relative_joints
+from h36m_amass.engine.skinning import Skinner
+from h36m_amass.engine.translation import add_translation
 
 
 @dataclass(frozen=True)
 class Work:
-    """A motion, what poses it, and where its joints go: files that all processes see."""
+    """A motion, what poses it, and where its joints go: files that all processes see.
+
+    Attributes
+    ----------
+    recordings
+        First frame in the motion and number of frames of each recording.
+    """
 
     folded: Path
     motion: Path
     joints: Path
+    recordings: tuple[tuple[int, int], ...]
+
+    @property
+    def num_frames(self) -> int:
+        return sum(length for _, length in self.recordings)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where the joints of each recording go."""
+        return list(accumulate((length for _, length in self.recordings), initial=0))
+
+    def shares(self, processes: int) -> list[list[int]]:
+        """Numbers of recordings, a list per process, with about as many frames in each."""
+        shares: list[list[int]] = [[] for _ in range(processes)]
+        frames = [0] * processes
+        for number in sorted(range(len(self.recordings)), key=lambda number: -self.recordings[number][1]):
+            least = frames.index(min(frames))
+            shares[least].append(number)
+            frames[least] += self.recordings[number][1]
+        return shares
 
     def engine(self, batch_size: int) -> Engine:
         with np.load(self.motion) as motion:
             arrays = {name: motion[name] for name in ("betas", "poses", "trans")}
-        return Engine(Skinner(folding.read(self.folded), batch_size), arrays)
-
-    def open_joints(self, num_frames: int, num_joints: int) -> np.memmap:
-        return np.memmap(self.joints, np.float32, "r+", shape=(num_frames, num_joints, 3))
+        folded, _ = folding.read(self.folded)
+        return Engine(self, Skinner(folded, batch_size), arrays)
 
 
 @dataclass(frozen=True)
 class Engine:
     """A skinner and the motion that it poses."""
 
+    work: Work
     skinner: Skinner
     motion: dict[str, np.ndarray]
 
-    def pose(self, first: int, last: int) -> np.ndarray:
-        """Joints of some frames, from float64 recordings on, as `build` computes them."""
-        poses = self.motion["poses"][first:last].astype(np.float32)
-        block = PoseBlock.whole(self.motion["betas"], poses, None)
+    @cached_property
+    def joints(self) -> np.memmap:
+        """Where the joints of all recordings go."""
+        shape = self.work.num_frames, self.skinner.folded.num_joints, 3
+        return np.memmap(self.work.joints, np.float32, "r+" if self.work.joints.exists() else "w+", shape=shape)
+
+    def pose_recordings(self, numbers: Iterable[int]) -> None:
+        """Pose recordings one by one, as `build` does."""
+        starts = self.work.starts
+        for number in numbers:
+            first, length = self.work.recordings[number]
+            self.joints[starts[number] : starts[number + 1]] = self.pose(first, length)
+
+    def pose(self, first: int, length: int) -> np.ndarray:
+        """Joints of a recording, from float64 on."""
         with reproducible():
-            ((_, relative),) = relative_joints(self.skinner, [(None, block)])
-        return add_translation(relative, self.motion["trans"][first:last], self.skinner.folded.row_sums)
+            relative = np.concatenate(
+                list(relative_joints(self.skinner, self.motion["betas"], self._runs(first, length)))
+            )
+        return add_translation(relative, self.motion["trans"][first : first + length], self.skinner.folded.row_sums)
+
+    def _runs(self, first: int, length: int) -> Iterator[Run]:
+        for start in range(first, first + length, self.skinner.batch_size):
+            poses = self.motion["poses"][start : min(start + self.skinner.batch_size, first + length)]
+            yield Run(poses.astype(np.float32), None, np.arange(len(poses)))
 
 
 _engines: dict[Work, Engine] = {}
 
 
-def pool(work: Work, batch_size: int, processes: int) -> tuple[ProcessPoolExecutor, Callable[[], np.ndarray]]:
-    """Processes that are ready to pose, and a call that has them pose all frames and returns the joints."""
-    engine = work.engine(batch_size)
-    num_frames, num_joints = len(engine.motion["poses"]), engine.skinner.folded.num_joints
-    with work.joints.open("wb") as file:
-        file.truncate(4 * num_frames * num_joints * 3)
-    joints = work.open_joints(num_frames, num_joints)
-    shares = list(pairwise(np.linspace(0, num_frames, processes + 1).astype(int).tolist()))
+def pool(work: Work, batch_size: int, processes: int) -> tuple[ProcessPoolExecutor, Callable[[], None]]:
+    """Processes that are ready to pose, and a call that has them pose all recordings."""
+    shares = work.shares(processes)
     # Never forks of this process: torch's threads do not survive that.
     spawn = multiprocessing.get_context("spawn")
     workers = ProcessPoolExecutor(processes, spawn, initializer=_start, initargs=(work, batch_size))
 
-    def run() -> np.ndarray:
-        for future in [workers.submit(_pose, work, *share) for share in shares]:
+    def run() -> None:
+        for future in [workers.submit(_pose, work, share) for share in shares]:
             future.result()
-        return np.array(joints)
 
     return workers, run
 
@@ -76,7 +116,5 @@ def _start(work: Work, batch_size: int) -> None:
     _engines[work] = work.engine(batch_size)
 
 
-def _pose(work: Work, first: int, last: int) -> None:
-    engine = _engines[work]
-    joints = engine.pose(first, last)
-    work.open_joints(len(engine.motion["poses"]), joints.shape[1])[first:last] = joints
+def _pose(work: Work, numbers: list[int]) -> None:
+    _engines[work].pose_recordings(numbers)

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import torch
 import zarr
+from common import pick
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -22,7 +23,7 @@ from h36m_amass import Store, WindowDataset, skeleton
 from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.writer import StoreWriter
 
-FRAMES, SEQUENCES = 8_000_000, 12_000
+FRAMES, SEQUENCES = pick((8_000_000, 12_000), (400_000, 600))
 SPREAD = 1.0
 DATASETS, SUBJECTS = 20, 30
 WRITTEN_AT_ONCE = 4096
@@ -71,7 +72,7 @@ class Windows(Dataset[Tensor]):
 
 
 class PerSequence(Windows):
-    """One h5py dataset a sequence, opened by name, in a file that each process opens when it first reads."""
+    """One h5py dataset per sequence, opened by name, in a file that each process opens when it first reads."""
 
     def __init__(self, path: Path, names: Sequence[str], windows: Sequence[Window], length: int) -> None:
         super().__init__(windows, length)
@@ -165,7 +166,7 @@ def windows_of(dataset: WindowDataset) -> list[Window]:
     """All windows of a dataset of ours, as rows and first frames."""
     windows = []
     for sequence in dataset.sequences:
-        starts = range(0, len(sequence) - dataset.length + 1, dataset.step)
+        starts = range(0, len(sequence) - dataset.length + 1, dataset.stride)
         windows += [(sequence.row, start) for start in starts]
     if len(windows) != len(dataset):
         raise RuntimeError("the ways do not read the same windows")

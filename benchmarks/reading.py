@@ -18,20 +18,20 @@ from typing import Any
 
 import readers
 import torch
-from common import HERE, MIB, Target, in_turns, seconds_of, table, write_results
+from common import HERE, MIB, Target, in_turns, pick, seconds_of, table, write_results
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from h36m_amass import Store, WindowDataset, collate
 
 LENGTHS = (27, 81, 243)
 TARGET_LENGTH, BATCH_SIZE = 81, 256
-ROUNDS, SINGLES = 3, 200
-EPOCH_STEP, EPOCH_ROUNDS, WORKERS, ZARR_SHARE = 972, 1, (0, 2), 10
+ROUNDS, SINGLES = pick((3, 200), (1, 5))
+EPOCH_STRIDE, EPOCH_ROUNDS, WORKERS, ZARR_SHARE = 972, 1, (0, 2), 10
 MEMORY_WORKERS = (0, 4)
 OURS, PER_SEQUENCE, ZARR, DICTIONARIES, MAPPED = "store", "h5py", "zarr", "dictionaries", "memmap"
 LABELS = {
     OURS: "the store",
-    PER_SEQUENCE: "h5py, a dataset a sequence",
+    PER_SEQUENCE: "h5py, a dataset per sequence",
     ZARR: "zarr, the same chunks",
     DICTIONARIES: "npz dictionaries in RAM",
     MAPPED: "numpy.memmap",
@@ -102,8 +102,8 @@ def windows(ways: Ways, length: int) -> dict[str, dict[str, float]]:
 
 
 def epochs(ways: Ways) -> dict[int, dict[str, float]]:
-    """Windows a second of whole epochs, by workers; each with its own collate function."""
-    ours = WindowDataset(ways.store, TARGET_LENGTH, stride=EPOCH_STEP)
+    """Windows per second of whole epochs, by workers; each with its own collate function."""
+    ours = WindowDataset(ways.store, TARGET_LENGTH, stride=EPOCH_STRIDE)
     datasets: dict[str, Dataset[Any]] = {OURS: ours, **ways.others(ours)}
     # All of its windows would take longer than everything else together.
     datasets[ZARR] = Subset(datasets[ZARR], range(0, len(ours), ZARR_SHARE))
@@ -136,11 +136,11 @@ def memory(path: Path) -> dict[str, dict[str, float]]:
     """Bytes of a dataloader and its workers together, by way and workers."""
     cases = [(way, workers, "fork") for way in ("nothing", OURS, DICTIONARIES) for workers in MEMORY_WORKERS]
     cases += [(way, 2, "spawn") for way in ("nothing", OURS)]
-    found: dict[str, dict[str, float]] = {}
+    measured: dict[str, dict[str, float]] = {}
     for way, workers, method in cases:
         (used,) = python("reading_memory.py", str(path), way, str(workers), method)
-        found.setdefault(way, {})[f"{workers}, {method}" if workers else "0"] = used
-    return found
+        measured.setdefault(way, {})[f"{workers}, {method}" if workers else "0"] = used
+    return measured
 
 
 def opening(path: Path) -> dict[str, float]:
@@ -152,7 +152,7 @@ def opening(path: Path) -> dict[str, float]:
 
 def tables(results: dict[str, Any]) -> str:
     lengths = results["windows"]
-    header = ("frames a window", *(LABELS[way] for way in lengths[TARGET_LENGTH]["batch"]))
+    header = ("frames per window", *(LABELS[way] for way in lengths[TARGET_LENGTH]["batch"]))
     batches = [(n, *(f"{1e3 * s:.2f}" for s in one["batch"].values())) for n, one in lengths.items()]
     singles = [(n, *(f"{1e6 * s:.0f}" for s in one["single"].values())) for n, one in lengths.items()]
     rates = results["epochs"]
@@ -170,7 +170,7 @@ def tables(results: dict[str, Any]) -> str:
             table(header, batches),
             "Microseconds of a single window:",
             table(header, singles),
-            f"Windows of {TARGET_LENGTH} frames a second, in whole epochs of a `DataLoader`, batches of {BATCH_SIZE}:",
+            f"Windows of {TARGET_LENGTH} frames per second, in epochs of a `DataLoader`, batches of {BATCH_SIZE}:",
             table(epoch_header, epoch_rows),
             "Memory (PSS, MiB) of a `DataLoader` and its workers together in the middle of an epoch:",
             table(memory_header, memory_rows),
@@ -196,7 +196,7 @@ def targets(results: dict[str, Any]) -> list[Target]:
         Target("opening a store (s)", opened["open_seconds"], 0.3),
         Target("memory of an open store (MiB)", opened["bytes"] / MIB, 60),
         Target("first window (ms)", 1e3 * opened["first_window_seconds"], 50),
-        Target("memory a worker beyond Python and torch (MiB)", (a_worker(OURS) - a_worker("nothing")) / MIB, 50),
+        Target("memory per worker beyond Python and torch (MiB)", (a_worker(OURS) - a_worker("nothing")) / MIB, 50),
     ]
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import readers
 import torch
+from common import pick
 from torch.utils.data import DataLoader, TensorDataset
 
 from h36m_amass import Store, WindowDataset, collate
 
-LENGTH, BATCH_SIZE, BATCHES = 81, 256, 12
+LENGTH, BATCH_SIZE, BATCHES = 81, 256, pick(12, 2)
 
 
 def pss(process: str) -> int:

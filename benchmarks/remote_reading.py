@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Target, table, take_turns, write_results
+from common import Target, pick, table, take_turns, write_results
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the tests' made-up stores
 
-FRAMES, LENGTH, WINDOWS, BATCH, ROUNDS = 200_000, 81, 256, 64, 7
+FRAMES, LENGTH, WINDOWS, BATCH, ROUNDS = 200_000, 81, pick(256, 64), 64, pick(7, 1)
 PLAIN, SINGLE, BATCHES = "a plain loop of range reads", "windows one by one", f"windows in batches of {BATCH}"
 LEAST_SHARE = 0.7
 
@@ -66,12 +66,15 @@ def measure() -> dict[str, Any]:
     import fsspec
 
     from h36m_amass import Store, WindowDataset
-    from tests.test_store import write
+    from h36m_amass.skeleton import H36M
+    from h36m_amass.store.format import JointSet
+    from tests.small_stores import write_store
 
     ours, theirs = multiprocessing.Pipe()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s.h5"
-        write(path, {"A/1/x": FRAMES})
+        noise = np.random.default_rng(0).normal(size=(FRAMES, len(H36M), 3)).astype(np.float32)
+        write_store(path, (JointSet("h36m", "r", H36M),), {"A/1/x": (noise,)})
         server = multiprocessing.get_context("spawn").Process(target=serve, args=(path, theirs), daemon=True)
         server.start()
         url = ours.recv()
@@ -104,7 +107,7 @@ def measure() -> dict[str, Any]:
 def main() -> None:
     results = measure()
     seconds = results["seconds"]
-    rows = [(name, f"{WINDOWS / own:,.0f}", f"{seconds[PLAIN] / own:.0%}") for name, own in seconds.items()]
+    rows = [(name, f"{WINDOWS / taken:,.0f}", f"{seconds[PLAIN] / taken:.0%}") for name, taken in seconds.items()]
     header = (f"windows of {LENGTH} frames from a server on this machine", "windows/s", "of the plain loop")
     targets = [
         Target(f"{name} ÷ {PLAIN}", seconds[PLAIN] / seconds[name], LEAST_SHARE, at_least=True)

@@ -2,7 +2,8 @@
 
 Those of more than one, ``make bench-scaling``, are in docs/scaling.md.
 
-``python benchmarks/run.py NAME ...`` runs those alone and takes the others' results as they lie in ``results/``.
+``python benchmarks/run.py NAME ...`` runs those alone and takes the others' results as they lie in ``results/``. With
+``--quick`` it runs them in a tiny setting, and writes to a temporary folder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import plots
-from common import HERE, RESULTS, table
+from common import HERE, OUTPUT, RESULTS, table
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ BENCHMARKS = {
         "The engine beside the full mesh and beside body-models",
         "Frames in memory to joints, with one body model and one motion: the folded engine, "
         "`forward_points` of body-models with a regressor prepared once, and the full mesh of smplx with a dense "
-        "regressor; each with its best batch size. On one core all run in one process; on more, the engine runs in a "
-        "process a core, as builds do, and the others on torch's threads. The dense model has no zero in it, which "
-        "is the worst for folding.",
+        "regressor; each with its best batch size. The engine poses recordings of AMASS's mix of lengths one by one, "
+        "as builds do; the others pose frames without ends of recordings between them. On one core all run in one "
+        "process; on more, the engine runs in a process per core, and the others on torch's threads. The dense model "
+        "has no zero in it, which is the worst for folding.",
         plots.engine,
     ),
     "build": Benchmark(
@@ -51,15 +53,17 @@ BENCHMARKS = {
         "The command line from start to exit, on a tree in AMASS's mix of lengths, rates and genders that lies in the "
         "page cache; it has a million distinct frames, each recording several times as hard links. Its floor is the "
         "time to read the same bytes, plus the products of the folded matrices at the machine's sgemm peak, on as many "
-        "cores as there are workers. Beside it the known script's method on every n-th recording of the tree: full "
+        "cores as there are workers. Then a smaller tree, from folders, from a `.tar.bz2` per dataset and from one of "
+        "them all: beside it the time to decompress the archives and throw away what comes out, plus the build from "
+        "folders. Beside builds the known script's method on every n-th recording of the tree: full "
         "mesh by smplx on all cores, in batches of its default size and in small ones, linear resampling, compressed "
         "npz.",
         plots.build,
     ),
     "breakdown": Benchmark(
         "Where the time of converting goes",
-        "Work units of a tree in AMASS's mix, and of one of short recordings, converted in one process under cProfile, "
-        "which makes many small calls look dearer than they are. What torch, NumPy and the system take is charged to "
+        "A tree in AMASS's mix, and one of short recordings, converted in one process under cProfile, which makes "
+        " many small calls look dearer than they are. What torch, NumPy and the system take is charged to "
         "the function that called them; matrix products stand apart.",
         plots.breakdown,
     ),
@@ -73,7 +77,7 @@ BENCHMARKS = {
     "reading": Benchmark(
         "Reading windows at random",
         "A store of AMASS's size, 8 million frames in 12,000 sequences of noise, beside the ways that people read "
-        "today, all of it in the page cache: one h5py dataset a sequence, opened by name; one zarr v3 array with the "
+        "today, all of it in the page cache: one h5py dataset per sequence, opened by name; one zarr v3 array with the "
         "store's chunks, not compressed; the npz dictionaries, in memory as a whole; and one plain numpy.memmap, which "
         "knows no sequences. All give torch tensors of the same windows. A batch is stacked in one call, except in the "
         "epochs of the others, where torch's own collate function stacks it; an epoch of zarr has a tenth of the "
@@ -89,7 +93,7 @@ def main(names: list[str]) -> None:
         sys.exit(f"no benchmark {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}")
     for name in names or BENCHMARKS:
         subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True)
-    (HERE / "RESULTS.md").write_text(report(), encoding="utf-8")
+    (OUTPUT / "RESULTS.md").write_text(report(), encoding="utf-8")
 
 
 def report() -> str:
@@ -124,7 +128,7 @@ def report() -> str:
 def section(name: str, benchmark: Benchmark, results: dict[str, Any]) -> list[str]:
     pictures = benchmark.draw(results, RESULTS)
     took = f"`python benchmarks/{name}.py`, at commit {results['commit']}, in {results['seconds']:.0f} s."
-    links = [f"![{benchmark.title}]({picture.relative_to(HERE).as_posix()})" for picture in pictures]
+    links = [f"![{benchmark.title}]({picture.relative_to(OUTPUT).as_posix()})" for picture in pictures]
     return ["", f"## {benchmark.title}", "", took, "", benchmark.about, "", results["table"], "", "\n\n".join(links)]
 
 

@@ -15,19 +15,19 @@ from typing import Any
 
 import command
 import trees
-from common import MIB, Target, in_turns, table, write_results
+from common import MIB, Target, in_turns, pick, table, write_results
 from trees import Tree
 
 from h36m_amass import synthetic
 from h36m_amass.body import regressor
 
-MIXED_FRAMES = (10_000, 100_000, 1_000_000, 3_000_000)
-SHORT_LENGTH, SHORT_SEQUENCES = 100, (10, 1_000, 10_000)
-LONG_LENGTH, LONG_SEQUENCES = 10_000, 100
-LONGEST_LENGTH = 400_000
-COMPARED_AGAIN = 1
+MIXED_FRAMES = pick((10_000, 100_000, 1_000_000, 3_000_000), (2_000, 4_000, 6_000))
+SHORT_LENGTH, SHORT_SEQUENCES = 100, pick((10, 1_000, 10_000), (10, 60))
+LONG_LENGTH, LONG_SEQUENCES = pick((10_000, 100), (1_000, 6))
+LONGEST_LENGTH = pick(400_000, 4_000)
+COMPARED_AGAIN = pick(2, 0)
 """Further runs of the builds that are compared with each other, with two workers; all others have one run."""
-MOST_MEMORY_MIB, LEAST_RATIO_OF_RATES, MOST_COST_OF_SETS = 1024, 0.5, 1.3
+MOST_MEMORY_MIB, LEAST_RATIO_OF_RATES, MOST_COST_OF_SETS = 512, 0.65, 1.3
 MIXED, ONE_SET, TWO_SETS = "AMASS's mix", "AMASS's mix, h36m", "AMASS's mix, h36m and skeleton"
 
 
@@ -87,7 +87,7 @@ def measure(cases: Sequence[Case], support_dir: Path) -> list[dict[str, Any]]:
     compared = {name: call for name, call in calls.items() if cases[int(name)].compared}
     for name, further in in_turns(compared, COMPARED_AGAIN).items():
         runs[name] += further
-    return [result(case, own) for case, own in zip(cases, runs.values(), strict=True)]
+    return [result(case, of_case) for case, of_case in zip(cases, runs.values(), strict=True)]
 
 
 def result(case: Case, runs: Sequence[command.Run]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def result(case: Case, runs: Sequence[command.Run]) -> dict[str, Any]:
 
 
 def ratio_of_rates(results: Sequence[dict[str, Any]], workers: int) -> float:
-    """Frames a second of the shortest sequences by those of long ones, with as many frames in all."""
+    """Frames per second of the shortest sequences by those of long ones, with as many frames in all."""
     rates = {r["name"]: r["source_frames_per_second"] for r in results if r["workers"] == workers}
     return rates[short_name(SHORT_SEQUENCES[-1])] / rates[long_name()]
 

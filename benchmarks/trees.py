@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+import tarfile
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 300.0
 RATES = (120.0, 120.0, 100.0, 120.0, 60.0, 120.0, 150.0, 120.0, 250.0, 120.0)
 PEOPLE, PEOPLE_A_DATASET = 60, 10
 READ_BYTES = 2**20
+ARCHIVE_SUFFIX = ".tar.bz2"
 DISTINCT_FRAMES = 1_000_000
 """Far more than a processor caches, so that a build reads them no faster when they come again."""
 
@@ -81,20 +83,46 @@ class Tree:
         return sum(path.stat().st_size for path in self.paths)
 
     def read(self, threads: int = 1) -> None:
-        """Read all recordings whole, each thread into one buffer that it uses again and again.
+        """Read all recordings whole.
 
         Nothing that needs their content can be faster, and afterwards they are in the page cache, if they fit.
         """
 
-        def read(share: list[Path]) -> None:
-            buffer = memoryview(bytearray(READ_BYTES))
-            for path in share:
-                with path.open("rb", buffering=0) as file:
-                    while file.readinto(buffer):
-                        pass
+        read_files(self.paths, threads)
 
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(read, [self.paths[first::threads] for first in range(threads)]))
+
+@dataclass(frozen=True)
+class Archives:
+    """A folder of compressed archives."""
+
+    folder: Path
+
+    @property
+    def paths(self) -> list[Path]:
+        return sorted(self.folder.glob(f"*{ARCHIVE_SUFFIX}"))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all archives."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    def read(self, threads: int = 1) -> None:
+        """Read all archives whole."""
+        read_files(self.paths, threads)
+
+
+def read_files(paths: Sequence[Path], threads: int) -> None:
+    """Read files whole, each thread into one buffer that it uses again and again."""
+
+    def read(share: Sequence[Path]) -> None:
+        buffer = memoryview(bytearray(READ_BYTES))
+        for path in share:
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, [paths[first::threads] for first in range(threads)]))
 
 
 def write_mixed(folder: Path, num_frames: int, seed: int = 0) -> Tree:
@@ -156,11 +184,40 @@ def link(tree: Tree, folder: Path, num_frames: int) -> Tree:
         if recording.num_frames <= free:
             kept.append(recording)
             free -= recording.num_frames
-    for recording in kept:
+    return _linked(tree, folder, kept)
+
+
+def _linked(tree: Tree, folder: Path, recordings: Sequence[Recording]) -> Tree:
+    for recording in recordings:
         path = folder / recording.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.hardlink_to(tree.folder / recording.path)
-    return _settled(Tree(folder, tuple(kept)))
+    return _settled(Tree(folder, tuple(recordings)))
+
+
+def first_datasets(tree: Tree, folder: Path, num_datasets: int) -> Tree:
+    """A smaller tree of hard links: the first datasets of `tree`."""
+    names = sorted({recording.path.split("/")[0] for recording in tree.recordings})[:num_datasets]
+    kept = [recording for recording in tree.recordings if recording.path.split("/")[0] in names]
+    return _linked(tree, folder, kept)
+
+
+def pack(tree: Tree, folder: Path, in_one: bool) -> Archives:
+    """The datasets of a tree as ``.tar.bz2``, as AMASS ships them; or all of them as one dataset."""
+    folder.mkdir()
+    archives: dict[str, list[Recording]] = {}
+    for recording in tree.recordings:
+        archives.setdefault("All" if in_one else recording.path.split("/")[0], []).append(recording)
+
+    def write(name: str) -> None:
+        with tarfile.open(folder / f"{name}{ARCHIVE_SUFFIX}", "w:bz2") as tar:
+            for recording in archives[name]:
+                tar.add(tree.folder / recording.path, recording.path.split("/", 1)[1])
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, archives))
+    os.sync()
+    return Archives(folder)
 
 
 def _recording(person: Person, number: int, num_frames: int) -> Recording:

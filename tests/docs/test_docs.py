@@ -168,7 +168,7 @@ def test_make_figures_runs_every_script() -> None:
         assert f"\t$(BIN)/python {page_id(script)}\n" in makefile, script.name
 
 
-@pytest.mark.parametrize("name", ["executors", "remote_reading", "schedules"])
+@pytest.mark.parametrize("name", ["executors", "remote_reading"])
 def test_figures_of_scale_are_those_of_the_last_run(name: str) -> None:
     results = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
