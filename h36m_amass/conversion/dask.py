@@ -8,7 +8,7 @@ import importlib.util
 import logging
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any
@@ -104,10 +104,14 @@ def dask_pool(url: str, num_workers: int) -> Iterator[DaskPool]:
     from distributed.utils import silence_logging_cmgr
 
     with silence_logging_cmgr(_SILENT), _scheduler(url, num_workers) as scheduler:
-        try:
+        client = None
+        with suppress(OSError, ValueError):
             client = Client(scheduler, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise DaskError("no Dask scheduler answers there; start one with: dask scheduler", url) from error
+        if client is None:
+            # What could not start still has a thread. If it were collected in the thread of the next client while that
+            # starts, the two would wait for each other.
+            gc.collect()
+            raise DaskError("no Dask scheduler answers there; start one with: dask scheduler", url)
         with client:
             if url != LOCAL_CLUSTER:
                 _check_workers(client, url)
