@@ -13,14 +13,7 @@ from pathlib import Path
 
 from h36m_amass.body import model, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
-from h36m_amass.body.joint_sets import (
-    JointSetError,
-    JointSource,
-    check_family,
-    load_sources,
-    num_vertices,
-    skeleton_family,
-)
+from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
 from h36m_amass.conversion.inputs import placed
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
 from h36m_amass.files import paths
@@ -107,12 +100,13 @@ def check_inputs(
     for done, ((name, gender), group) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
         progress("bodies", done, total)
         family, needs_dmpls = FAMILIES[name], any(kind.has_dmpls for kind in group)
-        if any(source.joints is None for source in sources):
-            try:
-                check_family(family, of_skeleton)
-            except regressor.MeshMismatchError as error:
-                findings.append(Finding(False, f"{family.title} recordings cannot be converted: {error}"))
-                continue
+        if name != of_skeleton and any(source.joints is None for source in sources):
+            other = (
+                f"the joint set {SKELETON} holds the joints of {FAMILIES[of_skeleton].title}, and {family.title} has"
+            )
+            reason = f"{other} others; build recordings of the two into two stores"
+            findings.append(Finding(False, f"{family.title} recordings cannot be converted: {reason}"))
+            continue
         findings += _check_body_model(support_dir, family, gender, sources, loaded_map, needs_dmpls)
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)

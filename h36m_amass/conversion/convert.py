@@ -26,7 +26,7 @@ from h36m_amass.files.npz import NpzError
 from h36m_amass.files.paths import is_url
 from h36m_amass.files.sources import Source
 from h36m_amass.recordings.access import source_of
-from h36m_amass.recordings.recording import AmassError, Header, Recording
+from h36m_amass.recordings.recording import AmassError, Header, Recording, fit_betas
 from h36m_amass.recordings.resampling import (
     Neighbours,
     needed_frames,
@@ -73,7 +73,7 @@ def convert(
     from h36m_amass.engine.translation import add_translation
 
     waiting: deque[tuple[Neighbours, Float[np.ndarray, "needed 3"]]] = deque()
-    betas = _fit_betas(recording.header, skinner)
+    betas = fit_betas(recording.header.betas, skinner.folded.num_betas)
     sets = list(pairwise(accumulate(joint_counts, initial=0)))
     row_sums = skinner.folded.row_sums
     block: list[Positions] = []
@@ -113,13 +113,6 @@ def _runs(
 
 def _joined(blocks: list[Positions]) -> Positions:
     return blocks[0] if len(blocks) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-
-
-def _fit_betas(header: Header, skinner: Skinner) -> Float[np.ndarray, "betas"]:
-    """The recording's betas, cut or padded with zeros to the body model's number."""
-    fitted = np.zeros(skinner.folded.num_betas)
-    fitted[: len(header.betas)] = header.betas[: len(fitted)]
-    return fitted
 
 
 def why_not(num_frames: int, source: Fraction, recipe: Recipe) -> str | None:
