@@ -207,10 +207,10 @@ class _Recordings:
         """The recordings of an archive, if it was ever gone through; otherwise the first of them."""
         known = listings.load(self._amass_dir, archive, self._use_dmpls)
         if known is not None:
-            contents = placed(archive, known)
+            contents, members = placed(archive, known)
             self._skipped += contents.skipped
-            for file, listed in contents.files:
-                self._add(file.dataset, file.path, listed)
+            for file in contents.files:
+                self._add(file.dataset, file.path, members[file.path])
             return
         self._unread[archive.dataset] = archive.name
         path = archive.name

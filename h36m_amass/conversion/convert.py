@@ -17,7 +17,7 @@ from jaxtyping import Float
 from h36m_amass.body.families import BodyKind
 from h36m_amass.body.model import MissingModelError
 from h36m_amass.body.regressor import MeshMismatchError
-from h36m_amass.conversion.bodies import FoldedBody, skinner_for
+from h36m_amass.conversion.bodies import skinner_for
 from h36m_amass.conversion.part import PartWriter, Positions, Row
 from h36m_amass.conversion.recipe import Recipe
 from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
@@ -26,7 +26,7 @@ from h36m_amass.files.npz import NpzError
 from h36m_amass.files.paths import is_url
 from h36m_amass.files.sources import Source
 from h36m_amass.recordings.access import source_of
-from h36m_amass.recordings.recording import AmassError, Header, Recording, fit_betas
+from h36m_amass.recordings.recording import AmassError, Recording, fit_betas
 from h36m_amass.recordings.resampling import (
     Neighbours,
     needed_frames,
@@ -58,16 +58,8 @@ def convert(
     """Joints of a recording at the target frame rate, in blocks, in float32 metres of AMASS's world frame.
 
     The result depends on the recording, the folded body, the batch size, the frame rate and the kind of device alone.
-
-    Parameters
-    ----------
-    joint_counts
-        Joints of each joint set, which the skinner has one behind the other.
-
-    Raises
-    ------
-    AmassError
-        If the recording is damaged; blocks before the damage have been given out.
+    The skinner has the joints of each joint set, `joint_counts`, one set behind the other. Raises `AmassError` if the
+    recording is damaged; blocks before the damage have been given out.
     """
     from h36m_amass.engine.runs import relative_joints
     from h36m_amass.engine.translation import add_translation
@@ -132,36 +124,22 @@ def why_not(num_frames: int, source: Fraction, recipe: Recipe) -> str | None:
 
 
 def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
-    """Convert the recordings of a task into parts.
+    """Convert the recordings of a task into parts, on `device` or else the first of the job's.
 
-    Parameters
-    ----------
-    device
-        Where to compute; None for the first of the job's.
-
-    Raises
-    ------
-    h36m_amass.body.model.BodyModelError, h36m_amass.body.regressor.RegressorError
-        If a body model is missing or wrong.
-    h36m_amass.files.paths.UrlError
-        If a URL cannot be reached.
-    OSError
-        If a part cannot be written.
+    Raises `BodyModelError` or `RegressorError` if a body model is missing or wrong, `UrlError` if a URL cannot be
+    reached, and `OSError` if a part cannot be written.
     """
     from h36m_amass.engine.precision import reproducible
 
     with _one_at_a_time, reproducible(), PartWriter(job.parts_dir, job.recipe.digest) as parts:
         worker = _Worker(job, device or job.devices[0], parts)
-        if task.archive is None:
-            worker.convert(task.files)
-            parts.finish()
-            return TaskResult(tuple(parts.finished), tuple(worker.skipped))
-        unpacked = Unpacked(job, task.archive)
-        for batch in unpacked.batches():
+        unpacked = None if task.archive is None else Unpacked(job, task.archive)
+        for batch in unpacked.batches() if unpacked else ():
             worker.convert(batch.files)
-            batch.remove()
+            batch.scratch.unlink(missing_ok=True)
+        worker.convert(task.files)
         parts.finish()
-        return TaskResult(tuple(parts.finished), tuple(worker.skipped), unpacked.listing)
+        return TaskResult(tuple(parts.finished), tuple(worker.skipped), None if unpacked is None else unpacked.listing)
 
 
 class _Worker:
@@ -191,33 +169,28 @@ class _Worker:
         if filtered_by is not None:
             self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
             return
-        reason = why_not(header.num_frames, header.frame_rate, recipe)
-        if reason is not None:
+        if (reason := why_not(header.num_frames, header.frame_rate, recipe)) is not None:
             raise AmassError(reason)
         frame_rate = recipe.frame_rate or header.frame_rate
         length = resampled_length(header.num_frames, header.frame_rate, frame_rate)
         kind = BodyKind(header.model, header.gender, header.has_dmpls)
         skinner, body = skinner_for(self._job, kind, self._device)
-        row = _row(file, header, length, frame_rate, body)
+        row = Row(
+            path=file.path,
+            size=file.size,
+            modified=file.modified,
+            length=length,
+            frame_rate=float(frame_rate),
+            source_frames=header.num_frames,
+            source_frame_rate=float(header.frame_rate),
+            model=header.model,
+            gender=header.gender,
+            has_dmpls=header.has_dmpls,
+            content_digest=header.content_digest,
+            body_sha256=body.body_sha256,
+            synthetic=header.synthetic or body.synthetic,
+        )
         self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe))
-
-
-def _row(file: RecordingFile, header: Header, length: int, frame_rate: Fraction, body: FoldedBody) -> Row:
-    return Row(
-        path=file.path,
-        size=file.size,
-        modified=file.modified,
-        length=length,
-        frame_rate=float(frame_rate),
-        source_frames=header.num_frames,
-        source_frame_rate=float(header.frame_rate),
-        model=header.model,
-        gender=header.gender,
-        has_dmpls=header.has_dmpls,
-        content_digest=header.content_digest,
-        body_sha256=body.body_sha256,
-        synthetic=header.synthetic or body.synthetic,
-    )
 
 
 def _sources(job: Job, files: Iterable[RecordingFile]) -> Iterator[tuple[RecordingFile, Callable[[], Source]]]:

@@ -159,7 +159,7 @@ class Part:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._npz.__exit__(None, None, None)
+        self._npz.__exit__()
 
     def blocks(self, part_row: PartRow) -> Iterator[Positions]:
         """The positions of a recording in blocks; raises `PartError` if they are damaged."""

@@ -31,10 +31,6 @@ class Batch:
         """Bytes of the recordings."""
         return sum(file.size for file in self.files)
 
-    def remove(self) -> None:
-        """Remove the scratch file."""
-        self.scratch.unlink(missing_ok=True)
-
 
 class _Checked:
     """A file to write to that looks at the stop flag before each block."""
@@ -54,8 +50,7 @@ class Unpacked:
         self, job: Job, work: ArchiveWork, threads: int = 1, check: Callable[[], None] = signals.check
     ) -> None:
         self.work = work
-        self._job, self._check = job, check
-        self._threads = threads
+        self._job, self._threads, self._check = job, threads, check
         self._unsafe: tuple[str, ...] = ()
         self._damage: str | None = None
         self._members: list[ListedMember] = []
@@ -79,7 +74,7 @@ class Unpacked:
                     if batch.files:
                         yield batch
                     else:
-                        batch.remove()
+                        batch.scratch.unlink(missing_ok=True)
                 self._unsafe, self._damage = stream.unsafe, stream.damage
         except ArchiveError as error:
             self._damage = error.reason
@@ -132,13 +127,10 @@ class Unpacked:
         file = RecordingFile(
             self.work.archive.dataset, *names_of(name), name, member.size, self.work.archive.modified, content
         )
-        if self._selects(file, listed):
+        # What is wrong, or not selected by its name, the listing says of all at the end.
+        is_right = listed.problem is None and self._job.subset.missed_by_name(file) is None
+        if is_right and self.work.needs(file.path, listed.content_digest):
             files.append(file)
         else:
             scratch.seek(start)
             scratch.truncate()
-
-    def _selects(self, file: RecordingFile, listed: ListedMember) -> bool:
-        if listed.problem is not None or self._job.subset.missed_by_name(file) is not None:
-            return False  # which the listing says of all at the end
-        return self.work.needs(file.path, listed.content_digest)

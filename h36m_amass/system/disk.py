@@ -38,8 +38,5 @@ def guarded(needed: int, folder: Path, what: str) -> Iterator[None]:
 
 
 def _size(num_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes = num_bytes / 1000
-    return f"{num_bytes:.3g} GB"
+    power = min(3, (len(str(int(num_bytes))) - 1) // 3)
+    return f"{num_bytes / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"
