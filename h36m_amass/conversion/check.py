@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from h36m_amass.body import model, regressor
@@ -71,14 +71,9 @@ def check_inputs(
 ) -> Check:
     """Load the joint regressor and every body model that is needed, and look through an AMASS folder.
 
-    Of recordings only the headers are read, and of an archive that was never gone through only the first
-    recording.
-
-    Parameters
-    ----------
-    support_dir, joint_regressor, amass_dir, use_dmpls, vertex_map, progress
-        As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all three
-        genders of SMPL+H count.
+    Of recordings only the headers are read, and of an archive that was never gone through only the first recording.
+    The parameters are those of `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at,
+    and all three genders of SMPL+H count.
     """
     stages = Stages(_log)
     support_dir = Path(support_dir)
@@ -116,16 +111,13 @@ def check_inputs(
 def _check_regressors(
     support_dir: Path, joint_regressor: Path | str | Sequence[Path | str] | None, vertex_map: Path | None
 ) -> tuple[list[Finding], tuple[JointSource, ...], regressor.VertexMap | None]:
-    findings: list[Finding] = []
-    sources: tuple[JointSource, ...] = ()
+    findings, sources = list[Finding](), tuple[JointSource, ...]()
     loaded_map: regressor.VertexMap | None = None
     try:
         sources = load_sources(joint_regressor, None, support_dir)
-        findings += [
-            Finding(True, f"{source.path}: regressor of {source.joints.num_joints} joints")
-            for source in sources
-            if source.joints is not None
-        ]
+        for source in sources:
+            if source.joints is not None:
+                findings.append(Finding(True, f"{source.path}: regressor of {source.joints.num_joints} joints"))
         if vertex_map is not None:
             loaded_map = regressor.load_map(vertex_map, num_vertices(sources))
             findings.append(Finding(True, f"{vertex_map}: map to {num_vertices(sources)} vertices"))
@@ -142,12 +134,10 @@ def _check_body_model(
     vertex_map: regressor.VertexMap | None,
     use_dmpls: bool,
 ) -> list[Finding]:
-    findings = []
+    findings = list[Finding]()
+    path, path_of_dmpls = model.model_path(support_dir, gender, family), model.dmpl_path(support_dir, gender)
     # Without and with the DMPLs, so that one look tells of both files.
-    path = model.model_path(support_dir, gender, family)
-    for file, num_dmpls in ((path, 0), (model.dmpl_path(support_dir, gender), NUM_DMPLS)):
-        if num_dmpls and not use_dmpls:
-            continue
+    for file, num_dmpls in ((path, 0), (path_of_dmpls, NUM_DMPLS))[: 1 + use_dmpls]:
         try:
             if num_dmpls:
                 model.require(file, model.dmpl_origin(gender))
@@ -156,20 +146,13 @@ def _check_body_model(
             for source in sources:
                 source.for_mesh(body.num_vertices, vertex_map)
         except (model.BodyModelError, regressor.RegressorError) as error:
-            if Finding(False, str(error)) not in findings:
-                findings.append(Finding(False, str(error)))
+            findings += [Finding(False, str(error))] if Finding(False, str(error)) not in findings else []
             continue
-        findings.append(Finding(True, f"{file}: {', '.join(_traits(body))}"))
+        traits = f"fits {body.num_vertices} vertices, {body.num_bones} bones"
+        traits += f", only {body.num_betas} of {NUM_BETAS} betas" if body.num_betas < NUM_BETAS else ""
+        traits += ", SYNTHETIC: not data to train on" if body.synthetic else ""
+        findings.append(Finding(True, f"{file}: {traits}"))
     return findings
-
-
-def _traits(body: model.BodyModel) -> Iterator[str]:
-    yield f"fits {body.num_vertices} vertices"
-    yield f"{body.num_bones} bones"
-    if body.num_betas < NUM_BETAS:
-        yield f"only {body.num_betas} of {NUM_BETAS} betas"
-    if body.synthetic:
-        yield "SYNTHETIC: not data to train on"
 
 
 class _Recordings:
@@ -188,9 +171,8 @@ class _Recordings:
         for done, file in enumerate(listing.files):
             progress("headers", done, len(listing.files))
             try:
-                self._add(
-                    file.dataset, file.path, list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
-                )
+                member = list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
+                self._add(file.dataset, file.path, member)
             except AmassError as error:
                 self._skipped.append(Skipped(file.dataset, file.path, str(error)))
         progress("headers", len(listing.files), len(listing.files))
@@ -228,19 +210,17 @@ class _Recordings:
 
     def kinds(self) -> set[BodyKind]:
         """The body models that the recordings need."""
-        members = [member for members in self._members.values() for member in members]
+        members = chain.from_iterable(self._members.values())
         return {BodyKind(member.model, member.gender, member.has_dmpls) for member in members}
 
     def findings(self, datasets: Sequence[CheckedDataset]) -> list[Finding]:
         """A line for each dataset and each file that cannot be converted."""
-        found = [
-            Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {_counted(row)}")
-            for row in datasets
-            if row.recordings
-        ]
-        return found + [
-            Finding(False, f"{self._amass_dir / skipped.path}: {skipped.reason}") for skipped in self._skipped
-        ]
+        found = []
+        for row in (row for row in datasets if row.recordings):
+            counted = "an archive whose first recording can be read; a build goes through all of it"
+            counted = counted if row.archive else f"{row.recordings} recordings"
+            found.append(Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {counted}"))
+        return found + [Finding(False, f"{self._amass_dir / file.path}: {file.reason}") for file in self._skipped]
 
     def datasets(self) -> Iterator[CheckedDataset]:
         """Rows of the table, in sorted order."""
@@ -261,9 +241,3 @@ class _Recordings:
                 problems=problems[dataset],
                 archive=self._unread.get(dataset, ""),
             )
-
-
-def _counted(row: CheckedDataset) -> str:
-    if row.archive:
-        return "an archive whose first recording can be read; a build goes through all of it"
-    return f"{row.recordings} recordings"

@@ -128,14 +128,15 @@ class Processes(Pool):
 
     def stop(self) -> None:
         self._stopped = True
+        self._stop_pool()
+
+    def _stop_pool(self) -> None:
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
 
     def _restart(self) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
+        self._stop_pool()
         self._pool = None
         if self._num_starts == MAX_STARTS:
             raise WorkerError("worker processes die again and again, perhaps for want of memory; use fewer --workers")
@@ -155,8 +156,7 @@ class Processes(Pool):
             _ = pool.active  # which starts it
             self._pool = pool
             if self._stopped:  # while it was started
-                pool.stop()
-                pool.join()
+                self._stop_pool()
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
             self._failure = error
 
@@ -174,10 +174,8 @@ class OnExecutor(Pool):
         try:
             return self._executor.submit(run_task, job, task)
         except RuntimeError as error:  # a broken executor's error is one, too
-            raise WorkerError(
-                f"the executor takes no more work ({error}), perhaps because a worker process died for want of memory; "
-                "use fewer workers"
-            ) from error
+            why = "perhaps because a worker process died for want of memory; use fewer workers"
+            raise WorkerError(f"the executor takes no more work ({error}), {why}") from error
 
     def is_death(self, error: BaseException) -> bool:
         return isinstance(error, BrokenExecutor)
@@ -234,9 +232,9 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
         feeds.news.wait(SECONDS_BETWEEN_LOOKS)
         feeds.news.clear()
         # Those that failed last: what was done besides is kept.
-        for future in sorted((future for future in running if future.done()), key=_has_failed):
+        done = [(_failure(future), future) for future in running if future.done()]
+        for error, future in sorted(done, key=lambda each: each[0] is not None):
             task = running.pop(future)
-            error = _failure(future)
             if error is None:
                 feeds.ended(task)
                 yield task, future.result()
@@ -244,19 +242,13 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
                 raise error
             elif task.deaths + 1 < MAX_DEATHS or len(task.files) > 1:
                 _log.warning("a worker process died; its recordings are converted one by one")
-                again = _one_by_one(task)
+                runs = [(file,) for file in task.files] if task.archive is None else [()]
+                again = [replace(task, files=files, deaths=task.deaths + 1) for files in runs]
                 feeds.split(task, again)
                 waiting.extendleft(again)
             else:
                 feeds.ended(task)
                 yield task, _given_up(task)
-
-
-def _one_by_one(task: Task) -> list[Task]:
-    """What runs again of a task whose process died."""
-    if task.archive is not None:
-        return [replace(task, deaths=task.deaths + 1)]
-    return [replace(task, files=(file,), deaths=task.deaths + 1) for file in task.files]
 
 
 def _given_up(task: Task) -> TaskResult:
@@ -273,7 +265,3 @@ def _failure(future: Future[TaskResult]) -> BaseException | None:
     if future.cancelled():
         return WorkerError("the workers have lost a task; run the same command again, it goes on from there")
     return future.exception()
-
-
-def _has_failed(future: Future[TaskResult]) -> bool:
-    return _failure(future) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,17 +81,11 @@ class TaskResult:
 
 def make_tasks(files: Iterable[RecordingFile]) -> list[Task]:
     """Cut sorted recordings into runs of about `TASK_BYTES`; tasks of a recording that is larger come first."""
-    tasks = [Task(tuple(run)) for run in _runs(files)]
-    return sorted(tasks, key=lambda task: -(task.size // (2 * TASK_BYTES)))
-
-
-def _runs(files: Iterable[RecordingFile]) -> Iterator[list[RecordingFile]]:
-    run, size = list[RecordingFile](), 0
+    runs, size = list[list[RecordingFile]](), 0
     for file in files:
-        if run and size + file.size > TASK_BYTES:
-            yield run
-            run, size = [], 0
-        run.append(file)
+        if not runs or size + file.size > TASK_BYTES:
+            runs.append([])
+            size = 0
+        runs[-1].append(file)
         size += file.size
-    if run:
-        yield run
+    return sorted((Task(tuple(run)) for run in runs), key=lambda task: -(task.size // (2 * TASK_BYTES)))

@@ -37,11 +37,6 @@ def run_task(job: Job, task: Task) -> TaskResult:
     return result
 
 
-def import_conversion() -> None:
-    """Import now what the first task would import: torch takes seconds."""
-    import_module(CONVERT)
-
-
 def installed_version() -> str:
     """The version of h36m-amass in the process that runs this."""
     return __version__
