@@ -137,7 +137,16 @@ class Assembly:
             raise RuntimeError("a recording has no result")  # rather than a store without it
         if not self.records or self._writer is None:
             raise BuildError(why_nothing)
-        self._writer.finish(self._header())
+        rate = self._recipe.frame_rate
+        header = StoreHeader(
+            software_version=__version__,
+            frame_rate=float("nan") if rate is None else float(rate),
+            body_model_sha256=dict(sorted(self._body_models.items())),
+            options={**self._recipe.options(), "compression": self._compression},
+            synthetic=self.synthetic,
+            joint_sets=self._joint_sets(),
+        )
+        self._writer.finish(header)
 
     def changes(self) -> Changes:
         """What has changed against the store that is updated."""
@@ -257,14 +266,3 @@ class Assembly:
         gender = next(gender for gender in GENDERS if model.model_path(self._job.support_dir, gender, family).exists())
         body = model.load(self._job.support_dir, gender, NUM_BETAS, 0, family)
         return body_skeleton(family.name, body.parents)
-
-    def _header(self) -> StoreHeader:
-        rate = self._recipe.frame_rate
-        return StoreHeader(
-            software_version=__version__,
-            frame_rate=float("nan") if rate is None else float(rate),
-            body_model_sha256=dict(sorted(self._body_models.items())),
-            options={**self._recipe.options(), "compression": self._compression},
-            synthetic=self.synthetic,
-            joint_sets=self._joint_sets(),
-        )

@@ -118,7 +118,10 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         stored = None
         if options.update and target.is_file():
             stored = stack.enter_context(StoredRows(target, Path(support_dir)))
-        job = _make_job(options, amass_dir, parts_dir, stored, store)
+        support_dir, devices = Path(options.support_dir).absolute(), resolve_devices(options.device)
+        how = recipe.load(options, stored.header if stored else None, device_kind(devices[0]), store)
+        amass = amass_dir if paths.is_url(amass_dir) else Path(amass_dir).absolute()
+        job = Job(amass, support_dir, parts_dir, how, options.subset, devices, options.skip_missing)
         pool.check_choice(options, executor, job.devices)
         if executor is None and options.dask is None and options.workers != 0:
             pool.prepare()
@@ -147,22 +150,6 @@ def build(  # noqa: PLR0913 (one parameter for each option)
     if options.report_file is not None:
         write_report(Path(options.report_file), report)
     return report
-
-
-def _make_job(
-    options: BuildOptions, amass_dir: Location, parts_dir: Path, stored: StoredRows | None, store: Path
-) -> Job:
-    devices = resolve_devices(options.device)
-    kind = device_kind(devices[0])
-    return Job(
-        amass_dir=amass_dir if paths.is_url(amass_dir) else Path(amass_dir).absolute(),
-        support_dir=Path(options.support_dir).absolute(),
-        parts_dir=parts_dir,
-        recipe=recipe.load(options, None if stored is None else stored.header, kind, store),
-        subset=options.subset,
-        devices=devices,
-        skip_missing=options.skip_missing,
-    )
 
 
 @contextmanager

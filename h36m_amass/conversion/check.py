@@ -12,7 +12,7 @@ from itertools import chain, groupby
 from pathlib import Path
 
 from h36m_amass.body import model, regressor
-from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
+from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind
 from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
 from h36m_amass.conversion.inputs import placed
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
@@ -92,17 +92,16 @@ def check_inputs(
         stages.ended("looked through %s", amass_dir)
     of_skeleton = skeleton_family({kind.model for kind in kinds})
     total = len({(kind.model, kind.gender) for kind in kinds})
-    for done, ((name, gender), group) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
+    for done, (_, group) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
         progress("bodies", done, total)
-        family, needs_dmpls = FAMILIES[name], any(kind.has_dmpls for kind in group)
-        if name != of_skeleton and any(source.joints is None for source in sources):
-            other = (
-                f"the joint set {SKELETON} holds the joints of {FAMILIES[of_skeleton].title}, and {family.title} has"
-            )
-            reason = f"{other} others; build recordings of the two into two stores"
-            findings.append(Finding(False, f"{family.title} recordings cannot be converted: {reason}"))
+        kind = max(group)  # with soft tissue, if any is
+        if kind.model != of_skeleton and any(source.joints is None for source in sources):
+            title, other = FAMILIES[of_skeleton].title, FAMILIES[kind.model].title
+            reason = f"the joint set {SKELETON} holds the joints of {title}, and {other} has others"
+            reason = f"{other} recordings cannot be converted: {reason}; build recordings of the two into two stores"
+            findings.append(Finding(False, reason))
             continue
-        findings += _check_body_model(support_dir, family, gender, sources, loaded_map, needs_dmpls)
+        findings += _check_body_model(support_dir, kind, sources, loaded_map)
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
     return Check((*findings, *recordings), datasets)
@@ -127,17 +126,12 @@ def _check_regressors(
 
 
 def _check_body_model(
-    support_dir: Path,
-    family: Family,
-    gender: str,
-    sources: Sequence[JointSource],
-    vertex_map: regressor.VertexMap | None,
-    use_dmpls: bool,
+    support_dir: Path, kind: BodyKind, sources: Sequence[JointSource], vertex_map: regressor.VertexMap | None
 ) -> list[Finding]:
-    findings = list[Finding]()
+    findings, family, gender = list[Finding](), FAMILIES[kind.model], kind.gender
     path, path_of_dmpls = model.model_path(support_dir, gender, family), model.dmpl_path(support_dir, gender)
     # Without and with the DMPLs, so that one look tells of both files.
-    for file, num_dmpls in ((path, 0), (path_of_dmpls, NUM_DMPLS))[: 1 + use_dmpls]:
+    for file, num_dmpls in ((path, 0), (path_of_dmpls, NUM_DMPLS))[: 1 + kind.has_dmpls]:
         try:
             if num_dmpls:
                 model.require(file, model.dmpl_origin(gender))
@@ -227,14 +221,11 @@ class _Recordings:
         problems = Counter(skipped.dataset for skipped in self._skipped)
         for dataset in sorted(self._members.keys() | problems.keys()):
             members = self._members[dataset]
-            frames = Counter[Fraction]()
-            for member in members:
-                frames[Fraction(member.frame_rate)] += member.num_frames
             yield CheckedDataset(
                 dataset=dataset,
                 recordings=len(members),
-                hours=float(sum(number / rate for rate, number in frames.items())) / 3600,
-                frame_rates=tuple(sorted(frames)),
+                hours=float(sum(member.num_frames / Fraction(member.frame_rate) for member in members)) / 3600,
+                frame_rates=tuple(sorted({Fraction(member.frame_rate) for member in members})),
                 models=tuple(sorted({FAMILIES[member.model].title for member in members})),
                 genders=tuple(sorted({member.gender for member in members})),
                 without_dmpls=sum(FAMILIES[member.model].has_dmpls and not member.has_dmpls for member in members),

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from h36m_amass.body.regressor import MeshMismatchError
 from h36m_amass.conversion.bodies import skinner_for
 from h36m_amass.conversion.part import PartWriter, Positions, Row
 from h36m_amass.conversion.recipe import Recipe
-from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.files.npz import NpzError
 from h36m_amass.files.paths import is_url
@@ -136,10 +137,11 @@ def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
         unpacked = None if task.archive is None else Unpacked(job, task.archive)
         for batch in unpacked.batches() if unpacked else ():
             worker.convert(batch.files)
-            batch.scratch.unlink(missing_ok=True)
+            batch.remove_scratch()
         worker.convert(task.files)
         parts.finish()
-        return TaskResult(tuple(parts.finished), tuple(worker.skipped), None if unpacked is None else unpacked.listing)
+        listing = None if unpacked is None else unpacked.listing
+        return TaskResult(tuple(parts.finished), tuple(worker.skipped), tuple(worker.not_selected), listing)
 
 
 class _Worker:
@@ -147,7 +149,8 @@ class _Worker:
 
     def __init__(self, job: Job, device: str, parts: PartWriter) -> None:
         self._job, self._device, self._parts = job, device, parts
-        self.skipped: list[SkippedRecording] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.not_selected: list[tuple[str, str]] = []
 
     def convert(self, files: Iterable[RecordingFile]) -> None:
         for file, read in _sources(self._job, files):
@@ -156,18 +159,18 @@ class _Worker:
                 with Recording(read(), self._job.recipe.use_dmpls) as recording:
                     self._convert_one(file, recording)
             except (AmassError, NpzError) as error:
-                self.skipped.append(SkippedRecording(file.path, str(error)))
+                self.skipped.append((file.path, str(error)))
             except (MissingModelError, MeshMismatchError) as error:
                 if not self._job.skip_missing:
                     error.add_note("--skip-missing skips such recordings")
                     raise
-                self.skipped.append(SkippedRecording(file.path, f"cannot be converted: {error}"))
+                self.skipped.append((file.path, f"cannot be converted: {error}"))
 
     def _convert_one(self, file: RecordingFile, recording: Recording) -> None:
         header, recipe = recording.header, self._job.recipe
         filtered_by = self._job.subset.missed_by_length(header.num_frames, header.frame_rate)
         if filtered_by is not None:
-            self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
+            self.not_selected.append((file.path, filtered_by))
             return
         if (reason := why_not(header.num_frames, header.frame_rate, recipe)) is not None:
             raise AmassError(reason)
@@ -196,8 +199,7 @@ class _Worker:
 def _sources(job: Job, files: Iterable[RecordingFile]) -> Iterator[tuple[RecordingFile, Callable[[], Source]]]:
     """Each recording with what gives its bytes; those at URLs are fetched ahead."""
     if not is_url(job.amass_dir):
-        for file in files:
-            yield file, lambda file=file: source_of(job.amass_dir, file)  # type: ignore[misc]  # bound now, not later
+        yield from ((file, partial(source_of, job.amass_dir, file)) for file in files)
         return
     coming: deque[tuple[RecordingFile, Future[Source]]] = deque()
     pool = ThreadPoolExecutor(REQUESTS)

@@ -145,9 +145,8 @@ def _check_workers(client: Any, url: str) -> None:
     try:
         versions: dict[str, str] = client.run(installed_version)
     except Exception as error:  # whatever an import there may raise
-        raise DaskError(
-            f"a Dask worker cannot import h36m_amass ({error}); install h36m-amass {__version__} there", url
-        ) from error
+        reason = f"a Dask worker cannot import h36m_amass ({error}); install h36m-amass {__version__} there"
+        raise DaskError(reason, url) from error
     for worker, version in versions.items():
         if version != __version__:
             raise DaskError(f"this Dask worker has h36m-amass {version}; install {__version__} there", worker)

@@ -173,7 +173,7 @@ class _Finder:
             if known is None:
                 unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
                 for batch in unpacked.batches():
-                    batch.scratch.unlink(missing_ok=True)
+                    batch.remove_scratch()
                 known = unpacked.listing or ArchiveListing((), (), None)
                 listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, known)
             contents, members = placed(archive, known)

@@ -47,20 +47,17 @@ class Outcome:
             assembly.set_result(path, row)
         for skipped in todo.skipped:
             self._skip(skipped)
-            assembly.set_result(skipped.path, None)
 
     def add(self, task: Task, result: TaskResult) -> None:
         """What came of a task."""
         for part_row in result.rows:
             self._add_row(part_row)
-        for skipped in result.skipped:
-            self._assembly.set_result(skipped.path, None)
-            if skipped.filtered_by:
-                self._not_selected[skipped.filtered_by] += 1
-            else:
-                first = skipped.path.split("/")[0]
-                dataset = canonical(dataset_name(first) or first)
-                self._skip(Skipped(dataset, skipped.path, skipped.reason))
+        for path, reason in result.skipped:
+            first = path.split("/")[0]
+            self._skip(Skipped(canonical(dataset_name(first) or first), path, reason))
+        for path, filtered_by in result.not_selected:
+            self._assembly.set_result(path, None)
+            self._not_selected[filtered_by] += 1
         if task.archive is not None and task.archive.only is None and result.listing is not None:
             self._close(task.archive.archive, result.listing)
         self._assembly.advance()
@@ -88,7 +85,6 @@ class Outcome:
                 self._not_selected[filtered_by] += 1
             elif listed.problem is not None:
                 self._skip(Skipped(file.dataset, file.path, listed.problem))
-                self._assembly.set_result(file.path, None)
             elif listed.content_digest in reusable and file.path not in self._assembly.results:
                 self._assembly.set_result(file.path, reusable[listed.content_digest])
         waiting, self._waiting = self._waiting, []
@@ -110,6 +106,7 @@ class Outcome:
         if self._strict:
             raise BuildError(f"{skipped.reason} (which --strict does not allow)", skipped.path)
         self._skipped.append(skipped)
+        self._assembly.set_result(skipped.path, None)
 
     @property
     def why_nothing(self) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from h36m_amass.conversion.bodies import forget_skinners
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.options import BuildError, BuildOptions
-from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, run_task, start_worker
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.system import signals
@@ -258,7 +258,7 @@ def _given_up(task: Task) -> TaskResult:
     )
     paths = [file.path for file in task.files] if task.archive is None else [task.archive.archive.name]
     listing = None if task.archive is None else ArchiveListing((), (), reason)
-    return TaskResult(skipped=tuple(SkippedRecording(path, reason) for path in paths), listing=listing)
+    return TaskResult(skipped=tuple((path, reason) for path in paths), listing=listing)
 
 
 def _failure(future: Future[TaskResult]) -> BaseException | None:

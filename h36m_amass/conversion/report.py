@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,10 +46,8 @@ class BuildReport:
 
     Attributes
     ----------
-    store
-        Path of the store.
-    datasets
-        A row per dataset, sorted.
+    store, datasets
+        Path of the store; a row per dataset, sorted.
     skipped
         Every file that could have been a sequence and was not converted, with the reason.
     ignored
@@ -67,10 +65,8 @@ class BuildReport:
         What an update did; None for a build that was none.
     synthetic
         True if anything that went in was made up.
-    device
-        Where joints were computed; several with commas between them.
-    seconds
-        From start to end.
+    device, seconds
+        Where joints were computed, several with commas between them; the time from start to end.
     """
 
     store: str
@@ -117,11 +113,9 @@ def lacks_dmpls(record: SequenceRecord) -> bool:
 def dataset_rows(records: Iterable[SequenceRecord], skipped: Iterable[Skipped]) -> tuple[DatasetRow, ...]:
     """The numbers of each dataset that has sequences or skipped files."""
     by_dataset: dict[str, list[SequenceRecord]] = defaultdict(list)
-    num_skipped: dict[str, int] = defaultdict(int)
+    num_skipped = Counter(file.dataset for file in skipped)
     for record in records:
         by_dataset[record.dataset].append(record)
-    for file in skipped:
-        num_skipped[file.dataset] += 1
     return tuple(
         DatasetRow(
             dataset=dataset,

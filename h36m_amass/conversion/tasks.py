@@ -60,14 +60,10 @@ class Task:
         """Bytes of its recordings, or of its archive."""
         return self.archive.archive.size if self.archive is not None else sum(file.size for file in self.files)
 
-
-@dataclass(frozen=True)
-class SkippedRecording:
-    """A recording that a worker did not convert."""
-
-    path: str
-    reason: str  # why, in words that its owner can act on
-    filtered_by: str = ""  # the attribute of `Subset` that does not select it; empty if it was to be converted
+    def remove_scratch(self) -> None:
+        """Remove its scratch file, if it has one."""
+        if self.scratch is not None:
+            self.scratch.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,8 @@ class TaskResult:
     """What came of a task."""
 
     rows: tuple[PartRow, ...] = ()  # the recordings that were converted, in parts that are whole
-    skipped: tuple[SkippedRecording, ...] = ()  # the others
+    skipped: tuple[tuple[str, str], ...] = ()  # paths of others, and why, in words that their owner can act on
+    not_selected: tuple[tuple[str, str], ...] = ()  # paths of others, and the attribute of `Subset` that decided it
     listing: ArchiveListing | None = None  # what the archive of the task holds
 
 
