@@ -119,10 +119,10 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         if options.update and target.is_file():
             stored = stack.enter_context(StoredRows(target, Path(support_dir)))
         support_dir, devices = Path(options.support_dir).absolute(), resolve_devices(options.device)
+        pool.check_choice(options, executor, devices)
         how = recipe.load(options, stored.header if stored else None, device_kind(devices[0]), store)
         amass = amass_dir if paths.is_url(amass_dir) else Path(amass_dir).absolute()
         job = Job(amass, support_dir, parts_dir, how, options.subset, devices, options.skip_missing)
-        pool.check_choice(options, executor, job.devices)
         if executor is None and options.dask is None and options.workers != 0:
             pool.prepare()
         listing = find_recordings(amass_dir, tuple(options.datasets), signals.check)
@@ -193,10 +193,9 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
 
 def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
     """Room that the parts and the store take at the end, as far as sizes of files tell."""
-    size = _unpacked_bytes(todo)
     rate = job.recipe.frame_rate
     share = 1.0 if rate is None else min(1.0, float(rate / USUAL_SOURCE_RATE))
-    frames = int(size // FRAME_BYTES * share)
+    frames = int(_unpacked_bytes(todo) // FRAME_BYTES * share)
     kept = 0 if stored is None else sum(record.length for record in stored.records)
     joints = sum(MAX_BONES if source.joints is None else source.joints.num_joints for source in job.recipe.sources)
     return store_bytes(frames, joints, len(todo.files)) + store_bytes(frames + kept, joints, len(todo.known))

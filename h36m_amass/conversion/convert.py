@@ -26,16 +26,10 @@ from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.files.npz import NpzError
 from h36m_amass.files.paths import is_url
 from h36m_amass.files.sources import Source
+from h36m_amass.recordings import resampling
 from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.recording import AmassError, Recording, fit_betas
-from h36m_amass.recordings.resampling import (
-    Neighbours,
-    needed_frames,
-    neighbours,
-    outputs_within,
-    resample,
-    resampled_length,
-)
+from h36m_amass.recordings.resampling import Neighbours, resampled_length
 from h36m_amass.recordings.tree import RecordingFile
 from h36m_amass.system import signals
 
@@ -94,12 +88,12 @@ def _runs(
     # A run begins with the last frame of the one before, and what it gives should not grow with the target frame rate.
     num_frames = max(1, (recipe.batch_size - 1) // -(-rates[1] // rates[0]))
     for frames in recording.frames(num_frames, skinner.folded.num_dmpls):
-        stop = outputs_within(first + len(frames), header.num_frames, *rates)
+        stop = resampling.outputs_within(first + len(frames), header.num_frames, *rates)
         if stop > start:
-            resampling = resample(header.num_frames, *rates, start, stop)
-            needed = needed_frames(resampling)
+            outputs = resampling.resample(header.num_frames, *rates, start, stop)
+            needed = resampling.needed_frames(outputs)
             rows = needed - first
-            waiting.append((neighbours(resampling, needed), frames.trans.take(rows, axis=0)))
+            waiting.append((resampling.neighbours(outputs, needed), frames.trans.take(rows, axis=0)))
             yield Run(frames.poses, frames.dmpls, rows)
         first, start = first + len(frames) - 1, stop
 

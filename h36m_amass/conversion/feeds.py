@@ -114,7 +114,7 @@ class ArchiveFeeds:
                 self._ended.append(unpacked)
                 self.news.set()
         except _StoppedError:
-            pass
+            return
         except Exception as error:  # noqa: BLE001 (whatever it is, the build's own thread raises it)
             self._errors.append(error)
         finally:

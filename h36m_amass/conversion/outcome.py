@@ -30,8 +30,7 @@ class Outcome:
     def __init__(
         self, job: Job, strict: bool, listing: Listing, todo: Inputs, assembly: Assembly, stored: StoredRows | None
     ) -> None:
-        self._job, self._strict, self._todo = job, strict, todo
-        self._assembly, self._stored = assembly, stored
+        self._job, self._strict, self._todo, self._assembly, self._stored = job, strict, todo, assembly, stored
         self._ignored = Counter(listing.ignored)
         self._not_selected = Counter(todo.not_selected)
         self._skipped: list[Skipped] = []

@@ -202,8 +202,3 @@ def clear_away(folder: Path, with_parts: bool) -> None:
 def num_parts(folder: Path) -> int:
     """How many whole parts a folder holds."""
     return sum(1 for path in folder.glob(f"*{SUFFIX}") if _PART.fullmatch(path.name))
-
-
-def scratch_path(folder: Path) -> Path:
-    """A new name for a file that holds recordings of an archive until they are converted."""
-    return folder / f"scratch-{secrets.token_hex(8)}"

@@ -116,7 +116,8 @@ class Processes(Pool):
         except RuntimeError as error:  # all workers have died
             died: Future[TaskResult] = Future()
             died.set_exception(BrokenExecutor(str(error)))
-            self._restart()
+            self._stop_pool()
+            self._start()
             return died
 
     def is_death(self, error: BaseException) -> bool:
@@ -131,18 +132,14 @@ class Processes(Pool):
         self._stop_pool()
 
     def _stop_pool(self) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
-
-    def _restart(self) -> None:
-        self._stop_pool()
-        self._pool = None
-        if self._num_starts == MAX_STARTS:
-            raise WorkerError("worker processes die again and again, perhaps for want of memory; use fewer --workers")
-        self._start()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            pool.join()
 
     def _start(self) -> None:
+        if self._num_starts == MAX_STARTS:
+            raise WorkerError("worker processes die again and again, perhaps for want of memory; use fewer --workers")
         self._num_starts += 1
         Thread(target=self._start_pool, daemon=True).start()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from h36m_amass.conversion.part import scratch_path
 from h36m_amass.conversion.tasks import ArchiveWork, Job, Task
 from h36m_amass.files.archives import ArchiveError, ArchiveStream, StreamedMember, open_archive
 from h36m_amass.files.sources import FileSlice
@@ -75,7 +75,7 @@ class Unpacked:
 
     def _batch(self, members: Iterator[StreamedMember]) -> Task:
         """Copy the next members into a scratch file until it is full."""
-        path, files = scratch_path(self._job.parts_dir), list[RecordingFile]()
+        path, files = self._job.parts_dir / f"scratch-{secrets.token_hex(8)}", list[RecordingFile]()
         try:
             with path.open("xb+") as scratch:
                 for member in members:

@@ -1,21 +1,19 @@
-"""Several GPUs: which of them a build takes, and that each has a process of its own. Most of it needs none."""
+"""Several GPUs: which of them a build takes. Most of it needs none."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from h36m_amass.conversion import builder, planning, workers
+from h36m_amass.conversion import tasks
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.system import devices
 from h36m_amass.system.devices import DeviceError, resolve_devices
-from tests.deadly import convert_and_tell, told_devices
-from tests.scenes import write_dataset
 
 
 @pytest.fixture
@@ -73,34 +71,14 @@ def test_devices_that_are_not_there_or_do_not_go_together_are_refused(
         resolve_devices(device)
 
 
-def test_each_device_has_a_process_of_its_own_and_the_bytes_do_not_depend_on_it(
-    support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 200)
-    monkeypatch.setattr(workers, "convert_unit", convert_and_tell)
-    write_dataset(tmp_path / "amass", "D", 8, frames=900)
-    build(tmp_path / "amass", tmp_path / "one.h5", support_dir=support_dir)
-    fake = ("cpu:0", "cpu:1")  # torch computes on the CPU for both
-    monkeypatch.setattr(builder, "resolve_devices", lambda device: fake)
-    report = build(tmp_path / "amass", tmp_path / "two.h5", support_dir=support_dir, device="cuda:all")
-    assert report.device == "cpu:0,cpu:1"
-    processes = defaultdict(set)
-    for device, process in told_devices(tmp_path / "amass"):
-        if device != "cpu":
-            processes[device].add(process)
-    assert set(processes) == set(fake)
-    assert all(len(own) == 1 for own in processes.values())
-    assert processes["cpu:0"] != processes["cpu:1"]
-    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
-
-
-def test_several_devices_leave_no_choice_of_processes(
+def test_several_devices_are_not_for_somebody_elses_workers(
     gpus: Callable[[int], None], support_dir: Path, tmp_path: Path
 ) -> None:
     gpus(2)
-    for options in ({"workers": 3}, {"dask": "local"}):
-        with pytest.raises(BuildError, match=r"one process each|one device each"):
-            build(tmp_path, tmp_path / "s.h5", support_dir=support_dir, device="cuda:all", **options)
+    with ThreadPoolExecutor(1) as threads:
+        for options in ({"executor": threads}, {"dask": "local"}):
+            with pytest.raises(BuildError, match="one device each"):
+                build(tmp_path, tmp_path / "s.h5", support_dir=support_dir, device="cuda:all", **options)
 
 
 @pytest.mark.gpu
@@ -108,7 +86,7 @@ def test_several_devices_leave_no_choice_of_processes(
 def test_any_gpus_give_the_same_bytes(
     support_dir: Path, amass_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "UNIT_SOURCE_FRAMES", 300)
+    monkeypatch.setattr(tasks, "TASK_BYTES", 300 * tasks.FRAME_BYTES)
     for device in ("cuda:0", "cuda:all"):
         build(amass_dir, tmp_path / f"{device}.h5", support_dir=support_dir, device=device)
     assert (tmp_path / "cuda:0.h5").read_bytes() == (tmp_path / "cuda:all.h5").read_bytes()
