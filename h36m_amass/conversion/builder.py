@@ -198,7 +198,10 @@ def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
     frames = int(_unpacked_bytes(todo) // FRAME_BYTES * share)
     kept = 0 if stored is None else sum(record.length for record in stored.records)
     joints = sum(MAX_BONES if source.joints is None else source.joints.num_joints for source in job.recipe.sources)
-    return store_bytes(frames, joints, len(todo.files)) + store_bytes(frames + kept, joints, len(todo.known))
+    columns = zip(*((file.dataset, file.subject, file.sequence, file.path) for file in todo.known), strict=True)
+    name_bytes = sum(max(len(name.encode()) for name in names) for names in columns)
+    parts = store_bytes(frames, joints, len(todo.files), name_bytes)
+    return parts + store_bytes(frames + kept, joints, len(todo.known), name_bytes)
 
 
 def _unpacked_bytes(todo: Inputs) -> int:

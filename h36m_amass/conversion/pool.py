@@ -148,7 +148,7 @@ class Processes(Pool):
             from pebble import ProcessPool  # which Python's end would refuse, if the build has ended by now
 
             prepare()
-            arguments = self._devices, self._num_started
+            arguments = self._devices, self._num_started, dict(os.environ)
             pool = ProcessPool(self._num_workers, initializer=start_worker, initargs=arguments, context=self._context)
             _ = pool.active  # which starts it
             self._pool = pool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -22,9 +24,13 @@ class WorkerError(H36mAmassError):
     """There are no workers, or none that can work."""
 
 
-def start_worker(devices: tuple[str, ...], turn: Any) -> None:
-    """Run first in each worker process of a build: `turn` counts them, and they take the devices in turn."""
+def start_worker(devices: tuple[str, ...], turn: Any, environment: Mapping[str, str]) -> None:
+    """Run first in each worker process of a build: `turn` counts them, and they take the devices in turn.
+
+    `environment` is the parent's, which may hold credentials that were not there when the forkserver was started.
+    """
     signals.leave_to_parent()
+    os.environ.update(environment)
     with turn.get_lock():
         _devices[:] = [devices[turn.value % len(devices)]]
         turn.value += 1

@@ -21,6 +21,7 @@ from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.dask import DaskError
 from h36m_amass.conversion.options import BuildError
 from tests import deadly
+from tests.archive_files import pack
 from tests.conftest import Outcome
 from tests.deadly import deaths_left, make_deadly
 from tests.scenes import command, group_of, write_dataset
@@ -74,14 +75,20 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def test_a_local_cluster_with_a_worker_that_dies_gives_the_same_bytes(
-    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes
+def test_a_local_cluster_with_a_worker_that_dies_gives_the_same_bytes_of_folders_and_archives(
+    tree: Path, support_dir: Path, tmp_path: Path
 ) -> None:
-    make_deadly(tree, {"0002": 1})
-    report = build(tree, tmp_path / "s.h5", support_dir=support_dir, dask="local", workers=2)
+    write_dataset(tree, "E", 3, frames=40, seed=10)
+    build(tree, tmp_path / "undisturbed.h5", support_dir=support_dir)
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    (mixed / "D").symlink_to(tree / "D")
+    pack(tree / "E", mixed / "E.tar.bz2", ".")
+    make_deadly(mixed, {"0004": 1})  # which is in the folder alone
+    report = build(mixed, tmp_path / "s.h5", support_dir=support_dir, dask="local", workers=2)
     assert report.skipped == ()
-    assert deaths_left(tree) == 0
-    assert (tmp_path / "s.h5").read_bytes() == undisturbed
+    assert deaths_left(mixed) == 0
+    assert (tmp_path / "s.h5").read_bytes() == (tmp_path / "undisturbed.h5").read_bytes()
     assert not (tmp_path / "s.h5.parts").exists()
 
 

@@ -89,14 +89,6 @@ def test_of_small_tasks_in_this_process(
         assert zlib.crc32(sequence.positions_3d[:].tobytes()) == sequence.record.checksum
 
 
-def test_of_a_local_dask_cluster(
-    straight: bytes, mixed: Path, support_dir: Path, tmp_path: Path, small_tasks: None
-) -> None:
-    build(mixed, tmp_path / "s.h5", support_dir=support_dir, dask="local", workers=2)
-    assert (tmp_path / "s.h5").read_bytes() == straight
-    assert nothing_left(tmp_path)
-
-
 def processes() -> Executor:
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver"))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from h36m_amass import build, verify
+from h36m_amass.conversion import pool
 from h36m_amass.conversion.check import check_inputs
 from h36m_amass.files.paths import UrlError
 from h36m_amass.recordings.recording import AmassError
@@ -17,6 +19,7 @@ from tests.object_store import BUCKET, ObjectStore, served
 from tests.scenes import recording, write
 
 fsspec = pytest.importorskip("fsspec")
+CREDENTIALS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +33,10 @@ def server() -> Iterator[ObjectStore]:
 @pytest.fixture
 def bucket(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A file system with an empty bucket."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "name",
-        "AWS_SECRET_ACCESS_KEY": "word",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in CREDENTIALS:
+        monkeypatch.setenv(name, "word")
     files = fsspec.filesystem("s3")
     files.mkdir(BUCKET)
     server.forget()
@@ -111,6 +111,12 @@ def test_a_recording_is_fetched_once(
 def test_workers_fetch_recordings_themselves(
     bucket: Any, tree: Path, local_store: Path, support_dir: Path, tmp_path: Path
 ) -> None:
+    """Even if the server that they are forks of was started before there were credentials."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CREDENTIALS:
+            patch.delenv(name)
+        forkserver._forkserver._stop()
+        pool.prepare()
     bucket.put(str(tree) + "/", f"{BUCKET}/tree/", recursive=True)
     build(f"s3://{BUCKET}/tree", tmp_path / "s.h5", support_dir=support_dir, workers=1)
     assert (tmp_path / "s.h5").read_bytes() == local_store.read_bytes()

@@ -225,7 +225,7 @@ class _Timed:
 def test_a_gif_has_the_sequences_frames_and_lasts_as_long(
     cli: Cli, tmp_path: Path, rate: float, hundredths: int, step: float
 ) -> None:
-    length = 23
+    length = 13
     store = small_store(tmp_path / "s.h5", ["D/s/q"], length, rate)
     assert cli("plot", store, "D/s/q", "--out", tmp_path / "q.gif").exit_code == 0
     with Image.open(tmp_path / "q.gif") as gif:

@@ -129,8 +129,10 @@ def test_a_second_signal_ends_the_process_on_the_spot(long_tree: Path, support_d
         wait_for(lambda: not group_of(process), SECONDS_TO_STOP)
 
 
-def test_a_signal_from_wherever_a_lock_is_taken_ends_a_build_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    assert strike_some(tmp_path, strikes=12, seed=1) == 12
+def test_a_signal_from_wherever_a_lock_is_taken_ends_a_build_and_the_next_one_goes_on(
+    support_dir: Path, tmp_path: Path
+) -> None:
+    assert strike_some(tmp_path, strikes=12, seed=1, support=support_dir) == 12
 
 
 def test_workers_end_with_a_build_that_is_killed(long_tree: Path, support_dir: Path, tmp_path: Path) -> None:

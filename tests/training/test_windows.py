@@ -38,6 +38,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 started = pytest.mark.parametrize(
     ("path", "method"), [("none", "fork"), ("gzip", "fork"), ("gzip", "spawn")], indirect=["path"]
 )
+COUNT = {"fork": 2, "spawn": 1}
 """What a spawned process imports takes seconds, whatever it reads then."""
 
 
@@ -203,7 +204,7 @@ def fingerprint(windows: WindowDataset) -> tuple[int, bytes]:
 def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
     windows = WindowDataset(store, 27, stride=5, padding="edge")
     _, expected = fingerprint(windows)
-    with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as processes:
+    with ProcessPoolExecutor(COUNT[method], multiprocessing.get_context(method)) as processes:
         found = list(processes.map(fingerprint, [windows] * 4))
     assert {content for _, content in found} == {expected}
     assert os.getpid() not in {process for process, _ in found}
@@ -218,7 +219,7 @@ def test_dataloader_workers_read_what_this_process_reads(store: Store, method: s
         context = method if workers else None
         return list(DataLoader(windows, 8, collate_fn=collate, num_workers=workers, multiprocessing_context=context))
 
-    for batch, expected in zip(batches(2), batches(0), strict=True):
+    for batch, expected in zip(batches(COUNT[method]), batches(0), strict=True):
         for name, values in expected.items():
             torch.testing.assert_close(batch[name], values, rtol=0, atol=0)
 
