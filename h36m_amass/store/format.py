@@ -102,28 +102,13 @@ def header_object(header: StoreHeader) -> dict[str, Any]:
 
 def header_attributes(header: StoreHeader) -> dict[str, str | float | bool]:
     """A header as attributes, for people and other programs: numbers and strings, some of them JSON."""
-    values = header_object(header)
-    return {
-        name: json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-        for name, value in {**values, "frame_rate": header.frame_rate}.items()
-    }
+    values = {**header_object(header), "frame_rate": header.frame_rate}
+    return {key: json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v for key, v in values.items()}
 
 
 # Column name -> NumPy type; strings become fixed-length UTF-8.
 INDEX_COLUMNS: Mapping[str, type | str] = {
-    "dataset": str,
-    "subject": str,
-    "sequence": str,
-    "start": "<i8",
-    "length": "<i8",
-    "frame_rate": "<f8",
-    "source_frames": "<i8",
-    "source_frame_rate": "<f8",
-    "model": str,
-    "gender": str,
-    "has_dmpls": "|b1",
-    "source_path": str,
-    "source_size": "<i8",
-    "content_digest": str,
-    "checksum": "<u4",
+    **{"dataset": str, "subject": str, "sequence": str, "start": "<i8", "length": "<i8", "frame_rate": "<f8"},
+    **{"source_frames": "<i8", "source_frame_rate": "<f8", "model": str, "gender": str, "has_dmpls": "|b1"},
+    **{"source_path": str, "source_size": "<i8", "content_digest": str, "checksum": "<u4"},
 }

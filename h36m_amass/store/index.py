@@ -28,8 +28,7 @@ class Index(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, columns: Mapping[str, Shaped[np.ndarray, "sequences"]], rows: Int[np.ndarray, "sequences"]):
-        self._columns = columns
-        self.rows = rows
+        self._columns, self.rows = columns, rows
 
     def __getitem__(self, column: str) -> Shaped[np.ndarray, "sequences"]:
         values = self._columns[column]
@@ -90,11 +89,8 @@ class Index(Mapping[str, np.ndarray]):
 def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
     """The index of a store of `num_frames` frames, with the checksums of the joint set in that group.
 
-    Raises
-    ------
-    ValueError
-        A column is missing or of another type or length, a key comes twice, a recording would lie outside the AMASS
-        folder, or the sequences do not lie one after another and make up all frames.
+    Raises `ValueError` if a column is missing or of another type or length, a key comes twice, a recording would lie
+    outside the AMASS folder, or the sequences do not lie one after another and make up all frames.
     """
     try:
         columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
@@ -111,8 +107,7 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
     index = Index(columns, np.arange(lengths.pop()))
     ends = np.cumsum(index.lengths)
     sizes_fit = (index.lengths >= 1).all() and (index.lengths <= num_frames).all()
-    fits = sizes_fit and np.array_equal(index.starts, ends - index.lengths)
-    if not fits or (int(ends[-1]) if len(ends) else 0) != num_frames:
+    if not sizes_fit or ends[-1:].sum() != num_frames or (index.starts != ends - index.lengths).any():
         raise ValueError("its sequences do not make up the frames")
     if not (index["frame_rate"] > 0).all():
         raise ValueError("a frame rate is not positive")

@@ -16,7 +16,7 @@ from bisect import bisect_right
 from itertools import accumulate, groupby
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
 import h5py
@@ -31,6 +31,8 @@ from h36m_amass.store.open_file import LocalFile, check_same, fetch_ranges, open
 if TYPE_CHECKING:
     from upath import UPath
 
+Frames: TypeAlias = Float32[np.ndarray, "frames joints 3"]
+Runs: TypeAlias = Int[np.ndarray, "runs"]
 SECONDS_UNCHECKED = 10.0
 """Between two looks at whether a file at a URL is still the same."""
 BYTES_AT_ONCE = 2**26
@@ -51,16 +53,10 @@ class FrameReader(ABC):
         self._opening = Lock()
 
     @abstractmethod
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         """Fill the contiguous array `frames` with the rows from `start` on."""
 
-    def read_runs(
-        self,
-        starts: Int[np.ndarray, "runs"],
-        frames: Float32[np.ndarray, "frames joints 3"],
-        begins: Int[np.ndarray, "runs"],
-        ends: Int[np.ndarray, "runs"],
-    ) -> None:
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         """Fill ``frames[begin:end]`` of each run with the rows from its start on."""
         for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
             self.read_into(start, frames[begin:end])
@@ -85,7 +81,7 @@ class RawFrameReader(FrameReader):
         # For single windows: to look one number up in an array takes several times as long.
         self._lists = [*extents.first_rows.tolist(), NEVER], extents.offsets.tolist()
 
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         file = self._opened or self._open()
         first_rows, offsets = self._lists
         buffer, extent = _memory_of(frames), bisect_right(first_rows, start) - 1
@@ -100,13 +96,7 @@ class RawFrameReader(FrameReader):
         except OSError as error:
             raise StoreError(f"cannot be read ({error.strerror})", self._path) from error
 
-    def read_runs(
-        self,
-        starts: Int[np.ndarray, "runs"],
-        frames: Float32[np.ndarray, "frames joints 3"],
-        begins: Int[np.ndarray, "runs"],
-        ends: Int[np.ndarray, "runs"],
-    ) -> None:
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         file = self._opened or self._open()
         descriptor, buffer, preadv = file.descriptor, _memory_of(frames), os.preadv
         try:
@@ -143,16 +133,10 @@ class UrlFrameReader(FrameReader):
         super().__init__(path, version, frame_shape)
         self._url, self._row_bytes, self._extents = path, int(np.prod(frame_shape)) * 4, extents
 
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         self.read_runs(np.array([start]), frames, np.array([0]), np.array([len(frames)]))
 
-    def read_runs(
-        self,
-        starts: Int[np.ndarray, "runs"],
-        frames: Float32[np.ndarray, "frames joints 3"],
-        begins: Int[np.ndarray, "runs"],
-        ends: Int[np.ndarray, "runs"],
-    ) -> None:
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         pieces = list(self._extents.pieces(self._row_bytes, starts, begins, ends))
         if not frames.size or not pieces:
             return
@@ -183,7 +167,7 @@ class Hdf5FrameReader(FrameReader):
         super().__init__(path, version, frame_shape)
         self._name = name
 
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         try:
             positions = self._open().id
             rows, memory = positions.get_space(), h5py.h5s.create_simple(frames.shape)
@@ -230,6 +214,6 @@ def _close_all() -> None:
         reader.close()
 
 
-def _memory_of(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
+def _memory_of(frames: Frames) -> memoryview:
     """The bytes of a contiguous array; of any other it would be a copy, and this raises `TypeError`."""
     return frames.data.cast("B") if frames.size else memoryview(b"")

@@ -17,15 +17,8 @@ BYTES_A_FILE = 2**16
 def store_bytes(num_frames: int, num_joints: int, num_sequences: int, name_bytes: int = 0) -> int:
     """What a store, a part, or an npz file of that many frames has at most, if it is not compressed.
 
-    Parameters
-    ----------
-    name_bytes
-        Of the strings of a row of the index, each as long as the longest of its column.
+    `name_bytes` are those of the strings of a row of the index, each as long as the longest of its column.
     """
-    chunks = -(-num_frames // CHUNK_FRAMES)  # the last is stored whole
-    return (
-        chunks * (CHUNK_FRAMES * num_joints * 12 + BYTES_A_CHUNK)
-        + num_sequences * (BYTES_A_SEQUENCE + COPIES_OF_NAMES * name_bytes)
-        + num_joints * BYTES_A_JOINT
-        + BYTES_A_FILE
-    )
+    chunks = -(-num_frames // CHUNK_FRAMES) * (CHUNK_FRAMES * num_joints * 12 + BYTES_A_CHUNK)  # the last one is whole
+    sequences = num_sequences * (BYTES_A_SEQUENCE + COPIES_OF_NAMES * name_bytes)
+    return chunks + sequences + num_joints * BYTES_A_JOINT + BYTES_A_FILE

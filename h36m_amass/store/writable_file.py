@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -64,11 +65,7 @@ class WritableFile:
 
     def truncate(self, size: int | None = None) -> int:
         self._size = self._position if size is None else size
-        if self._error is None:
-            try:
-                os.ftruncate(self._descriptor, self._size)
-            except OSError as error:
-                self._error = error
+        self._try(os.ftruncate, self._size)
         return self._size
 
     def flush(self) -> None:
@@ -76,9 +73,12 @@ class WritableFile:
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
+        self._try(os.fsync)
+
+    def _try(self, call: Callable[..., None], *values: int) -> None:
         if self._error is None:
             try:
-                os.fsync(self._descriptor)
+                call(self._descriptor, *values)
             except OSError as error:
                 self._error = error
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -196,20 +197,12 @@ def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -
     for name in ("parents", "left", "right"):
         bones.create_dataset(name, data=np.array(getattr(joint_set.skeleton, name), dtype="<i8"))
     joint_shape = (len(joint_set.skeleton), 3)
-    group.create_dataset(
-        "positions_3d",
-        shape=(0, *joint_shape),
-        maxshape=(None, *joint_shape),
-        chunks=(CHUNK_FRAMES, *joint_shape),
-        dtype="<f4",
-        compression=None if compression == "none" else compression,
-        shuffle=compression != "none",
-    )
+    packing = {} if compression == "none" else {"compression": compression, "shuffle": True}
+    empty, extent, chunks = ((rows, *joint_shape) for rows in (0, None, CHUNK_FRAMES))
+    group.create_dataset("positions_3d", empty, "<f4", maxshape=extent, chunks=chunks, **packing)
 
 
-def _write_columns(
-    group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[str | float]]
-) -> None:
+def _write_columns(group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[Any]]) -> None:
     """One dataset a column, strings of a fixed length."""
     for name, kind in kinds.items():
         if kind is str:
