@@ -53,7 +53,6 @@ def is_unread(file_name: str) -> bool:
 
 
 def _suffix(file_name: str) -> str:
-    """Which of `SUFFIXES` a file's name ends with, or nothing."""
     return next((suffix for suffix in SUFFIXES if file_name.lower().endswith(suffix)), "")
 
 

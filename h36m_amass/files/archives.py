@@ -34,16 +34,10 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
     """An archive that is to be gone through; `ArchiveError` or `UrlError` if it cannot be opened.
 
-    Parameters
-    ----------
-    wanted
-        Whether a file of this name, without its folders, matters.
-    threads
-        Decoders of a local ``.tar.bz2``, where rapidgzip is installed.
+    `wanted` says whether a file of a name, without its folders, matters; a local ``.tar.bz2`` is decoded by `threads`,
+    where rapidgzip is installed.
     """
-    if kind_of(path.name) == "zip":
-        return _ZipStream(path, wanted)
-    return _TarStream(path, wanted, threads)
+    return (_ZipStream if kind_of(path.name) == "zip" else _TarStream)(path, wanted, threads)
 
 
 class StreamedMember:
@@ -77,18 +71,26 @@ class ArchiveStream(ABC):
     Once exhausted, `damage` says why there is no more, if the archive is damaged.
     """
 
-    def __init__(self, path: Location, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int) -> None:
         self.damage: str | None = None
         self._wanted = wanted
         self._unsafe: set[str] = set()
         with Explained():
             self._packed, self._size = open_packed(path)
+            try:
+                self._open(path, threads)
+            except BaseException:
+                self._packed.close()
+                raise
 
     def __enter__(self) -> ArchiveStream:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._packed.close()
+
+    @abstractmethod
+    def _open(self, path: Location, threads: int) -> None: ...
 
     @property
     @abstractmethod
@@ -123,11 +125,9 @@ class ArchiveStream(ABC):
         """A member that matters: a recording, or a link that may lead to some."""
         name, base = safe_name(raw_name), base_name(raw_name)
         is_wanted, problem = self._wanted(base), None
-        if not is_wanted and (is_file or not is_link or "." in base):
-            return None
-        if name is None:
-            if is_wanted:
-                self._unsafe.add(raw_name)
+        if is_wanted and name is None:
+            self._unsafe.add(raw_name)
+        if name is None or (not is_wanted and (is_file or not is_link or "." in base)):
             return None
         if not is_file:
             problem = "is a link or no plain file in its archive; unpack the archive"
@@ -137,14 +137,8 @@ class ArchiveStream(ABC):
 
 
 class _TarStream(ArchiveStream):
-    def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int) -> None:
-        super().__init__(path, wanted)
-        try:
-            with Explained():
-                self._tar = TarFile(path, self._packed, self._size, threads)
-        except BaseException:
-            self._packed.close()
-            raise
+    def _open(self, path: Location, threads: int) -> None:
+        self._tar = TarFile(path, self._packed, self._size, threads)
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
@@ -173,19 +167,10 @@ class _TarStream(ArchiveStream):
 
 
 class _ZipStream(ArchiveStream):
-    def __init__(self, path: Location, wanted: Callable[[str], bool]) -> None:
-        super().__init__(path, wanted)
-        self._position = 0
-        try:
-            with Explained():
-                self._archive = open_zip(self._packed, MAX_DIRECTORY)
-        except BaseException:
-            self._packed.close()
-            raise
+    position = 0
 
-    @property
-    def position(self) -> int:
-        return self._position
+    def _open(self, path: Location, threads: int) -> None:
+        self._archive = open_zip(self._packed, MAX_DIRECTORY)
 
     def _members(self) -> Iterator[StreamedMember | None]:
         encrypted = 0
@@ -198,17 +183,16 @@ class _ZipStream(ArchiveStream):
                 if member is not None:
                     member.problem = member.problem or self._problem(info)
                 yield member
-            self._position = max(self._position, min(self._size, info.header_offset + info.compress_size))
-        self._position = self._size
+            self.position = max(self.position, min(self._size, info.header_offset + info.compress_size))
+        self.position = self._size
         self.damage = f"holds {encrypted} encrypted files; unpack it" if encrypted else None
 
     def _problem(self, info: zipfile.ZipInfo) -> str | None:
         if info.compress_type not in _METHODS:
             return "is compressed in a way that is not read here; unpack the archive"
         growth = MAX_DEFLATION if info.compress_type == zipfile.ZIP_DEFLATED else 1
-        if info.compress_size > self._size or info.file_size > info.compress_size * growth:
-            return "claims more than its archive can hold; download the archive again"
-        return None
+        fits = info.compress_size <= self._size and info.file_size <= info.compress_size * growth
+        return None if fits else "claims more than its archive can hold; download the archive again"
 
     def _blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         left = info.file_size
@@ -220,7 +204,7 @@ class _ZipStream(ArchiveStream):
                         yield block
                 if left:
                     raise EOFError("the data end too early")
+            except (ArchiveError, UrlError):
+                raise
             except DAMAGE as error:
-                if isinstance(error, ArchiveError | UrlError):
-                    raise
                 raise ArchiveError("is damaged in its archive; download the archive again") from error

@@ -32,7 +32,6 @@ MAX_TRAILER = 1_000
 """Bytes behind an npy file's array that are looked at."""
 MAX_CONTENT = 2**30
 """Bytes of a file that is read whole; body models have a tenth of it."""
-_HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
 # What zipfile and zlib raise, and what falls out of zipfile when an archive lies about positions and lengths.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, LookupError, struct.error)
 
@@ -118,17 +117,19 @@ def whole_header(text: bytes) -> tuple[ArrayHeader, int]:
 def read_header(file: IO[bytes]) -> tuple[ArrayHeader, bytes]:
     """Header of an array, and all bytes up to the values; errors do not name the file."""
     try:
-        begin = _read_exactly(file, MAGIC)
+        begin = file.read(MAGIC)
         if begin[:6] != b"\x93NUMPY":
             raise ValueError("it does not begin like one")
-        version = (begin[6], begin[7])
-        if version not in _HEADER_LENGTHS:
-            raise NpzError(f"is in npy format {version[0]}.{version[1]}; save it with numpy.save")
-        begin += _read_exactly(file, 2 * version[0])
-        (length,) = struct.unpack(_HEADER_LENGTHS[version], begin[MAGIC:])
+        major, minor = begin[6:]
+        if (major, minor) not in ((1, 0), (2, 0)):
+            raise NpzError(f"is in npy format {major}.{minor}; save it with numpy.save")
+        begin += file.read(2 * major)
+        length = int.from_bytes(begin[MAGIC:], "little")
         if length > MAX_HEADER:
             raise ValueError(f"a header of {length} bytes")
-        text = _read_exactly(file, length)
+        text = file.read(length)
+        if len(begin) < MAGIC + 2 * major or len(text) < length:
+            raise EOFError("the data end too early")
         return _parse_header(text), begin + text
     except NpzError:
         raise
@@ -143,21 +144,12 @@ def _parse_header(text: bytes) -> ArrayHeader:
     literal = ast.literal_eval(text.decode("latin1"))
     shape, dtype = literal["shape"], np.lib.format.descr_to_dtype(literal["descr"])
     if dtype.hasobject:
-        raise NpzError(
-            "holds Python objects, which only pickle can read, and a pickle can run any code; "
-            "save it again as a plain numeric array"
-        )
+        danger = "which only pickle can read, and a pickle can run any code; save it again as a plain numeric array"
+        raise NpzError(f"holds Python objects, {danger}")
     plain = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
     if not plain or math.prod(max(n, 1) for n in shape) >= 2**48 or dtype.itemsize == 0 or dtype.subdtype is not None:
         raise NpzError(f"has the impossible shape {shape} of {dtype}; copy or download the file again")
     return ArrayHeader(shape, dtype, bool(literal["fortran_order"]))
-
-
-def _read_exactly(file: IO[bytes], num_bytes: int) -> bytes:
-    payload = file.read(num_bytes)
-    if len(payload) != num_bytes:
-        raise EOFError("the data end too early")
-    return payload
 
 
 class Explained:
@@ -180,6 +172,5 @@ class Explained:
         if isinstance(error, OSError):
             raise NpzError(f"cannot be read ({error.strerror or error})", self.name) from error
         if isinstance(error, _DAMAGE) and not isinstance(error, NpzError | UrlError):
-            raise NpzError(
-                f"is damaged or not a plain npz file ({error}); copy or download it again", self.name
-            ) from error
+            reason = f"is damaged or not a plain npz file ({error}); copy or download it again"
+            raise NpzError(reason, self.name) from error

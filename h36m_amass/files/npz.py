@@ -59,6 +59,10 @@ class _StoredArray(NamedTuple):
     crc: int
     content: bytes | None
 
+    def check(self, crc: int) -> None:
+        if crc != self.crc:
+            raise zipfile.BadZipFile(f"the CRC of {self.member!r} does not fit")
+
 
 class NpzReader:
     """Random access to the members of an ``.npz`` file, opened once; a context manager.
@@ -114,7 +118,7 @@ class NpzReader:
             self._check_taken(name, header.num_bytes, max_bytes, extent)
             stored = self._stored[name]
             if stored is not None and stored.content is not None:
-                _check_crc(stored, crc32(stored.content, stored.crc_before))
+                stored.check(crc32(stored.content, stored.crc_before))
                 return as_array(stored.content, header).copy()
             return _read_array(values, header)
 
@@ -203,11 +207,8 @@ class NpzReader:
 
     def _check_taken(self, name: str, num_bytes: int, max_bytes: int, extent: str) -> None:
         if num_bytes > max_bytes:
-            raise NpzError(
-                f"'{name}' has {num_bytes} bytes{extent}, more than the {max_bytes} that can be read at once; download "
-                "or save it again",
-                self.name,
-            )
+            claim = f"has {num_bytes} bytes{extent}, more than the {max_bytes} that can be read at once"
+            raise NpzError(f"'{name}' {claim}; download or save it again", self.name)
 
     def _check_size(self, name: str, header: ArrayHeader, held: int) -> None:
         if header.num_bytes != held:
@@ -238,13 +239,8 @@ class _StoredValues:
             self._crc = crc32(target[:count], self._crc)
             self._position += count
         if self._position == self._num_bytes:
-            _check_crc(self._stored, self._crc)
+            self._stored.check(self._crc)
         return count
-
-
-def _check_crc(stored: _StoredArray, crc: int) -> None:
-    if crc != stored.crc:
-        raise zipfile.BadZipFile(f"the CRC of {stored.member!r} does not fit")
 
 
 def _read_array(file: IO[bytes] | _StoredValues, header: ArrayHeader) -> np.ndarray:
@@ -270,20 +266,16 @@ def _read_converted(file: IO[bytes] | _StoredValues, dtype: np.dtype[np.generic]
         _read_into(file, array)
         return
     flat = array.reshape(-1)
-    block = _scratch(_BLOCK // dtype.itemsize * dtype.itemsize or dtype.itemsize).view(dtype)
+    num_bytes = _BLOCK // dtype.itemsize * dtype.itemsize or dtype.itemsize
+    # Kept for this thread: new memory costs more than the use that is made of it.
+    if len(getattr(_memory, "bytes", ())) < num_bytes:
+        _memory.bytes = np.empty(num_bytes, np.uint8)
+    block = _memory.bytes[:num_bytes].view(dtype)
     for start in range(0, flat.size, block.size):
         part = block[: flat.size - start]
         _read_into(file, part)
         with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
             flat[start : start + part.size] = part
-
-
-def _scratch(num_bytes: int) -> np.ndarray:
-    """Memory of this thread, kept because new memory costs more than the use that is made of it."""
-    if len(getattr(_memory, "bytes", ())) < num_bytes:
-        _memory.bytes = np.empty(num_bytes, np.uint8)
-    scratch: np.ndarray = _memory.bytes[:num_bytes]
-    return scratch
 
 
 def _check_end(file: IO[bytes] | _StoredValues) -> None:

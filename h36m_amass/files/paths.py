@@ -159,10 +159,9 @@ def listed(folder: UPath, deep: bool = False) -> dict[str, FileVersion | None]:
     try:
         with _explained(folder):
             filesystem.invalidate_cache(path)
-            if deep:
-                entries = list(filesystem.find(path or "/", detail=True).values())
-            else:
-                entries = filesystem.ls(path or "/", detail=True)
+            entries = (
+                filesystem.find(path or "/", detail=True).values() if deep else filesystem.ls(path or "/", detail=True)
+            )
     except FileNotFoundError:
         return {}
     listing: dict[str, FileVersion | None] = {}
@@ -241,11 +240,8 @@ def _filesystem(path: UPath) -> Any:
             with _explained(path, "used"):
                 _filesystems[key] = fsspec.filesystem(path.protocol, **path.storage_options)
         except ImportError as error:
-            raise UrlError(
-                f"cannot be used ({_reason(error, path)}); pip install 'h36m-amass[remote]' brings what s3 and http "
-                "need",
-                shown(path),
-            ) from error
+            advice = "pip install 'h36m-amass[remote]' brings what s3 and http need"
+            raise UrlError(f"cannot be used ({_reason(error, path)}); {advice}", shown(path)) from error
     return _filesystems[key]
 
 
@@ -257,10 +253,9 @@ def _explained(path: UPath, verb: str = "read") -> Iterator[None]:
     except FileNotFoundError as error:
         # fsspec says so, too, of a web server that does not answer, or refuses to.
         cause = error.__cause__
+        is_missing = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
         if path.protocol in WEB:
             is_missing = cause is None or getattr(cause, "status", None) in _GONE
-        else:
-            is_missing = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
         if not is_missing and isinstance(cause, Exception):
             raise UrlError(f"cannot be {verb} ({_reason(cause, path)})", shown(path)) from error
         raise FileNotFoundError(errno.ENOENT, "there is no such file", shown(path)) from error

@@ -63,15 +63,12 @@ def open_source(source: Source) -> tuple[IO[bytes], int]:
     """
     if isinstance(source, Held):
         return io.BytesIO(source.content), len(source.content)
-    is_slice = isinstance(source, FileSlice)
-    file = open_file(source.path if isinstance(source, FileSlice) else source, 0)
+    part = source if isinstance(source, FileSlice) else None
+    file = open_file(part.path if part else source, 0)
     try:
-        if isinstance(source, FileSlice):
-            start, size = source.start, source.size
-        else:
-            start, size = 0, file.seek(0, os.SEEK_END)
+        start, size = (part.start, part.size) if part else (0, file.seek(0, os.SEEK_END))
         if size > MAX_SMALL:
-            return (cast(IO[bytes], _SliceFile(file, start, size)) if is_slice else file), size
+            return (cast(IO[bytes], _SliceFile(file, start, size)) if part else file), size
         file.seek(start)
         content = file.read(size)
         while len(content) < size and (more := file.read(size - len(content))):  # a raw file may give fewer

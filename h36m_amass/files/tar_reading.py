@@ -68,9 +68,6 @@ class TarFile:
     def tell(self) -> int:
         return self._position
 
-    def seek(self, position: int) -> None:
-        self.skip_to(position)
-
     def read(self, num_bytes: int) -> bytes:
         """Bytes of a header, and at the file's end fewer."""
         if not 0 <= num_bytes <= MAX_TAR_HEADER:
@@ -97,6 +94,8 @@ class TarFile:
             self._position = position
         while self._position < position:
             self.block(position)
+
+    seek = skip_to  # for tarfile
 
     def skip_padding(self) -> None:
         """Read what follows the last member, so that an end that is missing or damaged is seen."""
