@@ -1,8 +1,7 @@
 """Archives of recordings, as AMASS ships them: ``.tar``, compressed or not, and ``.zip``.
 
-An archive of any kind is gone through once, front to back, and nothing of it is held: a member is copied block by
-block. Damage costs what lies behind it in a tar, and one member in a zip. Names in an archive are only ever compared
-and printed; nothing is written under them.
+An archive is gone through once, front to back, and a member copied block by block. Damage costs what lies behind it in
+a tar, and one member in a zip. Names in an archive are only compared and printed; nothing is written under them.
 """
 
 from __future__ import annotations
@@ -23,10 +22,8 @@ from h36m_amass.files.tar_reading import BLOCK, TarFile, open_packed, walk
 from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, open_zip
 
 MAX_MEMBERS = 1_000_000
-MAX_MEMBER = 2**32
-"""Bytes of a member, which is copied to the disk; a recording of ten hours has half of it."""
-MAX_DIRECTORY = 2**24
-"""Bytes of a zip archive's directory; each member takes about a hundred."""
+MAX_MEMBER = 2**32  # bytes of a member, which is copied to the disk; a recording of ten hours has half of it
+MAX_DIRECTORY = 2**24  # bytes of a zip archive's directory; each member takes about a hundred
 _LINK, _FILE_TYPES = 0xA000, 0xF000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -66,10 +63,7 @@ class StreamedMember:
 
 
 class ArchiveStream(ABC):
-    """The wanted members of an archive, in archive order; a context manager that can be iterated over once.
-
-    Once exhausted, `damage` says why there is no more, if the archive is damaged.
-    """
+    """A context manager that gives the wanted members once, in archive order; then `damage` says if there is any."""
 
     def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int) -> None:
         self.damage: str | None = None

@@ -24,14 +24,11 @@ from isal.isal_zlib import crc32
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import UrlError, open_file
 
-MAGIC = 8
-"""Bytes before a header's length."""
+MAGIC = 8  # bytes before a header's length
 MAX_HEADER = 10_000
 MAX_DIMENSIONS = 32
-MAX_TRAILER = 1_000
-"""Bytes behind an npy file's array that are looked at."""
-MAX_CONTENT = 2**30
-"""Bytes of a file that is read whole; body models have a tenth of it."""
+MAX_TRAILER = 1_000  # bytes behind an npy file's array that are looked at
+MAX_CONTENT = 2**30  # bytes of a file that is read whole; body models have a tenth of it
 # What zipfile and zlib raise, and what falls out of zipfile when an archive lies about positions and lengths.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, LookupError, struct.error)
 
@@ -79,10 +76,7 @@ def _bounded(path: Path) -> IO[bytes]:
 
 
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
-    """Array of an ``.npy`` file, read-only, and the first bytes that follow it; `content` may be in memory already.
-
-    Raises `NpzError` if the file is missing, damaged or holds Python objects (a pickle).
-    """
+    """Array of an ``.npy`` file, read-only, and the first bytes that follow it, or `NpzError`; it may be in memory."""
     content = read_content(path) if content is None else content
     with Explained(str(path)):
         try:
@@ -153,10 +147,7 @@ def _parse_header(text: bytes) -> ArrayHeader:
 
 
 class Explained:
-    """Turns what zipfile, zlib and the file system raise about a file into one clear line.
-
-    A generator's context manager would take several times as long, and there are a dozen per recording.
-    """
+    """Makes one line of what zipfile, zlib and the file system raise; faster than a generator's context manager."""
 
     __slots__ = ("name",)
 

@@ -1,7 +1,6 @@
-"""NumPy's npz files, read without ever unpickling, and in runs of rows where they are long.
+"""NumPy's npz files, read without ever unpickling, and in runs of rows, so that memory does not grow with their length.
 
-``numpy.load`` reads a member whole; a recording of hours is read here a few thousand frames at a time, so that
-memory does not grow with its length. The zip CRC of every member that is read to its end is checked.
+The zip CRC of every member that is read to its end is checked.
 """
 
 from __future__ import annotations
@@ -35,22 +34,15 @@ from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, UTF8, open_zi
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_PREFIX = 512
-"""Bytes that are read of a member for its headers; the values of a small array come with them."""
-MAX_WHOLE = 2**28
-"""Bytes of an array that can only be read whole."""
-MAX_DIRECTORY = 2**20
-"""Bytes of an archive's directory; each array takes about a hundred."""
-_BLOCK = 2**18
-"""Bytes that stay in a core's cache while they are checked and converted."""
+_PREFIX = 512  # bytes that are read of a member for its headers; the values of a small array come with them
+MAX_WHOLE = 2**28  # bytes of an array that can only be read whole
+MAX_DIRECTORY = 2**20  # bytes of an archive's directory; each array takes about a hundred
+_BLOCK = 2**18  # bytes that stay in a core's cache while they are checked and converted
 _memory = threading.local()
 
 
 class _StoredArray(NamedTuple):
-    """An uncompressed array: where its values start, the CRC of the member up to there, and as it must be at the end.
-
-    `content` holds the values if they are so few that they came with the header.
-    """
+    """An uncompressed array: where its values start, the CRC up to there and at the end, and values if they are few."""
 
     member: str
     header: ArrayHeader
@@ -114,8 +106,7 @@ class NpzReader:
         """The array `name`, whole, unless it has more than `max_bytes`."""
         with Explained(self.name):
             values, header = self._open(name)
-            extent = " in Fortran order" if header.fortran_order else ""
-            self._check_taken(name, header.num_bytes, max_bytes, extent)
+            self._check_taken(name, header.num_bytes, max_bytes, " in Fortran order" if header.fortran_order else "")
             stored = self._stored[name]
             if stored is not None and stored.content is not None:
                 stored.check(crc32(stored.content, stored.crc_before))
@@ -145,8 +136,7 @@ class NpzReader:
                 return
             run = np.empty((0, *header.shape[1:]), dtype or header.dtype)
             for start in range(0, length, num_rows):
-                kept = min(overlap, start)
-                stop = min(start + num_rows, length)
+                kept, stop = min(overlap, start), min(start + num_rows, length)
                 before, run = run, np.empty((kept + stop - start, *header.shape[1:]), run.dtype)
                 run[:kept] = before[len(before) - kept :]
                 _read_converted(values, header.dtype, run[kept:])
@@ -219,8 +209,7 @@ class NpzReader:
 class _StoredValues:
     """Values that are not compressed, read straight into the target; the CRC is compared at the end.
 
-    zipfile's own reader copies twice, and zlib's CRC is much slower than ISA-L's: together they took longer
-    than computing the joints.
+    zipfile's reader copies twice, and zlib's CRC is slow: together they took longer than computing the joints.
     """
 
     def __init__(self, file: IO[bytes], stored: _StoredArray) -> None:

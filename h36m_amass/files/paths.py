@@ -27,18 +27,15 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, TypeIs  # in collections.abc from Python 3.12 on, in typing from 3.13
     from upath import UPath
 
-Location: TypeAlias = "Path | UPath"
-"""Of a file or a folder."""
+Location: TypeAlias = "Path | UPath"  # of a file or a folder
 
-BLOCK = 2**16
-"""Bytes that are fetched for a few, unless `open_file` is asked for more at once."""
+BLOCK = 2**16  # bytes that are fetched for a few, unless `open_file` is asked for more at once
 MAX_GAP = 2**16
 """Bytes between two ranges that are worth fetching along with them: a request costs more than these."""
 MAX_REASON = 300
 WEB = ("http", "https")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_GONE = (404, 410)
-"""What a web server answers where nothing is."""
+_GONE = (404, 410)  # what a web server answers where nothing is
 _USERINFO, _QUERY = re.compile(r"(?<=://)[^/\s'\"]*@"), re.compile(r"(?<=://)([^\s'\"?]*)\?[^\s'\"]*")
 _SECRET_OPTIONS = ("key", "secret", "token", "username", "password", "account_key", "sas_token", "connection_string")
 # What backends call the token, or else the time, that changes with an object; the first that is there counts.
@@ -103,8 +100,7 @@ def version_of(path: Location) -> FileVersion:
 def open_file(path: Location | str, buffering: int = -1) -> IO[bytes]:
     """A file, open for reading bytes at random; of one at a URL `buffering` bytes are fetched at once, or `BLOCK`.
 
-    Raises `OSError` if there is none, or it is a pipe, a device or a socket, whose reader would wait for ever; and
-    `UrlError`, later too, if it cannot be reached.
+    Raises `OSError` if there is none, or a pipe or device, whose reader would wait for ever, and `UrlError`, later too.
     """
     if is_url(path):
         return cast(IO[bytes], UrlFile(path, version_of(path), max(buffering, BLOCK)))
@@ -121,11 +117,7 @@ def open_at_once(path: str, flags: int) -> int:
 
 
 def read_ranges(path: UPath, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
-    """The bytes ``start .. stop`` of each range, fetched at the same time where the backend can.
-
-    Raises `FileNotFoundError` if the file is gone, and `UrlError` if it cannot be reached, is shorter than that, or its
-    server knows no ranges.
-    """
+    """The bytes ``start .. stop`` of each range, fetched at the same time where the backend can; or `UrlError`."""
     filesystem = _filesystem(path)
     with _explained(path):
         if len(starts) == 1:
@@ -150,10 +142,9 @@ def joined(starts: Sequence[int], stops: Sequence[int], gap: int = MAX_GAP) -> I
 
 
 def listed(folder: UPath, deep: bool = False) -> dict[str, FileVersion | None]:
-    """What lies in a folder at a URL, sorted by name: files, and None for folders. Nothing if it is not there.
+    """What lies in a folder at a URL by name, or if `deep` all below it: files, and None for folders; sorted.
 
-    If `deep`, all below it, by their names from there on: one request for thousands, where `UPath` asks for each folder
-    and for the size of each file.
+    `UPath` would ask for each folder and for the size of each file.
     """
     filesystem, path = _filesystem(folder), folder.path.rstrip("/")
     try:
@@ -183,8 +174,7 @@ class RandomFile(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
+    seekable = readable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
@@ -210,8 +200,7 @@ class RandomFile(io.RawIOBase):
 class UrlFile(RandomFile):
     """A file at a URL as a Python file, which fetches `block` bytes beyond those that are read.
 
-    fsspec's own file objects ask for the size again, raise whatever their backend does, and do not see that a server
-    sends another range than was asked for.
+    fsspec's own ask for the size again, raise what their backend does, and do not see that a server sends other ranges.
     """
 
     def __init__(self, path: UPath, version: FileVersion, block: int = BLOCK) -> None:

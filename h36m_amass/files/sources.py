@@ -57,14 +57,11 @@ def size_of(source: Source) -> int:
 
 
 def open_source(source: Source) -> tuple[IO[bytes], int]:
-    """An unbuffered file with the bytes of a source, and how many there are; a small one is in memory.
-
-    Raises `OSError` if there is no such regular file, and `UrlError` if it cannot be reached.
-    """
+    """An unbuffered file, in memory if it is small, and its size; `OSError` or `UrlError` if there is none."""
     if isinstance(source, Held):
         return io.BytesIO(source.content), len(source.content)
     part = source if isinstance(source, FileSlice) else None
-    file = open_file(part.path if part else source, 0)
+    file = open_file(source.path if isinstance(source, FileSlice) else source, 0)
     try:
         start, size = (part.start, part.size) if part else (0, file.seek(0, os.SEEK_END))
         if size > MAX_SMALL:

@@ -27,8 +27,7 @@ MAX_SMALL_BYTES = 2**26
 MAX_STRING_BYTES = 2**20
 MAX_CHUNK_BYTES = 2**27
 """HDF5 decodes a chunk whole, to read one row of it; those that are written hold `CHUNK_FRAMES` rows."""
-MAX_DIRECTIONS = 1000
-"""Shape or soft-tissue directions of a body model; there are 400 at most."""
+MAX_DIRECTIONS = 1000  # shape or soft-tissue directions of a body model; there are 400 at most
 _DECODERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF)
 _PACKINGS = {(), *((decoder,) for decoder in _DECODERS), *((h5py.h5z.FILTER_SHUFFLE, decoder) for decoder in _DECODERS)}
 """The filters that a store's chunks may have gone through. Others, and more of them, grow without bounds."""

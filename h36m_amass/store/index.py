@@ -1,8 +1,4 @@
-"""The index of a store in columns: one row a sequence.
-
-A row becomes a `SequenceRecord` only when it is asked for: to make tens of thousands of them would take longer
-than to open the file.
-"""
+"""The index of a store in columns: one row a sequence, which becomes a `SequenceRecord` when it is asked for."""
 
 from __future__ import annotations
 
@@ -22,10 +18,7 @@ if TYPE_CHECKING:
 
 
 class Index(Mapping[str, np.ndarray]):
-    """Columns of an index by name, those of `INDEX_COLUMNS`, each an array with one entry a sequence.
-
-    `rows` are the store's rows of these sequences. Within, strings are UTF-8 bytes of a fixed length.
-    """
+    """Columns by name, those of `INDEX_COLUMNS`, each an array with an entry for each of the store's `rows`."""
 
     def __init__(self, columns: Mapping[str, Shaped[np.ndarray, "sequences"]], rows: Int[np.ndarray, "sequences"]):
         self._columns, self.rows = columns, rows
@@ -63,11 +56,9 @@ class Index(Mapping[str, np.ndarray]):
 
     def record(self, number: int) -> SequenceRecord:
         """One row as a record."""
-        values: dict[str, Any] = {}
-        for name in INDEX_COLUMNS.keys() - {"start"}:
-            value = self._columns[name][number].item()
-            values[name] = value.decode("utf-8") if isinstance(value, bytes) else value
-        return SequenceRecord(**values)
+        values = {name: self._columns[name][number].item() for name in INDEX_COLUMNS if name != "start"}
+        row: Any = {key: v.decode("utf-8") if isinstance(v, bytes) else v for key, v in values.items()}
+        return SequenceRecord(**row)
 
     def take(self, numbers: Int[np.ndarray, "taken"]) -> Index:
         """The index of some of the sequences, in the order given."""

@@ -1,9 +1,8 @@
 """Rows of a store's positions, and the three ways of reading them.
 
-Uncompressed rows take one call of the system a window, without HDF5's locks and caches, and straight into the caller's
-memory. Nothing is mapped into memory: a file that is cut short is an error then, and not a signal, and what was read
-does not count as the process's memory. At a URL all that is asked for is fetched at the same time. HDF5 reads rows that
-are compressed, or that another program has laid out.
+Uncompressed rows take one call of the system a window, straight into the caller's memory. Nothing is mapped: a file
+that is cut short is an error then, and not a signal. At a URL all that is asked for is fetched at the same time. HDF5
+reads rows that are compressed, or that another program has laid out.
 """
 
 from __future__ import annotations
@@ -33,19 +32,14 @@ if TYPE_CHECKING:
 
 Frames: TypeAlias = Float32[np.ndarray, "frames joints 3"]
 Runs: TypeAlias = Int[np.ndarray, "runs"]
-SECONDS_UNCHECKED = 10.0
-"""Between two looks at whether a file at a URL is still the same."""
-BYTES_AT_ONCE = 2**26
-"""That are fetched from a URL at the same time."""
+SECONDS_UNCHECKED = 10.0  # between two looks at whether a file at a URL is still the same
+BYTES_AT_ONCE = 2**26  # that are fetched from a URL at the same time
 CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
 """Of decoded chunks, a process; HDF5 wants a prime number of slots, well above that of the chunks."""
 
 
 class FrameReader(ABC):
-    """Reads rows of positions. Survives being pickled and forked, and may be used by many threads at once.
-
-    What is read raises `StoreError` if the file is damaged, or is another one than it was.
-    """
+    """Reads rows for many threads, pickled or forked, or raises `StoreError`: damaged, or another file than it was."""
 
     def __init__(self, path: Location, version: FileVersion, frame_shape: tuple[int, ...]) -> None:
         self._path, self._version, self._frame_shape = path, version, frame_shape
@@ -119,10 +113,8 @@ class RawFrameReader(FrameReader):
     def _open(self) -> Any:
         """The file, which stays open for as long as it is held."""
         with self._opening:
-            file = self._opened
-            if file is None:
-                # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
-                self._opened = file = open_file(self._path, self._version)
+            # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
+            self._opened = file = self._opened or open_file(self._path, self._version)
             return file
 
 

@@ -26,20 +26,16 @@ _BLOCK_FRAMES = 65536
 
 @dataclass(frozen=True)
 class Node:
-    """A store, dataset, subject or sequence, and how much is in it.
+    """A store, dataset, subject or sequence, and how much is in it."""
 
-    `kind` is one of `LEVELS`; `key` is ``DATASET/SUBJECT/SEQUENCE`` as far as it goes, a store's its path; `bytes` are
-    those of the positions on the disk; `below` has the parts that it is made of, in the store's order.
-    """
-
-    kind: str
+    kind: str  # one of `LEVELS`
     name: str
-    key: str
+    key: str  # ``DATASET/SUBJECT/SEQUENCE`` as far as it goes, a store's its path
     sequences: int
     frames: int
     seconds: float
-    bytes: int
-    below: tuple[Node, ...]
+    bytes: int  # of the positions on the disk
+    below: tuple[Node, ...]  # the parts that it is made of, in the store's order
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,7 @@ class JointRange:
 
 
 def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> Node:
-    """What is in a store, or at `key`, down to each sequence, with the bytes of all joint sets or of one.
-
-    Raises `StoreError` if the store is damaged, or nothing is at `key`.
-    """
+    """What is in a store, or at `key`, with the bytes of all joint sets or of one; `StoreError` if nothing is there."""
     sizes = sequence_bytes(store, joint_set)
     seconds = store.index.lengths / store.index["frame_rate"]
     names = [store.names(row) for row in range(len(store.sequences))]
@@ -80,10 +73,9 @@ def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> 
 
 
 def sequence_bytes(store: Store, joint_set: str | None = None) -> Int[np.ndarray, "sequences"]:
-    """Bytes on the disk of each sequence's positions, in index order; they sum up to those of all.
+    """Bytes on the disk of each sequence's positions, of one joint set or of all; they sum up to those of all.
 
-    Sequences that share a compressed chunk of the file share its bytes, by the frames that each has in it. Of one
-    joint set, or of all; `StoreError` if the file is damaged or has been replaced.
+    Sequences that share a compressed chunk of the file share its bytes, by the frames that each has in it.
     """
     edges = np.append(0, store.index.starts + store.index.lengths)
     sizes = np.zeros(len(store.sequences), np.int64)
@@ -197,10 +189,7 @@ def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) ->
 
 
 def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int | None = None) -> dict[str, Any]:
-    """What is in a store, or in a part of it (see `tree`), as JSON has it; docs/pictures.md lists the keys.
-
-    Of one joint set, or of all; `depth` levels below `root`, or all.
-    """
+    """What is in a store, or a part of it, as JSON has it (docs/pictures.md), `depth` levels below `root` or all."""
     said, shown = header_object(store.header), _joint_sets(store, joint_set)
     made: dict[str, Any] = {
         "store": {

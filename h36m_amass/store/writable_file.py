@@ -8,11 +8,10 @@ from pathlib import Path
 
 
 class WritableFile:
-    """The file of a store in the making, in the form in which h5py takes Python files.
+    """The file of a store in the making, in the form in which h5py takes Python files. No file may exist there.
 
-    HDF5 does not survive a failed write: closing the file fails too, and the interpreter crashes at its end. So
-    from the first error on what is written is kept in memory and found there when it is read; HDF5 goes on and
-    closes in peace, and `check`, to be called soon, raises the error. No file may exist there.
+    HDF5 does not survive a failed write: closing fails too, and the interpreter crashes at its end. So from the first
+    error on what is written is kept in memory, to be read there, and `check`, to be called soon, raises the error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +26,6 @@ class WritableFile:
             raise self._error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position, which may lie behind the end."""
         self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         return self._position
 
@@ -47,7 +45,6 @@ class WritableFile:
         return count
 
     def write(self, content: memoryview) -> int:
-        """Write bytes here, or keep them in memory."""
         remaining = memoryview(content).cast("B")
         num_bytes = len(remaining)
         if self._error is None:
@@ -68,11 +65,9 @@ class WritableFile:
         self._try(os.ftruncate, self._size)
         return self._size
 
-    def flush(self) -> None:
-        """Nothing is held back."""
+    def flush(self) -> None: ...
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
         self._try(os.fsync)
 
     def _try(self, call: Callable[..., None], *values: int) -> None:

@@ -34,10 +34,9 @@ BUFFERED_FRAMES = 64 * CHUNK_FRAMES
 
 
 class StoreWriter:
-    """Writes a store: its sequences one after another with `append`, in the order of the index, then `finish`.
+    """Writes a store of at least one joint set: `append` in the order of the index, then `finish`. It replaces a file.
 
-    A write that fails, because the disk is full say, raises its `OSError` at the end of the call; only `close` is
-    possible then. An existing file is replaced. There is at least one joint set.
+    A write that fails, because the disk is full say, raises its `OSError` at the end of the call; then only `close`.
     """
 
     def __init__(self, path: Path, joint_sets: Sequence[JointSet], compression: str = "none") -> None:
@@ -63,11 +62,9 @@ class StoreWriter:
     def append(
         self, record: SequenceRecord, blocks: Iterable[Positions], other_checksums: tuple[int, ...] = ()
     ) -> None:
-        """Write the next sequence, of which `record` is the row of the index.
+        """Write the next sequence, whose row of the index is `record`: `blocks` are positions, cut along the frames.
 
-        `blocks` are its positions, cut anywhere along the frames; `other_checksums` are those of its positions in the
-        joint sets behind the first. Raises `ValueError` if they are not as long as the record says, or not of these
-        joint sets, and `OSError` if they cannot be written.
+        `other_checksums` are those in the joint sets behind the first. Raises `ValueError` if the record does not fit.
         """
         start = self._num_flushed + self._num_buffered
         for block in blocks:
@@ -139,15 +136,11 @@ class StoreWriter:
 
 
 class _Views:
-    """Sequences by their names, for readers that know HDF5 and not this library.
-
-    There are thousands of them, and h5py's high-level calls take several times as long.
-    """
+    """Sequences by name, for readers of HDF5 alone. h5py's high-level calls would take several times as long."""
 
     def __init__(self, file: h5py.File, num_joints: int) -> None:
         self._joint_shape = (num_joints, 3)
-        self._root = _new_group(file.id, "sequences")
-        self._groups: dict[tuple[str, ...], h5py.h5g.GroupID] = {}
+        self._groups: dict[tuple[str, ...], h5py.h5g.GroupID] = {(): _new_group(file.id, "sequences")}
         self._rows, self._space = (h5py.h5s.create_simple((0, *self._joint_shape)) for _ in range(2))
         self._properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         self._properties.set_obj_track_times(False)
@@ -164,8 +157,6 @@ class _Views:
         h5py.h5d.create(group, b"positions_3d", h5py.h5t.IEEE_F32LE, self._space, dcpl=self._properties)
 
     def _group(self, *names: str) -> h5py.h5g.GroupID:
-        if not names:
-            return self._root
         if names not in self._groups:
             self._groups[names] = _new_group(self._group(*names[:-1]), names[-1])
         return self._groups[names]
