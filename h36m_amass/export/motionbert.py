@@ -33,13 +33,11 @@ from h36m_amass.system.lock import locked
 from h36m_amass.system.progress import Stages
 from h36m_amass.system.signals import stop_flag
 
-CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
-"""Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""
+CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0  # frames of a clip, frames from one to the next, and hertz
 _log = logging.getLogger(__name__)
 
 SCALE = np.float32(0.298)  # clip units a metre
-REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
-"""AMASS's axes to a camera's, for rows: ``xyz @ REAL_TO_CAMERA`` is (x, -z, y)."""
+REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)  # ``xyz @ REAL_TO_CAMERA`` is (x, -z, y)
 
 TRAIN, TEST, LIST = "train", "test", "clips.csv"
 _WORK = f"{TRAIN}{SUFFIX}"
@@ -59,11 +57,9 @@ class MotionBertExport:
 
 @dataclass(frozen=True)
 class _Clip:
-    """The frames of a sequence that one clip shows; fewer than it has if they are stretched."""
-
     sequence: StoredSequence
     start: int
-    frames: int
+    frames: int  # of the sequence that it shows; fewer than a clip has if they are stretched
 
 
 def export_motionbert(

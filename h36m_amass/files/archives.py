@@ -19,13 +19,12 @@ from h36m_amass.files.archive_names import dataset_name as dataset_name
 from h36m_amass.files.archive_names import is_unread as is_unread
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.tar_reading import BLOCK, TarFile, open_packed, walk
-from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, open_zip
+from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, METHODS, open_zip
 
 MAX_MEMBERS = 1_000_000
 MAX_MEMBER = 2**32  # bytes of a member, which is copied to the disk; a recording of ten hours has half of it
 MAX_DIRECTORY = 2**24  # bytes of a zip archive's directory; each member takes about a hundred
 _LINK, _FILE_TYPES = 0xA000, 0xF000
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
@@ -182,7 +181,7 @@ class _ZipStream(ArchiveStream):
         self.damage = f"holds {encrypted} encrypted files; unpack it" if encrypted else None
 
     def _problem(self, info: zipfile.ZipInfo) -> str | None:
-        if info.compress_type not in _METHODS:
+        if info.compress_type not in METHODS:
             return "is compressed in a way that is not read here; unpack the archive"
         growth = MAX_DEFLATION if info.compress_type == zipfile.ZIP_DEFLATED else 1
         fits = info.compress_size <= self._size and info.file_size <= info.compress_size * growth

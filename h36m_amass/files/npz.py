@@ -30,9 +30,8 @@ from h36m_amass.files.npy import (
 from h36m_amass.files.npy import NpzError as NpzError
 from h36m_amass.files.paths import shown
 from h36m_amass.files.sources import Source, open_source
-from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, UTF8, open_zip
+from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, METHODS, UTF8, open_zip
 
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _PREFIX = 512  # bytes that are read of a member for its headers; the values of a small array come with them
 MAX_WHOLE = 2**28  # bytes of an array that can only be read whole
@@ -163,7 +162,7 @@ class NpzReader:
             if name not in self._members:
                 raise NpzError(f"has no array '{name}'", self.name)
             member = self._members[name]
-            if member.compress_type not in _METHODS or member.flag_bits & ENCRYPTED:
+            if member.compress_type not in METHODS or member.flag_bits & ENCRYPTED:
                 raise NpzError(f"'{name}' is compressed in a way that npz files are not; save it again", self.name)
             is_stored = member.compress_type == zipfile.ZIP_STORED
             if member.file_size > self._size * (1 if is_stored else MAX_DEFLATION):

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 Location: TypeAlias = "Path | UPath"  # of a file or a folder
 
 BLOCK = 2**16  # bytes that are fetched for a few, unless `open_file` is asked for more at once
-MAX_GAP = 2**16
-"""Bytes between two ranges that are worth fetching along with them: a request costs more than these."""
+MAX_GAP = 2**16  # bytes between two ranges that are worth fetching along: a request costs more than these
 MAX_REASON = 300
 WEB = ("http", "https")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -48,10 +47,8 @@ class UrlError(H36mAmassError):
 
 @dataclass(frozen=True)
 class FileVersion:
-    """A file's size and nanoseconds of its last change; at a URL a number made of ETag or time, or 0."""
-
     size: int
-    modified: int
+    modified: int  # nanoseconds of its last change; at a URL a number made of ETag or time, or 0
 
 
 def parse(text: Path | str | UPath) -> Location:

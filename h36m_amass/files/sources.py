@@ -13,8 +13,7 @@ from h36m_amass.files.paths import RandomFile, open_file, version_of
 if TYPE_CHECKING:
     from upath import UPath
 
-MAX_SMALL = 2**18
-"""Bytes of a local file that is read with one call: a recording of two seconds has fewer, and most are of a few."""
+MAX_SMALL = 2**18  # bytes of a local file that is read with one call, as a recording of two seconds is
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from typing import IO, cast
 
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED, UTF8 = 1, 0x800  # general purpose flags of a member
 MAX_DEFLATION = 1032  # no deflated data grow by more than this
 

@@ -22,11 +22,9 @@ from h36m_amass.store.open_file import open_file
 
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 """What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
-MAX_SMALL_BYTES = 2**26
-"""Of a dataset that is read whole. All of AMASS has some 20 000 sequences."""
+MAX_SMALL_BYTES = 2**26  # of a dataset that is read whole; all of AMASS has some 20 000 sequences
 MAX_STRING_BYTES = 2**20
-MAX_CHUNK_BYTES = 2**27
-"""HDF5 decodes a chunk whole, to read one row of it; those that are written hold `CHUNK_FRAMES` rows."""
+MAX_CHUNK_BYTES = 2**27  # HDF5 decodes a chunk whole, to read one row of it
 MAX_DIRECTIONS = 1000  # shape or soft-tissue directions of a body model; there are 400 at most
 _DECODERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF)
 _PACKINGS = {(), *((decoder,) for decoder in _DECODERS), *((h5py.h5z.FILTER_SHUFFLE, decoder) for decoder in _DECODERS)}

@@ -16,8 +16,7 @@ from h36m_amass.store.errors import StoreError
 if TYPE_CHECKING:
     from upath import UPath
 
-END = 2**20
-"""Bytes of the end that are fetched with the head: of most stores they hold all that is read to open one."""
+END = 2**20  # bytes of the end that come with the head: of most stores all that is read to open one
 REQUEST = 2**22  # bytes of one request; more of them are under way at the same time
 
 _GONE = "is gone since it was opened; open another one"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from h36m_amass.store.format import CHUNK_FRAMES
 
 BYTES_A_CHUNK = 128  # of HDF5's tree of chunks, rounded up
-BYTES_A_SEQUENCE = 4096
-"""Of a store's index and view of a sequence but its names, rounded up; of a part's record of it, too."""
+BYTES_A_SEQUENCE = 4096  # of its index and view but the names, rounded up; of a part's record of it, too
 COPIES_OF_NAMES = 4
 """The index has names once, and the views' groups in heaps that grow by doubling; in a part they may be escaped."""
 BYTES_A_JOINT = 256

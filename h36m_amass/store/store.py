@@ -230,7 +230,7 @@ class Store(_Level[DatasetView]):
         self._frames.read_into(start, frames)
 
     def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
-        """Fill ``frames[begin:end]`` of each run, best in ascending order, with the rows from its start on."""
+        """Fill ``frames[begin:end]``, contiguous, of each run with the rows from its start on; best if these ascend."""
         if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
             raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
         self._frames.read_runs(starts, frames, begins, ends)

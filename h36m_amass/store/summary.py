@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from h36m_amass.body.joint_sets import SKELETON
 from h36m_amass.store.errors import StoreError
-from h36m_amass.store.format import FORMAT_VERSION, JointSet, header_object
+from h36m_amass.store.format import FORMAT_VERSION, header_object
 from h36m_amass.store.header import joint_set_group, opened, readable
 from h36m_amass.store.selection import StoredSequence, count
 from h36m_amass.store.store import Store
@@ -145,7 +145,8 @@ def summary(node: Node) -> str:
 
 def provenance(store: Store, joint_set: str | None = None) -> list[str]:
     """Lines that tell what a store says of itself; of its joint sets, of `joint_set` alone if that is given."""
-    header, rate, shown = store.header, store.header.frame_rate, _joint_sets(store, joint_set)
+    header, rate = store.header, store.header.frame_rate
+    shown = [s for s in header.joint_sets if joint_set in (None, s.name)]
     origins = {SKELETON: "the body model's own joints"}
     lines = [
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
@@ -158,10 +159,6 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
     ]
     return [line for line in lines if line]
-
-
-def _joint_sets(store: Store, name: str | None) -> list[JointSet]:
-    return [joint_set for joint_set in store.header.joint_sets if name in (None, joint_set.name)]
 
 
 def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) -> list[str]:
@@ -190,7 +187,7 @@ def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) ->
 
 def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int | None = None) -> dict[str, Any]:
     """What is in a store, or a part of it, as JSON has it (docs/pictures.md), `depth` levels below `root` or all."""
-    said, shown = header_object(store.header), _joint_sets(store, joint_set)
+    said, shown = header_object(store.header), [s for s in store.header.joint_sets if joint_set in (None, s.name)]
     made: dict[str, Any] = {
         "store": {
             "path": str(store.path),

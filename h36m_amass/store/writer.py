@@ -27,8 +27,7 @@ from h36m_amass.store.format import (
 )
 from h36m_amass.store.writable_file import WritableFile
 
-Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
-"""The same frames of every joint set, an array each."""
+Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]  # the same frames, an array for each joint set
 BUFFERED_FRAMES = 64 * CHUNK_FRAMES
 """HDF5 gets frames in such blocks, wherever sequences end: then its chunks are whole, and lie where they always do."""
 

@@ -35,10 +35,8 @@ KEPT_BODIES = 4  # body models in memory at a time; sequences of one dataset nee
 
 
 class Deviations(NamedTuple):
-    """How far a store is from the full mesh, in metres, and what it could not be compared with, a line each."""
-
-    findings: tuple[str, ...]
-    distances: Float64[np.ndarray, "frames joints"]
+    findings: tuple[str, ...]  # what could not be compared with the full mesh, a line each
+    distances: Float64[np.ndarray, "frames joints"]  # from the full mesh, in metres
 
 
 class _Drawn(NamedTuple):
@@ -80,8 +78,7 @@ class Comparison:
 
     def run(self, sample: int, rng: np.random.Generator, progress: Progress) -> Deviations:
         """Compare about `sample` frames, a few of each sequence that is drawn."""
-        joints = self._source.joints
-        num_joints = len(self._store.skeleton)
+        joints, num_joints = self._source.joints, len(self._store.skeleton)
         distances = [np.empty((0, num_joints))]
         if joints is None or joints.num_joints == num_joints:
             for kind in self._kinds:

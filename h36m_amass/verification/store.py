@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MAX_DIFFERENCE = 1e-5
-"""Metres between a store and the full mesh in double precision: several times what float32 gives."""
+MAX_DIFFERENCE = 1e-5  # metres between a store and the full mesh in float64: several times what float32 gives
 STRETCH = 4.0
 """A bone between regressed joints changes with the pose, by tens of percent and in contortions to twice its length."""
 SHORTEST_BONE = 0.02  # metres: the length of a bone between joints that lie closer says nothing
