@@ -25,19 +25,8 @@ def pose_joints(
 ) -> Float[np.ndarray, "frames joints 3"]:
     """Joints of one sequence in float32 metres, for use outside a build.
 
-    Parameters
-    ----------
-    folded
-        From `h36m_amass.body.folding.fold`.
-    betas, poses, trans, dmpls
-        As in an AMASS recording; betas and dmpls as many as the folded model has.
-    batch_size, device
-        See `Skinner`.
-
-    Raises
-    ------
-    ValueError
-        The shapes do not fit the folded model.
+    `folded` is from `h36m_amass.body.folding.fold`; betas and dmpls are as many as it has, all else is as in an AMASS
+    recording. `batch_size` and `device` are as of `Skinner`. Raises `ValueError` if the shapes do not fit.
     """
     num_columns = 3 * folded.num_body_bones
     shapes = {

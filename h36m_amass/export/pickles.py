@@ -13,8 +13,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Float32
 
-PROTOCOL = 4
-"""The newest that Python 3.4 to 3.7 read."""
+PROTOCOL = 4  # the newest that Python 3.4 to 3.7 read
 
 
 class LazyArray:

@@ -24,8 +24,7 @@ from h36m_amass.recordings.recording import AmassError, Recording
 from h36m_amass.recordings.tree import Archive
 
 FORMAT = 2
-MAX_BYTES = 2**28
-"""Of a listing, which is read whole."""
+MAX_BYTES = 2**28  # of a listing, which is read whole
 CACHE_VARIABLE = "H36M_AMASS_CACHE_DIR"
 
 
