@@ -1,7 +1,5 @@
 """Which joints a build computes: a regressor's, several's, the body model's own skeleton; each set has a name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

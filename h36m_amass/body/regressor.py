@@ -4,8 +4,6 @@ A regressor for one mesh serves another through a vertex map, which gives the on
 the other's: the product of the two is a regressor like any other.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging

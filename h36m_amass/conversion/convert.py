@@ -56,8 +56,8 @@ def convert(
     The skinner has the joints of each joint set, `joint_counts`, one set behind the other. Raises `AmassError` if the
     recording is damaged; blocks before the damage have been given out.
     """
+    from h36m_amass.engine.posing import add_translation
     from h36m_amass.engine.runs import relative_joints
-    from h36m_amass.engine.translation import add_translation
 
     waiting: deque[tuple[Neighbours, Float[np.ndarray, "needed 3"]]] = deque()
     betas = fit_betas(recording.header.betas, skinner.folded.num_betas)

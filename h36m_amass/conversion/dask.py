@@ -1,7 +1,5 @@
 """Tasks on a Dask cluster: one that is there, or a local one for trying it out. Its retries are Dask's own."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import importlib.util

@@ -4,8 +4,6 @@ Decompression leaves the interpreter alone, so the threads use other cores while
 What lies in scratch files at a time is bounded: when the workers are behind, the threads wait.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence

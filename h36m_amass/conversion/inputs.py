@@ -1,7 +1,5 @@
 """What a build has to convert: the recordings of a listing, less those that are not asked for or converted already."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field

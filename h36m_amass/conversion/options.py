@@ -1,7 +1,5 @@
 """The options of a build: validated here, trusted after."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What becomes of the recordings of a build, for the assembly and the report."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from pathlib import Path

@@ -32,21 +32,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 0.1
-TASKS_AHEAD = 2
-"""Tasks per worker that the pool is given: one runs, another waits for it."""
+TASKS_AHEAD = 2  # per worker that the pool is given: one runs, another waits for it
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert so many bytes of recordings."""
-MAX_DEATHS = 2
-"""Worker deaths after which a recording is skipped."""
-MAX_STARTS = 5
-"""Times that a pool is started whose workers have all died."""
+MAX_DEATHS = 2  # of workers after which a recording is skipped
+MAX_STARTS = 5  # of a pool whose workers have all died
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = (
     "h36m_amass.system.orphans",
     "h36m_amass.conversion.convert",
     "h36m_amass.engine.runs",
-    "h36m_amass.engine.translation",
+    "h36m_amass.engine.posing",
 )
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 

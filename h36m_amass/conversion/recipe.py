@@ -1,7 +1,5 @@
 """Everything that the joints of all recordings of a build depend on, beside the recordings and body models."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

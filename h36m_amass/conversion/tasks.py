@@ -1,7 +1,5 @@
 """What workers are given and what they give back: small, so that it travels to other processes and machines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,7 @@ from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.subset import Subset
 from h36m_amass.recordings.tree import Archive, RecordingFile
 
-FRAME_BYTES = 1336
-"""Bytes of a frame of SMPL+H in float64: 156 of poses, 3 of trans, 8 of dmpls."""
+FRAME_BYTES = 1336  # of SMPL+H in float64: 156 of poses, 3 of trans, 8 of dmpls
 TASK_BYTES = 65536 * FRAME_BYTES
 """Bytes of recordings in a task: some 64 k source frames, a quarter of a second of work."""
 

@@ -1,7 +1,5 @@
 """An archive, gone through once: its recordings come by in batches, each a scratch file on the disk."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterator
 from itertools import chain

@@ -1,7 +1,5 @@
 """What runs in a worker process, whoever started it; light, so that sending a task there imports no torch here."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from importlib import import_module

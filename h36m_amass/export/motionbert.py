@@ -5,8 +5,6 @@ length, stride, names of files and what is in one), ``lib/utils/utils_data.py`` 
 joints, from those that its mirror image swaps) and ``lib/data/dataset_motion_3d.py`` (how files are found and read).
 """
 
-from __future__ import annotations
-
 import csv
 import logging
 import os

@@ -1,7 +1,5 @@
 """Export a store as the npz dictionaries of the AMASS-to-3DHPE script (Einfalt et al., WACV 2023)."""
 
-from __future__ import annotations
-
 import logging
 import zipfile
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ NumPy's own pickles name private modules, and ``numpy._core`` of 2.x is not ther
 all versions have, and are as old as Python 3.4.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable, Mapping
 from typing import IO, Any

@@ -1,7 +1,5 @@
 """Which files are archives, by their names; names of their members; and what goes wrong with either."""
 
-from __future__ import annotations
-
 import lzma
 import struct
 import tarfile

@@ -4,8 +4,6 @@ Of a ``.tar.bz2`` the optional rapidgzip decodes blocks in parallel. `tarfile` p
 used: it reads ahead, takes damage for the end, and bounds neither headers nor what a stream may grow to.
 """
 
-from __future__ import annotations
-
 import bz2
 import io
 import lzma

@@ -1,7 +1,5 @@
 """Zip archives by `zipfile`, once the size of their directory is known."""
 
-from __future__ import annotations
-
 import zipfile
 from typing import IO, cast
 

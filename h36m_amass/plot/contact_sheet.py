@@ -1,7 +1,5 @@
 """Contact sheets: one pose of each of many sequences (extra ``plot``)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

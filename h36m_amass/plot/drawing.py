@@ -1,7 +1,5 @@
 """Draw what is at a key of a store, as a picture, an animation or a contact sheet (extra ``plot``)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

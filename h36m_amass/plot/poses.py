@@ -1,7 +1,5 @@
 """Pictures of a sequence: its poses along time (extra ``plot``)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What lies in an AMASS folder, on the disk or at a URL: files by their paths from there, with forward slashes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

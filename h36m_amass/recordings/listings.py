@@ -4,8 +4,6 @@ So `check`, a limit or an update without a change need not decompress them again
 else: what cannot be read or written is passed over.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Which recordings of a tree are wanted, where not all of them are."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.
 and not opened; once it was gone through, its names are placed as if it had been unpacked into a folder of its name.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ HDF5 does not notice every flipped byte, and some make it hang or crash. So it i
 all that is read to open a store, which lies at its two ends, and with the whole file when it is verified.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

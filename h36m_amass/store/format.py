@@ -1,7 +1,5 @@
 """The HDF5 store's format, version 4: what writer and reader share; ``docs/store-format.md`` has it in prose."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Opening a store's file, and what it says of itself: refused by name if it is no store, damaged or too new."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

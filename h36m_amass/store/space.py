@@ -1,7 +1,5 @@
 """How much room a store will take on its disk."""
 
-from __future__ import annotations
-
 from h36m_amass.store.format import CHUNK_FRAMES
 
 BYTES_A_CHUNK = 128  # of HDF5's tree of chunks, rounded up

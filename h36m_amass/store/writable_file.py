@@ -1,7 +1,5 @@
 """A file that HDF5 can always write to, and that keeps what went wrong for later."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

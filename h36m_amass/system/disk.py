@@ -1,7 +1,5 @@
 """Whether a disk has the room that a build or an export needs."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Is a store right? Frames drawn at random, computed again through all vertices in double precision."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """People and the camera in the viewer's scene: where they stand, and a person's nodes in viser (extra ``view``)."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

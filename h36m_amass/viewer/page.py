@@ -3,8 +3,6 @@
 Everything that happens on the page comes into one queue and is answered in one thread, so nothing here is locked.
 """
 
-from __future__ import annotations
-
 import contextlib
 import html
 import io
