@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from h36m_amass.body import folding
+from h36m_amass.engine.posing import add_translation
 from h36m_amass.engine.precision import reproducible
 from h36m_amass.engine.runs import Run, relative_joints
 from h36m_amass.engine.skinning import Skinner
-from h36m_amass.engine.translation import add_translation
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ An archive of AMASS's download page unpacks to a folder that is often called som
 some archives otherwise, and papers have names of their own. A dataset is found under all of them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass

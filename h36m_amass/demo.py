@@ -1,7 +1,5 @@
 """The main job on made-up data: body models, recordings, store, npz files and a picture."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

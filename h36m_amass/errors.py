@@ -1,7 +1,5 @@
 """The root of everything that this library raises on purpose: ``except H36mAmassError`` catches all of it."""
 
-from __future__ import annotations
-
 
 class H36mAmassError(ValueError):
     """Something that a user can mend; the message says what is wrong and what to do, on one line.

@@ -1,7 +1,5 @@
 """Named splits of AMASS into training, validation and test data, by dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

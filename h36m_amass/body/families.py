@@ -3,8 +3,6 @@
 SMPL: Loper et al., SIGGRAPH Asia 2015. SMPL+H: Romero et al., SIGGRAPH Asia 2017. SMPL-X: Pavlakos et al., CVPR 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,29 +11,15 @@ GENDERS = ("female", "male", "neutral")
 
 @dataclass(frozen=True)
 class Family:
-    """Body models of one kind, one per gender: all that this library knows of them.
+    """Body models of one kind, one per gender: all that this library knows of them."""
 
-    Attributes
-    ----------
-    name
-        As AMASS writes it into ``surface_model_type``; also the folder of its models. `title` is for people.
-    num_bones
-        A recording's poses have three columns per bone, which is what tells it from others.
-    file_names
-        Where a model may lie in the folder, the likeliest first.
-    has_dmpls
-        Whether the DMPLs fit its mesh.
-    has_expressions
-        Whether its shape directions are followed by those of the face's expression.
-    """
-
-    name: str
-    title: str
-    num_bones: int
+    name: str  # as AMASS writes it into ``surface_model_type``; also the folder of its models
+    title: str  # for people
+    num_bones: int  # a recording's poses have three columns per bone, which is what tells it from others
     page: str
-    file_names: tuple[str, ...]
-    has_dmpls: bool
-    has_expressions: bool
+    file_names: tuple[str, ...]  # where a model may lie in the folder, the likeliest first
+    has_dmpls: bool = True  # whether the DMPLs fit its mesh
+    has_expressions: bool = False  # whether its shape directions are followed by those of the face's expression
 
     @property
     def num_pose_columns(self) -> int:
@@ -48,8 +32,6 @@ SMPLH = Family(
     num_bones=52,
     page="https://mano.is.tue.mpg.de (Extended SMPL+H model for AMASS)",
     file_names=("{gender}/model.npz",),
-    has_dmpls=True,
-    has_expressions=False,
 )
 SMPLX = Family(
     name="smplx",
@@ -66,8 +48,6 @@ SMPL = Family(
     num_bones=24,
     page="https://smpl.is.tue.mpg.de as a pickle, which support_data/README.md says how to save as .npz",
     file_names=("{gender}/model.npz", "SMPL_{GENDER}.npz"),
-    has_dmpls=True,
-    has_expressions=False,
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in (SMPLH, SMPLX, SMPL)}
 

@@ -33,41 +33,23 @@ class FoldedRegressor:
 
     Shape columns are ``(1, betas, dmpls)``. Bones are numbered anew, ancestors first, depth by depth; bone 0 is
     the root.
-
-    Attributes
-    ----------
-    row_sums
-        ``r_k``, the share of the root translation in each joint.
-    bones
-        Index of each kept bone in the body model, and so its columns in ``poses``.
-    parents, depth
-        Parent of each kept bone, as an index into `bones`, -1 for the root; number of its ancestors.
-    rest_offsets
-        Rest position relative to the parent (of the root: its rest position), as a linear form of the shape columns.
-    pair_joint, pair_bone
-        The joint ``k`` and bone ``j`` (an index into `bones`) of each pair.
-    pair_weight, pair_shape
-        ``c_kj``, and ``A_kj - c_kj J_j``, the shape columns.
-    pose_bones
-        Bones of the body model, as columns in ``poses``, whose correctives reach any pair.
-    pair_pose
-        ``A_kj``, the pose columns: nine for each of `pose_bones`, row-major in the rotation.
     """
 
     num_betas: int
     num_dmpls: int
     num_body_bones: int
-    row_sums: Float[np.ndarray, "joints"]
-    bones: Int[np.ndarray, "bones"]
-    parents: Int[np.ndarray, "bones"]
-    depth: Int[np.ndarray, "bones"]
+    row_sums: Float[np.ndarray, "joints"]  # ``r_k``, the share of the root translation in each joint
+    bones: Int[np.ndarray, "bones"]  # of each kept bone its index in the body model, and so its columns in ``poses``
+    parents: Int[np.ndarray, "bones"]  # an index into `bones`, -1 for the root
+    depth: Int[np.ndarray, "bones"]  # number of ancestors
+    # Rest position relative to the parent (of the root: its rest position), as a linear form of the shape columns.
     rest_offsets: Float[np.ndarray, "bones 3 1+betas+dmpls"]
-    pair_joint: Int[np.ndarray, "pairs"]
-    pair_bone: Int[np.ndarray, "pairs"]
-    pair_weight: Float[np.ndarray, "pairs"]
-    pair_shape: Float[np.ndarray, "pairs 3 1+betas+dmpls"]
-    pose_bones: Int[np.ndarray, "pose_bones"]
-    pair_pose: Float[np.ndarray, "pairs 3 pose_bones 9"]
+    pair_joint: Int[np.ndarray, "pairs"]  # the joint ``k`` of each pair
+    pair_bone: Int[np.ndarray, "pairs"]  # its bone ``j``, an index into `bones`
+    pair_weight: Float[np.ndarray, "pairs"]  # ``c_kj``
+    pair_shape: Float[np.ndarray, "pairs 3 1+betas+dmpls"]  # ``A_kj - c_kj J_j``, the shape columns
+    pose_bones: Int[np.ndarray, "pose_bones"]  # bones of the body model whose correctives reach any pair
+    pair_pose: Float[np.ndarray, "pairs 3 pose_bones 9"]  # ``A_kj``, the pose columns, row-major in the rotation
 
     @property
     def num_joints(self) -> int:
@@ -87,10 +69,13 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
     matrix = regressor.matrix[:, vertices].tocsr()
     weights = scipy.sparse.csr_array(body.weights[vertices])
 
-    reaches = (_support(matrix) @ _support(weights)).tocoo()
+    # One where a matrix is non-zero: products of these cannot cancel.
+    joint_reaches, bone_reaches = (scipy.sparse.csr_array(each != 0, dtype=np.int64) for each in (matrix, weights))
+    reaches = (joint_reaches @ bone_reaches).tocoo()
     order = np.lexsort((reaches.coords[0], reaches.coords[1]))
     pair_joint, pair_bone = reaches.coords[0][order], reaches.coords[1][order]
-    pair_vertex_weights = _pair_vertex_weights(matrix, weights, pair_joint, pair_bone)
+    # R_kv W_vj, one row a pair (k, j).
+    pair_vertex_weights = scipy.sparse.csr_array(matrix[pair_joint].multiply(weights.T.tocsr()[pair_bone]))
     pair_weight = np.asarray(pair_vertex_weights.sum(axis=1)).reshape(-1)
 
     shape_columns, rest = _shape_and_rest(body)
@@ -138,17 +123,11 @@ def join(parts: Sequence[FoldedRegressor]) -> FoldedRegressor:
     """
     if len(parts) == 1:
         return parts[0]
-    depth_of = dict[int, int]()
-    offset_of = dict[int, np.ndarray]()
-    parent_of = dict[int, int]()
-    for part in parts:
-        for bone, parent, depth, offset in zip(
-            part.bones.tolist(), part.parents.tolist(), part.depth.tolist(), part.rest_offsets, strict=True
-        ):
-            depth_of[bone], offset_of[bone] = depth, offset
-            parent_of[bone] = int(part.bones[parent]) if parent >= 0 else -1
-    bones = sorted(depth_of, key=lambda bone: (depth_of[bone], bone))
-    new_index = {bone: index for index, bone in enumerate(bones)} | {-1: -1}
+    places = {bone: (part, index) for part in parts for index, bone in enumerate(part.bones.tolist())}
+    bones = sorted(places, key=lambda bone: (places[bone][0].depth[places[bone][1]], bone))
+    sources = [places[bone] for bone in bones]
+    new_index = {bone: index for index, bone in enumerate(bones)}
+    parents = [new_index[int(part.bones[part.parents[index]])] for part, index in sources[1:]]
     pose_bones = np.unique(np.concatenate([part.pose_bones for part in parts]))
     first_joints = np.cumsum([0, *(part.num_joints for part in parts)])
     poses = []
@@ -160,9 +139,9 @@ def join(parts: Sequence[FoldedRegressor]) -> FoldedRegressor:
         parts[0],
         row_sums=np.concatenate([part.row_sums for part in parts]),
         bones=np.array(bones),
-        parents=np.array([new_index[parent_of[bone]] for bone in bones]),
-        depth=np.array([depth_of[bone] for bone in bones]),
-        rest_offsets=np.stack([offset_of[bone] for bone in bones]),
+        parents=np.array([-1, *parents]),
+        depth=np.array([part.depth[index] for part, index in sources]),
+        rest_offsets=np.stack([part.rest_offsets[index] for part, index in sources]),
         pair_joint=np.concatenate([part.pair_joint + first for part, first in zip(parts, first_joints, strict=False)]),
         pair_bone=np.array([new_index[bone] for part in parts for bone in part.bones[part.pair_bone].tolist()]),
         pair_weight=np.concatenate([part.pair_weight for part in parts]),
@@ -218,21 +197,6 @@ def _bone_tree(
         "rest_offsets": rest_offsets,
     }
     return tree, new_index
-
-
-def _support(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """One where `matrix` is non-zero: products of supports cannot cancel."""
-    return scipy.sparse.csr_array(matrix != 0, dtype=np.int64)
-
-
-def _pair_vertex_weights(
-    matrix: scipy.sparse.csr_array,
-    weights: scipy.sparse.csr_array,
-    pair_joint: Int[np.ndarray, "pairs"],
-    pair_bone: Int[np.ndarray, "pairs"],
-) -> scipy.sparse.csr_array:
-    """``R_kv W_vj``, one row a pair (k, j)."""
-    return scipy.sparse.csr_array(matrix[pair_joint].multiply(weights.T.tocsr()[pair_bone]))
 
 
 def _with_ancestors(needed: Int[np.ndarray, "needed"], parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "kept"]:

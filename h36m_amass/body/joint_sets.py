@@ -1,15 +1,13 @@
 """Which joints a build computes: a regressor's, several's, the body model's own skeleton; each set has a name."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from h36m_amass.body import regressor
-from h36m_amass.body.families import FAMILIES, Family
-from h36m_amass.body.regressor import JointRegressor, MeshMismatchError, VertexMap
+from h36m_amass.body.families import FAMILIES
+from h36m_amass.body.regressor import JointRegressor, VertexMap
 from h36m_amass.errors import H36mAmassError
 
 SKELETON = "skeleton"
@@ -23,11 +21,11 @@ class JointSetError(H36mAmassError):
 
 @dataclass(frozen=True)
 class JointSource:
-    """What the joint set `name` is computed with: the regressor at `path`, or None for the skeleton."""
+    """What a joint set is computed with."""
 
     name: str
     path: Path
-    joints: JointRegressor | None
+    joints: JointRegressor | None  # the regressor at `path`, or None for the skeleton
 
     @property
     def digest(self) -> str:
@@ -36,9 +34,7 @@ class JointSource:
 
     def for_mesh(self, num_vertices: int, vertex_map: VertexMap | None) -> JointRegressor | None:
         """The regressor for a mesh of `num_vertices` (`h36m_amass.body.regressor.for_mesh`); None for the skeleton."""
-        if self.joints is None:
-            return None
-        return regressor.for_mesh(self.joints, num_vertices, self.path, vertex_map)
+        return self.joints and regressor.for_mesh(self.joints, num_vertices, self.path, vertex_map)
 
 
 def load_sources(
@@ -56,8 +52,7 @@ def load_sources(
     joint_names
         Files of joint names, see `h36m_amass.body.regressor.load`, each as ``NAME=FILE`` if there are several sets.
     """
-    wanted = _listed(regressors) or (support_dir / f"{regressor.H36M_FILE_NAME}.npy",)
-    named = [_split(given) for given in wanted]
+    named = [_split(name) for name in _listed(regressors) or (support_dir / f"{regressor.H36M_FILE_NAME}.npy",)]
     files = {name or _default_name(file): file for name, file in named}
     if len(files) < len(named):
         raise JointSetError("two joint sets have the same name; tell them apart as --joint-regressor NAME=FILE")
@@ -87,18 +82,9 @@ def num_vertices(sources: Sequence[JointSource]) -> int:
     return meshes.pop()
 
 
-def skeleton_family(models: set[str]) -> Family:
+def skeleton_family(models: Collection[str]) -> str:
     """Whose joints the skeleton's are, where recordings are of several families: the first of `FAMILIES`."""
-    return next(family for name, family in FAMILIES.items() if name in models)
-
-
-def check_family(family: Family, wanted: Family) -> None:
-    """Raise `MeshMismatchError` unless the skeleton of `family` is the one that the store holds."""
-    if family is not wanted:
-        raise MeshMismatchError(
-            f"the joint set {SKELETON} holds the joints of {wanted.title}, and {family.title} has others; build "
-            "recordings of the two into two stores"
-        )
+    return next(name for name in FAMILIES if name in models)
 
 
 def _listed(given: Path | str | Sequence[Path | str] | None) -> tuple[Path | str, ...]:

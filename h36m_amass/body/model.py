@@ -39,34 +39,19 @@ class MissingModelError(BodyModelError):
 
 @dataclass(frozen=True)
 class BodyModel:
-    """One gender's body: everything that linear blend skinning needs, in float64, metres and radians.
-
-    Attributes
-    ----------
-    shapedirs, dmpldirs
-        Displacement of each vertex per unit of each beta and each DMPL coefficient, of which there may be none.
-    posedirs
-        The same per unit of each entry of ``vec(Rot - I)``, nine row-major entries for each bone but the first.
-    J_regressor
-        Rest position of each bone from the shaped mesh.
-    parents
-        Parent of each bone, -1 for the root, which is bone 0.
-    sha256, base_sha256
-        Digests of the files' SHA-256 digests, with and without the DMPL file.
-    synthetic
-        True if a file says that it was made up (see `h36m_amass.synthetic`).
-    """
+    """One gender's body: everything that linear blend skinning needs, in float64, metres and radians."""
 
     v_template: Float[np.ndarray, "vertices 3"]
-    shapedirs: Float[np.ndarray, "vertices 3 betas"]
-    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]
+    shapedirs: Float[np.ndarray, "vertices 3 betas"]  # displacement of each vertex per unit of each beta
+    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]  # and of each DMPL coefficient, of which there may be none
+    # The same per unit of each entry of ``vec(Rot - I)``, nine row-major entries for each bone but the first.
     posedirs: Float[np.ndarray, "vertices 3 9*(bones-1)"]
     weights: Float[np.ndarray, "vertices bones"]
-    J_regressor: Float[np.ndarray, "bones vertices"]
-    parents: Int[np.ndarray, "bones"]
-    sha256: str
-    base_sha256: str
-    synthetic: bool
+    J_regressor: Float[np.ndarray, "bones vertices"]  # rest position of each bone from the shaped mesh
+    parents: Int[np.ndarray, "bones"]  # -1 for the root, which is bone 0
+    sha256: str  # digest of the files' SHA-256 digests
+    base_sha256: str  # the same without the DMPL file
+    synthetic: bool  # whether a file says that it was made up (see `h36m_amass.synthetic`)
 
     @property
     def num_vertices(self) -> int:
@@ -116,28 +101,27 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     """
     if gender not in GENDERS:
         raise BodyModelError(f"gender {gender!r} has no body model; choose from {', '.join(GENDERS)}")
+    path, path_of_dmpls = model_path(support_dir, gender, family), dmpl_path(support_dir, gender)
     require_model(support_dir, gender, family)
     if num_dmpls > 0:
-        require(dmpl_path(support_dir, gender), dmpl_origin(gender))
-    path = model_path(support_dir, gender, family)
+        require(path_of_dmpls, dmpl_origin(gender))
     names = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
-    file = _read(path, names, model_origin(gender, family))
-    _check_shapes(path, file.arrays, family)
+    arrays, base_digest, synthetic = _read(path, names, model_origin(gender, family))
+    _check_shapes(path, arrays, family)
     # Before the others are converted: of SMPL-X's 400 directions only a few are used.
-    directions = min(num_betas, _num_shape_directions(file.arrays["shapedirs"], family))
-    file.arrays["shapedirs"] = file.arrays["shapedirs"][:, :, :directions]
+    directions = min(num_betas, _num_shape_directions(arrays["shapedirs"], family))
+    arrays["shapedirs"] = arrays["shapedirs"][:, :, :directions]
     v_template, shapedirs, posedirs, weights, j_regressor = (
-        _floats(file.arrays.pop(name), path, name) for name in names[:-1]
+        _floats(arrays.pop(name), path, name) for name in names[:-1]
     )
     num_vertices, num_bones = weights.shape
-    parents = _parents(path, file.arrays["kintree_table"], num_bones)
-    files = str(path)
-    dmpldirs, digest, synthetic = np.zeros((num_vertices, 3, 0)), file.digest, file.synthetic
+    parents = _parents(path, arrays["kintree_table"], num_bones)
+    files, dmpldirs, digest = str(path), np.zeros((num_vertices, 3, 0)), base_digest
     if num_dmpls > 0:
-        dmpls = _read(dmpl_path(support_dir, gender), ("eigvec",), dmpl_origin(gender))
-        dmpldirs = _dmpldirs(dmpl_path(support_dir, gender), dmpls.arrays["eigvec"], num_vertices, num_dmpls)
-        digest, synthetic = digest + dmpls.digest, synthetic or dmpls.synthetic
-        files += f" and {dmpl_path(support_dir, gender)}"
+        dmpls, dmpl_digest, made_up = _read(path_of_dmpls, ("eigvec",), dmpl_origin(gender))
+        dmpldirs = _dmpldirs(path_of_dmpls, dmpls["eigvec"], num_vertices, num_dmpls)
+        digest, synthetic = base_digest + dmpl_digest, synthetic or made_up
+        files += f" and {path_of_dmpls}"
     sha256 = hashlib.sha256(digest).hexdigest()
     _log.info("loaded %s: %d vertices, %d bones, sha256 %s", files, num_vertices, num_bones, sha256)
     return BodyModel(
@@ -149,7 +133,7 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
         J_regressor=j_regressor,
         parents=parents,
         sha256=sha256,
-        base_sha256=hashlib.sha256(file.digest).hexdigest(),
+        base_sha256=hashlib.sha256(base_digest).hexdigest(),
         synthetic=synthetic,
     )
 
@@ -162,13 +146,11 @@ def without_dmpls(body: BodyModel) -> BodyModel:
 def files_sha256(support_dir: Path, kind: BodyKind) -> str:
     """`BodyModel.sha256` of a kind of body, from the files alone; empty if one is missing or cannot be read."""
     paths = [model_path(support_dir, kind.gender, FAMILIES[kind.model])]
-    if kind.has_dmpls:
-        paths.append(dmpl_path(support_dir, kind.gender))
+    paths += [dmpl_path(support_dir, kind.gender)] if kind.has_dmpls else []
     try:
-        digests = [content_sha256(path) for path in paths]
+        return hashlib.sha256(b"".join(map(content_sha256, paths))).hexdigest()
     except NpzError:
         return ""
-    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def check_bones(body: BodyModel, path: Path, family: Family = SMPLH) -> None:
@@ -192,9 +174,8 @@ def model_origin(gender: str, family: Family = SMPLH) -> str:
 
 def dmpl_origin(gender: str) -> str:
     """What the DMPL model is, where it comes from, and how to do without."""
-    return (
-        f"it is the DMPL model ({gender}), downloaded from {DMPL_PAGE}; to convert without soft tissue, use --no-dmpls"
-    )
+    origin = f"it is the DMPL model ({gender}), downloaded from {DMPL_PAGE}"
+    return f"{origin}; to convert without soft tissue, use --no-dmpls"
 
 
 def require(path: Path, what_it_is: str) -> None:
@@ -203,36 +184,17 @@ def require(path: Path, what_it_is: str) -> None:
         raise MissingModelError(f"{path}: there is no such file; {what_it_is}")
 
 
-def children_of(parents: Int[np.ndarray, "bones"]) -> list[list[int]]:
-    """For each bone the bones that hang on it."""
-    children: list[list[int]] = [[] for _ in parents]
-    for bone, parent in enumerate(parents):
-        if parent >= 0:
-            children[parent].append(bone)
-    return children
-
-
 def depths(parents: Int[np.ndarray, "bones"]) -> Int[np.ndarray, "bones"]:
     """Number of ancestors of each bone; -1 for a bone that does not hang on the root (bone 0)."""
-    depth = np.full(len(parents), -1)
-    children = children_of(parents)
-    level, bones = 0, [0]
-    while bones:
+    depth, level, bones = np.full(len(parents), -1), 0, np.zeros(1, np.int64)
+    while len(bones):
         depth[bones] = level
-        level, bones = level + 1, [child for bone in bones for child in children[bone]]
+        level, bones = level + 1, np.flatnonzero(np.isin(parents, bones))
     return depth
 
 
-@dataclass(frozen=True)
-class _ModelFile:
-    """What was read of one file: some arrays, the SHA-256 of its content, whether it says that it was made up."""
-
-    arrays: dict[str, np.ndarray]
-    digest: bytes
-    synthetic: bool
-
-
-def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
+def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> tuple[dict[str, np.ndarray], bytes, bool]:
+    """Arrays of a file, the SHA-256 of its content, and whether it says that it was made up."""
     try:
         with NpzReader(path) as npz:
             missing = [name for name in names if name not in npz]
@@ -240,8 +202,7 @@ def _read(path: Path, names: tuple[str, ...], what_it_is: str) -> _ModelFile:
                 raise BodyModelError(f"{path}: has no array {', '.join(missing)}; {what_it_is}")
             if sum(npz.header(name).num_bytes_as_floats for name in names) > MAX_MODEL_BYTES:
                 raise BodyModelError(f"{path}: claims more than {MAX_MODEL_BYTES} bytes, no body model; {what_it_is}")
-            arrays = {name: npz.read(name) for name in names}
-            return _ModelFile(arrays, content_sha256(path), "synthetic" in npz)
+            return {name: npz.read(name) for name in names}, content_sha256(path), "synthetic" in npz
     except NpzError as error:
         raise BodyModelError(str(error)) from error
 
@@ -294,12 +255,10 @@ def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) 
 
 
 def _num_shape_directions(shapedirs: np.ndarray, family: Family) -> int:
-    """How many of a file's directions are of the shape.
-
-    SMPL-X files hold 300 of the shape and then 100 of the expression, older ones 10 and 10. The number of columns
-    is all that tells them apart: smplx (``SMPLX.__init__``) draws the line at 300 too.
-    """
+    """How many of a file's directions are of the shape."""
     columns = int(shapedirs.shape[2])
+    # SMPL-X files hold 300 of the shape and then 100 of the expression, older ones 10 and 10. The number of columns
+    # is all that tells them apart: smplx (``SMPLX.__init__``) draws the line at 300 too.
     if not family.has_expressions:
         return columns
     return SHAPE_SPACE if columns >= SHAPE_SPACE else min(columns, SMALL_SHAPE_SPACE)
@@ -308,10 +267,8 @@ def _num_shape_directions(shapedirs: np.ndarray, family: Family) -> int:
 def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.ndarray, "bones"]:
     """Parents out of the first row of the file's table, which marks the root with -1 or 2^32 - 1."""
     if kintree_table.dtype.kind not in "iu" or kintree_table.shape != (2, num_bones):
-        raise BodyModelError(
-            f"{path}: kintree_table is {kintree_table.dtype} of shape {kintree_table.shape}, not integers of "
-            f"shape (2, {num_bones})"
-        )
+        table = f"{kintree_table.dtype} of shape {kintree_table.shape}"
+        raise BodyModelError(f"{path}: kintree_table is {table}, not integers of shape (2, {num_bones})")
     parents: np.ndarray = kintree_table[0].astype(np.int64)
     parents[parents == 2**32 - 1] = -1
     if (parents < -1).any() or (parents >= num_bones).any():

@@ -4,8 +4,6 @@ A regressor for one mesh serves another through a vertex map, which gives the on
 the other's: the product of the two is a regressor like any other.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging
@@ -97,9 +95,8 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
     matrix, digest, synthetic = _read(path, "joints")
     empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if len(empty):
-        hint = (
-            f", or transpose the matrix: {matrix.shape} should be (joints, vertices)" if matrix.shape[0] > 1000 else ""
-        )
+        hint = f", or transpose the matrix: {matrix.shape} should be (joints, vertices)"
+        hint = hint if matrix.shape[0] > 1000 else ""
         raise RegressorError(f"{path}: row {empty[0]} is all zeros, so that joint has no vertices; leave it out{hint}")
     num_joints = int(matrix.shape[0])
     if joint_names is not None:
@@ -121,11 +118,8 @@ def load_map(path: Path, num_vertices: int) -> VertexMap:
     mesh.
     """
     path = Path(path)
-    _check_file(
-        path,
-        f"the vertex map, which is made of what {MAP_PAGE} offers",
-        "with scipy.sparse.save_npz, as support_data/README.md says",
-    )
+    how = "with scipy.sparse.save_npz, as support_data/README.md says"
+    _check_file(path, f"the vertex map, which is made of what {MAP_PAGE} offers", how)
     matrix, digest, synthetic = _read(path, "vertices")
     if matrix.shape[0] != num_vertices:
         raise RegressorError(
@@ -153,18 +147,14 @@ def for_mesh(
             f"({regressor.num_vertices}, {num_vertices}) map"
         )
     if vertex_map.matrix.shape[1] not in (num_vertices, 2 * num_vertices):
-        rows, columns = vertex_map.matrix.shape
-        raise MeshMismatchError(
-            f"{path}: {other}; the map {vertex_map.path} of shape ({rows}, {columns}) is for another"
-        )
+        shape = "({}, {})".format(*vertex_map.matrix.shape)
+        raise MeshMismatchError(f"{path}: {other}; the map {vertex_map.path} of shape {shape} is for another")
     mapped = scipy.sparse.csr_array(regressor.matrix @ vertex_map.matrix[:, :num_vertices])
     mapped.eliminate_zeros()
     empty = np.flatnonzero(np.diff(mapped.indptr) == 0)
     if len(empty):
-        name = regressor.skeleton.joint_names[int(empty[0])]
-        raise RegressorError(
-            f"{vertex_map.path}: maps no vertex to those of the joint {name}; give a map that covers the body"
-        )
+        joint = f"the joint {regressor.skeleton.joint_names[int(empty[0])]}; give a map that covers the body"
+        raise RegressorError(f"{vertex_map.path}: maps no vertex to those of {joint}")
     digest = hashlib.sha256(f"{regressor.sha256} {vertex_map.sha256}".encode()).hexdigest()
     return replace(regressor, matrix=mapped, sha256=digest, synthetic=regressor.synthetic or vertex_map.synthetic)
 
@@ -198,10 +188,7 @@ def _read(path: Path, rows: str) -> tuple[scipy.sparse.csr_array, str, bool]:
 
 def _read_dense(path: Path, content: bytes, rows: str) -> tuple[scipy.sparse.csr_array, bool]:
     array, trailer = read_npy(path, content)
-    if array.dtype.kind not in "fiu":
-        raise RegressorError(f"{path}: holds {array.dtype}, not numbers; save it as float64 or float32")
-    if array.ndim != 2:
-        raise RegressorError(f"{path}: has shape {array.shape}, not ({rows}, vertices)")
+    _check_numbers(path, array, rows)
     # Before anything is made of it, and of the weights alone: the map from a whole mesh to another is mostly zeros.
     if 8 * (2 * np.count_nonzero(array) + len(array)) > MAX_BYTES:
         raise RegressorError(f"{path}: has more weights than {MAX_BYTES} bytes hold, no such matrix; make it again")
@@ -223,8 +210,7 @@ def _read_sparse(path: Path, content: bytes, rows: str) -> tuple[scipy.sparse.cs
         archive.seek(0)
         with np.errstate(invalid="ignore"):
             matrix = scipy.sparse.load_npz(archive)
-        if matrix.ndim != 2:
-            raise RegressorError(f"{path}: has shape {matrix.shape}, not ({rows}, vertices)")
+        _check_numbers(path, matrix, rows)
         # Each row has a vertex at least: a row count beyond that is a lie that would cost memory.
         if matrix.shape[0] > matrix.nnz:
             raise RegressorError(f"{path}: has {matrix.shape[0]} {rows} and only {matrix.nnz} weights; make it again")
@@ -236,6 +222,11 @@ def _read_sparse(path: Path, content: bytes, rows: str) -> tuple[scipy.sparse.cs
         raise RegressorError(
             f"{path}: is not a SciPy sparse matrix ({type(error).__name__}); write it with scipy.sparse.save_npz"
         ) from error
+    return scipy.sparse.csr_array(matrix, dtype=np.float64), synthetic
+
+
+def _check_numbers(path: Path, matrix: Any, rows: str) -> None:
     if matrix.dtype.kind not in "fiu":
         raise RegressorError(f"{path}: holds {matrix.dtype}, not numbers; save it as float64 or float32")
-    return scipy.sparse.csr_array(matrix, dtype=np.float64), synthetic
+    if matrix.ndim != 2:
+        raise RegressorError(f"{path}: has shape {matrix.shape}, not ({rows}, vertices)")

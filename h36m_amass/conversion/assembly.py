@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from h36m_amass.body import model
 from h36m_amass.body.families import FAMILIES, GENDERS
-from h36m_amass.conversion.options import BuildError
-from h36m_amass.conversion.part import Part, PartRow, Positions
+from h36m_amass.body.joint_sets import skeleton_family
+from h36m_amass.conversion.options import BuildError, BuildOptions
+from h36m_amass.conversion.part import Part, PartRow, Positions, Row
 from h36m_amass.conversion.recipe import NUM_BETAS
 from h36m_amass.conversion.report import Changes
 from h36m_amass.conversion.tasks import Job
 from h36m_amass.conversion.update import StoredRows, kind_of
+from h36m_amass.datasets import canonical
 from h36m_amass.recordings.tree import RecordingFile
 from h36m_amass.skeleton import BODY_JOINTS, Skeleton, body_skeleton
 from h36m_amass.store.format import JointSet, SequenceRecord, StoreHeader
@@ -24,6 +27,7 @@ from h36m_amass.version import __version__
 SYNC_BYTES = 2**26
 """Bytes written between two waits for the disk: to wait for all of them at the end could take long."""
 OPEN_PARTS = 4
+_SHARED = {field.name for field in fields(SequenceRecord)} & {field.name for field in fields(Row)}
 
 Key = tuple[str, str, str]
 """Dataset, subject and sequence."""
@@ -38,28 +42,17 @@ class _Entry:
 
 
 class Assembly:
-    """A store in the making, written to `temporary`; a context manager that closes the file.
+    """A store in the making, written to `temporary`; a context manager that closes the file."""
 
-    Of the sequences of a store that is updated, `is_input` says whether the recording would be among the inputs if it
-    were still there; with `prune` such a sequence is removed if it is not.
-    """
-
-    def __init__(
-        self,
-        temporary: Path,
-        job: Job,
-        stored: StoredRows | None,
-        compression: str,
-        is_input: Callable[[SequenceRecord], bool],
-        prune: bool,
-    ) -> None:
-        self._temporary, self._job, self._stored, self._compression = temporary, job, stored, compression
-        self._is_input, self._prune = is_input, prune
-        self._recipe = job.recipe
+    def __init__(self, temporary: Path, job: Job, stored: StoredRows | None, options: BuildOptions) -> None:
+        self._temporary, self._job, self._recipe, self._stored = temporary, job, job.recipe, stored
+        kept = stored.header.options.get("compression") if stored else None
+        self._compression: str = options.compression or kept or "none"
+        self._prune, self._datasets = options.prune, {canonical(name) for name in options.datasets}
+        # Whose skeleton the store holds depends on all recordings.
+        self._has_skeleton = any(source.joints is None for source in job.recipe.sources)
         self._entries: dict[str, dict[Key, _Entry]] = {}
-        self._open: set[str] = set()
         self._listed: set[Key] = set()
-        self._results: dict[str, PartRow | int | None] = {}
         self._walk = self._in_order()
         self._writer: StoreWriter | None = None
         self._unsynced = self._row_bytes = 0
@@ -68,6 +61,8 @@ class Assembly:
         self._body_models: dict[str, str] = {}
         self._synthetic = False
         self._num_added = self._num_changed = 0
+        self.open_datasets: set[str] = set()  # whose recordings are not all listed yet
+        self.results: dict[str, PartRow | int | None] = {}  # see `set_result`
         self.records: list[SequenceRecord] = []  # that were written so far, in index order
         self.mismatched: list[RecordingFile] = []  # that were skipped because their skeleton is not the store's
         for row, record in enumerate(() if stored is None else stored.records):
@@ -79,18 +74,15 @@ class Assembly:
 
     def __exit__(self, *_: object) -> None:
         for part in self._parts.values():
-            part.__exit__(None, None, None)
+            part.__exit__()
         if self._writer is not None:
             self._writer.close()
 
-    def open_dataset(self, dataset: str) -> None:
-        """Wait with a dataset whose recordings are not known yet, until `close_dataset`."""
-        self._open.add(dataset)
-        self._entries.setdefault(dataset, {})
-
-    def close_dataset(self, dataset: str) -> None:
-        """All recordings of a dataset have been listed."""
-        self._open.discard(dataset)
+    def open(self, datasets: Iterable[str]) -> None:
+        """Wait with datasets whose recordings are not known yet, as long as they are in `open_datasets`."""
+        for dataset in datasets:
+            self.open_datasets.add(dataset)
+            self._entries.setdefault(dataset, {})
 
     def list(self, files: Iterable[RecordingFile], converts: bool) -> None:
         """Note recordings that are among the inputs, and whether each will have a result."""
@@ -103,8 +95,8 @@ class Assembly:
 
     def set_result(self, path: str, result: PartRow | int | None) -> None:
         """What came of a recording: its row in a part or in the store that is updated, or None if it was skipped."""
-        if result is not None or path not in self._results:
-            self._results[path] = result
+        if result is not None or path not in self.results:
+            self.results[path] = result
 
     def is_unchanged(self) -> bool:
         """Whether the store that is updated, which is read to its end, would be written again as it is."""
@@ -112,7 +104,7 @@ class Assembly:
             return False
         for entry in (entry for entries in self._entries.values() for entry in entries.values()):
             record = None if entry.stored is None else self._stored.records[entry.stored]
-            result = None if entry.file is None else self._results.get(entry.file.path)
+            result = None if entry.file is None else self.results.get(entry.file.path)
             if result is not None and (
                 result != entry.stored
                 or record is None
@@ -126,10 +118,6 @@ class Assembly:
         self.records, self._synthetic = list(self._stored.records), self._stored.header.synthetic
         return True
 
-    def has_result(self, path: str) -> bool:
-        """Whether it is known what came of a recording."""
-        return path in self._results
-
     @property
     def synthetic(self) -> bool:
         """Whether anything that went in was made up."""
@@ -137,22 +125,28 @@ class Assembly:
 
     def advance(self) -> None:
         """Write the sequences that are there, as far as none before them is missing."""
-        if any(source.joints is None for source in self._recipe.sources):
-            return  # whose skeleton the store holds depends on all recordings
-        self._write_ready()
+        if not self._has_skeleton:
+            self._write_ready()
 
     def finish(self, why_nothing: str) -> None:
         """Write what is left and the index, and bring it to the disk; raises `BuildError` if there is no sequence."""
-        if any(source.joints is None for source in self._recipe.sources) and any(
-            isinstance(result, PartRow) for result in self._results.values()
-        ):
+        if self._has_skeleton and any(isinstance(result, PartRow) for result in self.results.values()):
             self._skeleton_family()  # of all recordings, while all results are there
         self._write_ready()
         if next(self._walk, self) is not self:
             raise RuntimeError("a recording has no result")  # rather than a store without it
         if not self.records or self._writer is None:
             raise BuildError(why_nothing)
-        self._writer.finish(self._header())
+        rate = self._recipe.frame_rate
+        header = StoreHeader(
+            software_version=__version__,
+            frame_rate=float("nan") if rate is None else float(rate),
+            body_model_sha256=dict(sorted(self._body_models.items())),
+            options={**self._recipe.options(), "compression": self._compression},
+            synthetic=self.synthetic,
+            joint_sets=self._joint_sets(),
+        )
+        self._writer.finish(header)
 
     def changes(self) -> Changes:
         """What has changed against the store that is updated."""
@@ -162,15 +156,17 @@ class Assembly:
         return Changes(self._num_added, self._num_changed, kept, len(gone), self._prune)
 
     def _is_gone(self, record: SequenceRecord) -> bool:
-        return (record.dataset, record.subject, record.sequence) not in self._listed and self._is_input(record)
+        """Whether this build looked for the recording of a sequence, and it is not among the inputs any more."""
+        is_input = not self._datasets or record.dataset in self._datasets
+        return is_input and (record.dataset, record.subject, record.sequence) not in self._listed
 
     def _in_order(self) -> Iterator[tuple[Key, _Entry] | None]:
         """Each sequence in the order of the index, and None as often as the next one is not there yet."""
         for dataset in sorted(self._entries):
-            while dataset in self._open:
+            while dataset in self.open_datasets:
                 yield None
             for key, entry in sorted(self._entries[dataset].items()):
-                while entry.file is not None and entry.file.path not in self._results:
+                while entry.file is not None and entry.file.path not in self.results:
                     yield None
                 yield key, entry
 
@@ -185,9 +181,9 @@ class Assembly:
                 self._unsynced = 0
 
     def _write(self, key: Key, entry: _Entry) -> None:
-        result = None if entry.file is None else self._results.pop(entry.file.path)
+        result = None if entry.file is None else self.results.pop(entry.file.path)
         if isinstance(result, PartRow) and entry.file is not None:
-            if self._is_mismatched(result.row.model):
+            if self._has_skeleton and result.row.model != self._skeleton_family():
                 self.mismatched.append(entry.file)
                 return
             self._num_added += entry.stored is None
@@ -195,19 +191,11 @@ class Assembly:
             self._write_converted(entry.file, result)
         elif isinstance(result, int) and entry.file is not None and self._stored is not None:
             before = None if entry.stored is None else self._stored.records[entry.stored]
+            source = self._stored.records[result]
             self._num_added += before is None
-            self._num_changed += (
-                before is not None and before.content_digest != self._stored.records[result].content_digest
-            )
-            dataset, subject, sequence = key
-            record = replace(
-                self._stored.records[result],
-                dataset=dataset,
-                subject=subject,
-                sequence=sequence,
-                source_path=entry.file.path,
-                source_size=entry.file.size,
-            )
+            self._num_changed += before is not None and before.content_digest != source.content_digest
+            names: dict[str, Any] = dict(zip(("dataset", "subject", "sequence"), key, strict=True))
+            record = replace(source, source_path=entry.file.path, source_size=entry.file.size, **names)
             self._write_stored(record, result)
         elif entry.stored is not None and self._stored is not None:
             record = self._stored.records[entry.stored]
@@ -216,21 +204,15 @@ class Assembly:
 
     def _write_converted(self, file: RecordingFile, part_row: PartRow) -> None:
         row = part_row.row
+        values: dict[str, Any] = {name: value for name, value in vars(row).items() if name in _SHARED}
         record = SequenceRecord(
             dataset=file.dataset,
             subject=file.subject,
             sequence=file.sequence,
-            length=row.length,
-            frame_rate=row.frame_rate,
-            source_frames=row.source_frames,
-            source_frame_rate=row.source_frame_rate,
-            model=row.model,
-            gender=row.gender,
-            has_dmpls=row.has_dmpls,
             source_path=file.path,
             source_size=file.size,
-            content_digest=row.content_digest,
             checksum=row.checksums[0],
+            **values,
         )
         self._body_models[kind_of(record).files_key] = row.body_sha256
         self._synthetic = self._synthetic or row.synthetic
@@ -256,13 +238,9 @@ class Assembly:
     def _part(self, name: str) -> Part:
         if name not in self._parts:
             if len(self._parts) == OPEN_PARTS:
-                self._parts.pop(next(iter(self._parts))).__exit__(None, None, None)
+                self._parts.pop(next(iter(self._parts))).__exit__()
             self._parts[name] = Part(self._job.parts_dir / name)
         return self._parts[name]
-
-    def _is_mismatched(self, family: str) -> bool:
-        """Whether a recording's skeleton is another than the store's, which is that of the first of the families."""
-        return any(source.joints is None for source in self._recipe.sources) and family != self._skeleton_family()
 
     def _skeleton_family(self) -> str:
         if self._family is None:
@@ -270,8 +248,8 @@ class Assembly:
                 names = {joint_set.skeleton.joint_names for joint_set in self._stored.header.joint_sets}
                 self._family = next(name for name, joints in BODY_JOINTS.items() if joints in names)
             else:
-                models = {result.row.model for result in self._results.values() if isinstance(result, PartRow)}
-                self._family = next(name for name in FAMILIES if name in models)
+                models = {result.row.model for result in self.results.values() if isinstance(result, PartRow)}
+                self._family = skeleton_family(models)
         return self._family
 
     def _joint_sets(self) -> tuple[JointSet, ...]:
@@ -288,14 +266,3 @@ class Assembly:
         gender = next(gender for gender in GENDERS if model.model_path(self._job.support_dir, gender, family).exists())
         body = model.load(self._job.support_dir, gender, NUM_BETAS, 0, family)
         return body_skeleton(family.name, body.parents)
-
-    def _header(self) -> StoreHeader:
-        rate = self._recipe.frame_rate
-        return StoreHeader(
-            software_version=__version__,
-            frame_rate=float("nan") if rate is None else float(rate),
-            body_model_sha256=dict(sorted(self._body_models.items())),
-            options={**self._recipe.options(), "compression": self._compression},
-            synthetic=self.synthetic,
-            joint_sets=self._joint_sets(),
-        )

@@ -37,12 +37,8 @@ _skinners: dict[tuple[Path, str, BodyKind, str], tuple[Skinner, FoldedBody]] = {
 def fold(support_dir: Path, kind: BodyKind, recipe: Recipe) -> dict[BodyKind, FoldedBody]:
     """Load a body model and fold the joint sets into it; into one with soft tissue also without it, which is cheap.
 
-    Raises
-    ------
-    h36m_amass.body.model.BodyModelError
-        If the body model is missing, damaged, or not what recordings of its family are for.
-    h36m_amass.body.regressor.RegressorError
-        If a regressor does not fit it.
+    Raises `BodyModelError` if the body model is missing, damaged, or not what recordings of its family are for, and
+    `RegressorError` if a regressor does not fit it.
     """
     family = FAMILIES[kind.model]
     body = model.load(support_dir, kind.gender, NUM_BETAS, NUM_DMPLS if kind.has_dmpls else 0, family)
@@ -70,9 +66,12 @@ def folded_body(parts_dir: Path, support_dir: Path, kind: BodyKind, recipe: Reci
     with FileLock(_path(parts_dir, replace(kind, has_dmpls=True), recipe).with_suffix(".lock")):
         if not path.exists():
             for each, body in fold(support_dir, kind, recipe).items():
+                about = body.joint_counts, body.body_sha256, body.synthetic
                 with atomic_file.written(_path(parts_dir, each, recipe)) as file:
-                    file.write(_to_bytes(body))
-    return _read(path)
+                    file.write(folding.to_bytes(body.folded, json.dumps(about)))
+    folded, note = folding.read(path)
+    joint_counts, body_sha256, synthetic = json.loads(note)
+    return FoldedBody(folded, tuple(joint_counts), body_sha256, synthetic)
 
 
 def skinner_for(job: Job, kind: BodyKind, device: str) -> tuple[Skinner, FoldedBody]:
@@ -99,14 +98,3 @@ def forget_skinners() -> None:
 def _path(parts_dir: Path, kind: BodyKind, recipe: Recipe) -> Path:
     digest = hashlib.sha256(f"{recipe.digest} {kind}".encode()).hexdigest()
     return parts_dir / f"folded-{digest[:32]}.npz"
-
-
-def _to_bytes(body: FoldedBody) -> bytes:
-    about = {"joint_counts": body.joint_counts, "body_sha256": body.body_sha256, "synthetic": body.synthetic}
-    return folding.to_bytes(body.folded, json.dumps(about))
-
-
-def _read(path: Path) -> FoldedBody:
-    folded, note = folding.read(path)
-    about = json.loads(note)
-    return FoldedBody(folded, tuple(about["joint_counts"]), about["body_sha256"], about["synthetic"])

@@ -20,7 +20,7 @@ from h36m_amass.conversion.options import MAX_FRAMES, BuildOptions
 from h36m_amass.conversion.outcome import Outcome
 from h36m_amass.conversion.pool import TASKS_AHEAD, Pool
 from h36m_amass.conversion.report import BuildReport, write_report
-from h36m_amass.conversion.tasks import FRAME_BYTES, ArchiveWork, Job, Task, make_tasks
+from h36m_amass.conversion.tasks import FRAME_BYTES, Job, Task, make_tasks
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files import paths
@@ -118,24 +118,26 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         stored = None
         if options.update and target.is_file():
             stored = stack.enter_context(StoredRows(target, Path(support_dir)))
-        job = _make_job(options, amass_dir, parts_dir, stored, store)
-        pool.check_choice(options, executor, job.devices)
+        support_dir, devices = Path(options.support_dir).absolute(), resolve_devices(options.device)
+        pool.check_choice(options, executor, devices)
+        how = recipe.load(options, stored.header if stored else None, device_kind(devices[0]), store)
+        amass = amass_dir if paths.is_url(amass_dir) else Path(amass_dir).absolute()
+        job = Job(amass, support_dir, parts_dir, how, options.subset, devices, options.skip_missing)
         if executor is None and options.dask is None and options.workers != 0:
             pool.prepare()
         listing = find_recordings(amass_dir, tuple(options.datasets), signals.check)
         rows = part.whole_rows(parts_dir, job.recipe.digest)
         todo = inputs.find_inputs(job, listing, rows, stored)
         stages.ended("%s: %d recordings and %d archives to convert", amass_dir, len(todo.files), len(todo.archives))
-        outcome = Outcome(job, options, listing, todo)
-        compression = options.compression or (stored.header.options.get("compression") if stored else None) or "none"
         temporary = atomic_file.unfinished(target)
-        assembly = Assembly(temporary, job, stored, compression, outcome.is_input, options.prune)
-        outcome.begin(assembly, stored)
+        assembly = Assembly(temporary, job, stored, options)
+        outcome = Outcome(job, options.strict, listing, todo, assembly, stored)
         if todo.files or todo.archives or not assembly.is_unchanged():
             needed = _needed_bytes(job, todo, stored)
             disk.require(needed, target.parent, str(store))
             with disk.guarded(needed, target.parent, str(store)), assembly:
-                _convert(job, options, executor, todo, outcome, progress or nothing)
+                with _pool(job, options, executor, todo) as runner:
+                    _run(job, runner, todo, outcome, progress or nothing)
                 stages.ended("converted on %s", ",".join(job.devices))
                 assembly.finish(outcome.why_nothing)
                 outcome.skip_mismatched()
@@ -150,45 +152,20 @@ def build(  # noqa: PLR0913 (one parameter for each option)
     return report
 
 
-def _make_job(
-    options: BuildOptions, amass_dir: Location, parts_dir: Path, stored: StoredRows | None, store: Path
-) -> Job:
-    devices = resolve_devices(options.device)
-    kind = device_kind(devices[0])
-    return Job(
-        amass_dir=amass_dir if paths.is_url(amass_dir) else Path(amass_dir).absolute(),
-        support_dir=Path(options.support_dir).absolute(),
-        parts_dir=parts_dir,
-        recipe=recipe.load(options, None if stored is None else stored.header, kind, store),
-        subset=options.subset,
-        devices=devices,
-        skip_missing=options.skip_missing,
-    )
-
-
-def _convert(
-    job: Job, options: BuildOptions, executor: Executor | None, todo: Inputs, outcome: Outcome, progress: Progress
-) -> None:
-    """Convert what is to be converted, and write as much of the store as is there."""
-    num_tasks = len(todo.files) + len(todo.archives)
-    with _pool(job, options, executor, num_tasks, _unpacked_bytes(todo)) as workers:
-        _run(job, workers, todo, outcome, progress)
-
-
 @contextmanager
-def _pool(job: Job, options: BuildOptions, executor: Executor | None, num_tasks: int, size: int) -> Iterator[Pool]:
-    """The pool that the options ask for, for so many tasks at least, of recordings of `size` bytes in all."""
+def _pool(job: Job, options: BuildOptions, executor: Executor | None, todo: Inputs) -> Iterator[Pool]:
+    """The pool that the options ask for."""
     with ExitStack() as stack:
         workers: Pool
+        num_workers = options.workers or pool.useful_workers(job.devices, _unpacked_bytes(todo))
         if executor is not None:
             workers = pool.OnExecutor(executor)
         elif options.dask is not None:
             from h36m_amass.conversion.dask import dask_pool
 
-            num_workers = options.workers or pool.useful_workers(job.devices, size)
             workers = stack.enter_context(dask_pool(options.dask, num_workers))
-        elif num_tasks and options.workers != 0:
-            workers = pool.Processes(options.workers or pool.useful_workers(job.devices, size), job.devices)
+        elif (todo.files or todo.archives) and options.workers != 0:
+            workers = pool.Processes(num_workers, job.devices)
         else:
             workers = Pool()
         stack.callback(workers.stop)
@@ -196,12 +173,9 @@ def _pool(job: Job, options: BuildOptions, executor: Executor | None, num_tasks:
 
 
 def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Progress) -> None:
-    tasks = make_tasks(todo.files)
-    archives: list[ArchiveWork] = []
-    if workers.reads_archives:
-        tasks = [*(Task(archive=work) for work in todo.archives), *tasks]
-    else:
-        archives = todo.archives
+    """Convert what is to be converted, and write as much of the store as is there."""
+    archives = [] if workers.reads_archives else todo.archives  # which this process goes through
+    tasks = [*(Task(archive=work) for work in todo.archives if not archives), *make_tasks(todo.files)]
     total = sum(task.size for task in tasks) + sum(work.archive.size for work in archives)
     done = 0
     feeds = ArchiveFeeds(job, archives, TASKS_AHEAD * usable_cores() + TASKS_AHEAD)
@@ -219,10 +193,9 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
 
 def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
     """Room that the parts and the store take at the end, as far as sizes of files tell."""
-    size = _unpacked_bytes(todo)
     rate = job.recipe.frame_rate
     share = 1.0 if rate is None else min(1.0, float(rate / USUAL_SOURCE_RATE))
-    frames = int(size // FRAME_BYTES * share)
+    frames = int(_unpacked_bytes(todo) // FRAME_BYTES * share)
     kept = 0 if stored is None else sum(record.length for record in stored.records)
     joints = sum(MAX_BONES if source.joints is None else source.joints.num_joints for source in job.recipe.sources)
     columns = zip(*((file.dataset, file.subject, file.sequence, file.path) for file in todo.known), strict=True)

@@ -8,19 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from h36m_amass.body import model, regressor
-from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind, Family
-from h36m_amass.body.joint_sets import (
-    JointSetError,
-    JointSource,
-    check_family,
-    load_sources,
-    num_vertices,
-    skeleton_family,
-)
+from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind
+from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
 from h36m_amass.conversion.inputs import placed
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
 from h36m_amass.files import paths
@@ -78,14 +71,9 @@ def check_inputs(
 ) -> Check:
     """Load the joint regressor and every body model that is needed, and look through an AMASS folder.
 
-    Of recordings only the headers are read, and of an archive that was never gone through only the first
-    recording.
-
-    Parameters
-    ----------
-    support_dir, joint_regressor, amass_dir, use_dmpls, vertex_map, progress
-        As for `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at, and all three
-        genders of SMPL+H count.
+    Of recordings only the headers are read, and of an archive that was never gone through only the first recording.
+    The parameters are those of `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at,
+    and all three genders of SMPL+H count.
     """
     stages = Stages(_log)
     support_dir = Path(support_dir)
@@ -104,16 +92,16 @@ def check_inputs(
         stages.ended("looked through %s", amass_dir)
     of_skeleton = skeleton_family({kind.model for kind in kinds})
     total = len({(kind.model, kind.gender) for kind in kinds})
-    for done, ((name, gender), group) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
+    for done, (_, group) in enumerate(groupby(sorted(kinds), lambda kind: (kind.model, kind.gender))):
         progress("bodies", done, total)
-        family, needs_dmpls = FAMILIES[name], any(kind.has_dmpls for kind in group)
-        if any(source.joints is None for source in sources):
-            try:
-                check_family(family, of_skeleton)
-            except regressor.MeshMismatchError as error:
-                findings.append(Finding(False, f"{family.title} recordings cannot be converted: {error}"))
-                continue
-        findings += _check_body_model(support_dir, family, gender, sources, loaded_map, needs_dmpls)
+        kind = max(group)  # with soft tissue, if any is
+        if kind.model != of_skeleton and any(source.joints is None for source in sources):
+            title, other = FAMILIES[of_skeleton].title, FAMILIES[kind.model].title
+            reason = f"the joint set {SKELETON} holds the joints of {title}, and {other} has others"
+            reason = f"{other} recordings cannot be converted: {reason}; build recordings of the two into two stores"
+            findings.append(Finding(False, reason))
+            continue
+        findings += _check_body_model(support_dir, kind, sources, loaded_map)
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
     return Check((*findings, *recordings), datasets)
@@ -122,16 +110,13 @@ def check_inputs(
 def _check_regressors(
     support_dir: Path, joint_regressor: Path | str | Sequence[Path | str] | None, vertex_map: Path | None
 ) -> tuple[list[Finding], tuple[JointSource, ...], regressor.VertexMap | None]:
-    findings: list[Finding] = []
-    sources: tuple[JointSource, ...] = ()
+    findings, sources = list[Finding](), tuple[JointSource, ...]()
     loaded_map: regressor.VertexMap | None = None
     try:
         sources = load_sources(joint_regressor, None, support_dir)
-        findings += [
-            Finding(True, f"{source.path}: regressor of {source.joints.num_joints} joints")
-            for source in sources
-            if source.joints is not None
-        ]
+        for source in sources:
+            if source.joints is not None:
+                findings.append(Finding(True, f"{source.path}: regressor of {source.joints.num_joints} joints"))
         if vertex_map is not None:
             loaded_map = regressor.load_map(vertex_map, num_vertices(sources))
             findings.append(Finding(True, f"{vertex_map}: map to {num_vertices(sources)} vertices"))
@@ -141,19 +126,12 @@ def _check_regressors(
 
 
 def _check_body_model(
-    support_dir: Path,
-    family: Family,
-    gender: str,
-    sources: Sequence[JointSource],
-    vertex_map: regressor.VertexMap | None,
-    use_dmpls: bool,
+    support_dir: Path, kind: BodyKind, sources: Sequence[JointSource], vertex_map: regressor.VertexMap | None
 ) -> list[Finding]:
-    findings = []
+    findings, family, gender = list[Finding](), FAMILIES[kind.model], kind.gender
+    path, path_of_dmpls = model.model_path(support_dir, gender, family), model.dmpl_path(support_dir, gender)
     # Without and with the DMPLs, so that one look tells of both files.
-    path = model.model_path(support_dir, gender, family)
-    for file, num_dmpls in ((path, 0), (model.dmpl_path(support_dir, gender), NUM_DMPLS)):
-        if num_dmpls and not use_dmpls:
-            continue
+    for file, num_dmpls in ((path, 0), (path_of_dmpls, NUM_DMPLS))[: 1 + kind.has_dmpls]:
         try:
             if num_dmpls:
                 model.require(file, model.dmpl_origin(gender))
@@ -162,20 +140,13 @@ def _check_body_model(
             for source in sources:
                 source.for_mesh(body.num_vertices, vertex_map)
         except (model.BodyModelError, regressor.RegressorError) as error:
-            if Finding(False, str(error)) not in findings:
-                findings.append(Finding(False, str(error)))
+            findings += [Finding(False, str(error))] if Finding(False, str(error)) not in findings else []
             continue
-        findings.append(Finding(True, f"{file}: {', '.join(_traits(body))}"))
+        traits = f"fits {body.num_vertices} vertices, {body.num_bones} bones"
+        traits += f", only {body.num_betas} of {NUM_BETAS} betas" if body.num_betas < NUM_BETAS else ""
+        traits += ", SYNTHETIC: not data to train on" if body.synthetic else ""
+        findings.append(Finding(True, f"{file}: {traits}"))
     return findings
-
-
-def _traits(body: model.BodyModel) -> Iterator[str]:
-    yield f"fits {body.num_vertices} vertices"
-    yield f"{body.num_bones} bones"
-    if body.num_betas < NUM_BETAS:
-        yield f"only {body.num_betas} of {NUM_BETAS} betas"
-    if body.synthetic:
-        yield "SYNTHETIC: not data to train on"
 
 
 class _Recordings:
@@ -194,9 +165,8 @@ class _Recordings:
         for done, file in enumerate(listing.files):
             progress("headers", done, len(listing.files))
             try:
-                self._add(
-                    file.dataset, file.path, list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
-                )
+                member = list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
+                self._add(file.dataset, file.path, member)
             except AmassError as error:
                 self._skipped.append(Skipped(file.dataset, file.path, str(error)))
         progress("headers", len(listing.files), len(listing.files))
@@ -213,10 +183,10 @@ class _Recordings:
         """The recordings of an archive, if it was ever gone through; otherwise the first of them."""
         known = listings.load(self._amass_dir, archive, self._use_dmpls)
         if known is not None:
-            contents = placed(archive, known)
+            contents, members = placed(archive, known)
             self._skipped += contents.skipped
-            for file, listed in contents.files:
-                self._add(file.dataset, file.path, listed)
+            for file in contents.files:
+                self._add(file.dataset, file.path, members[file.path])
             return
         self._unread[archive.dataset] = archive.name
         path = archive.name
@@ -234,42 +204,31 @@ class _Recordings:
 
     def kinds(self) -> set[BodyKind]:
         """The body models that the recordings need."""
-        members = [member for members in self._members.values() for member in members]
+        members = chain.from_iterable(self._members.values())
         return {BodyKind(member.model, member.gender, member.has_dmpls) for member in members}
 
     def findings(self, datasets: Sequence[CheckedDataset]) -> list[Finding]:
         """A line for each dataset and each file that cannot be converted."""
-        found = [
-            Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {_counted(row)}")
-            for row in datasets
-            if row.recordings
-        ]
-        return found + [
-            Finding(False, f"{self._amass_dir / skipped.path}: {skipped.reason}") for skipped in self._skipped
-        ]
+        found = []
+        for row in (row for row in datasets if row.recordings):
+            counted = "an archive whose first recording can be read; a build goes through all of it"
+            counted = counted if row.archive else f"{row.recordings} recordings"
+            found.append(Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {counted}"))
+        return found + [Finding(False, f"{self._amass_dir / file.path}: {file.reason}") for file in self._skipped]
 
     def datasets(self) -> Iterator[CheckedDataset]:
         """Rows of the table, in sorted order."""
         problems = Counter(skipped.dataset for skipped in self._skipped)
         for dataset in sorted(self._members.keys() | problems.keys()):
             members = self._members[dataset]
-            frames = Counter[Fraction]()
-            for member in members:
-                frames[Fraction(member.frame_rate)] += member.num_frames
             yield CheckedDataset(
                 dataset=dataset,
                 recordings=len(members),
-                hours=float(sum(number / rate for rate, number in frames.items())) / 3600,
-                frame_rates=tuple(sorted(frames)),
+                hours=float(sum(member.num_frames / Fraction(member.frame_rate) for member in members)) / 3600,
+                frame_rates=tuple(sorted({Fraction(member.frame_rate) for member in members})),
                 models=tuple(sorted({FAMILIES[member.model].title for member in members})),
                 genders=tuple(sorted({member.gender for member in members})),
                 without_dmpls=sum(FAMILIES[member.model].has_dmpls and not member.has_dmpls for member in members),
                 problems=problems[dataset],
                 archive=self._unread.get(dataset, ""),
             )
-
-
-def _counted(row: CheckedDataset) -> str:
-    if row.archive:
-        return "an archive whose first recording can be read; a build goes through all of it"
-    return f"{row.recordings} recordings"

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -17,24 +18,18 @@ from jaxtyping import Float
 from h36m_amass.body.families import BodyKind
 from h36m_amass.body.model import MissingModelError
 from h36m_amass.body.regressor import MeshMismatchError
-from h36m_amass.conversion.bodies import FoldedBody, skinner_for
+from h36m_amass.conversion.bodies import skinner_for
 from h36m_amass.conversion.part import PartWriter, Positions, Row
 from h36m_amass.conversion.recipe import Recipe
-from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.files.npz import NpzError
 from h36m_amass.files.paths import is_url
 from h36m_amass.files.sources import Source
+from h36m_amass.recordings import resampling
 from h36m_amass.recordings.access import source_of
-from h36m_amass.recordings.recording import AmassError, Header, Recording
-from h36m_amass.recordings.resampling import (
-    Neighbours,
-    needed_frames,
-    neighbours,
-    outputs_within,
-    resample,
-    resampled_length,
-)
+from h36m_amass.recordings.recording import AmassError, Recording, fit_betas
+from h36m_amass.recordings.resampling import Neighbours, resampled_length
 from h36m_amass.recordings.tree import RecordingFile
 from h36m_amass.system import signals
 
@@ -58,22 +53,14 @@ def convert(
     """Joints of a recording at the target frame rate, in blocks, in float32 metres of AMASS's world frame.
 
     The result depends on the recording, the folded body, the batch size, the frame rate and the kind of device alone.
-
-    Parameters
-    ----------
-    joint_counts
-        Joints of each joint set, which the skinner has one behind the other.
-
-    Raises
-    ------
-    AmassError
-        If the recording is damaged; blocks before the damage have been given out.
+    The skinner has the joints of each joint set, `joint_counts`, one set behind the other. Raises `AmassError` if the
+    recording is damaged; blocks before the damage have been given out.
     """
+    from h36m_amass.engine.posing import add_translation
     from h36m_amass.engine.runs import relative_joints
-    from h36m_amass.engine.translation import add_translation
 
     waiting: deque[tuple[Neighbours, Float[np.ndarray, "needed 3"]]] = deque()
-    betas = _fit_betas(recording.header, skinner)
+    betas = fit_betas(recording.header.betas, skinner.folded.num_betas)
     sets = list(pairwise(accumulate(joint_counts, initial=0)))
     row_sums = skinner.folded.row_sums
     block: list[Positions] = []
@@ -101,25 +88,18 @@ def _runs(
     # A run begins with the last frame of the one before, and what it gives should not grow with the target frame rate.
     num_frames = max(1, (recipe.batch_size - 1) // -(-rates[1] // rates[0]))
     for frames in recording.frames(num_frames, skinner.folded.num_dmpls):
-        stop = outputs_within(first + len(frames), header.num_frames, *rates)
+        stop = resampling.outputs_within(first + len(frames), header.num_frames, *rates)
         if stop > start:
-            resampling = resample(header.num_frames, *rates, start, stop)
-            needed = needed_frames(resampling)
+            outputs = resampling.resample(header.num_frames, *rates, start, stop)
+            needed = resampling.needed_frames(outputs)
             rows = needed - first
-            waiting.append((neighbours(resampling, needed), frames.trans.take(rows, axis=0)))
+            waiting.append((resampling.neighbours(outputs, needed), frames.trans.take(rows, axis=0)))
             yield Run(frames.poses, frames.dmpls, rows)
         first, start = first + len(frames) - 1, stop
 
 
 def _joined(blocks: list[Positions]) -> Positions:
     return blocks[0] if len(blocks) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-
-
-def _fit_betas(header: Header, skinner: Skinner) -> Float[np.ndarray, "betas"]:
-    """The recording's betas, cut or padded with zeros to the body model's number."""
-    fitted = np.zeros(skinner.folded.num_betas)
-    fitted[: len(header.betas)] = header.betas[: len(fitted)]
-    return fitted
 
 
 def why_not(num_frames: int, source: Fraction, recipe: Recipe) -> str | None:
@@ -139,36 +119,23 @@ def why_not(num_frames: int, source: Fraction, recipe: Recipe) -> str | None:
 
 
 def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
-    """Convert the recordings of a task into parts.
+    """Convert the recordings of a task into parts, on `device` or else the first of the job's.
 
-    Parameters
-    ----------
-    device
-        Where to compute; None for the first of the job's.
-
-    Raises
-    ------
-    h36m_amass.body.model.BodyModelError, h36m_amass.body.regressor.RegressorError
-        If a body model is missing or wrong.
-    h36m_amass.files.paths.UrlError
-        If a URL cannot be reached.
-    OSError
-        If a part cannot be written.
+    Raises `BodyModelError` or `RegressorError` if a body model is missing or wrong, `UrlError` if a URL cannot be
+    reached, and `OSError` if a part cannot be written.
     """
     from h36m_amass.engine.precision import reproducible
 
     with _one_at_a_time, reproducible(), PartWriter(job.parts_dir, job.recipe.digest) as parts:
         worker = _Worker(job, device or job.devices[0], parts)
-        if task.archive is None:
-            worker.convert(task.files)
-            parts.finish()
-            return TaskResult(tuple(parts.finished), tuple(worker.skipped))
-        unpacked = Unpacked(job, task.archive)
-        for batch in unpacked.batches():
+        unpacked = None if task.archive is None else Unpacked(job, task.archive)
+        for batch in unpacked.batches() if unpacked else ():
             worker.convert(batch.files)
-            batch.remove()
+            batch.remove_scratch()
+        worker.convert(task.files)
         parts.finish()
-        return TaskResult(tuple(parts.finished), tuple(worker.skipped), unpacked.listing)
+        listing = None if unpacked is None else unpacked.listing
+        return TaskResult(tuple(parts.finished), tuple(worker.skipped), tuple(worker.not_selected), listing)
 
 
 class _Worker:
@@ -176,7 +143,8 @@ class _Worker:
 
     def __init__(self, job: Job, device: str, parts: PartWriter) -> None:
         self._job, self._device, self._parts = job, device, parts
-        self.skipped: list[SkippedRecording] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.not_selected: list[tuple[str, str]] = []
 
     def convert(self, files: Iterable[RecordingFile]) -> None:
         for file, read in _sources(self._job, files):
@@ -185,53 +153,47 @@ class _Worker:
                 with Recording(read(), self._job.recipe.use_dmpls) as recording:
                     self._convert_one(file, recording)
             except (AmassError, NpzError) as error:
-                self.skipped.append(SkippedRecording(file.path, str(error)))
+                self.skipped.append((file.path, str(error)))
             except (MissingModelError, MeshMismatchError) as error:
                 if not self._job.skip_missing:
                     error.add_note("--skip-missing skips such recordings")
                     raise
-                self.skipped.append(SkippedRecording(file.path, f"cannot be converted: {error}"))
+                self.skipped.append((file.path, f"cannot be converted: {error}"))
 
     def _convert_one(self, file: RecordingFile, recording: Recording) -> None:
         header, recipe = recording.header, self._job.recipe
         filtered_by = self._job.subset.missed_by_length(header.num_frames, header.frame_rate)
         if filtered_by is not None:
-            self.skipped.append(SkippedRecording(file.path, "", filtered_by=filtered_by))
+            self.not_selected.append((file.path, filtered_by))
             return
-        reason = why_not(header.num_frames, header.frame_rate, recipe)
-        if reason is not None:
+        if (reason := why_not(header.num_frames, header.frame_rate, recipe)) is not None:
             raise AmassError(reason)
         frame_rate = recipe.frame_rate or header.frame_rate
         length = resampled_length(header.num_frames, header.frame_rate, frame_rate)
         kind = BodyKind(header.model, header.gender, header.has_dmpls)
         skinner, body = skinner_for(self._job, kind, self._device)
-        row = _row(file, header, length, frame_rate, body)
+        row = Row(
+            path=file.path,
+            size=file.size,
+            modified=file.modified,
+            length=length,
+            frame_rate=float(frame_rate),
+            source_frames=header.num_frames,
+            source_frame_rate=float(header.frame_rate),
+            model=header.model,
+            gender=header.gender,
+            has_dmpls=header.has_dmpls,
+            content_digest=header.content_digest,
+            body_sha256=body.body_sha256,
+            synthetic=header.synthetic or body.synthetic,
+        )
         self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe))
-
-
-def _row(file: RecordingFile, header: Header, length: int, frame_rate: Fraction, body: FoldedBody) -> Row:
-    return Row(
-        path=file.path,
-        size=file.size,
-        modified=file.modified,
-        length=length,
-        frame_rate=float(frame_rate),
-        source_frames=header.num_frames,
-        source_frame_rate=float(header.frame_rate),
-        model=header.model,
-        gender=header.gender,
-        has_dmpls=header.has_dmpls,
-        content_digest=header.content_digest,
-        body_sha256=body.body_sha256,
-        synthetic=header.synthetic or body.synthetic,
-    )
 
 
 def _sources(job: Job, files: Iterable[RecordingFile]) -> Iterator[tuple[RecordingFile, Callable[[], Source]]]:
     """Each recording with what gives its bytes; those at URLs are fetched ahead."""
     if not is_url(job.amass_dir):
-        for file in files:
-            yield file, lambda file=file: source_of(job.amass_dir, file)  # type: ignore[misc]  # bound now, not later
+        yield from ((file, partial(source_of, job.amass_dir, file)) for file in files)
         return
     coming: deque[tuple[RecordingFile, Future[Source]]] = deque()
     pool = ThreadPoolExecutor(REQUESTS)

@@ -1,22 +1,21 @@
 """Tasks on a Dask cluster: one that is there, or a local one for trying it out. Its retries are Dask's own."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import importlib.util
 import logging
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from multiprocessing import resource_tracker
 from typing import Any
 
 from h36m_amass.conversion.options import LOCAL_CLUSTER
 from h36m_amass.conversion.pool import Pool
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
-from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, import_conversion, installed_version, run_task
+from h36m_amass.conversion.worker import CONVERT, EXECUTOR_TASKS, WorkerError, installed_version, run_task
 from h36m_amass.system import signals
 from h36m_amass.version import __version__
 
@@ -40,7 +39,7 @@ class DaskPool(Pool):
 
     def __init__(self, client: Any, url: str) -> None:
         self._client, self._url = client, url
-        self._fetches: set[Future[TaskResult]] = set()
+        self._fetches: set[Future[None]] = set()
         self._stopped = False
 
     def submit(self, job: Job, task: Task) -> Future[TaskResult]:
@@ -61,21 +60,17 @@ class DaskPool(Pool):
         if ended.status == "error":
             future.set_exception(ended.exception())
         elif not self._stopped:
-            fetch = asyncio.run_coroutine_threadsafe(self._fetch(ended), self._client.loop.asyncio_loop)
+            fetch = asyncio.run_coroutine_threadsafe(self._fetch(future, ended), self._client.loop.asyncio_loop)
             self._fetches.add(fetch)
-            fetch.add_done_callback(partial(self._pass_on, future))
+            fetch.add_done_callback(self._fetches.discard)
 
-    async def _fetch(self, ended: Any) -> TaskResult:
-        result: TaskResult = await asyncio.wait_for(self._client.gather(ended, asynchronous=True), SECONDS_TO_FETCH)
-        return result
-
-    def _pass_on(self, future: Future[TaskResult], fetch: Future[TaskResult]) -> None:
-        self._fetches.discard(fetch)
-        error = CancelledError("cancelled") if fetch.cancelled() else fetch.exception()
-        if error is None:
-            future.set_result(fetch.result())
-        else:  # whatever it is, it comes of the way and not of the task
+    async def _fetch(self, future: Future[TaskResult], ended: Any) -> None:
+        try:
+            result = await asyncio.wait_for(self._client.gather(ended, asynchronous=True), SECONDS_TO_FETCH)
+            future.set_result(result)
+        except BaseException as error:  # whatever it is, it comes of the way and not of the task
             future.set_exception(_lost(self._url, error))
+            raise
 
     def is_death(self, error: BaseException) -> bool:
         from distributed import KilledWorker
@@ -93,10 +88,7 @@ class DaskPool(Pool):
 def dask_pool(url: str, num_workers: int) -> Iterator[DaskPool]:
     """The workers of the scheduler at `url`, or, if that is ``"local"``, `num_workers` processes of this machine.
 
-    Raises
-    ------
-    DaskError
-        If the extra is not installed, no scheduler answers, or the workers cannot do the work.
+    Raises `DaskError` if the extra is not installed, no scheduler answers, or the workers cannot do the work.
     """
     if importlib.util.find_spec("distributed") is None:
         raise DaskError("--dask needs Dask; install it: pip install 'h36m-amass[dask]'")
@@ -146,7 +138,7 @@ def _scheduler(url: str, num_workers: int) -> Iterator[str]:
 
 def dask_setup(worker: object) -> None:
     """What Dask runs first in each worker of a local cluster."""
-    import_conversion()
+    import_module(CONVERT)  # which the first task would do: torch takes seconds
     gc.freeze()  # torch's objects would be looked through again and again
 
 
@@ -155,9 +147,8 @@ def _check_workers(client: Any, url: str) -> None:
     try:
         versions: dict[str, str] = client.run(installed_version)
     except Exception as error:  # whatever an import there may raise
-        raise DaskError(
-            f"a Dask worker cannot import h36m_amass ({error}); install h36m-amass {__version__} there", url
-        ) from error
+        reason = f"a Dask worker cannot import h36m_amass ({error}); install h36m-amass {__version__} there"
+        raise DaskError(reason, url) from error
     for worker, version in versions.items():
         if version != __version__:
             raise DaskError(f"this Dask worker has h36m-amass {version}; install {__version__} there", worker)

@@ -1,10 +1,8 @@
-"""archives gone through by threads of this process, whose batches become tasks.
+"""Archives gone through by threads of this process, whose batches become tasks.
 
 Decompression leaves the interpreter alone, so the threads use other cores while the workers convert what they gave.
 What lies in scratch files at a time is bounded: when the workers are behind, the threads wait.
 """
-
-from __future__ import annotations
 
 import threading
 from collections import Counter, deque
@@ -32,7 +30,7 @@ class ArchiveFeeds:
         self._room = threading.Condition()
         self._held = 0
         self._tasks: deque[Task] = deque()
-        self._uses: Counter[Path] = Counter()
+        self._uses: Counter[Path | None] = Counter()
         self._ended: deque[Unpacked] = deque()
         self._errors: list[BaseException] = []
         self._stopped = False
@@ -68,8 +66,7 @@ class ArchiveFeeds:
         """Archives that were gone through since the last call, each as if it had been a task without rows."""
         while self._ended:
             unpacked = self._ended.popleft()
-            result = TaskResult(listing=unpacked.listing)
-            yield Task(archive=unpacked.work), result
+            yield Task(archive=unpacked.work), TaskResult(listing=unpacked.listing)
 
     def split(self, task: Task, into: Sequence[Task]) -> None:
         """Note that a task of a scratch file runs again as several."""
@@ -104,22 +101,19 @@ class ArchiveFeeds:
             while self._waiting:
                 unpacked = self._waiting.popleft()
                 for batch in unpacked.batches():
-                    self._wait_for_room(batch.size)
+                    with self._room:
+                        while self._held and self._held + batch.size > self._max_bytes:
+                            self._room.wait(SECONDS_BETWEEN_LOOKS)
+                            self._check()
+                        self._held += batch.size
                     self._uses[batch.scratch] = 1
-                    self._tasks.append(Task(batch.files, scratch=batch.scratch))
+                    self._tasks.append(batch)
                     self.news.set()
                 self._ended.append(unpacked)
                 self.news.set()
         except _StoppedError:
-            pass
+            return
         except Exception as error:  # noqa: BLE001 (whatever it is, the build's own thread raises it)
             self._errors.append(error)
         finally:
             self.news.set()
-
-    def _wait_for_room(self, size: int) -> None:
-        with self._room:
-            while self._held and self._held + size > self._max_bytes:
-                self._room.wait(SECONDS_BETWEEN_LOOKS)
-                self._check()
-            self._held += size

@@ -1,9 +1,7 @@
 """What a build has to convert: the recordings of a listing, less those that are not asked for or converted already."""
 
-from __future__ import annotations
-
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -41,27 +39,21 @@ class Inputs:
 
 
 def find_inputs(job: Job, listing: Listing, rows: Collection[PartRow], stored: StoredRows | None) -> Inputs:
-    """Sort the recordings of a listing into those that are to be converted and those that are not.
+    """Sort the recordings of a listing: to be converted or not.
 
-    Parameters
-    ----------
-    rows
-        What whole parts of an interrupted build hold.
-    stored
-        The store that is updated.
+    `rows` are what whole parts of an interrupted build hold, and `stored` is the store that is updated.
     """
     finder = _Finder(job, rows, stored)
-    inputs = finder.inputs
-    inputs.skipped += listing.skipped
+    finder.inputs.skipped += listing.skipped
     if job.subset.limit is not None:
         finder.add_first(listing, job.subset.limit)
-        return inputs
+        return finder.inputs
     for file in listing.files:
         signals.check()
         finder.add(file)
     for archive in listing.archives:
         finder.add_archive(archive)
-    return inputs
+    return finder.inputs
 
 
 _Verdict = str | Skipped | PartRow | int | None
@@ -83,13 +75,12 @@ class _Finder:
         self._reusable = {} if stored is None else stored.reusable
         self.inputs = Inputs()
 
-    def add(self, file: RecordingFile, listed: ListedMember | None = None) -> _Verdict:
+    def add(self, file: RecordingFile, listed: ListedMember | None = None) -> None:
         """Note a recording, and what is to be done with it; `listed` is what is known of it, if it was looked at."""
         verdict = self._verdict(file, listed)
         if isinstance(verdict, str):
-            self.inputs.not_selected[verdict] += 1
-            self.inputs.unselected.append(file)
-            return verdict
+            self._unselect(file, verdict)
+            return
         self.inputs.known.append(file)
         if isinstance(verdict, PartRow):
             self.inputs.rows.append(verdict)
@@ -99,16 +90,19 @@ class _Finder:
             self.inputs.kept[file.path] = verdict
         else:
             self.inputs.files.append(file)
-        return verdict
+
+    def _unselect(self, file: RecordingFile, filtered_by: str) -> None:
+        self.inputs.not_selected[filtered_by] += 1
+        self.inputs.unselected.append(file)
 
     def add_archive(self, archive: Archive) -> None:
         """Note an archive; it is not gone through if all that it holds is known, and converted."""
         listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
-            contents = placed(archive, listing)
-            if all(self._verdict(file, listed) is not None for file, listed in contents.files):
-                for file, listed in contents.files:
-                    self.add(file, listed)
+            contents, members = placed(archive, listing)
+            if all(self._verdict(file, members[file.path]) is not None for file in contents.files):
+                for file in contents.files:
+                    self.add(file, members[file.path])
                 self.inputs.skipped += contents.skipped
                 return
         rows = [
@@ -126,12 +120,9 @@ class _Finder:
         missing = limit
         for file, listed, archive in self._in_order(listing):
             signals.check()
-            if self._job.subset.missed_by_name(file) is not None:
-                self.add(file)
-                continue
-            if missing == 0:
-                self.inputs.not_selected["limit"] += 1
-                self.inputs.unselected.append(file)
+            filtered_by = self._job.subset.missed_by_name(file) or (None if missing else "limit")
+            if filtered_by is not None:
+                self._unselect(file, filtered_by)
                 continue
             if listed is None:
                 listed = list_member(file.path, source_of(self._job.amass_dir, file), self._job.recipe.use_dmpls)
@@ -152,23 +143,21 @@ class _Finder:
         if part_row is not None:
             return part_row
         if listed is not None:
-            if listed.problem is not None:
-                return Skipped(file.dataset, file.path, listed.problem)
-            filtered_by = self._job.subset.missed_by_length(listed.num_frames, listed.frame_rate)
-            if filtered_by is not None:
-                return filtered_by
-            reason = why_not(listed.num_frames, listed.frame_rate, self._job.recipe)
+            reason = listed.problem
+            if reason is None:
+                filtered_by = self._job.subset.missed_by_length(listed.num_frames, listed.frame_rate)
+                if filtered_by is not None:
+                    return filtered_by
+                reason = why_not(listed.num_frames, listed.frame_rate, self._job.recipe)
             if reason is not None:
                 return Skipped(file.dataset, file.path, reason)
+            return self._reusable.get(listed.content_digest)
         if not self._reusable:
             return None
-        return self._reusable.get(self._digest(file) if listed is None else listed.content_digest)
-
-    def _digest(self, file: RecordingFile) -> str:
         try:
-            return content_digest(source_of(self._job.amass_dir, file))
+            return self._reusable.get(content_digest(source_of(self._job.amass_dir, file)))
         except (AmassError, NpzError):  # what is wrong is found again when it is converted
-            return ""
+            return None
 
     def _in_order(self, listing: Listing) -> Iterator[tuple[RecordingFile, ListedMember | None, Archive | None]]:
         """All recordings in sorted order; archives are gone through where that is not known yet what they hold."""
@@ -178,33 +167,20 @@ class _Finder:
                 yield from ((file, None, None) for file in listing.files if file.dataset == dataset)
                 continue
             archive = archives[dataset]
-            contents = placed(archive, self._listed(archive))
+            known = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
+            if known is None:
+                unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
+                for batch in unpacked.batches():
+                    batch.remove_scratch()
+                known = unpacked.listing or ArchiveListing((), (), None)
+                listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, known)
+            contents, members = placed(archive, known)
             self.inputs.skipped += contents.skipped
-            yield from ((file, listed, archive) for file, listed in contents.files)
-
-    def _listed(self, archive: Archive) -> ArchiveListing:
-        known = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
-        if known is None:
-            unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
-            for batch in unpacked.batches():
-                batch.remove()
-            known = unpacked.listing or ArchiveListing((), (), None)
-            listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, known)
-        return known
+            yield from ((file, members[file.path], archive) for file in contents.files)
 
 
-@dataclass(frozen=True)
-class ArchiveContents:
-    """What an archive that was gone through holds."""
-
-    files: tuple[tuple[RecordingFile, ListedMember], ...]  # its recordings with their keys, sorted
-    skipped: tuple[Skipped, ...]  # those that lie or are called wrongly, and the archive itself if it is damaged
-    ignored: Mapping[str, int]  # how many files of which kind are not recordings
-
-
-def placed(archive: Archive, listing: ArchiveListing) -> ArchiveContents:
-    """Give the members of an archive the keys that they would have if it were unpacked."""
-    members = {f"{archive.folder}/{member.name}": member for member in listing.members}
+def placed(archive: Archive, listing: ArchiveListing) -> tuple[Listing, dict[str, ListedMember]]:
+    """The recordings of an archive with the keys that they would have if it were unpacked; its members by path."""
     names = [(member.name, member.size, None) for member in listing.members]
-    found = place_members(archive, names, listing.unsafe, listing.damage)
-    return ArchiveContents(tuple((file, members[file.path]) for file in found.files), found.skipped, found.ignored)
+    members = {f"{archive.folder}/{member.name}": member for member in listing.members}
+    return place_members(archive, names, listing.unsafe, listing.damage), members

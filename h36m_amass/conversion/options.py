@@ -1,7 +1,5 @@
 """The options of a build: validated here, trusted after."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,14 +117,11 @@ class BuildOptions:
         if self.native_rate and self.frame_rate is not None:
             raise BuildError("a frame rate and the native rate exclude each other; give one of them")
         if self.batch_size is not None and not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
-            raise BuildError(
-                f"batch size {self.batch_size} is not allowed; give {MIN_BATCH_SIZE} to {MAX_BATCH_SIZE}, "
-                f"like {BATCH_SIZE}"
-            )
+            allowed = f"{MIN_BATCH_SIZE} to {MAX_BATCH_SIZE}, like {BATCH_SIZE}"
+            raise BuildError(f"batch size {self.batch_size} is not allowed; give {allowed}")
         if self.workers is not None and self.workers < 0:
-            raise BuildError(
-                f"{self.workers} workers are not possible; give 1 or more, or 0 to convert in this process"
-            )
+            allowed = "give 1 or more, or 0 to convert in this process"
+            raise BuildError(f"{self.workers} workers are not possible; {allowed}")
         if self.compression not in (None, *COMPRESSIONS):
             raise BuildError(f"compression {self.compression!r} is unknown; choose from {', '.join(COMPRESSIONS)}")
         if self.max_frames < 1:
@@ -136,29 +131,15 @@ class BuildOptions:
         if self.prune and not self.update:
             raise BuildError("--prune removes recordings from a store that is updated; give it with --update")
         if self.dask not in (None, LOCAL_CLUSTER) and self.workers:
-            raise BuildError(
-                "a Dask scheduler has workers already; leave --workers out, or use --dask local", self.dask
-            )
-
-    @property
-    def target_rate(self) -> Fraction | None:
-        """Target frame rate in hertz, None for each recording's, as if nothing not given came from a store."""
-        if self.native_rate:
-            return None
-        return exact_rate(FRAME_RATE if self.frame_rate is None else self.frame_rate)
+            reason = "a Dask scheduler has workers already; leave --workers out, or use --dask local"
+            raise BuildError(reason, self.dask)
 
     def stored(self) -> dict[str, Any]:
         """What is given of the options that a store keeps, under the store's names."""
-        options: dict[str, Any] = {
-            "use_dmpls": self.use_dmpls,
-            "upsample": self.upsample,
-            "batch_size": self.batch_size,
-            "compression": self.compression,
-        }
-        options = {name: value for name, value in options.items() if value is not None}
+        names = "use_dmpls", "upsample", "batch_size", "compression"
+        options: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.native_rate or self.frame_rate is not None:
-            rate = self.target_rate
-            options["frame_rate"] = None if rate is None else str(rate)
+            options["frame_rate"] = None if self.frame_rate is None else str(exact_rate(self.frame_rate))
         return options
 
     def check_destination(self, store: Path) -> None:
@@ -169,10 +150,8 @@ class BuildOptions:
         if store.is_dir():
             raise BuildError(f"is a folder; give the name of a file, like {store / 'amass.h5'}", store)
         if not (self.overwrite or self.update) and store.exists():
-            raise BuildError(
-                "exists already; replace it with --overwrite, bring it up to date with --update, or give another name",
-                store,
-            )
+            advice = "replace it with --overwrite, bring it up to date with --update, or give another name"
+            raise BuildError(f"exists already; {advice}", store)
         if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
             raise BuildError("is not a file that can be written; give a file in a folder that exists", report)
         if report is not None and os.path.realpath(report) == os.path.realpath(store):

@@ -1,7 +1,5 @@
 """What becomes of the recordings of a build, for the assembly and the report."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 from h36m_amass.conversion import inputs
 from h36m_amass.conversion.assembly import Assembly
 from h36m_amass.conversion.inputs import Inputs
-from h36m_amass.conversion.options import BuildError, BuildOptions
+from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.part import PartRow
 from h36m_amass.conversion.report import BuildReport, dataset_rows, lacks_dmpls
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
@@ -20,7 +18,6 @@ from h36m_amass.recordings import listings
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.subset import Subset, filters
 from h36m_amass.recordings.tree import Archive, Listing, Skipped
-from h36m_amass.store.format import SequenceRecord
 
 _log = logging.getLogger(__name__)
 
@@ -28,47 +25,36 @@ _log = logging.getLogger(__name__)
 class Outcome:
     """What became of the recordings, for the assembly and the report."""
 
-    def __init__(self, job: Job, options: BuildOptions, listing: Listing, todo: Inputs) -> None:
-        self._job, self._options, self._todo = job, options, todo
-        self._stored: StoredRows | None = None
+    def __init__(
+        self, job: Job, strict: bool, listing: Listing, todo: Inputs, assembly: Assembly, stored: StoredRows | None
+    ) -> None:
+        self._job, self._strict, self._todo, self._assembly, self._stored = job, strict, todo, assembly, stored
         self._ignored = Counter(listing.ignored)
         self._not_selected = Counter(todo.not_selected)
         self._skipped: list[Skipped] = []
         self._folders = {work.archive.folder for work in todo.archives if work.only is None}
         self._expected: dict[str, str] = {}
         self._waiting: list[PartRow] = []
-        self._datasets = {canonical(name) for name in options.datasets}
-
-    def is_input(self, record: SequenceRecord) -> bool:
-        """Whether the recording of a sequence is one that this build looks for."""
-        return not self._datasets or record.dataset in self._datasets
-
-    def begin(self, assembly: Assembly, stored: StoredRows | None) -> None:
-        """Tell the assembly what is known before anything is converted."""
-        self._assembly, self._stored = assembly, stored
-        for work in self._todo.archives:
-            if work.only is None:
-                assembly.open_dataset(work.archive.dataset)
-        assembly.list(self._todo.known, converts=True)
-        assembly.list(self._todo.unselected, converts=False)
-        for part_row in self._todo.rows:
+        assembly.open(work.archive.dataset for work in todo.archives if work.only is None)
+        assembly.list(todo.known, converts=True)
+        assembly.list(todo.unselected, converts=False)
+        for part_row in todo.rows:
             assembly.set_result(part_row.row.path, part_row)
-        for path, row in self._todo.kept.items():
+        for path, row in todo.kept.items():
             assembly.set_result(path, row)
-        for skipped in self._todo.skipped:
+        for skipped in todo.skipped:
             self._skip(skipped)
-            assembly.set_result(skipped.path, None)
 
     def add(self, task: Task, result: TaskResult) -> None:
         """What came of a task."""
         for part_row in result.rows:
             self._add_row(part_row)
-        for skipped in result.skipped:
-            self._assembly.set_result(skipped.path, None)
-            if skipped.filtered_by:
-                self._not_selected[skipped.filtered_by] += 1
-            else:
-                self._skip(Skipped(_dataset_of(skipped.path), skipped.path, skipped.reason))
+        for path, reason in result.skipped:
+            first = path.split("/")[0]
+            self._skip(Skipped(canonical(dataset_name(first) or first), path, reason))
+        for path, filtered_by in result.not_selected:
+            self._assembly.set_result(path, None)
+            self._not_selected[filtered_by] += 1
         if task.archive is not None and task.archive.only is None and result.listing is not None:
             self._close(task.archive.archive, result.listing)
         self._assembly.advance()
@@ -85,9 +71,10 @@ class Outcome:
         """An archive was gone through: its recordings get their keys."""
         if listing.damage is None:
             listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, listing)
-        contents = inputs.placed(archive, listing)
+        contents, members = inputs.placed(archive, listing)
         reusable = {} if self._stored is None else self._stored.reusable
-        for file, listed in contents.files:
+        for file in contents.files:
+            listed = members[file.path]
             self._expected[file.path] = listed.content_digest
             filtered_by = self._job.subset.missed_by_name(file)
             self._assembly.list([file], converts=filtered_by is None)
@@ -95,8 +82,7 @@ class Outcome:
                 self._not_selected[filtered_by] += 1
             elif listed.problem is not None:
                 self._skip(Skipped(file.dataset, file.path, listed.problem))
-                self._assembly.set_result(file.path, None)
-            elif listed.content_digest in reusable and not self._assembly.has_result(file.path):
+            elif listed.content_digest in reusable and file.path not in self._assembly.results:
                 self._assembly.set_result(file.path, reusable[listed.content_digest])
         waiting, self._waiting = self._waiting, []
         for part_row in waiting:
@@ -104,19 +90,20 @@ class Outcome:
         for skipped in contents.skipped:
             self._skip(skipped)
         self._ignored.update(contents.ignored)
-        self._assembly.close_dataset(archive.dataset)
+        self._assembly.open_datasets.discard(archive.dataset)
 
     def skip_mismatched(self) -> None:
         """Skip what the assembly could not take: recordings of a family whose skeleton is not the store's."""
+        reason = "cannot be converted: the store holds the skeleton of another family; build it into another store"
         for file in self._assembly.mismatched:
-            reason = "cannot be converted: the store holds the skeleton of another family; build it into another store"
             self._skip(Skipped(file.dataset, file.path, reason))
 
     def _skip(self, skipped: Skipped) -> None:
         _log.warning("skipped: %s: %s", skipped.path, skipped.reason)
-        if self._options.strict:
+        if self._strict:
             raise BuildError(f"{skipped.reason} (which --strict does not allow)", skipped.path)
         self._skipped.append(skipped)
+        self._assembly.set_result(skipped.path, None)
 
     @property
     def why_nothing(self) -> str:
@@ -146,9 +133,3 @@ class Outcome:
             device=",".join(self._job.devices),
             seconds=seconds,
         )
-
-
-def _dataset_of(path: str) -> str:
-    """The dataset that a recording, or an archive, is of."""
-    first = path.split("/")[0]
-    return canonical(dataset_name(first) or first)

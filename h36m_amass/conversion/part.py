@@ -101,22 +101,19 @@ class PartWriter:
         What was written of a recording that failed stays in the part, and no row leads to it.
         """
         archive = self._archive or self._begin()
-        checksums: tuple[int, ...] = ()
+        checksums = list[int]()
         name, num_blocks = str(self._num_begun), 0
         self._num_begun += 1
         for positions in blocks:
-            checksums = checksums or (0,) * len(positions)
+            checksums = checksums or [0] * len(positions)
             for number, array in enumerate(positions):
                 content = np.ascontiguousarray(array, "<f4")
                 member = zipfile.ZipInfo(f"{name}-{number}-{num_blocks}.npy")
                 archive.writestr(member, _npy_header(content.shape) + content.tobytes())
+                checksums[number] = crc32(content.data, checksums[number])
                 self._num_bytes += content.nbytes
-            checksums = tuple(
-                crc32(np.ascontiguousarray(array, "<f4").data, checksum)
-                for array, checksum in zip(positions, checksums, strict=True)
-            )
             num_blocks += 1
-        self._rows[name] = replace(row, checksums=checksums, num_blocks=num_blocks)
+        self._rows[name] = replace(row, checksums=tuple(checksums), num_blocks=num_blocks)
         if self._num_bytes >= MAX_BYTES:
             self.finish()
 
@@ -159,7 +156,7 @@ class Part:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._npz.__exit__(None, None, None)
+        self._npz.__exit__()
 
     def blocks(self, part_row: PartRow) -> Iterator[Positions]:
         """The positions of a recording in blocks; raises `PartError` if they are damaged."""
@@ -205,8 +202,3 @@ def clear_away(folder: Path, with_parts: bool) -> None:
 def num_parts(folder: Path) -> int:
     """How many whole parts a folder holds."""
     return sum(1 for path in folder.glob(f"*{SUFFIX}") if _PART.fullmatch(path.name))
-
-
-def scratch_path(folder: Path) -> Path:
-    """A new name for a file that holds recordings of an archive until they are converted."""
-    return folder / f"scratch-{secrets.token_hex(8)}"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from h36m_amass.conversion.bodies import forget_skinners
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.options import BuildError, BuildOptions
-from h36m_amass.conversion.tasks import Job, SkippedRecording, Task, TaskResult
+from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, run_task, start_worker
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.system import signals
@@ -32,21 +32,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 0.1
-TASKS_AHEAD = 2
-"""Tasks per worker that the pool is given: one runs, another waits for it."""
+TASKS_AHEAD = 2  # per worker that the pool is given: one runs, another waits for it
 BYTES_WORTH_A_WORKER = 2**26
 """A process takes about as long to start as to convert so many bytes of recordings."""
-MAX_DEATHS = 2
-"""Worker deaths after which a recording is skipped."""
-MAX_STARTS = 5
-"""Times that a pool is started whose workers have all died."""
+MAX_DEATHS = 2  # of workers after which a recording is skipped
+MAX_STARTS = 5  # of a pool whose workers have all died
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = (
     "h36m_amass.system.orphans",
     "h36m_amass.conversion.convert",
     "h36m_amass.engine.runs",
-    "h36m_amass.engine.translation",
+    "h36m_amass.engine.posing",
 )
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 
@@ -116,7 +113,8 @@ class Processes(Pool):
         except RuntimeError as error:  # all workers have died
             died: Future[TaskResult] = Future()
             died.set_exception(BrokenExecutor(str(error)))
-            self._restart()
+            self._stop_pool()
+            self._start()
             return died
 
     def is_death(self, error: BaseException) -> bool:
@@ -128,20 +126,17 @@ class Processes(Pool):
 
     def stop(self) -> None:
         self._stopped = True
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
+        self._stop_pool()
 
-    def _restart(self) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
-        self._pool = None
-        if self._num_starts == MAX_STARTS:
-            raise WorkerError("worker processes die again and again, perhaps for want of memory; use fewer --workers")
-        self._start()
+    def _stop_pool(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            pool.join()
 
     def _start(self) -> None:
+        if self._num_starts == MAX_STARTS:
+            raise WorkerError("worker processes die again and again, perhaps for want of memory; use fewer --workers")
         self._num_starts += 1
         Thread(target=self._start_pool, daemon=True).start()
 
@@ -155,8 +150,7 @@ class Processes(Pool):
             _ = pool.active  # which starts it
             self._pool = pool
             if self._stopped:  # while it was started
-                pool.stop()
-                pool.join()
+                self._stop_pool()
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
             self._failure = error
 
@@ -174,10 +168,8 @@ class OnExecutor(Pool):
         try:
             return self._executor.submit(run_task, job, task)
         except RuntimeError as error:  # a broken executor's error is one, too
-            raise WorkerError(
-                f"the executor takes no more work ({error}), perhaps because a worker process died for want of memory; "
-                "use fewer workers"
-            ) from error
+            why = "perhaps because a worker process died for want of memory; use fewer workers"
+            raise WorkerError(f"the executor takes no more work ({error}), {why}") from error
 
     def is_death(self, error: BaseException) -> bool:
         return isinstance(error, BrokenExecutor)
@@ -234,9 +226,9 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
         feeds.news.wait(SECONDS_BETWEEN_LOOKS)
         feeds.news.clear()
         # Those that failed last: what was done besides is kept.
-        for future in sorted((future for future in running if future.done()), key=_has_failed):
+        done = [(_failure(future), future) for future in running if future.done()]
+        for error, future in sorted(done, key=lambda each: each[0] is not None):
             task = running.pop(future)
-            error = _failure(future)
             if error is None:
                 feeds.ended(task)
                 yield task, future.result()
@@ -244,19 +236,13 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
                 raise error
             elif task.deaths + 1 < MAX_DEATHS or len(task.files) > 1:
                 _log.warning("a worker process died; its recordings are converted one by one")
-                again = _one_by_one(task)
+                runs = [(file,) for file in task.files] if task.archive is None else [()]
+                again = [replace(task, files=files, deaths=task.deaths + 1) for files in runs]
                 feeds.split(task, again)
                 waiting.extendleft(again)
             else:
                 feeds.ended(task)
                 yield task, _given_up(task)
-
-
-def _one_by_one(task: Task) -> list[Task]:
-    """What runs again of a task whose process died."""
-    if task.archive is not None:
-        return [replace(task, deaths=task.deaths + 1)]
-    return [replace(task, files=(file,), deaths=task.deaths + 1) for file in task.files]
 
 
 def _given_up(task: Task) -> TaskResult:
@@ -266,14 +252,10 @@ def _given_up(task: Task) -> TaskResult:
     )
     paths = [file.path for file in task.files] if task.archive is None else [task.archive.archive.name]
     listing = None if task.archive is None else ArchiveListing((), (), reason)
-    return TaskResult(skipped=tuple(SkippedRecording(path, reason) for path in paths), listing=listing)
+    return TaskResult(skipped=tuple((path, reason) for path in paths), listing=listing)
 
 
 def _failure(future: Future[TaskResult]) -> BaseException | None:
     if future.cancelled():
         return WorkerError("the workers have lost a task; run the same command again, it goes on from there")
     return future.exception()
-
-
-def _has_failed(future: Future[TaskResult]) -> bool:
-    return _failure(future) is not None

@@ -1,7 +1,5 @@
 """Everything that the joints of all recordings of a build depend on, beside the recordings and body models."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -68,10 +66,9 @@ class Recipe:
 
 
 def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, store: Path) -> Recipe:
-    """The recipe of a build: what is not given is the default, or what the store to be updated was built with.
+    """The recipe of a build: what is not given is the default, or as in `stored`, the header of the `store` to update.
 
-    `stored` is the header of that store, which lies at the path `store`; None for a new one. Raises `BuildError` if an
-    option differs from the store's, and what the rooms below say of a file that is missing or wrong.
+    Raises `BuildError` if an option differs from the store's, and what the rooms below say of a wrong file.
     """
     kept: Mapping[str, Any] = {} if stored is None else stored.options
     for name, value in options.stored().items():
@@ -139,9 +136,6 @@ def _differs(store: Path, option: str, kept: object, value: object) -> BuildErro
         was, now = ("with", "without") if kept == (option != "--no-dmpls") else ("without", "with")
         differs = f"was built {was} {option}, not {now} it"
     else:
-        differs = f"was built with {option} {_shown(kept)}, not {_shown(value)}"
+        shown = ["native" if rate is None else str(rate) for rate in (kept, value)]
+        differs = f"was built with {option} {shown[0]}, not {shown[1]}"
     return BuildError(f"{differs}; update it with the same, or build it again with --overwrite", store)
-
-
-def _shown(value: object) -> str:
-    return "native" if value is None else str(value)

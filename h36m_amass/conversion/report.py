@@ -1,10 +1,8 @@
 """What a build did: converted, skipped and why, for people and machines."""
 
-from __future__ import annotations
-
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,49 +40,23 @@ class Changes:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What `h36m_amass.build` returns.
+    """What `h36m_amass.build` returns."""
 
-    Attributes
-    ----------
-    store
-        Path of the store.
-    datasets
-        A row per dataset, sorted.
-    skipped
-        Every file that could have been a sequence and was not converted, with the reason.
-    ignored
-        How many files of which kind are not recordings (licences, ``shape.npz`` ...).
-    not_selected
-        How many recordings the subset did not select, by the attribute of `h36m_amass.Subset` that decided it.
-    use_dmpls
-        Whether soft tissue was asked for.
-    without_dmpls
-        Paths of the recordings that were converted without soft tissue because they have none. Those of SMPL-X, which
-        knows no soft tissue, do not count.
-    reused
-        How many sequences an interrupted build had converted already.
-    changes
-        What an update did; None for a build that was none.
-    synthetic
-        True if anything that went in was made up.
-    device
-        Where joints were computed; several with commas between them.
-    seconds
-        From start to end.
-    """
-
-    store: str
-    datasets: tuple[DatasetRow, ...]
-    skipped: tuple[Skipped, ...]
-    ignored: Mapping[str, int]
+    store: str  # its path
+    datasets: tuple[DatasetRow, ...]  # sorted
+    skipped: tuple[Skipped, ...]  # every file that could have been a sequence and was not converted, with the reason
+    ignored: Mapping[str, int]  # how many files of which kind are not recordings (licences, ``shape.npz`` ...)
+    # How many recordings the subset did not select, by the attribute of `h36m_amass.Subset` that decided it.
     not_selected: Mapping[str, int]
-    use_dmpls: bool
+    use_dmpls: bool  # whether soft tissue was asked for
+    # Paths of the recordings that were converted without soft tissue because they have none. Those of SMPL-X, which
+    # knows no soft tissue, do not count.
     without_dmpls: tuple[str, ...]
-    reused: int
-    changes: Changes | None
-    synthetic: bool
-    device: str
-    seconds: float
+    reused: int  # how many sequences an interrupted build had converted already
+    changes: Changes | None  # what an update did; None for a build that was none
+    synthetic: bool  # whether anything that went in was made up
+    device: str  # where joints were computed, several with commas between them
+    seconds: float  # from start to end
 
     @property
     def frames(self) -> int:
@@ -117,11 +89,9 @@ def lacks_dmpls(record: SequenceRecord) -> bool:
 def dataset_rows(records: Iterable[SequenceRecord], skipped: Iterable[Skipped]) -> tuple[DatasetRow, ...]:
     """The numbers of each dataset that has sequences or skipped files."""
     by_dataset: dict[str, list[SequenceRecord]] = defaultdict(list)
-    num_skipped: dict[str, int] = defaultdict(int)
+    num_skipped = Counter(file.dataset for file in skipped)
     for record in records:
         by_dataset[record.dataset].append(record)
-    for file in skipped:
-        num_skipped[file.dataset] += 1
     return tuple(
         DatasetRow(
             dataset=dataset,

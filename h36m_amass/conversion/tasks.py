@@ -1,8 +1,6 @@
 """What workers are given and what they give back: small, so that it travels to other processes and machines."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +11,7 @@ from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.subset import Subset
 from h36m_amass.recordings.tree import Archive, RecordingFile
 
-FRAME_BYTES = 1336
-"""Bytes of a frame of SMPL+H in float64: 156 of poses, 3 of trans, 8 of dmpls."""
+FRAME_BYTES = 1336  # of SMPL+H in float64: 156 of poses, 3 of trans, 8 of dmpls
 TASK_BYTES = 65536 * FRAME_BYTES
 """Bytes of recordings in a task: some 64 k source frames, a quarter of a second of work."""
 
@@ -60,14 +57,10 @@ class Task:
         """Bytes of its recordings, or of its archive."""
         return self.archive.archive.size if self.archive is not None else sum(file.size for file in self.files)
 
-
-@dataclass(frozen=True)
-class SkippedRecording:
-    """A recording that a worker did not convert."""
-
-    path: str
-    reason: str  # why, in words that its owner can act on
-    filtered_by: str = ""  # the attribute of `Subset` that does not select it; empty if it was to be converted
+    def remove_scratch(self) -> None:
+        """Remove its scratch file, if it has one."""
+        if self.scratch is not None:
+            self.scratch.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -75,23 +68,18 @@ class TaskResult:
     """What came of a task."""
 
     rows: tuple[PartRow, ...] = ()  # the recordings that were converted, in parts that are whole
-    skipped: tuple[SkippedRecording, ...] = ()  # the others
+    skipped: tuple[tuple[str, str], ...] = ()  # paths of others, and why, in words that their owner can act on
+    not_selected: tuple[tuple[str, str], ...] = ()  # paths of others, and the attribute of `Subset` that decided it
     listing: ArchiveListing | None = None  # what the archive of the task holds
 
 
 def make_tasks(files: Iterable[RecordingFile]) -> list[Task]:
     """Cut sorted recordings into runs of about `TASK_BYTES`; tasks of a recording that is larger come first."""
-    tasks = [Task(tuple(run)) for run in _runs(files)]
-    return sorted(tasks, key=lambda task: -(task.size // (2 * TASK_BYTES)))
-
-
-def _runs(files: Iterable[RecordingFile]) -> Iterator[list[RecordingFile]]:
-    run, size = list[RecordingFile](), 0
+    runs, size = list[list[RecordingFile]](), 0
     for file in files:
-        if run and size + file.size > TASK_BYTES:
-            yield run
-            run, size = [], 0
-        run.append(file)
+        if not runs or size + file.size > TASK_BYTES:
+            runs.append([])
+            size = 0
+        runs[-1].append(file)
         size += file.size
-    if run:
-        yield run
+    return sorted((Task(tuple(run)) for run in runs), key=lambda task: -(task.size // (2 * TASK_BYTES)))

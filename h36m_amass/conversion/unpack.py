@@ -1,14 +1,12 @@
 """An archive, gone through once: its recordings come by in batches, each a scratch file on the disk."""
 
-from __future__ import annotations
-
+import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from h36m_amass.conversion.part import scratch_path
-from h36m_amass.conversion.tasks import ArchiveWork, Job
+from h36m_amass.conversion.tasks import ArchiveWork, Job, Task
 from h36m_amass.files.archives import ArchiveError, ArchiveStream, StreamedMember, open_archive
 from h36m_amass.files.sources import FileSlice
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
@@ -17,23 +15,6 @@ from h36m_amass.system import signals
 
 BATCH_BYTES = 2**25
 """Bytes of recordings in a scratch file, some 25 k source frames."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Recordings of an archive that lie one behind the other in a scratch file."""
-
-    files: tuple[RecordingFile, ...]
-    scratch: Path
-
-    @property
-    def size(self) -> int:
-        """Bytes of the recordings."""
-        return sum(file.size for file in self.files)
-
-    def remove(self) -> None:
-        """Remove the scratch file."""
-        self.scratch.unlink(missing_ok=True)
 
 
 class _Checked:
@@ -54,8 +35,7 @@ class Unpacked:
         self, job: Job, work: ArchiveWork, threads: int = 1, check: Callable[[], None] = signals.check
     ) -> None:
         self.work = work
-        self._job, self._check = job, check
-        self._threads = threads
+        self._job, self._threads, self._check = job, threads, check
         self._unsafe: tuple[str, ...] = ()
         self._damage: str | None = None
         self._members: list[ListedMember] = []
@@ -69,17 +49,18 @@ class Unpacked:
             return None
         return ArchiveListing(tuple(self._members), self._unsafe, self._damage)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Task]:
         """Batches of recordings, in the archive's order; a scratch file is its receiver's to remove."""
         archive = self.work.archive
         try:
             with open_archive(self._job.amass_dir / archive.name, is_wanted, self._threads) as stream:
                 members = self._watched(stream)
-                while (batch := self._next_batch(members)) is not None:
+                while not self._is_complete and (member := next(members, None)) is not None:
+                    batch = self._batch(chain([member], members))
                     if batch.files:
                         yield batch
                     else:
-                        batch.remove()
+                        batch.remove_scratch()
                 self._unsafe, self._damage = stream.unsafe, stream.damage
         except ArchiveError as error:
             self._damage = error.reason
@@ -90,22 +71,19 @@ class Unpacked:
             yield member
             self.position = stream.position
 
-    def _next_batch(self, members: Iterator[StreamedMember]) -> Batch | None:
-        """Copy the next members into a scratch file until it is full; None if there are no more."""
-        member = None if self._is_complete else next(members, None)
-        if member is None:
-            return None
-        path, files = scratch_path(self._job.parts_dir), list[RecordingFile]()
+    def _batch(self, members: Iterator[StreamedMember]) -> Task:
+        """Copy the next members into a scratch file until it is full."""
+        path, files = self._job.parts_dir / f"scratch-{secrets.token_hex(8)}", list[RecordingFile]()
         try:
             with path.open("xb+") as scratch:
-                while member is not None:
+                for member in members:
                     self._take(member, scratch, path, files)
-                    is_full = self._is_complete or scratch.tell() >= BATCH_BYTES
-                    member = None if is_full else next(members, None)
+                    if self._is_complete or scratch.tell() >= BATCH_BYTES:
+                        break
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Batch(tuple(files), path)
+        return Task(tuple(files), scratch=path)
 
     @property
     def _is_complete(self) -> bool:
@@ -132,13 +110,10 @@ class Unpacked:
         file = RecordingFile(
             self.work.archive.dataset, *names_of(name), name, member.size, self.work.archive.modified, content
         )
-        if self._selects(file, listed):
+        # What is wrong, or not selected by its name, the listing says of all at the end.
+        is_right = listed.problem is None and self._job.subset.missed_by_name(file) is None
+        if is_right and self.work.needs(file.path, listed.content_digest):
             files.append(file)
         else:
             scratch.seek(start)
             scratch.truncate()
-
-    def _selects(self, file: RecordingFile, listed: ListedMember) -> bool:
-        if listed.problem is not None or self._job.subset.missed_by_name(file) is not None:
-            return False  # which the listing says of all at the end
-        return self.work.needs(file.path, listed.content_digest)

@@ -34,12 +34,9 @@ class StoredRows:
         self.records: list[SequenceRecord] = [first.index.record(row) for row in rows]
         others = [store.index["checksum"] for store in self._stores[1:]]
         self.other_checksums = [tuple(int(column[row]) for column in others) for row in rows]
-        same: dict[BodyKind, bool] = {}
-        for record in self.records:
-            kind = kind_of(record)
-            if kind not in same:
-                recorded = self.header.body_model_sha256.get(kind.files_key)
-                same[kind] = recorded == model.files_sha256(support_dir, kind)
+        recorded = self.header.body_model_sha256
+        kinds = {kind_of(record) for record in self.records}
+        same = {kind: recorded.get(kind.files_key) == model.files_sha256(support_dir, kind) for kind in kinds}
         self.reusable = {record.content_digest: row for row, record in enumerate(self.records) if same[kind_of(record)]}
 
     def __enter__(self) -> StoredRows:
@@ -63,17 +60,12 @@ class StoredRows:
         checksums = (0,) * len(self._stores)
         for first in range(start, start + length, BLOCK_FRAMES):
             last = min(first + BLOCK_FRAMES, start + length)
-            block: Positions = tuple(store.read(first, last) for store in self._stores)
-            checksums = tuple(
-                crc32(np.ascontiguousarray(array).data, checksum)
-                for array, checksum in zip(block, checksums, strict=True)
-            )
+            block: Positions = tuple(np.ascontiguousarray(store.read(first, last)) for store in self._stores)
+            checksums = tuple(crc32(array.data, checksum) for array, checksum in zip(block, checksums, strict=True))
             yield block
         if checksums != expected:
-            raise BuildError(
-                f"its sequence {self.records[row].key} is damaged; build it again with --overwrite",
-                self._stores[0].path,
-            )
+            reason = f"its sequence {self.records[row].key} is damaged; build it again with --overwrite"
+            raise BuildError(reason, self._stores[0].path)
 
 
 def kind_of(record: SequenceRecord) -> BodyKind:

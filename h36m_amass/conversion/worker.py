@@ -1,7 +1,5 @@
 """What runs in a worker process, whoever started it; light, so that sending a task there imports no torch here."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -41,11 +39,6 @@ def run_task(job: Job, task: Task) -> TaskResult:
     """`h36m_amass.conversion.convert.convert_task`, on this worker's device."""
     result: TaskResult = import_module(CONVERT).convert_task(job, task, *_devices)
     return result
-
-
-def import_conversion() -> None:
-    """Import now what the first task would import: torch takes seconds."""
-    import_module(CONVERT)
 
 
 def installed_version() -> str:

@@ -19,8 +19,7 @@ from h36m_amass.engine.layout import Layout, Plan
 from h36m_amass.engine.rotations import SCRATCH_ROWS, Step
 from h36m_amass.engine.sparsity import progressions
 
-GATHER_FRAMES = 512
-"""Frames of a batch on a CPU up to which rotations are gathered."""
+GATHER_FRAMES = 512  # frames of a batch on a CPU up to which rotations are gathered
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,11 @@ class Buffers:
 
     size: int
     scratch: Float[Tensor, "9*rotated frames"]
-    features: Float[Tensor, "features frames"]
-    """Rotations, with a one and the DMPLs behind those of the lead class, as `Layout` says."""
+    features: Float[Tensor, "features frames"]  # with a one and the DMPLs behind the lead class, as `Layout` says
     terms: Float[Tensor, "3*vectors frames"]
-    world: Float[Tensor, "9*bones frames"]
-    """World rotations."""
-    gathered: Float[Tensor, "9*turned frames"]
-    """The world rotation of each vector's bone, or nothing: see `gathers`."""
-    summands: Float[Tensor, "3*vectors frames"]
-    """The vectors, turned."""
+    world: Float[Tensor, "9*bones frames"]  # rotations
+    gathered: Float[Tensor, "9*turned frames"]  # the world rotation of each vector's bone, or nothing: see `gathers`
+    summands: Float[Tensor, "3*vectors frames"]  # the vectors, turned
     joints: Float[Tensor, "3*joints frames"]
 
     @staticmethod
@@ -79,11 +74,7 @@ def _heights(layout: Layout, is_gathered: bool) -> tuple[int, ...]:
 
 
 def kinematics(
-    layout: Layout,
-    plan: Plan,
-    buffers: Buffers,
-    held: Float[Tensor, "9*held 1"],
-    identity: Float[Tensor, "3 3 1"],
+    layout: Layout, plan: Plan, buffers: Buffers, held: Float[Tensor, "9*held 1"], identity: Float[Tensor, "3 3 1"]
 ) -> Iterator[Step]:
     """World rotations: ``G_c = G_p Rot_c = G_p + G_p (Rot_c - I)`` for a child c of p.
 

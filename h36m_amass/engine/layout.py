@@ -24,12 +24,10 @@ class BoneClass:
     the class is skipped.
     """
 
-    bones: tuple[int, int]
-    """Rows of the rotations, as (first, number)."""
+    bones: tuple[int, int]  # rows of the rotations, as (first, number)
     columns: slice | Int[np.ndarray, "3*bones"]
     """In ``poses``, three per bone; a slice where they are consecutive."""
-    rows: Int[np.ndarray, "rows"]
-    """Of the terms, three per pair."""
+    rows: Int[np.ndarray, "rows"]  # of the terms, three per pair
     correctives: Float[np.ndarray, "rows 9*bones"]
 
 
@@ -45,8 +43,7 @@ class Span:
 class Plan:
     """How a run gets its rotations, when some classes of bones move and the others are still."""
 
-    spans: tuple[Span, ...]
-    """Computed for every frame."""
+    spans: tuple[Span, ...]  # computed for every frame
     held: Int[np.ndarray, "held"]
     """Rows of the rotations of those bones of the kinematic chain whose one rotation holds for all frames."""
     rotation_row: Int[np.ndarray, "bones"]
@@ -66,22 +63,7 @@ class SumBlock:
 
 
 class Layout:
-    """Rows and ranges of a folded regressor.
-
-    Attributes
-    ----------
-    rotated
-        The bones of the body model whose rotations matter, in the order of the rotations.
-    classes
-        Classes of bones by the pairs that their correctives reach, the one that reaches the most first. Its pairs
-        are the first ones, and its rotations lie right behind those without correctives: `lead` is where.
-    num_slow, first_slow
-        Features besides the rotations, a one and the DMPLs, and the row of the one: they follow the lead class.
-    vector_bone
-        The bone that turns each vector but the last; ancestors first.
-    shape
-        The vectors as a linear form of the shape columns ``(1, betas, dmpls)``, three rows per vector.
-    """
+    """Rows and ranges of a folded regressor."""
 
     def __init__(self, folded: FoldedRegressor) -> None:
         self.folded = folded
@@ -93,7 +75,10 @@ class Layout:
         self.num_pairs = len(self._pairs)
         bones_of_classes = [folded.pose_bones[columns] for columns in parts.classes]
         free = np.setdiff1d(folded.bones, np.concatenate([np.zeros(0, int), *bones_of_classes]))
+        # The bones of the body model whose rotations matter, in the order of the rotations.
         self.rotated = np.concatenate([free, *bones_of_classes])
+        # By the pairs that correctives reach. The first class reaches the most, which are the first pairs; its
+        # rotations lie right behind those without correctives: `lead` is where.
         self.lead = len(free), len(bones_of_classes[0]) if bones_of_classes else 0
         self.classes = self._bone_classes(parts)
         self.num_lead_rows = len(self.classes[0].rows) if self.classes else 0
@@ -101,9 +86,11 @@ class Layout:
         row_of[self.rotated] = np.arange(len(self.rotated))
         self._chain = row_of[folded.bones]
         self.num_vectors = self.num_pairs + len(folded.bones)
-        self.num_slow = 1 + folded.num_dmpls
+        self.num_slow = 1 + folded.num_dmpls  # features besides the rotations, which follow the lead class
         self.num_features, self.first_slow = 9 * len(self.rotated) + self.num_slow, 9 * sum(self.lead)
+        # The bone that turns each vector but the last; ancestors first.
         self.vector_bone = np.concatenate([folded.pair_bone[self._pairs], folded.parents[1:]])
+        # A linear form of (1, betas, dmpls), three rows per vector.
         shape = [folded.pair_shape[self._pairs], folded.rest_offsets[1:], folded.rest_offsets[:1]]
         self.shape = np.concatenate(shape).reshape(3 * self.num_vectors, -1)
         self._plans: dict[frozenset[int], Plan] = {}

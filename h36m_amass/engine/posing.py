@@ -10,7 +10,6 @@ from h36m_amass.body.folding import FoldedRegressor
 from h36m_amass.engine.precision import reproducible
 from h36m_amass.engine.runs import Run, relative_joints
 from h36m_amass.engine.skinning import Skinner
-from h36m_amass.engine.translation import add_translation
 
 
 def pose_joints(
@@ -25,19 +24,8 @@ def pose_joints(
 ) -> Float[np.ndarray, "frames joints 3"]:
     """Joints of one sequence in float32 metres, for use outside a build.
 
-    Parameters
-    ----------
-    folded
-        From `h36m_amass.body.folding.fold`.
-    betas, poses, trans, dmpls
-        As in an AMASS recording; betas and dmpls as many as the folded model has.
-    batch_size, device
-        See `Skinner`.
-
-    Raises
-    ------
-    ValueError
-        The shapes do not fit the folded model.
+    `folded` is from `h36m_amass.body.folding.fold`; betas and dmpls are as many as it has, all else is as in an AMASS
+    recording. `batch_size` and `device` are as of `Skinner`. Raises `ValueError` if the shapes do not fit.
     """
     num_columns = 3 * folded.num_body_bones
     shapes = {
@@ -60,3 +48,21 @@ def pose_joints(
         parts = relative_joints(Skinner(folded, batch_size, device), np.asarray(betas, float), runs)
         relative = np.concatenate(list(parts))
     return add_translation(relative, trans, folded.row_sums)
+
+
+def add_translation(
+    relative: Float[np.ndarray, "frames joints 3"],
+    trans: Float[np.ndarray, "frames 3"],
+    row_sums: Float[np.ndarray, "joints"],
+) -> Float[np.ndarray, "frames joints 3"]:
+    """World positions in float32: the sum is taken in float64 and rounded once.
+
+    Each joint's share is a product of matrices, with one number other than zero a column, because NumPy is slow over
+    rows of three numbers.
+    """
+    share_of_joint = np.zeros((3, len(row_sums), 3))
+    share_of_joint[range(3), :, range(3)] = row_sums
+    shares = trans.astype(np.float64) @ share_of_joint.reshape(3, -1)
+    world = np.empty(relative.shape, np.float32)
+    np.add(relative.reshape(len(relative), -1), shares, out=world.reshape(len(world), -1), casting="same_kind")
+    return world

@@ -1,7 +1,5 @@
 """Torch's and NumPy's settings, so that the same input gives the same bytes in every process."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache

@@ -20,8 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SCRATCH_ROWS = 9
-"""Per bone."""
+SCRATCH_ROWS = 9  # per bone
 
 Step: TypeAlias = Callable[[], object]
 """A torch call with its arguments: their views are made once, which takes as long as the arithmetic."""
@@ -38,11 +37,8 @@ class Numbers:
 
     @staticmethod
     def on(device: torch.device, dtype: torch.dtype) -> Numbers:
-        return Numbers(
-            zero=torch.zeros((), dtype=dtype, device=device),
-            tiny=torch.full((), torch.finfo(dtype).tiny, dtype=dtype, device=device),
-            identity=torch.eye(3, dtype=dtype, device=device).view(3, 3, 1),
-        )
+        zero, tiny = (torch.full((), value, dtype=dtype, device=device) for value in (0.0, torch.finfo(dtype).tiny))
+        return Numbers(zero, tiny, torch.eye(3, dtype=dtype, device=device).view(3, 3, 1))
 
 
 class Rotations:

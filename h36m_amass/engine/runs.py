@@ -18,10 +18,8 @@ from h36m_amass.engine.workspace import Staging
 class Run:
     """Consecutive frames of one recording."""
 
-    poses: Float[np.ndarray, "frames 3*bones"]
-    """Rotation vectors in radians."""
-    dmpls: Float[np.ndarray, "frames dmpls"] | None
-    """As many as the body model has, or None for zeros."""
+    poses: Float[np.ndarray, "frames 3*bones"]  # rotation vectors in radians
+    dmpls: Float[np.ndarray, "frames dmpls"] | None  # as many as the body model has, or None for zeros
     rows: Int[np.ndarray, "needed"]
     """Which of these frames are needed, ascending; at least one, and at most as many as the skinner's batch size."""
 

@@ -33,8 +33,7 @@ from h36m_amass.engine.workspace import Workspace
 
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
-GRAIN = 32
-"""Frames that the size of a small tile is a multiple of."""
+GRAIN = 32  # frames that the size of a small tile is a multiple of
 
 
 def padded_size(num_frames: int, largest: int) -> int:
@@ -87,8 +86,7 @@ class Batch(NamedTuple):
     """What a batch of some size goes through: rotations, of these rows of the poses as (first, number), then steps."""
 
     rotations: tuple[tuple[int, int, Rotations], ...]
-    dmpls: Float[Tensor, "dmpls frames"]
-    """Where the steps look for them."""
+    dmpls: Float[Tensor, "dmpls frames"]  # where the steps look for them
     steps: tuple[Step, ...]
     joints: Float[Tensor, "3*joints frames"]
 
@@ -96,16 +94,9 @@ class Batch(NamedTuple):
 class Skinner:
     """A folded regressor laid out for one device, with the buffers for its batches.
 
-    Parameters
-    ----------
-    folded
-        From `h36m_amass.body.folding.fold`.
-    batch_size
-        Frames per batch, at most.
-    dtype
-        `torch.float32`, as `h36m_amass.build` uses it, or `torch.float64`.
-    workspace
-        Where the buffers lie; memory of its own if None.
+    `folded` is from `h36m_amass.body.folding.fold`, a batch has `batch_size` frames at most, and `dtype` is
+    `torch.float32`, as `h36m_amass.build` uses it, or `torch.float64`. The buffers lie in `workspace`, or in memory of
+    its own.
     """
 
     def __init__(

@@ -20,12 +20,10 @@ MAX_CLASSES = 8
 class Partition:
     """Order of the rows, and classes of columns."""
 
-    row_order: Int[np.ndarray, "rows"]
-    """Rows of one class lie together."""
+    row_order: Int[np.ndarray, "rows"]  # rows of one class lie together
     classes: tuple[Int[np.ndarray, "columns"], ...]
     """Ascending columns of each, the class that reaches the most rows first, without those that are zero everywhere."""
-    class_rows: tuple[Bool[np.ndarray, "rows"], ...]
-    """Which rows, in the new order, each class reaches."""
+    class_rows: tuple[Bool[np.ndarray, "rows"], ...]  # which rows, in the new order, each class reaches
 
 
 def partition(support: Bool[np.ndarray, "rows columns"], row_key: Int[np.ndarray, "rows"]) -> Partition:
@@ -45,11 +43,8 @@ def partition(support: Bool[np.ndarray, "rows columns"], row_key: Int[np.ndarray
     by_size = sorted(range(len(supports)), key=lambda i: (-int(supports[i].sum()), members[i]))
     reached = [supports[i] for i in by_size]
     row_order = np.lexsort((row_key, *(~rows for rows in reversed(reached))))
-    return Partition(
-        row_order=row_order,
-        classes=tuple(np.array(members[i]) for i in by_size),
-        class_rows=tuple(rows[row_order] for rows in reached),
-    )
+    class_rows = tuple(rows[row_order] for rows in reached)
+    return Partition(row_order, tuple(np.array(members[i]) for i in by_size), class_rows)
 
 
 def runs(indices: Int[np.ndarray, "n"]) -> list[tuple[int, int]]:

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_GRAIN = 2**18
-"""Numbers that the size of a device's memory is rounded up to."""
+_GRAIN = 2**18  # numbers that the size of a device's memory is rounded up to
 
 
 class HostMemory:

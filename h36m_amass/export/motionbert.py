@@ -5,8 +5,6 @@ length, stride, names of files and what is in one), ``lib/utils/utils_data.py`` 
 joints, from those that its mirror image swaps) and ``lib/data/dataset_motion_3d.py`` (how files are found and read).
 """
 
-from __future__ import annotations
-
 import csv
 import logging
 import os
@@ -16,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
 from h36m_amass.export import pickles
 from h36m_amass.export.npz import ExportError, chosen_datasets, make_folder
@@ -32,14 +31,11 @@ from h36m_amass.system.lock import locked
 from h36m_amass.system.progress import Stages
 from h36m_amass.system.signals import stop_flag
 
-CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0
-"""Frames of a clip, frames from one to the next, and hertz, where nothing else is asked for."""
+CLIP_LENGTH, STRIDE, FRAME_RATE = 243, 81, 60.0  # frames of a clip, frames from one to the next, and hertz
 _log = logging.getLogger(__name__)
 
-SCALE = np.float32(0.298)
-"""Clip units a metre."""
-REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
-"""AMASS's axes to a camera's, for rows: ``xyz @ REAL_TO_CAMERA`` is (x, -z, y)."""
+SCALE = np.float32(0.298)  # clip units a metre
+REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)  # ``xyz @ REAL_TO_CAMERA`` is (x, -z, y)
 
 TRAIN, TEST, LIST = "train", "test", "clips.csv"
 _WORK = f"{TRAIN}{SUFFIX}"
@@ -49,10 +45,7 @@ _CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
 
 @dataclass(frozen=True)
 class MotionBertExport:
-    """What an export wrote: the folder of its clips, how many there are, and of how many sequences.
-
-    `too_short` sequences are shorter than a clip and have none.
-    """
+    """What an export wrote: clips of so many sequences, into `folder`; `too_short` ones are shorter than a clip."""
 
     folder: Path
     clips: int
@@ -62,11 +55,9 @@ class MotionBertExport:
 
 @dataclass(frozen=True)
 class _Clip:
-    """The frames of a sequence that one clip shows; fewer than it has if they are stretched."""
-
     sequence: StoredSequence
     start: int
-    frames: int
+    frames: int  # of the sequence that it shows; fewer than a clip has if they are stretched
 
 
 def export_motionbert(
@@ -103,26 +94,22 @@ def export_motionbert(
       ``upsample``;
     - they cut recordings in pieces of 2916 frames, to fit them into memory, and no clip goes from one to the next. The
       clips that they cut are all among those here, as 2916 is a multiple of the stride 81;
-    - of a recording or piece shorter than a clip they make one all the same, and draw at random which frames come
-      twice. `stretch_short` does that to sequences, without chance;
+    - of what is shorter than a clip they make one all the same, and draw at random which frames come twice.
+      `stretch_short` does that to sequences, without chance;
     - they skip recordings without ``dmpls``, and pose neutral bodies with the female model.
 
     Neither skips clips for how much or how little moves in them.
 
     Parameters
     ----------
-    store
-        A store of the 17 Human3.6M joints, or its path.
+    store, joint_set
+        A store of the 17 Human3.6M joints, or its path, and of a path the name of the joint set; None for the first.
     out_dir
         Folder to write to; made if it is not there.
     datasets
         Names of the datasets to export, see `h36m_amass.datasets.choose`; all of them if empty.
-    joint_set
-        Name of the joint set to export, if `store` is a path; None for the first.
-    clip_length
-        Frames of a clip.
-    stride
-        Frames of a sequence from one clip to the next.
+    clip_length, stride
+        Frames of a clip, and frames of a sequence from one clip to the next.
     frame_rate
         In hertz: what the sequences have to be at, as nothing is resampled here.
     stretch_short
@@ -131,24 +118,15 @@ def export_motionbert(
     progress
         Called with the number of clips written so far, and of all.
 
-    Raises
-    ------
-    h36m_amass.errors.H36mAmassError
-        The store cannot be read or lacks a dataset, a number is not positive, the joints are not those of Human3.6M, a
-        sequence is at another rate, there is no clip at all, `out_dir` cannot be made, its ``train`` holds what no
-        export wrote, another process is exporting to it, or there is too little room.
+    Raises `h36m_amass.errors.H36mAmassError` if the store cannot be read or lacks a dataset, a number is not positive,
+    the joints are not those of Human3.6M, a sequence is at another rate, there is no clip at all, `out_dir` cannot be
+    made, its ``train`` holds what no export wrote, another process is exporting to it, or there is too little room.
     """
     if not isinstance(store, Store):
         with Store(store, joint_set) as opened:
+            numbers: Any = {"clip_length": clip_length, "stride": stride, "frame_rate": frame_rate}
             return export_motionbert(
-                opened,
-                out_dir,
-                datasets=datasets,
-                clip_length=clip_length,
-                stride=stride,
-                frame_rate=frame_rate,
-                stretch_short=stretch_short,
-                progress=progress,
+                opened, out_dir, datasets=datasets, stretch_short=stretch_short, progress=progress, **numbers
             )
     for name, value in (("clip length", clip_length), ("stride", stride)):
         if value < 1:
@@ -158,17 +136,15 @@ def export_motionbert(
     _require_rate(store, sequences, frame_rate)
     clips = _clips(sequences, clip_length, stride, stretch_short)
     if not clips:
-        raise ExportError(
-            f"no sequence is as long as a clip of {clip_length} frames; ask for shorter ones", store.shown_path
-        )
+        reason = f"no sequence is as long as a clip of {clip_length} frames; ask for shorter ones"
+        raise ExportError(reason, store.shown_path)
     make_folder(out_dir)
     needed = store_bytes(len(clips) * clip_length, len(order), len(clips))
     work = out_dir / _WORK
     if work.is_symlink():
         work.unlink()
     with disk.guarded(needed, out_dir, str(out_dir)), locked(work, out_dir):
-        for leftover in (work / "old", work / TRAIN, work / LIST):  # of an export that was killed
-            _remove(leftover)
+        _remove(work / "old", work / TRAIN, work / LIST)  # of an export that was killed
         _require_replaceable(out_dir)
         disk.require(needed, out_dir, str(out_dir))
         try:
@@ -178,19 +154,14 @@ def export_motionbert(
                 _move_into_place(work, out_dir)
             stages.ended("moved them into place: %s", out_dir / TRAIN)
         finally:
-            for made in (work / TRAIN, work / LIST):
-                _remove(made)
+            _remove(work / TRAIN, work / LIST)
         _remove(work / "old")
     exported = {clip.sequence.row for clip in clips}
     return MotionBertExport(out_dir / TRAIN, len(clips), len(exported), len(sequences) - len(exported))
 
 
 def _write_clips(
-    work: Path,
-    clips: list[_Clip],
-    clip_length: int,
-    order: Int[np.ndarray, "joints"],
-    progress: Callable[[int, int], None] | None,
+    work: Path, clips: list[_Clip], clip_length: int, order: np.ndarray, progress: Callable[[int, int], None] | None
 ) -> None:
     """Write all clips and their list, and wait until they are on the disk: the system writes most of them at once."""
     train, frames = work / TRAIN, np.arange(clip_length)
@@ -215,14 +186,13 @@ def _write_clips(
 def to_camera(positions_3d: Float32[np.ndarray, "frames joints 3"]) -> Float32[np.ndarray, "frames joints 3"]:
     """Positions in metres with z up, (x, y, z), as MotionBERT's camera sees them: 0.298 (x, -z, y).
 
-    x points to the right, y down and z away from the camera: a quarter turn about x, and no mirror image. The inverse
-    is ``clip / SCALE @ REAL_TO_CAMERA.T``.
+    A quarter turn about x, and no mirror image. The inverse is ``clip / SCALE @ REAL_TO_CAMERA.T``.
     """
     camera: np.ndarray = positions_3d @ REAL_TO_CAMERA * SCALE
     return camera
 
 
-def _joint_order(store: Store) -> Int[np.ndarray, "joints"]:
+def _joint_order(store: Store) -> np.ndarray:
     try:
         return np.array(joint_order("h36m", store.skeleton))
     except SkeletonError as error:
@@ -267,9 +237,8 @@ def _require_replaceable(out_dir: Path) -> None:
     if others:
         raise ExportError(f"holds {min(others)!r}, which MotionBERT would read as a clip; move it away", train)
     if names and not (out_dir / LIST).is_file():
-        raise ExportError(
-            f"holds clips, and no {LIST} beside it says that an export made them; export to another folder", train
-        )
+        reason = f"holds clips, and no {LIST} beside it says that an export made them; export to another folder"
+        raise ExportError(reason, train)
 
 
 def _move_into_place(work: Path, out_dir: Path) -> None:
@@ -282,9 +251,10 @@ def _move_into_place(work: Path, out_dir: Path) -> None:
     sync(out_dir)
 
 
-def _remove(path: Path) -> None:
-    """Remove a file, a folder with what is in it, or a link without what it leads to, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _remove(*paths: Path) -> None:
+    """Remove files, folders with what is in them, and links without what they lead to, those that are there."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

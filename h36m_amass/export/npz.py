@@ -1,7 +1,5 @@
 """Export a store as the npz dictionaries of the AMASS-to-3DHPE script (Einfalt et al., WACV 2023)."""
 
-from __future__ import annotations
-
 import logging
 import zipfile
 from collections.abc import Callable, Sequence
@@ -45,29 +43,20 @@ def export_npz(
 
     Parameters
     ----------
-    store
-        A store or its path.
+    store, joint_set
+        A store or its path, and of a path the name of the joint set to export; None for the first.
     out_dir
         Folder to write to; made if it is not there.
     datasets
         Names of the datasets to export, see `h36m_amass.datasets.choose`; all of them if empty.
-    joint_set
-        Name of the joint set to export, if `store` is a path; None for the first.
     joint_order
         One of `h36m_amass.skeleton.JOINT_ORDERS`.
     progress
         Called with the number of frames exported so far, and of all.
 
-    Returns
-    -------
-    list of Path
-        The files, in the order of the store's datasets.
-
-    Raises
-    ------
-    h36m_amass.errors.H36mAmassError
-        If the store cannot be read or lacks a dataset, the joint order does not fit, a dataset's name cannot be a
-        file's, or there is too little room. Files that are whole by then stay.
+    Returns the files, in the order of the store's datasets. Raises `h36m_amass.errors.H36mAmassError` if the store
+    cannot be read or lacks a dataset, the joint order does not fit, a dataset's name cannot be a file's, or there is
+    too little room. Files that are whole by then stay.
     """
     if not isinstance(store, Store):
         with Store(store, joint_set) as opened:

@@ -4,8 +4,6 @@ NumPy's own pickles name private modules, and ``numpy._core`` of 2.x is not ther
 all versions have, and are as old as Python 3.4.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable, Mapping
 from typing import IO, Any
@@ -13,8 +11,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Float32
 
-PROTOCOL = 4
-"""The newest that Python 3.4 to 3.7 read."""
+PROTOCOL = 4  # the newest that Python 3.4 to 3.7 read
 
 
 class LazyArray:

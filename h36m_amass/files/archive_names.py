@@ -1,7 +1,5 @@
 """Which files are archives, by their names; names of their members; and what goes wrong with either."""
 
-from __future__ import annotations
-
 import lzma
 import struct
 import tarfile
@@ -21,9 +19,8 @@ SUFFIXES = {
 """Endings of archives, whatever their case, and the kinds that they stand for."""
 OTHER_SUFFIXES = (
     *(".rar", ".7z", ".tbz", ".tar.zst", ".tzst", ".tar.lzma", ".tar.z"),
-    *(".part", ".crdownload", ".download"),
+    *(".part", ".crdownload", ".download"),  # of such that are still being downloaded
 )
-"""Endings of archives that are not read, or of such that are still being downloaded."""
 # What zipfile, tarfile, the decompressors and rapidgzip raise at damage.
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
@@ -53,7 +50,6 @@ def is_unread(file_name: str) -> bool:
 
 
 def _suffix(file_name: str) -> str:
-    """Which of `SUFFIXES` a file's name ends with, or nothing."""
     return next((suffix for suffix in SUFFIXES if file_name.lower().endswith(suffix)), "")
 
 

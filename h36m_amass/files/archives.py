@@ -1,8 +1,7 @@
 """Archives of recordings, as AMASS ships them: ``.tar``, compressed or not, and ``.zip``.
 
-An archive of any kind is gone through once, front to back, and nothing of it is held: a member is copied block by
-block. Damage costs what lies behind it in a tar, and one member in a zip. Names in an archive are only ever compared
-and printed; nothing is written under them.
+An archive is gone through once, front to back, and a member copied block by block. Damage costs what lies behind it in
+a tar, and one member in a zip. Names in an archive are only compared and printed; nothing is written under them.
 """
 
 from __future__ import annotations
@@ -20,30 +19,21 @@ from h36m_amass.files.archive_names import dataset_name as dataset_name
 from h36m_amass.files.archive_names import is_unread as is_unread
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.tar_reading import BLOCK, TarFile, open_packed, walk
-from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, open_zip
+from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, METHODS, open_zip
 
 MAX_MEMBERS = 1_000_000
-MAX_MEMBER = 2**32
-"""Bytes of a member, which is copied to the disk; a recording of ten hours has half of it."""
-MAX_DIRECTORY = 2**24
-"""Bytes of a zip archive's directory; each member takes about a hundred."""
+MAX_MEMBER = 2**32  # bytes of a member, which is copied to the disk; a recording of ten hours has half of it
+MAX_DIRECTORY = 2**24  # bytes of a zip archive's directory; each member takes about a hundred
 _LINK, _FILE_TYPES = 0xA000, 0xF000
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
     """An archive that is to be gone through; `ArchiveError` or `UrlError` if it cannot be opened.
 
-    Parameters
-    ----------
-    wanted
-        Whether a file of this name, without its folders, matters.
-    threads
-        Decoders of a local ``.tar.bz2``, where rapidgzip is installed.
+    `wanted` says whether a file of a name, without its folders, matters; a local ``.tar.bz2`` is decoded by `threads`,
+    where rapidgzip is installed.
     """
-    if kind_of(path.name) == "zip":
-        return _ZipStream(path, wanted)
-    return _TarStream(path, wanted, threads)
+    return (_ZipStream if kind_of(path.name) == "zip" else _TarStream)(path, wanted, threads)
 
 
 class StreamedMember:
@@ -72,23 +62,28 @@ class StreamedMember:
 
 
 class ArchiveStream(ABC):
-    """The wanted members of an archive, in archive order; a context manager that can be iterated over once.
+    """A context manager that gives the wanted members once, in archive order; then `damage` says if there is any."""
 
-    Once exhausted, `damage` says why there is no more, if the archive is damaged.
-    """
-
-    def __init__(self, path: Location, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int) -> None:
         self.damage: str | None = None
         self._wanted = wanted
         self._unsafe: set[str] = set()
         with Explained():
             self._packed, self._size = open_packed(path)
+            try:
+                self._open(path, threads)
+            except BaseException:
+                self._packed.close()
+                raise
 
     def __enter__(self) -> ArchiveStream:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._packed.close()
+
+    @abstractmethod
+    def _open(self, path: Location, threads: int) -> None: ...
 
     @property
     @abstractmethod
@@ -123,11 +118,9 @@ class ArchiveStream(ABC):
         """A member that matters: a recording, or a link that may lead to some."""
         name, base = safe_name(raw_name), base_name(raw_name)
         is_wanted, problem = self._wanted(base), None
-        if not is_wanted and (is_file or not is_link or "." in base):
-            return None
-        if name is None:
-            if is_wanted:
-                self._unsafe.add(raw_name)
+        if is_wanted and name is None:
+            self._unsafe.add(raw_name)
+        if name is None or (not is_wanted and (is_file or not is_link or "." in base)):
             return None
         if not is_file:
             problem = "is a link or no plain file in its archive; unpack the archive"
@@ -137,14 +130,8 @@ class ArchiveStream(ABC):
 
 
 class _TarStream(ArchiveStream):
-    def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int) -> None:
-        super().__init__(path, wanted)
-        try:
-            with Explained():
-                self._tar = TarFile(path, self._packed, self._size, threads)
-        except BaseException:
-            self._packed.close()
-            raise
+    def _open(self, path: Location, threads: int) -> None:
+        self._tar = TarFile(path, self._packed, self._size, threads)
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
@@ -173,19 +160,10 @@ class _TarStream(ArchiveStream):
 
 
 class _ZipStream(ArchiveStream):
-    def __init__(self, path: Location, wanted: Callable[[str], bool]) -> None:
-        super().__init__(path, wanted)
-        self._position = 0
-        try:
-            with Explained():
-                self._archive = open_zip(self._packed, MAX_DIRECTORY)
-        except BaseException:
-            self._packed.close()
-            raise
+    position = 0
 
-    @property
-    def position(self) -> int:
-        return self._position
+    def _open(self, path: Location, threads: int) -> None:
+        self._archive = open_zip(self._packed, MAX_DIRECTORY)
 
     def _members(self) -> Iterator[StreamedMember | None]:
         encrypted = 0
@@ -198,17 +176,16 @@ class _ZipStream(ArchiveStream):
                 if member is not None:
                     member.problem = member.problem or self._problem(info)
                 yield member
-            self._position = max(self._position, min(self._size, info.header_offset + info.compress_size))
-        self._position = self._size
+            self.position = max(self.position, min(self._size, info.header_offset + info.compress_size))
+        self.position = self._size
         self.damage = f"holds {encrypted} encrypted files; unpack it" if encrypted else None
 
     def _problem(self, info: zipfile.ZipInfo) -> str | None:
-        if info.compress_type not in _METHODS:
+        if info.compress_type not in METHODS:
             return "is compressed in a way that is not read here; unpack the archive"
         growth = MAX_DEFLATION if info.compress_type == zipfile.ZIP_DEFLATED else 1
-        if info.compress_size > self._size or info.file_size > info.compress_size * growth:
-            return "claims more than its archive can hold; download the archive again"
-        return None
+        fits = info.compress_size <= self._size and info.file_size <= info.compress_size * growth
+        return None if fits else "claims more than its archive can hold; download the archive again"
 
     def _blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         left = info.file_size
@@ -220,7 +197,7 @@ class _ZipStream(ArchiveStream):
                         yield block
                 if left:
                     raise EOFError("the data end too early")
+            except (ArchiveError, UrlError):
+                raise
             except DAMAGE as error:
-                if isinstance(error, ArchiveError | UrlError):
-                    raise
                 raise ArchiveError("is damaged in its archive; download the archive again") from error

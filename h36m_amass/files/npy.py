@@ -3,8 +3,6 @@
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import io
@@ -24,15 +22,11 @@ from isal.isal_zlib import crc32
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import UrlError, open_file
 
-MAGIC = 8
-"""Bytes before a header's length."""
+MAGIC = 8  # bytes before a header's length
 MAX_HEADER = 10_000
 MAX_DIMENSIONS = 32
-MAX_TRAILER = 1_000
-"""Bytes behind an npy file's array that are looked at."""
-MAX_CONTENT = 2**30
-"""Bytes of a file that is read whole; body models have a tenth of it."""
-_HEADER_LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
+MAX_TRAILER = 1_000  # bytes behind an npy file's array that are looked at
+MAX_CONTENT = 2**30  # bytes of a file that is read whole; body models have a tenth of it
 # What zipfile and zlib raise, and what falls out of zipfile when an archive lies about positions and lengths.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OverflowError, LookupError, struct.error)
 
@@ -80,10 +74,7 @@ def _bounded(path: Path) -> IO[bytes]:
 
 
 def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
-    """Array of an ``.npy`` file, read-only, and the first bytes that follow it; `content` may be in memory already.
-
-    Raises `NpzError` if the file is missing, damaged or holds Python objects (a pickle).
-    """
+    """Array of an ``.npy`` file, read-only, and the first bytes that follow it, or `NpzError`; it may be in memory."""
     content = read_content(path) if content is None else content
     with Explained(str(path)):
         try:
@@ -118,17 +109,19 @@ def whole_header(text: bytes) -> tuple[ArrayHeader, int]:
 def read_header(file: IO[bytes]) -> tuple[ArrayHeader, bytes]:
     """Header of an array, and all bytes up to the values; errors do not name the file."""
     try:
-        begin = _read_exactly(file, MAGIC)
+        begin = file.read(MAGIC)
         if begin[:6] != b"\x93NUMPY":
             raise ValueError("it does not begin like one")
-        version = (begin[6], begin[7])
-        if version not in _HEADER_LENGTHS:
-            raise NpzError(f"is in npy format {version[0]}.{version[1]}; save it with numpy.save")
-        begin += _read_exactly(file, 2 * version[0])
-        (length,) = struct.unpack(_HEADER_LENGTHS[version], begin[MAGIC:])
+        major, minor = begin[6:]
+        if (major, minor) not in ((1, 0), (2, 0)):
+            raise NpzError(f"is in npy format {major}.{minor}; save it with numpy.save")
+        begin += file.read(2 * major)
+        length = int.from_bytes(begin[MAGIC:], "little")
         if length > MAX_HEADER:
             raise ValueError(f"a header of {length} bytes")
-        text = _read_exactly(file, length)
+        text = file.read(length)
+        if len(begin) < MAGIC + 2 * major or len(text) < length:
+            raise EOFError("the data end too early")
         return _parse_header(text), begin + text
     except NpzError:
         raise
@@ -143,28 +136,16 @@ def _parse_header(text: bytes) -> ArrayHeader:
     literal = ast.literal_eval(text.decode("latin1"))
     shape, dtype = literal["shape"], np.lib.format.descr_to_dtype(literal["descr"])
     if dtype.hasobject:
-        raise NpzError(
-            "holds Python objects, which only pickle can read, and a pickle can run any code; "
-            "save it again as a plain numeric array"
-        )
+        danger = "which only pickle can read, and a pickle can run any code; save it again as a plain numeric array"
+        raise NpzError(f"holds Python objects, {danger}")
     plain = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
     if not plain or math.prod(max(n, 1) for n in shape) >= 2**48 or dtype.itemsize == 0 or dtype.subdtype is not None:
         raise NpzError(f"has the impossible shape {shape} of {dtype}; copy or download the file again")
     return ArrayHeader(shape, dtype, bool(literal["fortran_order"]))
 
 
-def _read_exactly(file: IO[bytes], num_bytes: int) -> bytes:
-    payload = file.read(num_bytes)
-    if len(payload) != num_bytes:
-        raise EOFError("the data end too early")
-    return payload
-
-
 class Explained:
-    """Turns what zipfile, zlib and the file system raise about a file into one clear line.
-
-    A generator's context manager would take several times as long, and there are a dozen per recording.
-    """
+    """Makes one line of what zipfile, zlib and the file system raise; faster than a generator's context manager."""
 
     __slots__ = ("name",)
 
@@ -180,6 +161,5 @@ class Explained:
         if isinstance(error, OSError):
             raise NpzError(f"cannot be read ({error.strerror or error})", self.name) from error
         if isinstance(error, _DAMAGE) and not isinstance(error, NpzError | UrlError):
-            raise NpzError(
-                f"is damaged or not a plain npz file ({error}); copy or download it again", self.name
-            ) from error
+            reason = f"is damaged or not a plain npz file ({error}); copy or download it again"
+            raise NpzError(reason, self.name) from error

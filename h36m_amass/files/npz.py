@@ -1,7 +1,6 @@
-"""NumPy's npz files, read without ever unpickling, and in runs of rows where they are long.
+"""NumPy's npz files, read without ever unpickling, and in runs of rows, so that memory does not grow with their length.
 
-``numpy.load`` reads a member whole; a recording of hours is read here a few thousand frames at a time, so that
-memory does not grow with its length. The zip CRC of every member that is read to its end is checked.
+The zip CRC of every member that is read to its end is checked.
 """
 
 from __future__ import annotations
@@ -31,26 +30,18 @@ from h36m_amass.files.npy import (
 from h36m_amass.files.npy import NpzError as NpzError
 from h36m_amass.files.paths import shown
 from h36m_amass.files.sources import Source, open_source
-from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, UTF8, open_zip
+from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, METHODS, UTF8, open_zip
 
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_PREFIX = 512
-"""Bytes that are read of a member for its headers; the values of a small array come with them."""
-MAX_WHOLE = 2**28
-"""Bytes of an array that can only be read whole."""
-MAX_DIRECTORY = 2**20
-"""Bytes of an archive's directory; each array takes about a hundred."""
-_BLOCK = 2**18
-"""Bytes that stay in a core's cache while they are checked and converted."""
+_PREFIX = 512  # bytes that are read of a member for its headers; the values of a small array come with them
+MAX_WHOLE = 2**28  # bytes of an array that can only be read whole
+MAX_DIRECTORY = 2**20  # bytes of an archive's directory; each array takes about a hundred
+_BLOCK = 2**18  # bytes that stay in a core's cache while they are checked and converted
 _memory = threading.local()
 
 
 class _StoredArray(NamedTuple):
-    """An uncompressed array: where its values start, the CRC of the member up to there, and as it must be at the end.
-
-    `content` holds the values if they are so few that they came with the header.
-    """
+    """An uncompressed array: where its values start, the CRC up to there and at the end, and values if they are few."""
 
     member: str
     header: ArrayHeader
@@ -58,6 +49,10 @@ class _StoredArray(NamedTuple):
     crc_before: int
     crc: int
     content: bytes | None
+
+    def check(self, crc: int) -> None:
+        if crc != self.crc:
+            raise zipfile.BadZipFile(f"the CRC of {self.member!r} does not fit")
 
 
 class NpzReader:
@@ -110,11 +105,10 @@ class NpzReader:
         """The array `name`, whole, unless it has more than `max_bytes`."""
         with Explained(self.name):
             values, header = self._open(name)
-            extent = " in Fortran order" if header.fortran_order else ""
-            self._check_taken(name, header.num_bytes, max_bytes, extent)
+            self._check_taken(name, header.num_bytes, max_bytes, " in Fortran order" if header.fortran_order else "")
             stored = self._stored[name]
             if stored is not None and stored.content is not None:
-                _check_crc(stored, crc32(stored.content, stored.crc_before))
+                stored.check(crc32(stored.content, stored.crc_before))
                 return as_array(stored.content, header).copy()
             return _read_array(values, header)
 
@@ -141,8 +135,7 @@ class NpzReader:
                 return
             run = np.empty((0, *header.shape[1:]), dtype or header.dtype)
             for start in range(0, length, num_rows):
-                kept = min(overlap, start)
-                stop = min(start + num_rows, length)
+                kept, stop = min(overlap, start), min(start + num_rows, length)
                 before, run = run, np.empty((kept + stop - start, *header.shape[1:]), run.dtype)
                 run[:kept] = before[len(before) - kept :]
                 _read_converted(values, header.dtype, run[kept:])
@@ -169,7 +162,7 @@ class NpzReader:
             if name not in self._members:
                 raise NpzError(f"has no array '{name}'", self.name)
             member = self._members[name]
-            if member.compress_type not in _METHODS or member.flag_bits & ENCRYPTED:
+            if member.compress_type not in METHODS or member.flag_bits & ENCRYPTED:
                 raise NpzError(f"'{name}' is compressed in a way that npz files are not; save it again", self.name)
             is_stored = member.compress_type == zipfile.ZIP_STORED
             if member.file_size > self._size * (1 if is_stored else MAX_DEFLATION):
@@ -203,11 +196,8 @@ class NpzReader:
 
     def _check_taken(self, name: str, num_bytes: int, max_bytes: int, extent: str) -> None:
         if num_bytes > max_bytes:
-            raise NpzError(
-                f"'{name}' has {num_bytes} bytes{extent}, more than the {max_bytes} that can be read at once; download "
-                "or save it again",
-                self.name,
-            )
+            claim = f"has {num_bytes} bytes{extent}, more than the {max_bytes} that can be read at once"
+            raise NpzError(f"'{name}' {claim}; download or save it again", self.name)
 
     def _check_size(self, name: str, header: ArrayHeader, held: int) -> None:
         if header.num_bytes != held:
@@ -218,8 +208,7 @@ class NpzReader:
 class _StoredValues:
     """Values that are not compressed, read straight into the target; the CRC is compared at the end.
 
-    zipfile's own reader copies twice, and zlib's CRC is much slower than ISA-L's: together they took longer
-    than computing the joints.
+    zipfile's reader copies twice, and zlib's CRC is slow: together they took longer than computing the joints.
     """
 
     def __init__(self, file: IO[bytes], stored: _StoredArray) -> None:
@@ -238,13 +227,8 @@ class _StoredValues:
             self._crc = crc32(target[:count], self._crc)
             self._position += count
         if self._position == self._num_bytes:
-            _check_crc(self._stored, self._crc)
+            self._stored.check(self._crc)
         return count
-
-
-def _check_crc(stored: _StoredArray, crc: int) -> None:
-    if crc != stored.crc:
-        raise zipfile.BadZipFile(f"the CRC of {stored.member!r} does not fit")
 
 
 def _read_array(file: IO[bytes] | _StoredValues, header: ArrayHeader) -> np.ndarray:
@@ -270,20 +254,16 @@ def _read_converted(file: IO[bytes] | _StoredValues, dtype: np.dtype[np.generic]
         _read_into(file, array)
         return
     flat = array.reshape(-1)
-    block = _scratch(_BLOCK // dtype.itemsize * dtype.itemsize or dtype.itemsize).view(dtype)
+    num_bytes = _BLOCK // dtype.itemsize * dtype.itemsize or dtype.itemsize
+    # Kept for this thread: new memory costs more than the use that is made of it.
+    if len(getattr(_memory, "bytes", ())) < num_bytes:
+        _memory.bytes = np.empty(num_bytes, np.uint8)
+    block = _memory.bytes[:num_bytes].view(dtype)
     for start in range(0, flat.size, block.size):
         part = block[: flat.size - start]
         _read_into(file, part)
         with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
             flat[start : start + part.size] = part
-
-
-def _scratch(num_bytes: int) -> np.ndarray:
-    """Memory of this thread, kept because new memory costs more than the use that is made of it."""
-    if len(getattr(_memory, "bytes", ())) < num_bytes:
-        _memory.bytes = np.empty(num_bytes, np.uint8)
-    scratch: np.ndarray = _memory.bytes[:num_bytes]
-    return scratch
 
 
 def _check_end(file: IO[bytes] | _StoredValues) -> None:

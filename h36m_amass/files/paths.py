@@ -27,18 +27,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, TypeIs  # in collections.abc from Python 3.12 on, in typing from 3.13
     from upath import UPath
 
-Location: TypeAlias = "Path | UPath"
-"""Of a file or a folder."""
+Location: TypeAlias = "Path | UPath"  # of a file or a folder
 
-BLOCK = 2**16
-"""Bytes that are fetched for a few, unless `open_file` is asked for more at once."""
-MAX_GAP = 2**16
-"""Bytes between two ranges that are worth fetching along with them: a request costs more than these."""
+BLOCK = 2**16  # bytes that are fetched for a few, unless `open_file` is asked for more at once
+MAX_GAP = 2**16  # bytes between two ranges that are worth fetching along: a request costs more than these
 MAX_REASON = 300
 WEB = ("http", "https")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_GONE = (404, 410)
-"""What a web server answers where nothing is."""
+_GONE = (404, 410)  # what a web server answers where nothing is
 _USERINFO, _QUERY = re.compile(r"(?<=://)[^/\s'\"]*@"), re.compile(r"(?<=://)([^\s'\"?]*)\?[^\s'\"]*")
 _SECRET_OPTIONS = ("key", "secret", "token", "username", "password", "account_key", "sas_token", "connection_string")
 # What backends call the token, or else the time, that changes with an object; the first that is there counts.
@@ -51,10 +47,8 @@ class UrlError(H36mAmassError):
 
 @dataclass(frozen=True)
 class FileVersion:
-    """A file's size and nanoseconds of its last change; at a URL a number made of ETag or time, or 0."""
-
     size: int
-    modified: int
+    modified: int  # nanoseconds of its last change; at a URL a number made of ETag or time, or 0
 
 
 def parse(text: Path | str | UPath) -> Location:
@@ -103,8 +97,7 @@ def version_of(path: Location) -> FileVersion:
 def open_file(path: Location | str, buffering: int = -1) -> IO[bytes]:
     """A file, open for reading bytes at random; of one at a URL `buffering` bytes are fetched at once, or `BLOCK`.
 
-    Raises `OSError` if there is none, or it is a pipe, a device or a socket, whose reader would wait for ever; and
-    `UrlError`, later too, if it cannot be reached.
+    Raises `OSError` if there is none, or a pipe or device, whose reader would wait for ever, and `UrlError`, later too.
     """
     if is_url(path):
         return cast(IO[bytes], UrlFile(path, version_of(path), max(buffering, BLOCK)))
@@ -121,11 +114,7 @@ def open_at_once(path: str, flags: int) -> int:
 
 
 def read_ranges(path: UPath, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
-    """The bytes ``start .. stop`` of each range, fetched at the same time where the backend can.
-
-    Raises `FileNotFoundError` if the file is gone, and `UrlError` if it cannot be reached, is shorter than that, or its
-    server knows no ranges.
-    """
+    """The bytes ``start .. stop`` of each range, fetched at the same time where the backend can; or `UrlError`."""
     filesystem = _filesystem(path)
     with _explained(path):
         if len(starts) == 1:
@@ -150,19 +139,17 @@ def joined(starts: Sequence[int], stops: Sequence[int], gap: int = MAX_GAP) -> I
 
 
 def listed(folder: UPath, deep: bool = False) -> dict[str, FileVersion | None]:
-    """What lies in a folder at a URL, sorted by name: files, and None for folders. Nothing if it is not there.
+    """What lies in a folder at a URL by name, or if `deep` all below it: files, and None for folders; sorted.
 
-    If `deep`, all below it, by their names from there on: one request for thousands, where `UPath` asks for each folder
-    and for the size of each file.
+    `UPath` would ask for each folder and for the size of each file.
     """
     filesystem, path = _filesystem(folder), folder.path.rstrip("/")
     try:
         with _explained(folder):
             filesystem.invalidate_cache(path)
-            if deep:
-                entries = list(filesystem.find(path or "/", detail=True).values())
-            else:
-                entries = filesystem.ls(path or "/", detail=True)
+            entries = (
+                filesystem.find(path or "/", detail=True).values() if deep else filesystem.ls(path or "/", detail=True)
+            )
     except FileNotFoundError:
         return {}
     listing: dict[str, FileVersion | None] = {}
@@ -184,8 +171,7 @@ class RandomFile(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
+    seekable = readable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
@@ -211,8 +197,7 @@ class RandomFile(io.RawIOBase):
 class UrlFile(RandomFile):
     """A file at a URL as a Python file, which fetches `block` bytes beyond those that are read.
 
-    fsspec's own file objects ask for the size again, raise whatever their backend does, and do not see that a server
-    sends another range than was asked for.
+    fsspec's own ask for the size again, raise what their backend does, and do not see that a server sends other ranges.
     """
 
     def __init__(self, path: UPath, version: FileVersion, block: int = BLOCK) -> None:
@@ -241,11 +226,8 @@ def _filesystem(path: UPath) -> Any:
             with _explained(path, "used"):
                 _filesystems[key] = fsspec.filesystem(path.protocol, **path.storage_options)
         except ImportError as error:
-            raise UrlError(
-                f"cannot be used ({_reason(error, path)}); pip install 'h36m-amass[remote]' brings what s3 and http "
-                "need",
-                shown(path),
-            ) from error
+            advice = "pip install 'h36m-amass[remote]' brings what s3 and http need"
+            raise UrlError(f"cannot be used ({_reason(error, path)}); {advice}", shown(path)) from error
     return _filesystems[key]
 
 
@@ -257,10 +239,9 @@ def _explained(path: UPath, verb: str = "read") -> Iterator[None]:
     except FileNotFoundError as error:
         # fsspec says so, too, of a web server that does not answer, or refuses to.
         cause = error.__cause__
+        is_missing = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
         if path.protocol in WEB:
             is_missing = cause is None or getattr(cause, "status", None) in _GONE
-        else:
-            is_missing = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
         if not is_missing and isinstance(cause, Exception):
             raise UrlError(f"cannot be {verb} ({_reason(cause, path)})", shown(path)) from error
         raise FileNotFoundError(errno.ENOENT, "there is no such file", shown(path)) from error

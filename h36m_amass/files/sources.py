@@ -13,8 +13,7 @@ from h36m_amass.files.paths import RandomFile, open_file, version_of
 if TYPE_CHECKING:
     from upath import UPath
 
-MAX_SMALL = 2**18
-"""Bytes of a local file that is read with one call: a recording of two seconds has fewer, and most are of a few."""
+MAX_SMALL = 2**18  # bytes of a local file that is read with one call, as a recording of two seconds is
 
 
 @dataclass(frozen=True)
@@ -57,21 +56,15 @@ def size_of(source: Source) -> int:
 
 
 def open_source(source: Source) -> tuple[IO[bytes], int]:
-    """An unbuffered file with the bytes of a source, and how many there are; a small one is in memory.
-
-    Raises `OSError` if there is no such regular file, and `UrlError` if it cannot be reached.
-    """
+    """An unbuffered file, in memory if it is small, and its size; `OSError` or `UrlError` if there is none."""
     if isinstance(source, Held):
         return io.BytesIO(source.content), len(source.content)
-    is_slice = isinstance(source, FileSlice)
+    part = source if isinstance(source, FileSlice) else None
     file = open_file(source.path if isinstance(source, FileSlice) else source, 0)
     try:
-        if isinstance(source, FileSlice):
-            start, size = source.start, source.size
-        else:
-            start, size = 0, file.seek(0, os.SEEK_END)
+        start, size = (part.start, part.size) if part else (0, file.seek(0, os.SEEK_END))
         if size > MAX_SMALL:
-            return (cast(IO[bytes], _SliceFile(file, start, size)) if is_slice else file), size
+            return (cast(IO[bytes], _SliceFile(file, start, size)) if part else file), size
         file.seek(start)
         content = file.read(size)
         while len(content) < size and (more := file.read(size - len(content))):  # a raw file may give fewer

@@ -1,11 +1,8 @@
 """The bytes and the headers of a tar, compressed or not, read once from front to back.
 
-Decompressing takes most of the time that AMASS's archives take; of a ``.tar.bz2`` the optional rapidgzip decodes blocks
-in parallel. Headers are parsed by `tarfile`, whose reader is not used: it reads ahead, takes damage for the end, and
-bounds neither headers nor what a stream may grow to.
+Of a ``.tar.bz2`` the optional rapidgzip decodes blocks in parallel. `tarfile` parses headers, but its reader is not
+used: it reads ahead, takes damage for the end, and bounds neither headers nor what a stream may grow to.
 """
-
-from __future__ import annotations
 
 import bz2
 import io
@@ -20,15 +17,11 @@ from h36m_amass.files.archive_names import ArchiveError, damaged, kind_of
 from h36m_amass.files.paths import Location, is_url, open_file
 
 BLOCK = 2**20
-MAX_TAR_HEADER = 2**20
-"""Bytes of a member's long name, or of its extended header."""
-MAX_GROWTH = 1000
-"""A compressed tar may grow by this, `FREE_GROWTH` bytes apart; AMASS's grow by less than ten."""
+MAX_TAR_HEADER = 2**20  # bytes of a member's long name, or of its extended header
+MAX_GROWTH = 1000  # a compressed tar may grow by this, `FREE_GROWTH` bytes apart; AMASS's grow by less than ten
 FREE_GROWTH = 2**30
-MAX_THREADS = 4
-"""More would hold too much of a hostile archive, whose blocks grow to fifty times their size."""
-FETCHED_AT_ONCE = 2**22
-"""Bytes of an archive at a URL."""
+MAX_THREADS = 4  # more would hold too much of a hostile archive, whose blocks grow to fifty times their size
+FETCHED_AT_ONCE = 2**22  # bytes of an archive at a URL
 # igzip checks what gzip does, at five times the speed.
 _OPENERS: Mapping[str, Callable[[Any], Any]] = {
     **{"bz2": bz2.open, "xz": lzma.open, "gz": igzip.open},
@@ -68,9 +61,6 @@ class TarFile:
     def tell(self) -> int:
         return self._position
 
-    def seek(self, position: int) -> None:
-        self.skip_to(position)
-
     def read(self, num_bytes: int) -> bytes:
         """Bytes of a header, and at the file's end fewer."""
         if not 0 <= num_bytes <= MAX_TAR_HEADER:
@@ -88,7 +78,6 @@ class TarFile:
         return content
 
     def skip_to(self, position: int) -> None:
-        """Go on at `position`."""
         if position < self._position:
             raise ArchiveError(damaged("a member lies before the one before it"))
         self.check(position)
@@ -98,22 +87,20 @@ class TarFile:
         while self._position < position:
             self.block(position)
 
+    seek = skip_to  # for tarfile
+
     def skip_padding(self) -> None:
         """Read what follows the last member, so that an end that is missing or damaged is seen."""
         while not self._seekable and self._read(BLOCK):
             self.check(self._position)
 
     def check(self, position: int) -> None:
-        """Refuse a position that the file may not have."""
         if position > self._most:
             what = "its end is missing" if self._seekable else f"it grows to more than {self._most} bytes"
             raise ArchiveError(damaged(what))
 
     def _read(self, num_bytes: int) -> bytes:
-        """At most `num_bytes`, none at the end.
-
-        rapidgzip does not give out all that lies before the damage: there bz2 goes on from where it was.
-        """
+        """At most `num_bytes`, none at the end. rapidgzip loses what lies just before damage, and bz2 does not."""
         try:
             content: bytes = self._file.read(num_bytes)
         except Exception:  # it raises whatever C++ did

@@ -1,14 +1,11 @@
 """Zip archives by `zipfile`, once the size of their directory is known."""
 
-from __future__ import annotations
-
 import zipfile
 from typing import IO, cast
 
-ENCRYPTED, UTF8 = 1, 0x800
-"""General purpose flags of a member."""
-MAX_DEFLATION = 1032
-"""No deflated data grow by more than this."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ENCRYPTED, UTF8 = 1, 0x800  # general purpose flags of a member
+MAX_DEFLATION = 1032  # no deflated data grow by more than this
 
 
 def open_zip(file: IO[bytes], max_directory: int) -> zipfile.ZipFile:
@@ -24,10 +21,7 @@ class _BoundedFile:
 
     def __init__(self, file: IO[bytes], max_read: int) -> None:
         self.max_read: int | None = max_read
-        self.seek, self.tell, self._read = file.seek, file.tell, file.read
-
-    def seekable(self) -> bool:
-        return True
+        self.seek, self.tell, self.seekable, self._read = file.seek, file.tell, file.seekable, file.read
 
     def read(self, size: int = -1) -> bytes:
         if self.max_read is not None and size > self.max_read:

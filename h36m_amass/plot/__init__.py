@@ -1,7 +1,5 @@
 """Pictures and animations of poses (extra ``plot``)."""
 
-from __future__ import annotations
-
 from h36m_amass.errors import H36mAmassError
 
 

@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 logging.getLogger("matplotlib.animation").addHandler(logging.NullHandler())  # it prints what `PlotError` says
-MAX_RATES = {".gif": 25.0, ".mp4": 60.0}
-"""Frames per second that are drawn at most."""
+MAX_RATES = {".gif": 25.0, ".mp4": 60.0}  # frames per second that are drawn at most
 MAX_GIF_FRAMES = 750
 """Half a minute. A GIF is put together in memory, where a frame takes two megabytes."""
 MAX_BOX, MIN_BOX, MARGIN = 2.5, 1.8, 0.1
 """Metres: the axes show all of a path unless they span more than this along a direction, and else follow the root; they
 show at least this much ground, so that someone who stands still stands on some; and this much around the joints."""
-SIZE, DPI = 6.0, 100
-"""Inches, and pixels per inch: the product is even, as MP4 needs it."""
+SIZE, DPI = 6.0, 100  # inches, and pixels per inch: the product is even, as MP4 needs it
 _MP4_ARGUMENTS = ["-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
 _ELEVATION, _TURN = 12.0, 35.0
 """Degrees that the camera is above the ground, and to the side of where the person faces in the first frame."""
@@ -87,13 +85,9 @@ def animate(
 
     Axes are equal and in metres, z up; left is blue and right is red. The scale is fixed. The axes show the whole
     path, or follow the root where that is too long. The animation is a ``.gif``, or an ``.mp4`` where ffmpeg is
-    installed; all options are those of `h36m_amass.plot.drawing.draw`. Returns what was drawn.
-
-    Raises
-    ------
-    PlotError
-        If the skeleton has no bones, the sequence has nothing at `start`, `seconds` is not positive, ffmpeg is not
-        installed or fails, a GIF would have too many frames, or `path` cannot be written.
+    installed; all options are those of `h36m_amass.plot.drawing.draw`. Returns what was drawn. Raises `PlotError` if
+    the skeleton has no bones, the sequence has nothing at `start`, `seconds` is not positive, ffmpeg is not installed
+    or fails, a GIF would have too many frames, or `path` cannot be written.
     """
     path = picture.output_path(path, picture.ANIMATIONS, "an animation", overwrite)
     picture.require_bones(sequence.store.skeleton, sequence.key)

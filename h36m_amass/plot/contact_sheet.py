@@ -1,7 +1,5 @@
 """Contact sheets: one pose of each of many sequences (extra ``plot``)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +12,8 @@ from h36m_amass.skeleton import Skeleton
 from h36m_amass.store.selection import Selection, StoredSequence
 
 COLUMNS, ROWS = 8, 6
-PAGE = COLUMNS * ROWS
-"""Cells of a page at most, so that no picture grows with the number of sequences."""
-_TURN = 35.0
-"""Degrees from the front: arms and legs of who walks are then apart."""
+PAGE = COLUMNS * ROWS  # cells of a page at most, so that no picture grows with the number of sequences
+_TURN = 35.0  # degrees from the front: arms and legs of who walks are then apart
 _CELL_WIDTH, _FONT_SIZE, _LINE_CHARACTERS, _LINES = 1.3, 6.0, 25, 3  # inches, points
 
 
@@ -42,12 +38,8 @@ def draw_contact_sheet(
 
     All are at one scale, turned to be seen from the front and a little from the side; left is blue and right is red.
     `title` says what the sequences are; the other options are those of `h36m_amass.plot.drawing.draw`. Returns the
-    files, one per page, see `page_paths`.
-
-    Raises
-    ------
-    PlotError
-        If the skeleton has no bones, there are no sequences, or a file cannot be written.
+    files, one per page, see `page_paths`. Raises `PlotError` if the skeleton has no bones, there are no sequences, or a
+    file cannot be written.
     """
     if not len(sequences):
         raise PlotError("there are no sequences to draw", path)

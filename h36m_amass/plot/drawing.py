@@ -1,7 +1,5 @@
 """Draw what is at a key of a store, as a picture, an animation or a contact sheet (extra ``plot``)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,30 +29,23 @@ def draw(
 
     Parameters
     ----------
-    store
-        Path of a store.
+    store, joint_set
+        Path of a store, and the name of the joint set to draw; None for the first.
     key
         ``DATASET/SUBJECT/SEQUENCE``; for a contact sheet less of it, or None for all of the store.
     path
         File to write, whose ending says what: ``.png``, ``.pdf`` or ``.svg`` for poses or a contact sheet, ``.gif`` or
-        ``.mp4`` for an animation. None for a PNG of the key's name in this folder.
+        ``.mp4`` for an animation. None for a PNG of the key's name in this folder. With `overwrite`, what is there is
+        replaced.
     num_poses
         How many poses a picture of one sequence has.
     start, seconds
         Draw this much of one sequence from `start` on, both in seconds; None draws all the rest.
-    joint_set
-        Name of the joint set to draw; None for the first.
-    overwrite
-        Replace files that are there.
     progress
         Called with the number of frames or sequences drawn so far, and of all.
 
-    Raises
-    ------
-    h36m_amass.plot.PlotError
-        If it cannot be drawn, or an option does not go with what is drawn.
-    h36m_amass.store.store.StoreError
-        If the store cannot be read, or has nothing at `key`.
+    Raises `h36m_amass.plot.PlotError` if it cannot be drawn, or an option does not go with what is drawn, and
+    `h36m_amass.store.errors.StoreError` if the store cannot be read, or has nothing at `key`.
     """
     if contact_sheet and (num_poses, start, seconds) != (None, 0.0, None):
         raise PlotError("--poses, --start and --seconds are of one sequence; leave out --contact-sheet or them", store)

@@ -25,12 +25,8 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     """Draw how long each part lasts, how long the sequences are, and at which rates they were recorded.
 
     `root`, see `h36m_amass.store.summary.tree`, is the store itself, a dataset or a subject of it. The picture is a
-    ``.png``, ``.pdf`` or ``.svg``.
-
-    Raises
-    ------
-    PlotError
-        If `root` is a sequence or empty, or `path` cannot be written or exists and is not to be overwritten.
+    ``.png``, ``.pdf`` or ``.svg``. Raises `PlotError` if `root` is a sequence or empty, or `path` cannot be written or
+    exists and is not to be overwritten.
     """
     path = picture.output_path(path, picture.PICTURES, "an overview", overwrite)
     if root.kind == LEVELS[-1]:

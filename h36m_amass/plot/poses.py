@@ -1,7 +1,5 @@
 """Pictures of a sequence: its poses along time (extra ``plot``)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +7,9 @@ import numpy as np
 from h36m_amass.plot import PlotError, picture
 from h36m_amass.store.selection import StoredSequence
 
-SPACING = 1.3
-"""Metres between neighbouring poses of a picture."""
+SPACING = 1.3  # metres between neighbouring poses of a picture
 DEFAULT_POSES, MAX_POSES = 7, 50
-FAR_ABOVE_GROUND = 4.0
-"""Metres: whoever is higher is drawn without the ground, or would be too small to see."""
+FAR_ABOVE_GROUND = 4.0  # metres: whoever is higher is drawn without the ground, or would be too small to see
 _VIEWS = {"front": 0.0, "side": 90.0}  # degrees, see `picture.seen`
 
 
@@ -30,13 +26,9 @@ def draw_poses(
 
     Axes are equal and in metres, z up; left is blue and right is red. Each pose is centred on its root and turned
     the way the person faces. There are at most `MAX_POSES` poses, and no more than frames; the picture is a ``.png``,
-    ``.pdf`` or ``.svg``. All options are those of `h36m_amass.plot.drawing.draw`.
-
-    Raises
-    ------
-    PlotError
-        If `num_poses` is not from 1 to `MAX_POSES`, the skeleton has no bones, the sequence has nothing at `start`,
-        `seconds` is not positive, or `path` cannot be written.
+    ``.pdf`` or ``.svg``. All options are those of `h36m_amass.plot.drawing.draw`. Raises `PlotError` if `num_poses` is
+    not from 1 to `MAX_POSES`, the skeleton has no bones, the sequence has nothing at `start`, `seconds` is not
+    positive, or `path` cannot be written.
     """
     path = picture.output_path(path, picture.PICTURES, "a picture of poses", overwrite)
     if not 1 <= num_poses <= MAX_POSES:

@@ -11,8 +11,7 @@ from h36m_amass.files.sources import FileSlice, Held, Source
 from h36m_amass.recordings.recording import AmassError
 from h36m_amass.recordings.tree import Archive, RecordingFile, find_recordings, is_wanted, same_recording
 
-MAX_FETCHED = 2**25
-"""Bytes of a recording at a URL that is fetched at once; a larger one is read in pieces."""
+MAX_FETCHED = 2**25  # bytes of a recording at a URL that is fetched at once; a larger one is read in pieces
 
 
 def source_of(amass_dir: Location, file: RecordingFile) -> Source:
@@ -36,22 +35,10 @@ def open_recordings(
 ) -> Iterator[tuple[str, Source | AmassError]]:
     """Each of some recordings and what it can be read from until the next one is asked for, in any order.
 
-    Archives are gone through once, and of each no further than needed.
-
-    Parameters
-    ----------
-    paths
-        As of `RecordingFile.path`; a dataset's folder or archive may be called otherwise by now. What is not there is
-        not given.
-    scratch_dir
-        A folder that members of archives are copied to, one at a time.
-    check
-        Called now and then; what it raises ends the search.
-
-    Yields
-    ------
-    tuple
-        The path as it was asked for, and a source or why there is none. Raises as `find_recordings` does.
+    Archives are gone through once, and of each no further than needed; their members are copied into `scratch_dir`, one
+    at a time. `paths` are as of `RecordingFile.path`, and come with a source or why there is none; a dataset's folder
+    or archive may be called otherwise by now, and what is not there is not given. `check` is called now and then, and
+    what it raises ends the search. Raises as `find_recordings` does.
     """
     waiting = {same_recording(path): path for path in paths}
     if not is_url(amass_dir):

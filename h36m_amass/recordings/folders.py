@@ -1,7 +1,5 @@
 """What lies in an AMASS folder, on the disk or at a URL: files by their paths from there, with forward slashes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,12 +8,10 @@ from pathlib import Path
 from h36m_amass.files.paths import WEB, FileVersion, Location, is_url, listed, shown
 from h36m_amass.recordings.recording import AmassError
 
-NO_FOLDERS = (".", "__MACOSX")
-"""How the names of folders begin that hold nothing of a dataset."""
+NO_FOLDERS = (".", "__MACOSX")  # how the names of folders begin that hold nothing of a dataset
 LINK_DEPTH = 3
 """Folders, from the AMASS folder on, below which links are not followed: recordings lie no deeper."""
-LINKS_UP = "links to a folder above"
-"""Where everything would be found once more."""
+LINKS_UP = "links to a folder above"  # where everything would be found once more
 DEAD = "is a link that leads nowhere, or no file"
 
 

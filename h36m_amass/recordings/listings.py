@@ -4,8 +4,6 @@ So `check`, a limit or an update without a change need not decompress them again
 else: what cannot be read or written is passed over.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -24,8 +22,7 @@ from h36m_amass.recordings.recording import AmassError, Recording
 from h36m_amass.recordings.tree import Archive
 
 FORMAT = 2
-MAX_BYTES = 2**28
-"""Of a listing, which is read whole."""
+MAX_BYTES = 2**28  # of a listing, which is read whole
 CACHE_VARIABLE = "H36M_AMASS_CACHE_DIR"
 
 

@@ -18,15 +18,13 @@ from h36m_amass.files.npz import NpzError, NpzReader
 from h36m_amass.files.sources import Source
 from h36m_amass.recordings.resampling import FrameRateError, exact_rate
 
-MAX_VALUE = 1e6
-"""No rotation in radians, position in metres or coefficient is beyond this."""
+MAX_VALUE = 1e6  # no rotation in radians, position in metres or coefficient is beyond this
 FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
 _DIGESTED = ("poses", "trans", "betas", "gender", *FRAME_RATE_KEYS, "dmpls", "surface_model_type", "synthetic")
 """Arrays that the joints depend on, or what is said of them."""
 MIN_DMPLS, MAX_DMPLS = 8, 300
 """Columns of soft-tissue coefficients. AMASS has 8; thousands could only be there to take memory."""
-MAX_SMALL_BYTES = 2**16
-"""Of an array that is not one of frames."""
+MAX_SMALL_BYTES = 2**16  # of an array that is not one of frames
 AMASS_NAMES = "'SMPL+H G', 'SMPL-X G' or 'SMPL-X N'"
 """What AMASS's page calls the downloads that can be converted."""
 
@@ -37,30 +35,16 @@ class AmassError(H36mAmassError):
 
 @dataclass(frozen=True)
 class Header:
-    """All of a recording but its frames.
-
-    Attributes
-    ----------
-    model
-        Name of the body model's family, one of `h36m_amass.body.families.FAMILIES`.
-    frame_rate
-        In hertz, as the decimal that the file's number prints as.
-    has_dmpls
-        Whether the file has soft-tissue coefficients, and its body model a use for them.
-    synthetic
-        True if the file says that it was made up (see `h36m_amass.synthetic`).
-    content_digest
-        SHA-256 of names, sizes and checksums of all arrays that matter, whether or not they were asked for.
-    """
+    """All of a recording but its frames."""
 
     num_frames: int
-    model: str
-    frame_rate: Fraction
+    model: str  # name of the body model's family, one of `h36m_amass.body.families.FAMILIES`
+    frame_rate: Fraction  # in hertz, as the decimal that the file's number prints as
     gender: str
     betas: Float[np.ndarray, "betas"]
-    has_dmpls: bool
-    synthetic: bool
-    content_digest: str
+    has_dmpls: bool  # whether the file has soft-tissue coefficients, and its body model a use for them
+    synthetic: bool  # true if the file says that it was made up (see `h36m_amass.synthetic`)
+    content_digest: str  # SHA-256 of names, sizes and checksums of all arrays that matter, asked for or not
 
 
 @dataclass(frozen=True)
@@ -107,17 +91,8 @@ class Recording:
         """The frames in runs of at most `num_frames` new ones.
 
         Each run but the first begins with the last frame of the one before, because an output frame may lie between.
-
-        Parameters
-        ----------
-        num_dmpls
-            How many soft-tissue coefficients to read; 0 for none.
-
-        Raises
-        ------
-        AmassError
-            The file is damaged or holds values that are no numbers below `MAX_VALUE`, where float32 could overflow.
-            Frames that came before have been given out.
+        `num_dmpls` soft-tissue coefficients are read. Raises `AmassError` if the file is damaged or holds values that
+        are no numbers below `MAX_VALUE`, where float32 could overflow; the frames before have been given out then.
         """
         types: dict[str, np.dtype[Any]] = {"poses": np.dtype(np.float32), "trans": np.dtype(np.float64)}
         if self.header.has_dmpls and num_dmpls > 0:
@@ -197,17 +172,13 @@ def _family(npz: NpzReader, columns: int) -> Family:
     family = next((family for family in FAMILIES.values() if family.num_pose_columns == columns), None)
     if family is None:
         known = ", ".join(f"{family.num_pose_columns} of {family.title}" for family in FAMILIES.values())
-        raise AmassError(
-            f"is of no body model that is known: poses have {columns} columns, not {known}; "
-            f"download the dataset as {AMASS_NAMES}"
-        )
+        reason = f"is of no body model that is known: poses have {columns} columns, not {known}"
+        raise AmassError(f"{reason}; download the dataset as {AMASS_NAMES}")
     if "surface_model_type" in npz:
         word = _word(npz, "surface_model_type")
         if word != family.name and not word.startswith(f"{family.name}_"):  # smplx_locked_head, say
-            raise AmassError(
-                f"says that it is of {word!r} (surface_model_type), but its poses have the {columns} columns of "
-                f"{family.title}; download the file again"
-            )
+            reason = f"says that it is of {word!r} (surface_model_type), but its poses have the {columns} columns of"
+            raise AmassError(f"{reason} {family.title}; download the file again")
     return family
 
 
@@ -224,9 +195,8 @@ def _check_frames(headers: Mapping[str, ArrayHeader]) -> int:
     if columns["trans"] != 3:
         raise AmassError(f"trans have {columns['trans']} columns, not 3; download the file again")
     if not MIN_DMPLS <= columns.get("dmpls", MIN_DMPLS) <= MAX_DMPLS:
-        raise AmassError(
-            f"dmpls have {columns['dmpls']} columns, not {MIN_DMPLS} to {MAX_DMPLS}; convert it with --no-dmpls"
-        )
+        reason = f"dmpls have {columns['dmpls']} columns, not {MIN_DMPLS} to {MAX_DMPLS}"
+        raise AmassError(f"{reason}; convert it with --no-dmpls")
     frames = {name: header.shape[0] for name, header in headers.items()}
     if len(set(frames.values())) != 1:
         counts = ", ".join(f"{count} of {name}" for name, count in frames.items())

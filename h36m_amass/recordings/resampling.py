@@ -44,12 +44,8 @@ class Resampling:
 def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
     """Frame rate in hertz as the decimal that it prints as, 59.94 is 2997/50, or the whole number beside it.
 
-    What is within `NEAR_WHOLE` of a whole number is that number; a `Fraction` stays what it is.
-
-    Raises
-    ------
-    FrameRateError
-        The rate is not a positive finite number.
+    What is within `NEAR_WHOLE` of a whole number is that number; a `Fraction` stays what it is. Raises `FrameRateError`
+    if the rate is not a positive finite number.
     """
     if isinstance(rate, Fraction):
         exact = rate

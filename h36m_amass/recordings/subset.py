@@ -1,7 +1,5 @@
 """Which recordings of a tree are wanted, where not all of them are."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -20,19 +18,10 @@ class SubsetError(H36mAmassError):
 class Subset:
     """Which recordings are wanted: those that fit everything here, of all datasets or of those chosen by name.
 
-    Attributes
-    ----------
-    subject, sequence
-        Regular expressions that the name must match from its first to its last character; None for any name.
-    min_seconds, max_seconds
-        How long the recording is, before any resampling; both count as fitting. None for any length.
-    limit
-        How many of those that fit all else, in sorted order; None for all.
-
-    Raises
-    ------
-    SubsetError
-        A pattern is no regular expression, or no recording can fit the numbers.
+    Names match the regular expressions `subject` and `sequence` from the first to the last character. Recordings last
+    `min_seconds` to `max_seconds`, both included, before any resampling. Of those that fit all this, in sorted order,
+    the first `limit` are wanted. None stands for no such condition. Raises `SubsetError` if a pattern is no regular
+    expression, or no recording can fit the numbers.
     """
 
     subject: str | None = None
@@ -51,10 +40,8 @@ class Subset:
             if seconds is not None and not 0 <= seconds < math.inf:
                 raise SubsetError(f"{option} {seconds:g} is no length; give seconds, 0 or more")
         if self.min_seconds is not None and self.max_seconds is not None and self.min_seconds > self.max_seconds:
-            raise SubsetError(
-                f"no recording lasts {self.min_seconds:g} s or more and {self.max_seconds:g} s or less; "
-                "swap --min-seconds and --max-seconds"
-            )
+            reason = f"no recording lasts {self.min_seconds:g} s or more and {self.max_seconds:g} s or less"
+            raise SubsetError(f"{reason}; swap --min-seconds and --max-seconds")
         if self.limit is not None and self.limit < 1:
             raise SubsetError(f"--limit {self.limit} leaves no recording; give at least 1")
 

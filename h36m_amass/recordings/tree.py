@@ -4,8 +4,6 @@ AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.
 and not opened; once it was gone through, its names are placed as if it had been unpacked into a folder of its name.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,31 +20,20 @@ UNSAFE = "its name leads out of the archive; pack it again under another one"
 EMPTY = "holds no recordings; download it again, or take it away"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
-_COPY = re.compile(r" ?\(\d+\)$")
-"""What browsers put behind the name of a file that they download once more."""
+_COPY = re.compile(r" ?\(\d+\)$")  # what browsers put behind the name of a file that they download once more
 
 
 @dataclass(frozen=True)
 class RecordingFile:
-    """A recording in an AMASS tree; the dataset's name is the canonical one.
-
-    Attributes
-    ----------
-    path
-        Relative to the AMASS folder, with forward slashes, as if archives were unpacked into folders of their names.
-    size, modified
-        Bytes, and nanoseconds of the last change of the file or its archive; at a URL `FileVersion.modified`.
-    member
-        Where a member of an archive was copied to.
-    """
+    """A recording in an AMASS tree; the dataset's name is the canonical one."""
 
     dataset: str
     subject: str
     sequence: str
-    path: str
-    size: int
-    modified: int
-    member: FileSlice | None = None
+    path: str  # from the AMASS folder, with forward slashes, as if archives were unpacked into folders of their names
+    size: int  # in bytes
+    modified: int  # nanoseconds of the last change, of the file or its archive; at a URL `FileVersion.modified`
+    member: FileSlice | None = None  # where a member of an archive was copied to
 
     @property
     def key(self) -> str:
@@ -94,31 +81,17 @@ class Listing:
 def find_recordings(
     amass_dir: Location, datasets: Sequence[str] = (), check: Callable[[], None] = lambda: None
 ) -> Listing:
-    """List the recordings and archives under `amass_dir`; nothing is opened.
+    """List the recordings and archives under `amass_dir`, a folder or URL with one of either per dataset, unopened.
 
-    Parameters
-    ----------
-    amass_dir
-        Folder or URL that holds one folder or archive per dataset.
-    datasets
-        Names of the datasets to look at, see `h36m_amass.datasets.choose`; all of them if empty.
-    check
-        Called between folders; what it raises ends the search.
-
-    Raises
-    ------
-    AmassError
-        The folder is not there or empty, a dataset that was asked for is not in it, it has two sources of one dataset,
-        or it holds no recording and no archive.
+    Of `datasets`, see `h36m_amass.datasets.choose`, or of all; `check` is called between folders, and what it raises
+    ends the search. Raises `AmassError` if the folder is not there or empty, a dataset that was asked for is not in it,
+    it has two sources of one dataset, or it holds no recording and no archive.
     """
     folders, files = top_of(amass_dir)
     if not folders and not files:
-        raise AmassError(
-            "nothing lies there; give the URL that your AMASS datasets lie below"
-            if is_url(amass_dir)
-            else "is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each",
-            shown(amass_dir),
-        )
+        nothing = "nothing lies there; give the URL that your AMASS datasets lie below"
+        empty = "is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each"
+        raise AmassError(nothing if is_url(amass_dir) else empty, shown(amass_dir))
     placing = _Placing()
     sources, unread = [_Source(name, f"the folder {name}", name) for name in folders], 0
     for entry in files:
@@ -158,9 +131,8 @@ def place_members(
     `names` are name, size and problem of its members, of several of one name the last counts; `unsafe` and `damage` are
     those of its `ArchiveStream`.
     """
-    entries = {
-        name: Entry(f"{archive.folder}/{name}", size, archive.modified, problem) for name, size, problem in names
-    }
+    top = archive.folder
+    entries = {name: Entry(f"{top}/{name}", size, archive.modified, problem) for name, size, problem in names}
     placing = _Placing()
     for name in unsafe:
         placing.skip(archive.dataset, f"{archive.name}/{name}", UNSAFE)
@@ -201,11 +173,8 @@ def _chosen(amass_dir: Location, sources: Iterable[_Source], datasets: Sequence[
     for source in chosen:
         other = single.setdefault(source.dataset, source)
         if other is not source:
-            raise AmassError(
-                f"{other.label} and {source.label} are two sources of the dataset {source.dataset}; move one of them "
-                "elsewhere",
-                shown(amass_dir),
-            )
+            reason = f"{other.label} and {source.label} are two sources of the dataset {source.dataset}"
+            raise AmassError(f"{reason}; move one of them elsewhere", shown(amass_dir))
     return chosen
 
 

@@ -1,7 +1,5 @@
 """What goes wrong with a store that is opened or read."""
 
-from __future__ import annotations
-
 from h36m_amass.errors import H36mAmassError
 
 

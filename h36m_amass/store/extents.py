@@ -1,7 +1,7 @@
 """Where the rows of uncompressed positions lie in their file.
 
-An extent is a range of rows whose bytes follow one another. The writer appends, so a store has few of them, and it
-lists them in ``extents``, beside the positions: to ask HDF5 for each chunk takes long, and at a URL many requests.
+An extent is a range of rows whose bytes follow one another. A store has few of them, and lists them in ``extents``,
+beside the positions: to ask HDF5 for each chunk takes long, and at a URL many requests.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int
 
-NEVER = 2**40
-"""A row that no store has."""
+NEVER = 2**40  # a row that no store has
 
 
 class Extents(NamedTuple):
@@ -57,10 +56,7 @@ def read(values: np.ndarray) -> Extents:
 
 
 def of_chunks(positions: h5py.Dataset) -> Extents | None:
-    """The extents of positions by their chunks; None where there are none, or HDF5 does not tell.
-
-    Raises `ValueError` if some of the rows are not in the file.
-    """
+    """The extents of positions by their chunks, or `ValueError` if some are missing; None if HDF5 does not tell."""
     # HDF5 before 1.12.3 cannot, and behind a user block it counts bytes from there.
     if not has(positions) or not hasattr(positions.id, "chunk_iter") or positions.file.userblock_size:
         return None

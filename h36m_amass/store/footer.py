@@ -1,10 +1,8 @@
 """The last bytes of a store: its size and checksums, behind the end of what HDF5 reads.
 
-HDF5 does not notice every flipped byte, and some make it hang or crash. So the footer is compared before HDF5 is
-asked: with all that is read to open a store, which lies at its two ends, and with the whole file when it is verified.
+HDF5 does not notice every flipped byte, and some make it hang or crash. So it is compared before HDF5 is asked: with
+all that is read to open a store, which lies at its two ends, and with the whole file when it is verified.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Callable
@@ -16,8 +14,7 @@ from isal.isal_zlib import crc32
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import Location, open_file
 
-HEAD = 2**16
-"""Bytes of the head: superblock, root group, skeletons and the headers of the positions."""
+HEAD = 2**16  # bytes of the head: superblock, root group, skeletons and the headers of the positions
 LENGTH = 128
 _TEXT = b"\nh36m-amass store: %016d bytes, CRC-32 %08x, head %08x, tail %016d %08x\n"
 _FORM = re.compile(
@@ -34,14 +31,10 @@ class Footer(NamedTuple):
     """What a footer says of the file before it."""
 
     size: int
-    checksum: int
-    """CRC-32 of all its bytes."""
-    head: int
-    """CRC-32 of the first `HEAD`."""
-    tail_start: int
-    """Behind positions and views, where the index and all that the store says of itself begin."""
-    tail: int
-    """CRC-32 of everything from there on."""
+    checksum: int  # CRC-32 of all its bytes
+    head: int  # CRC-32 of the first `HEAD`
+    tail_start: int  # behind positions and views, where the index and all that the store says of itself begin
+    tail: int  # CRC-32 of everything from there on
 
 
 def write(path: Path, tail_start: int | None = None) -> None:
@@ -79,10 +72,7 @@ def check_ends(file: IO[bytes]) -> Footer | None:
 
 
 def check_all(path: Location, progress: Callable[[int, int], None] | None = None) -> None:
-    """Compare all of a store with its footer; `FooterError` if it has none, is cut short, or a byte was changed.
-
-    `progress` is called with the bytes read so far, and all of them.
-    """
+    """Compare all of a store with its footer, or `FooterError`; `progress` gets the bytes read so far, and all."""
     with open_file(path, _BLOCK) as file:
         footer = read(file)
         if footer is None:

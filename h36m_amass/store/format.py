@@ -1,7 +1,5 @@
 """The HDF5 store's format, version 4: what writer and reader share; ``docs/store-format.md`` has it in prose."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping
@@ -11,10 +9,8 @@ from typing import Any
 from h36m_amass.skeleton import Skeleton
 
 FORMAT = "h36m-amass"
-UNFINISHED = "h36m-amass, unfinished"
-"""What a store in the making says of its format."""
-FORMAT_VERSION = 4
-"""The only one that is read: the versions before were never published."""
+UNFINISHED = "h36m-amass, unfinished"  # what a store in the making says of its format
+FORMAT_VERSION = 4  # the only one that is read: the versions before were never published
 CHUNK_FRAMES = 256
 COMPRESSIONS = ("none", "lzf", "gzip")
 
@@ -30,23 +26,18 @@ class SequenceRecord:
     dataset: str
     subject: str
     sequence: str
-    length: int
-    """Frames in the store."""
-    frame_rate: float
-    """In the store."""
+    length: int  # frames in the store
+    frame_rate: float  # in the store
     source_frames: int
     source_frame_rate: float
     model: str
     gender: str
-    has_dmpls: bool
-    """Whether soft tissue went into the joints."""
-    source_path: str
-    """Relative to the AMASS folder."""
+    has_dmpls: bool  # whether soft tissue went into the joints
+    source_path: str  # relative to the AMASS folder
     source_size: int
     content_digest: str
     """SHA-256 of what the recording's joints depend on, hexadecimal: equal digests, equal joints."""
-    checksum: int
-    """CRC-32 of the sequence's positions as little-endian float32."""
+    checksum: int  # CRC-32 of the sequence's positions as little-endian float32
 
     @property
     def key(self) -> str:
@@ -67,18 +58,13 @@ class JointSet:
 class StoreHeader:
     """What a store says of itself."""
 
-    software_version: str
-    """Of the h36m-amass that wrote it."""
-    frame_rate: float
-    """In hertz, NaN if each sequence has its recording's own."""
+    software_version: str  # of the h36m-amass that wrote it
+    frame_rate: float  # in hertz, NaN if each sequence has its recording's own
     body_model_sha256: Mapping[str, str]
     """Digest of each body model's files: a gender for SMPL+H, ``MODEL/GENDER`` for the others."""
-    options: Mapping[str, Any]
-    """Those of the build that change its numbers."""
-    synthetic: bool
-    """True if any body model, regressor or recording was made up: not data to train on."""
-    joint_sets: tuple[JointSet, ...]
-    """At least one; the first is what is read unless another is asked for."""
+    options: Mapping[str, Any]  # those of the build that change its numbers
+    synthetic: bool  # true if any body model, regressor or recording was made up: not data to train on
+    joint_sets: tuple[JointSet, ...]  # at least one; the first is what is read unless another is asked for
 
     @property
     def skeleton(self) -> Skeleton:
@@ -102,28 +88,13 @@ def header_object(header: StoreHeader) -> dict[str, Any]:
 
 def header_attributes(header: StoreHeader) -> dict[str, str | float | bool]:
     """A header as attributes, for people and other programs: numbers and strings, some of them JSON."""
-    values = header_object(header)
-    return {
-        name: json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-        for name, value in {**values, "frame_rate": header.frame_rate}.items()
-    }
+    values = {**header_object(header), "frame_rate": header.frame_rate}
+    return {key: json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v for key, v in values.items()}
 
 
 # Column name -> NumPy type; strings become fixed-length UTF-8.
 INDEX_COLUMNS: Mapping[str, type | str] = {
-    "dataset": str,
-    "subject": str,
-    "sequence": str,
-    "start": "<i8",
-    "length": "<i8",
-    "frame_rate": "<f8",
-    "source_frames": "<i8",
-    "source_frame_rate": "<f8",
-    "model": str,
-    "gender": str,
-    "has_dmpls": "|b1",
-    "source_path": str,
-    "source_size": "<i8",
-    "content_digest": str,
-    "checksum": "<u4",
+    **{"dataset": str, "subject": str, "sequence": str, "start": "<i8", "length": "<i8", "frame_rate": "<f8"},
+    **{"source_frames": "<i8", "source_frame_rate": "<f8", "model": str, "gender": str, "has_dmpls": "|b1"},
+    **{"source_path": str, "source_size": "<i8", "content_digest": str, "checksum": "<u4"},
 }

@@ -1,7 +1,5 @@
 """Opening a store's file, and what it says of itself: refused by name if it is no store, damaged or too new."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -22,20 +20,15 @@ from h36m_amass.store.open_file import open_file
 
 DAMAGE = (LookupError, OSError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 """What h5py raises where HDF5 finds damage, and what falls out of values that are not what they should be."""
-MAX_SMALL_BYTES = 2**26
-"""Of a dataset that is read whole. All of AMASS has some 20 000 sequences."""
+MAX_SMALL_BYTES = 2**26  # of a dataset that is read whole; all of AMASS has some 20 000 sequences
 MAX_STRING_BYTES = 2**20
-MAX_CHUNK_BYTES = 2**27
-"""HDF5 decodes a chunk whole, to read one row of it; those that are written hold `CHUNK_FRAMES` rows."""
-MAX_DIRECTIONS = 1000
-"""Shape or soft-tissue directions of a body model; there are 400 at most."""
+MAX_CHUNK_BYTES = 2**27  # HDF5 decodes a chunk whole, to read one row of it
+MAX_DIRECTIONS = 1000  # shape or soft-tissue directions of a body model; there are 400 at most
 _DECODERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF)
 _PACKINGS = {(), *((decoder,) for decoder in _DECODERS), *((h5py.h5z.FILTER_SHUFFLE, decoder) for decoder in _DECODERS)}
 """The filters that a store's chunks may have gone through. Others, and more of them, grow without bounds."""
 _RATE = re.compile(r"[1-9]\d{0,399}(/[1-9]\d{0,399})?")
 """A frame rate as an exact fraction, with as many digits as any float needs; an exponent could make it endless."""
-
-
 _OTHER = "is an HDF5 file, but not an h36m-amass store"
 
 
@@ -66,9 +59,8 @@ def opened(path: Location) -> Iterator[OpenStore]:
     except FileNotFoundError as error:
         raise StoreError("there is no such store; make one with h36m-amass build", name) from error
     except (OSError, FooterError) as error:
-        raise StoreError(
-            f"cannot be opened as a store ({error}); build it again if it was cut short or damaged", name
-        ) from error
+        reason = f"cannot be opened as a store ({error}); build it again if it was cut short or damaged"
+        raise StoreError(reason, name) from error
     try:
         with file:
             yield OpenStore(file, version, footer)
@@ -79,10 +71,7 @@ def opened(path: Location) -> Iterator[OpenStore]:
 
 
 def read_header(file: h5py.File, path: Location) -> StoreHeader:
-    """What a store says of itself; `StoreError` if it is not a store, or of another format version.
-
-    Damage raises one of `DAMAGE`, which `opened` turns into a `StoreError`.
-    """
+    """What a store says of itself; `StoreError` if it is not a store of this version, and one of `DAMAGE`."""
     name = shown(path)
     if "format" not in file.attrs or "format_version" not in file.attrs:
         raise StoreError(_OTHER, name)
@@ -119,10 +108,12 @@ def _check_version(file: h5py.File, name: str) -> None:
     version = file.attrs["format_version"]
     if not isinstance(version, np.integer) or version < 1:
         raise StoreError(f"is damaged (its format version is {version}); build it again", name)
-    reads = f"and this h36m-amass reads version {FORMAT_VERSION}; upgrade it"
-    if version != FORMAT_VERSION:
-        older = "which this version does not read: build it again"
-        raise StoreError(f"is of format version {version}, {reads if version > FORMAT_VERSION else older}", name)
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"is of format version {version}, and this h36m-amass reads version {FORMAT_VERSION}; upgrade it", name
+        )
+    if version < FORMAT_VERSION:
+        raise StoreError(f"is of format version {version}, which this version does not read: build it again", name)
 
 
 def joint_set_group(file: h5py.File, name: str, names: Sequence[str]) -> h5py.Group:
@@ -167,10 +158,7 @@ def bounded(dataset: object) -> np.ndarray:
 
 
 def in_this_file(dataset: object) -> h5py.Dataset:
-    """A dataset, once it is clear that its values are in this file, and packed as a store's; its chunks are not asked.
-
-    Raises `TypeError` or `ValueError` if they are not.
-    """
+    """A dataset whose values are in this file, and packed as a store's, or `TypeError` or `ValueError`."""
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise TypeError("a dataset is missing")
     if dataset.dtype.hasobject:

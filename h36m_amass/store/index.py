@@ -1,8 +1,4 @@
-"""The index of a store in columns: one row a sequence.
-
-A row becomes a `SequenceRecord` only when it is asked for: to make tens of thousands of them would take longer
-than to open the file.
-"""
+"""The index of a store in columns: one row a sequence, which becomes a `SequenceRecord` when it is asked for."""
 
 from __future__ import annotations
 
@@ -22,14 +18,10 @@ if TYPE_CHECKING:
 
 
 class Index(Mapping[str, np.ndarray]):
-    """Columns of an index by name, those of `INDEX_COLUMNS`, each an array with one entry a sequence.
-
-    `rows` are the store's rows of these sequences. Within, strings are UTF-8 bytes of a fixed length.
-    """
+    """Columns by name, those of `INDEX_COLUMNS`, each an array with an entry for each of the store's `rows`."""
 
     def __init__(self, columns: Mapping[str, Shaped[np.ndarray, "sequences"]], rows: Int[np.ndarray, "sequences"]):
-        self._columns = columns
-        self.rows = rows
+        self._columns, self.rows = columns, rows
 
     def __getitem__(self, column: str) -> Shaped[np.ndarray, "sequences"]:
         values = self._columns[column]
@@ -64,11 +56,9 @@ class Index(Mapping[str, np.ndarray]):
 
     def record(self, number: int) -> SequenceRecord:
         """One row as a record."""
-        values: dict[str, Any] = {}
-        for name in INDEX_COLUMNS.keys() - {"start"}:
-            value = self._columns[name][number].item()
-            values[name] = value.decode("utf-8") if isinstance(value, bytes) else value
-        return SequenceRecord(**values)
+        values = {name: self._columns[name][number].item() for name in INDEX_COLUMNS if name != "start"}
+        row: Any = {key: v.decode("utf-8") if isinstance(v, bytes) else v for key, v in values.items()}
+        return SequenceRecord(**row)
 
     def take(self, numbers: Int[np.ndarray, "taken"]) -> Index:
         """The index of some of the sequences, in the order given."""
@@ -90,11 +80,8 @@ class Index(Mapping[str, np.ndarray]):
 def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
     """The index of a store of `num_frames` frames, with the checksums of the joint set in that group.
 
-    Raises
-    ------
-    ValueError
-        A column is missing or of another type or length, a key comes twice, a recording would lie outside the AMASS
-        folder, or the sequences do not lie one after another and make up all frames.
+    Raises `ValueError` if a column is missing or of another type or length, a key comes twice, a recording would lie
+    outside the AMASS folder, or the sequences do not lie one after another and make up all frames.
     """
     try:
         columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
@@ -111,8 +98,7 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
     index = Index(columns, np.arange(lengths.pop()))
     ends = np.cumsum(index.lengths)
     sizes_fit = (index.lengths >= 1).all() and (index.lengths <= num_frames).all()
-    fits = sizes_fit and np.array_equal(index.starts, ends - index.lengths)
-    if not fits or (int(ends[-1]) if len(ends) else 0) != num_frames:
+    if not sizes_fit or ends[-1:].sum() != num_frames or (index.starts != ends - index.lengths).any():
         raise ValueError("its sequences do not make up the frames")
     if not (index["frame_rate"] > 0).all():
         raise ValueError("a frame rate is not positive")

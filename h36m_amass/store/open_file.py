@@ -16,19 +16,14 @@ from h36m_amass.store.errors import StoreError
 if TYPE_CHECKING:
     from upath import UPath
 
-END = 2**20
-"""Bytes of the end that are fetched with the head: of most stores they hold all that is read to open one."""
-REQUEST = 2**22
-"""Bytes of one request; more of them are under way at the same time."""
+END = 2**20  # bytes of the end that come with the head: of most stores all that is read to open one
+REQUEST = 2**22  # bytes of one request; more of them are under way at the same time
 
 _GONE = "is gone since it was opened; open another one"
 
 
 class LocalFile(io.FileIO):
-    """A store of this machine, closed when nobody holds it any more: to close it while a thread reads is a race.
-
-    Raises `StoreError` if the file cannot be opened, or is another one than it was.
-    """
+    """A store of this machine, closed when nobody holds it any more: to close it while a thread reads is a race."""
 
     def __init__(self, path: Path, version: FileVersion) -> None:
         self.descriptor = -1
@@ -47,10 +42,7 @@ class LocalFile(io.FileIO):
 
 
 class RemoteFile(UrlFile):
-    """A store at a URL whose two ends are held in memory: a store of any size is opened with three requests.
-
-    Raises `footer.FooterError` if the file has another size than its footer says.
-    """
+    """A store at a URL whose two ends are held in memory: a store of any size is opened with three requests."""
 
     def __init__(self, path: UPath, version: FileVersion) -> None:
         super().__init__(path, version)
@@ -76,7 +68,7 @@ class RemoteFile(UrlFile):
 
 
 def open_file(path: Location, version: FileVersion) -> LocalFile | RemoteFile:
-    """A store's file; raises as the class does that it is of."""
+    """A store's file; `StoreError` if it is another one than it was, `FooterError` if it lacks bytes."""
     return RemoteFile(path, version) if is_url(path) else LocalFile(path, version)
 
 

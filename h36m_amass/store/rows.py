@@ -1,9 +1,8 @@
 """Rows of a store's positions, and the three ways of reading them.
 
-Uncompressed rows take one call of the system a window, without HDF5's locks and caches, and straight into the caller's
-memory. Nothing is mapped into memory: a file that is cut short is an error then, and not a signal, and what was read
-does not count as the process's memory. At a URL all that is asked for is fetched at the same time. HDF5 reads rows that
-are compressed, or that another program has laid out.
+Uncompressed rows take one call of the system a window, straight into the caller's memory. Nothing is mapped: a file
+that is cut short is an error then, and not a signal. At a URL all that is asked for is fetched at the same time. HDF5
+reads rows that are compressed, or that another program has laid out.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from bisect import bisect_right
 from itertools import accumulate, groupby
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
 import h5py
@@ -31,19 +30,16 @@ from h36m_amass.store.open_file import LocalFile, check_same, fetch_ranges, open
 if TYPE_CHECKING:
     from upath import UPath
 
-SECONDS_UNCHECKED = 10.0
-"""Between two looks at whether a file at a URL is still the same."""
-BYTES_AT_ONCE = 2**26
-"""That are fetched from a URL at the same time."""
+Frames: TypeAlias = Float32[np.ndarray, "frames joints 3"]
+Runs: TypeAlias = Int[np.ndarray, "runs"]
+SECONDS_UNCHECKED = 10.0  # between two looks at whether a file at a URL is still the same
+BYTES_AT_ONCE = 2**26  # that are fetched from a URL at the same time
 CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
 """Of decoded chunks, a process; HDF5 wants a prime number of slots, well above that of the chunks."""
 
 
 class FrameReader(ABC):
-    """Reads rows of positions. Survives being pickled and forked, and may be used by many threads at once.
-
-    What is read raises `StoreError` if the file is damaged, or is another one than it was.
-    """
+    """Reads rows for many threads, pickled or forked, or raises `StoreError`: damaged, or another file than it was."""
 
     def __init__(self, path: Location, version: FileVersion, frame_shape: tuple[int, ...]) -> None:
         self._path, self._version, self._frame_shape = path, version, frame_shape
@@ -51,16 +47,10 @@ class FrameReader(ABC):
         self._opening = Lock()
 
     @abstractmethod
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         """Fill the contiguous array `frames` with the rows from `start` on."""
 
-    def read_runs(
-        self,
-        starts: Int[np.ndarray, "runs"],
-        frames: Float32[np.ndarray, "frames joints 3"],
-        begins: Int[np.ndarray, "runs"],
-        ends: Int[np.ndarray, "runs"],
-    ) -> None:
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         """Fill ``frames[begin:end]`` of each run with the rows from its start on."""
         for start, begin, end in zip(starts.tolist(), begins.tolist(), ends.tolist(), strict=True):
             self.read_into(start, frames[begin:end])
@@ -85,7 +75,7 @@ class RawFrameReader(FrameReader):
         # For single windows: to look one number up in an array takes several times as long.
         self._lists = [*extents.first_rows.tolist(), NEVER], extents.offsets.tolist()
 
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         file = self._opened or self._open()
         first_rows, offsets = self._lists
         buffer, extent = _memory_of(frames), bisect_right(first_rows, start) - 1
@@ -100,13 +90,7 @@ class RawFrameReader(FrameReader):
         except OSError as error:
             raise StoreError(f"cannot be read ({error.strerror})", self._path) from error
 
-    def read_runs(
-        self,
-        starts: Int[np.ndarray, "runs"],
-        frames: Float32[np.ndarray, "frames joints 3"],
-        begins: Int[np.ndarray, "runs"],
-        ends: Int[np.ndarray, "runs"],
-    ) -> None:
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         file = self._opened or self._open()
         descriptor, buffer, preadv = file.descriptor, _memory_of(frames), os.preadv
         try:
@@ -129,10 +113,8 @@ class RawFrameReader(FrameReader):
     def _open(self) -> Any:
         """The file, which stays open for as long as it is held."""
         with self._opening:
-            file = self._opened
-            if file is None:
-                # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
-                self._opened = file = open_file(self._path, self._version)
+            # A fork's copy of the descriptor serves as well: nothing is shared but the file itself.
+            self._opened = file = self._opened or open_file(self._path, self._version)
             return file
 
 
@@ -143,16 +125,10 @@ class UrlFrameReader(FrameReader):
         super().__init__(path, version, frame_shape)
         self._url, self._row_bytes, self._extents = path, int(np.prod(frame_shape)) * 4, extents
 
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         self.read_runs(np.array([start]), frames, np.array([0]), np.array([len(frames)]))
 
-    def read_runs(
-        self,
-        starts: Int[np.ndarray, "runs"],
-        frames: Float32[np.ndarray, "frames joints 3"],
-        begins: Int[np.ndarray, "runs"],
-        ends: Int[np.ndarray, "runs"],
-    ) -> None:
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         pieces = list(self._extents.pieces(self._row_bytes, starts, begins, ends))
         if not frames.size or not pieces:
             return
@@ -183,7 +159,7 @@ class Hdf5FrameReader(FrameReader):
         super().__init__(path, version, frame_shape)
         self._name = name
 
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         try:
             positions = self._open().id
             rows, memory = positions.get_space(), h5py.h5s.create_simple(frames.shape)
@@ -230,6 +206,6 @@ def _close_all() -> None:
         reader.close()
 
 
-def _memory_of(frames: Float32[np.ndarray, "frames joints 3"]) -> memoryview:
+def _memory_of(frames: Frames) -> memoryview:
     """The bytes of a contiguous array; of any other it would be a copy, and this raises `TypeError`."""
     return frames.data.cast("B") if frames.size else memoryview(b"")

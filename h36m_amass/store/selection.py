@@ -118,10 +118,7 @@ class Positions:
 
 
 class Selection(Collection[StoredSequence]):
-    """Some sequences of a store, by number; slices, lists of numbers and boolean masks give a selection again.
-
-    `rows` are their rows in the store's index.
-    """
+    """Sequences at `rows` of a store's index, by number; slices, lists of numbers and masks give a selection again."""
 
     def __init__(self, store: Store, rows: Int[np.ndarray, "sequences"]) -> None:
         self.store, self.rows = store, rows

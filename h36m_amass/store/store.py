@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
 import numpy as np
-from jaxtyping import Float32, Int
 
 from h36m_amass.datasets import same
 from h36m_amass.files.paths import Location, is_url, parse, shown
@@ -20,7 +19,7 @@ from h36m_amass.store import index as store_index
 from h36m_amass.store.errors import StoreError, UnknownKeyError
 from h36m_amass.store.format import JointSet
 from h36m_amass.store.header import OpenStore, bounded, in_this_file, joint_set_group, opened, read_header, readable
-from h36m_amass.store.rows import FrameReader, Hdf5FrameReader, RawFrameReader, UrlFrameReader
+from h36m_amass.store.rows import FrameReader, Frames, Hdf5FrameReader, RawFrameReader, Runs, UrlFrameReader
 from h36m_amass.store.selection import Pattern, Selection, StoredSequence, count
 
 if TYPE_CHECKING:
@@ -117,30 +116,10 @@ class Store(_Level[DatasetView]):
     it goes on with the old one, and any other says that it is gone. At a URL nothing stays open: what was replaced
     there is noticed within `h36m_amass.store.rows.SECONDS_UNCHECKED` seconds, and is an error then.
 
-    Parameters
-    ----------
-    path
-        A file that ``h36m-amass build`` wrote, or its URL, ``"s3://bucket/amass.h5"`` say.
-    joint_set
-        Name of the joint set whose positions are read; None for the first of the store.
-
-    Attributes
-    ----------
-    header, joint_set
-        What the store says of itself, and the joint set whose positions are read.
-    index
-        One row a sequence, in columns, with the checksums of that joint set.
-    num_bytes
-        Of the file.
-
-    Raises
-    ------
-    StoreError
-        The file is missing, not a store, damaged, or of a format version that this library does not read.
-    UnknownKeyError
-        It has no joint set of that name.
-    h36m_amass.files.paths.UrlError
-        Its URL cannot be reached, here or when positions are read.
+    `path` is a file that ``h36m-amass build`` wrote, or its URL, ``"s3://bucket/amass.h5"`` say; positions of
+    `joint_set` are read, by default of the store's first. Raises `StoreError` if the file is missing, not a store,
+    damaged, or of a format version that this library does not read, `UnknownKeyError` if it has no such joint set, and
+    `h36m_amass.files.paths.UrlError`, when positions are read, too, if its URL cannot be reached.
     """
 
     kind = "dataset"
@@ -149,14 +128,15 @@ class Store(_Level[DatasetView]):
         self.path = parse(path)
         self.shown_path = shown(self.path)
         with opened(self.path) as store:
-            self.num_bytes = store.version.size
+            self.num_bytes = store.version.size  # of the file
             self.header = read_header(store.file, self.path)
-            self.joint_set = self._chosen(joint_set)
+            self.joint_set = self._chosen(joint_set)  # whose positions are read
             group = joint_set_group(store.file, self.joint_set.name, self.joint_sets)
             positions = self._positions(group)
             self._num_frames = len(positions)
             self._frames = _frame_reader(positions, group, store, self.path)
             try:
+                # A row a sequence, in columns, with the checksums of this joint set.
                 self.index = store_index.read(store.file, group, self._num_frames)
             except ValueError as error:
                 raise StoreError(f"its index is damaged ({error}); build it again", self.shown_path) from error
@@ -218,16 +198,9 @@ class Store(_Level[DatasetView]):
         """What the joints are in one of `h36m_amass.skeleton.JOINT_ORDERS`; `SkeletonError` if it does not fit."""
         return reorder(self.skeleton, joint_order(order, self.skeleton))
 
-    def select(
-        self,
-        triples: Iterable[tuple[Pattern, Pattern, Pattern]] | None = None,
-        *,
-        dataset: Pattern = ".*",
-        subject: Pattern = ".*",
-        sequence: Pattern = ".*",
-    ) -> Selection:
-        """The sequences whose names match: see `Selection.select`."""
-        return self.sequences.select(triples, dataset=dataset, subject=subject, sequence=sequence)
+    def select(self, triples: Iterable[tuple[Pattern, Pattern, Pattern]] | None = None, **names: Pattern) -> Selection:
+        """The sequences whose `dataset`, `subject` and `sequence` match these patterns: see `Selection.select`."""
+        return self.sequences.select(triples, **names)
 
     def split(self, name: str, part: str) -> Selection:
         """The sequences of one part of a named split that are in the store: see `h36m_amass.splits.SPLITS`.
@@ -244,29 +217,20 @@ class Store(_Level[DatasetView]):
         """Dataset, subject and sequence of a row of the index."""
         return self._names[row]
 
-    def read(self, start: int, stop: int) -> Float32[np.ndarray, "frames joints 3"]:
+    def read(self, start: int, stop: int) -> Frames:
         """Rows ``start .. stop`` of all positions, in metres; `StoreError` if the file is damaged or was replaced."""
         frames = np.empty((stop - start, len(self.skeleton), 3), np.float32)
         self.read_into(start, frames)
         return frames
 
-    def read_into(self, start: int, frames: Float32[np.ndarray, "frames joints 3"]) -> None:
+    def read_into(self, start: int, frames: Frames) -> None:
         """Fill the contiguous array `frames` with the rows from `start` on; raises as `read` does."""
         if start < 0 or start + len(frames) > self._num_frames:
             raise StoreError(f"has no rows {start} to {start + len(frames)}", self.shown_path)
         self._frames.read_into(start, frames)
 
-    def read_runs(
-        self,
-        starts: Int[np.ndarray, "runs"],
-        frames: Float32[np.ndarray, "frames joints 3"],
-        begins: Int[np.ndarray, "runs"],
-        ends: Int[np.ndarray, "runs"],
-    ) -> None:
-        """Fill ``frames[begin:end]`` of each run with the rows from its start on; raises as `read` does.
-
-        `frames` is contiguous. It is fastest when the starts ascend.
-        """
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
+        """Fill ``frames[begin:end]``, contiguous, of each run with the rows from its start on; best if these ascend."""
         if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
             raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
         self._frames.read_runs(starts, frames, begins, ends)

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from h36m_amass.body.joint_sets import SKELETON
 from h36m_amass.store.errors import StoreError
-from h36m_amass.store.format import FORMAT_VERSION, JointSet
+from h36m_amass.store.format import FORMAT_VERSION, header_object
 from h36m_amass.store.header import joint_set_group, opened, readable
 from h36m_amass.store.selection import StoredSequence, count
 from h36m_amass.store.store import Store
@@ -26,20 +26,16 @@ _BLOCK_FRAMES = 65536
 
 @dataclass(frozen=True)
 class Node:
-    """A store, dataset, subject or sequence, and how much is in it.
+    """A store, dataset, subject or sequence, and how much is in it."""
 
-    `kind` is one of `LEVELS`; `key` is ``DATASET/SUBJECT/SEQUENCE`` as far as it goes, a store's its path; `bytes` are
-    those of the positions on the disk; `below` has the parts that it is made of, in the store's order.
-    """
-
-    kind: str
+    kind: str  # one of `LEVELS`
     name: str
-    key: str
+    key: str  # ``DATASET/SUBJECT/SEQUENCE`` as far as it goes, a store's its path
     sequences: int
     frames: int
     seconds: float
-    bytes: int
-    below: tuple[Node, ...]
+    bytes: int  # of the positions on the disk
+    below: tuple[Node, ...]  # the parts that it is made of, in the store's order
 
 
 @dataclass(frozen=True)
@@ -54,13 +50,7 @@ class JointRange:
 
 
 def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> Node:
-    """What is in a store, or at `key`, down to each sequence, with the bytes of all joint sets or of one.
-
-    Raises
-    ------
-    h36m_amass.store.store.StoreError
-        The store is damaged, or nothing is at `key`.
-    """
+    """What is in a store, or at `key`, with the bytes of all joint sets or of one; `StoreError` if nothing is there."""
     sizes = sequence_bytes(store, joint_set)
     seconds = store.index.lengths / store.index["frame_rate"]
     names = [store.names(row) for row in range(len(store.sequences))]
@@ -72,24 +62,20 @@ def tree(store: Store, key: str | None = None, joint_set: str | None = None) -> 
                 parts.setdefault(names[row][level], []).append(row)
         prefix = f"{key}/" if level else ""
         below = tuple(node(level + 1, part, prefix + part, its_rows) for part, its_rows in parts.items())
-        frames = int(store.index.lengths[rows].sum())
-        return Node(
-            LEVELS[level], name, key, len(rows), frames, float(seconds[rows].sum()), int(sizes[rows].sum()), below
-        )
+        sums = int(store.index.lengths[rows].sum()), float(seconds[rows].sum()), int(sizes[rows].sum())
+        return Node(LEVELS[level], name, key, len(rows), *sums, below)
 
     if key is None:
         return node(0, str(store.path), str(store.path), list(range(len(names))))
     item = store[key]
     rows = [item.row] if isinstance(item, StoredSequence) else item.sequences.rows.tolist()
-    parts = key.split("/")
-    return node(len(parts), parts[-1], key, rows)
+    return node(key.count("/") + 1, key.rpartition("/")[2], key, rows)
 
 
 def sequence_bytes(store: Store, joint_set: str | None = None) -> Int[np.ndarray, "sequences"]:
-    """Bytes on the disk of each sequence's positions, in index order; they sum up to those of all.
+    """Bytes on the disk of each sequence's positions, of one joint set or of all; they sum up to those of all.
 
-    Sequences that share a compressed chunk of the file share its bytes, by the frames that each has in it. Of one
-    joint set, or of all; `StoreError` if the file is damaged or has been replaced.
+    Sequences that share a compressed chunk of the file share its bytes, by the frames that each has in it.
     """
     edges = np.append(0, store.index.starts + store.index.lengths)
     sizes = np.zeros(len(store.sequences), np.int64)
@@ -115,19 +101,11 @@ def _bytes_before(positions: h5py.Dataset) -> tuple[Int[np.ndarray, "points"], I
 
 
 def flattened(root: Node, depth: int) -> Iterator[tuple[tuple[bool, ...], Node]]:
-    """Each node at most `depth` levels below `root`, from the top down.
-
-    With it goes, for each level below the root that it is on or under, whether the node there is the last one.
-    """
-
-    def walk(node: Node, lasts: tuple[bool, ...]) -> Iterator[tuple[tuple[bool, ...], Node]]:
-        if len(lasts) < depth:
-            for number, part in enumerate(node.below, 1):
-                with_part = (*lasts, number == len(node.below))
-                yield with_part, part
-                yield from walk(part, with_part)
-
-    yield from walk(root, ())
+    """Each node at most `depth` levels below `root`, from the top down, after who is the last on each level to it."""
+    for number, part in enumerate(root.below if depth > 0 else (), 1):
+        is_last = number == len(root.below)
+        yield (is_last,), part
+        yield from (((is_last, *lasts), node) for lasts, node in flattened(part, depth - 1))
 
 
 def deepest(root: Node) -> int:
@@ -167,7 +145,9 @@ def summary(node: Node) -> str:
 
 def provenance(store: Store, joint_set: str | None = None) -> list[str]:
     """Lines that tell what a store says of itself; of its joint sets, of `joint_set` alone if that is given."""
-    header, rate, shown = store.header, store.header.frame_rate, _joint_sets(store, joint_set)
+    header, rate = store.header, store.header.frame_rate
+    shown = [s for s in header.joint_sets if joint_set in (None, s.name)]
+    origins = {SKELETON: "the body model's own joints"}
     lines = [
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
         f"file          {size(store.num_bytes)}",
@@ -175,18 +155,10 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
         *(f"joint set     {s.name}, {len(s.skeleton)} joints: {', '.join(s.skeleton.joint_names)}" for s in shown),
         f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
         f"options       {json.dumps(dict(header.options))}",
-        *(f"regressor     {s.name}, {_origin(s.regressor_sha256)}" for s in shown),
+        *(f"regressor     {s.name}, {origins.get(s.regressor_sha256, f'sha256 {s.regressor_sha256}')}" for s in shown),
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
     ]
     return [line for line in lines if line]
-
-
-def _joint_sets(store: Store, name: str | None) -> list[JointSet]:
-    return [joint_set for joint_set in store.header.joint_sets if name in (None, joint_set.name)]
-
-
-def _origin(digest: str) -> str:
-    return "the body model's own joints" if digest == SKELETON else f"sha256 {digest}"
 
 
 def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) -> list[str]:
@@ -214,21 +186,17 @@ def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) ->
 
 
 def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int | None = None) -> dict[str, Any]:
-    """What is in a store, or in a part of it (see `tree`), as JSON has it; docs/pictures.md lists the keys.
-
-    Of one joint set, or of all; `depth` levels below `root`, or all.
-    """
-    header, shown = store.header, _joint_sets(store, joint_set)
+    """What is in a store, or a part of it, as JSON has it (docs/pictures.md), `depth` levels below `root` or all."""
+    said, shown = header_object(store.header), [s for s in store.header.joint_sets if joint_set in (None, s.name)]
     made: dict[str, Any] = {
         "store": {
             "path": str(store.path),
             "file_bytes": store.num_bytes,
             "format_version": FORMAT_VERSION,
-            "software_version": header.software_version,
-            "synthetic": header.synthetic,
-            "frame_rate": None if np.isnan(header.frame_rate) else header.frame_rate,
-            "options": dict(header.options),
-            "body_model_sha256": dict(header.body_model_sha256),
+            **{
+                name: said[name]
+                for name in ("software_version", "synthetic", "frame_rate", "options", "body_model_sha256")
+            },
             "joint_sets": [
                 {"name": s.name, "regressor_sha256": s.regressor_sha256, **asdict(s.skeleton)} for s in shown
             ],
@@ -236,14 +204,10 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
     }
     if root.kind == LEVELS[-1]:
         item = store[root.key]
+        joint_sets = [asdict(joints) for joints in joint_ranges(item, joint_set)]
         made["sequence"] = {
-            "key": item.key,
-            "row": item.row,
-            "start": item.start,
-            **asdict(item.record),
-            "seconds": item.duration,
-            "bytes": root.bytes,
-            "joint_sets": [asdict(joints) for joints in joint_ranges(item, joint_set)],
+            **{"key": item.key, "row": item.row, "start": item.start, **asdict(item.record)},
+            **{"seconds": item.duration, "bytes": root.bytes, "joint_sets": joint_sets},
         }
     else:
         made["tree"] = _node_object(root, depth)
@@ -252,8 +216,7 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
 
 def _node_object(node: Node, depth: int | None) -> dict[str, Any]:
     deeper = None if depth is None else depth - 1
-    made = {name: getattr(node, name) for name in ("kind", "name", "key", "sequences", "frames", "seconds", "bytes")}
-    return {**made, "below": [] if depth == 0 else [_node_object(part, deeper) for part in node.below]}
+    return {**vars(node), "below": [] if depth == 0 else [_node_object(part, deeper) for part in node.below]}
 
 
 def duration(seconds: float) -> str:

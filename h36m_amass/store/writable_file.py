@@ -1,17 +1,15 @@
 """A file that HDF5 can always write to, and that keeps what went wrong for later."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
 class WritableFile:
-    """The file of a store in the making, in the form in which h5py takes Python files.
+    """The file of a store in the making, in the form in which h5py takes Python files. No file may exist there.
 
-    HDF5 does not survive a failed write: closing the file fails too, and the interpreter crashes at its end. So
-    from the first error on what is written is kept in memory and found there when it is read; HDF5 goes on and
-    closes in peace, and `check`, to be called soon, raises the error. No file may exist there.
+    HDF5 does not survive a failed write: closing fails too, and the interpreter crashes at its end. So from the first
+    error on what is written is kept in memory, to be read there, and `check`, to be called soon, raises the error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,7 +24,6 @@ class WritableFile:
             raise self._error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position, which may lie behind the end."""
         self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         return self._position
 
@@ -46,7 +43,6 @@ class WritableFile:
         return count
 
     def write(self, content: memoryview) -> int:
-        """Write bytes here, or keep them in memory."""
         remaining = memoryview(content).cast("B")
         num_bytes = len(remaining)
         if self._error is None:
@@ -64,21 +60,18 @@ class WritableFile:
 
     def truncate(self, size: int | None = None) -> int:
         self._size = self._position if size is None else size
-        if self._error is None:
-            try:
-                os.ftruncate(self._descriptor, self._size)
-            except OSError as error:
-                self._error = error
+        self._try(os.ftruncate, self._size)
         return self._size
 
-    def flush(self) -> None:
-        """Nothing is held back."""
+    def flush(self) -> None: ...
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
+        self._try(os.fsync)
+
+    def _try(self, call: Callable[..., None], *values: int) -> None:
         if self._error is None:
             try:
-                os.fsync(self._descriptor)
+                call(self._descriptor, *values)
             except OSError as error:
                 self._error = error
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,17 +27,15 @@ from h36m_amass.store.format import (
 )
 from h36m_amass.store.writable_file import WritableFile
 
-Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
-"""The same frames of every joint set, an array each."""
+Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]  # the same frames, an array for each joint set
 BUFFERED_FRAMES = 64 * CHUNK_FRAMES
 """HDF5 gets frames in such blocks, wherever sequences end: then its chunks are whole, and lie where they always do."""
 
 
 class StoreWriter:
-    """Writes a store: its sequences one after another with `append`, in the order of the index, then `finish`.
+    """Writes a store of at least one joint set: `append` in the order of the index, then `finish`. It replaces a file.
 
-    A write that fails, because the disk is full say, raises its `OSError` at the end of the call; only `close` is
-    possible then. An existing file is replaced. There is at least one joint set.
+    A write that fails, because the disk is full say, raises its `OSError` at the end of the call; then only `close`.
     """
 
     def __init__(self, path: Path, joint_sets: Sequence[JointSet], compression: str = "none") -> None:
@@ -62,11 +61,9 @@ class StoreWriter:
     def append(
         self, record: SequenceRecord, blocks: Iterable[Positions], other_checksums: tuple[int, ...] = ()
     ) -> None:
-        """Write the next sequence, of which `record` is the row of the index.
+        """Write the next sequence, whose row of the index is `record`: `blocks` are positions, cut along the frames.
 
-        `blocks` are its positions, cut anywhere along the frames; `other_checksums` are those of its positions in the
-        joint sets behind the first. Raises `ValueError` if they are not as long as the record says, or not of these
-        joint sets, and `OSError` if they cannot be written.
+        `other_checksums` are those in the joint sets behind the first. Raises `ValueError` if the record does not fit.
         """
         start = self._num_flushed + self._num_buffered
         for block in blocks:
@@ -138,15 +135,11 @@ class StoreWriter:
 
 
 class _Views:
-    """Sequences by their names, for readers that know HDF5 and not this library.
-
-    There are thousands of them, and h5py's high-level calls take several times as long.
-    """
+    """Sequences by name, for readers of HDF5 alone. h5py's high-level calls would take several times as long."""
 
     def __init__(self, file: h5py.File, num_joints: int) -> None:
         self._joint_shape = (num_joints, 3)
-        self._root = _new_group(file.id, "sequences")
-        self._groups: dict[tuple[str, ...], h5py.h5g.GroupID] = {}
+        self._groups: dict[tuple[str, ...], h5py.h5g.GroupID] = {(): _new_group(file.id, "sequences")}
         self._rows, self._space = (h5py.h5s.create_simple((0, *self._joint_shape)) for _ in range(2))
         self._properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         self._properties.set_obj_track_times(False)
@@ -163,8 +156,6 @@ class _Views:
         h5py.h5d.create(group, b"positions_3d", h5py.h5t.IEEE_F32LE, self._space, dcpl=self._properties)
 
     def _group(self, *names: str) -> h5py.h5g.GroupID:
-        if not names:
-            return self._root
         if names not in self._groups:
             self._groups[names] = _new_group(self._group(*names[:-1]), names[-1])
         return self._groups[names]
@@ -196,20 +187,12 @@ def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -
     for name in ("parents", "left", "right"):
         bones.create_dataset(name, data=np.array(getattr(joint_set.skeleton, name), dtype="<i8"))
     joint_shape = (len(joint_set.skeleton), 3)
-    group.create_dataset(
-        "positions_3d",
-        shape=(0, *joint_shape),
-        maxshape=(None, *joint_shape),
-        chunks=(CHUNK_FRAMES, *joint_shape),
-        dtype="<f4",
-        compression=None if compression == "none" else compression,
-        shuffle=compression != "none",
-    )
+    packing = {} if compression == "none" else {"compression": compression, "shuffle": True}
+    empty, extent, chunks = ((rows, *joint_shape) for rows in (0, None, CHUNK_FRAMES))
+    group.create_dataset("positions_3d", empty, "<f4", maxshape=extent, chunks=chunks, **packing)
 
 
-def _write_columns(
-    group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[str | float]]
-) -> None:
+def _write_columns(group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[Any]]) -> None:
     """One dataset a column, strings of a fixed length."""
     for name, kind in kinds.items():
         if kind is str:

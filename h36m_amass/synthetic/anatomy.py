@@ -4,8 +4,6 @@ Rest pose: a T-pose, y up, facing +z, the left side at +x, metres. The numbers a
 mirrors the left one, and a tube's ``keys`` are rows of a centre (x, y, z) and half axes along ``up`` and across it.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache

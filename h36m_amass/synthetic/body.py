@@ -1,7 +1,5 @@
 """Made-up SMPL+H and DMPL models and a joint regressor, in the formats of the real files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

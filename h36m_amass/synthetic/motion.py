@@ -1,7 +1,5 @@
 """Made-up recordings in the format of AMASS's SMPL+H files, and a small tree of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal

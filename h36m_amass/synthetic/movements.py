@@ -4,8 +4,6 @@ Rotations are in the frame of SMPL's rest pose: about x, positive bends a limb b
 trunk forwards; about z, negative lowers the left arm. The body faces local +z, the world's -y at heading 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -4,8 +4,6 @@ SMPL-X has the SMPL+H mesh with some triangles split, its vertices in another or
 head. SMPL has the same mesh, and one bone for all fingers of a hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path

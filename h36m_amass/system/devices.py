@@ -1,7 +1,5 @@
 """Which device a build computes on, and how many cores there are; torch takes seconds, and is asked only if need be."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

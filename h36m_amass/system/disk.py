@@ -1,7 +1,5 @@
 """Whether a disk has the room that a build or an export needs."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 from collections.abc import Iterator
@@ -38,8 +36,5 @@ def guarded(needed: int, folder: Path, what: str) -> Iterator[None]:
 
 
 def _size(num_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes = num_bytes / 1000
-    return f"{num_bytes:.3g} GB"
+    power = min(3, (len(str(int(num_bytes))) - 1) // 3)
+    return f"{num_bytes / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"

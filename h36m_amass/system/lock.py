@@ -1,7 +1,5 @@
 """One process at a time writes a store, or clips."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

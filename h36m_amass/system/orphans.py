@@ -1,7 +1,5 @@
 """To be imported first by a process that imports for long: it ends when its parent does, and not only afterwards."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """How far a long job is: for the caller as numbers, for Python's logging as lines."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ No handler raises. An exception that arrives inside a lock of `threading` or `co
 whoever waits for it next waits for ever.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import multiprocessing.connection
 import os

@@ -33,16 +33,10 @@ class Compose:
 class Mirror:
     """Mirror images, left and right changed: the body stays as it is, its movement is that of its mirror image.
 
-    Parameters
-    ----------
-    skeleton
-        Of the windows: `WindowDataset.skeleton`, or `Store.skeleton_in` of the same joint order. One that does not say
-        which joints are left and right is a `SkeletonError`.
-    probability
-        Of each window to be mirrored, between 0 and 1.
-    axis
-        Normal of the mirror, which goes through the origin: 0, 1 or 2. It is 2 only where that is not the vertical,
-        as it is in AMASS's world frame.
+    `skeleton` is that of the windows: `WindowDataset.skeleton`, or `Store.skeleton_in` of the same joint order. One
+    that does not say which joints are left and right is a `SkeletonError`. Each window is mirrored by this
+    `probability`, between 0 and 1. `axis`, 0, 1 or 2, is the normal of the mirror, which goes through the origin; it is
+    2 only where that is not the vertical, as it is in AMASS's world frame.
     """
 
     def __init__(self, skeleton: Skeleton, probability: float = 0.5, axis: int = 0) -> None:
@@ -73,12 +67,8 @@ class Mirror:
 class RotateVertical:
     """Turn each window about the world's vertical axis by an angle of its own.
 
-    Parameters
-    ----------
-    largest_angle
-        In radians; angles are uniform from minus this to this.
-    axis
-        The vertical, 0, 1 or 2: in AMASS's world frame it is 2.
+    Angles are uniform from minus `largest_angle` to it, in radians. `axis`, 0, 1 or 2, is the vertical: in AMASS's
+    world frame it is 2.
     """
 
     def __init__(self, largest_angle: float = math.pi, axis: int = 2) -> None:
@@ -99,9 +89,8 @@ class RotateVertical:
         """The same windows, each turned by its angle in radians, counter-clockwise when seen from above."""
         cos, sin = (f(angles)[:, None, None] for f in (torch.cos, torch.sin))
         first, second = (self.axis + 1) % 3, (self.axis + 2) % 3
-        rotated = positions_3d.clone()
-        rotated[..., first] = cos * positions_3d[..., first] - sin * positions_3d[..., second]
-        rotated[..., second] = sin * positions_3d[..., first] + cos * positions_3d[..., second]
+        rotated, x, y = positions_3d.clone(), positions_3d[..., first], positions_3d[..., second]
+        rotated[..., first], rotated[..., second] = cos * x - sin * y, sin * x + cos * y
         return rotated
 
 

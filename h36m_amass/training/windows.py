@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections.abc
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import index
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,11 +19,10 @@ from h36m_amass.store.selection import Selection
 from h36m_amass.store.store import DatasetView, Store, SubjectView
 
 Padding = Literal["none", "edge", "zero"]
-Batch = dict[str, Tensor]
-"""Windows by what is known of them; the first axis of each tensor counts the windows."""
-
-ROWS_AT_ONCE = 2**18
-"""Of a store, that are read together to be shared among windows: some 50 MB."""
+Batch = dict[str, Tensor]  # windows by what is known of them; the first axis of each tensor counts the windows
+_Frames: TypeAlias = Float32[np.ndarray, "windows length joints 3"]
+_Numbers: TypeAlias = Int[np.ndarray, "windows"]
+ROWS_AT_ONCE = 2**18  # of a store, that are read together to be shared among windows: some 50 MB
 
 
 class WindowError(H36mAmassError):
@@ -78,19 +76,9 @@ class WindowDataset(Dataset[Batch]):
     transform
         Called with each batch, a dictionary as above with an axis for windows in front; an item is a batch of one.
 
-    Attributes
-    ----------
-    skeleton
-        What the joints are, in their order here.
-    too_short
-        Sequences that have no window.
-
-    Raises
-    ------
-    WindowError
-        If a number is less than 1, the padding is unknown, or there is no window at all.
-    h36m_amass.skeleton.SkeletonError
-        The joint order does not fit the store's joints.
+    `skeleton` says what the joints are, in their order here; `too_short` are the sequences that have no window. Raises
+    `WindowError` if a number is less than 1, the padding is unknown, or there is no window at all, and
+    `h36m_amass.skeleton.SkeletonError` if the joint order does not fit the store's joints.
     """
 
     def __init__(
@@ -127,12 +115,10 @@ class WindowDataset(Dataset[Batch]):
         if not len(frames):
             raise WindowError("no sequences are selected; select some", store.shown_path)
         if not windows.any():
-            longest = int(frames.max())
-            raise WindowError(
-                f"no window of {extent} frames fits into any of {len(frames):,} sequences, the longest of which has "
-                f"{longest}; use shorter windows or padding='edge'",
-                store.shown_path,
+            reason = (
+                f"no window of {extent} frames fits into any of {len(frames):,} sequences, the longest of which has"
             )
+            raise WindowError(f"{reason} {frames.max()}; use shorter windows or padding='edge'", store.shown_path)
         # The frame of a window that lies at a multiple of the stride.
         self._anchor = 0 if padding == "none" else (length - 1) // 2
         self._ends = np.cumsum(windows)
@@ -152,14 +138,17 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitems__(self, numbers: Iterable[int]) -> WindowBatch:
         """Many windows, read in the order in which they lie in the file."""
-        batch = self._fetch(self._checked(numbers))
+        checked = np.array([index(number) for number in numbers], dtype=np.int64)
+        outside = checked[(checked < -len(self)) | (checked >= len(self))]
+        if len(outside):
+            raise IndexError(f"there are {len(self)} windows, and no number {outside[0]}")
+        batch = self._fetch(np.where(checked < 0, checked + len(self), checked))
         return WindowBatch(batch if self.transform is None else self.transform(batch))
 
     def __repr__(self) -> str:
-        return (
-            f"<{len(self):,} windows of {self.length} frames (stride {self.stride}, dilation {self.dilation}, padding "
-            f"{self.padding}) of {len(self.sequences):,} sequences of {self._store.shown_path}>"
-        )
+        how = f"(stride {self.stride}, dilation {self.dilation}, padding {self.padding})"
+        what = f"{len(self.sequences):,} sequences of {self._store.shown_path}"
+        return f"<{len(self):,} windows of {self.length} frames {how} of {what}>"
 
     def _fetch_one(self, number: int) -> Batch:
         """What `_fetch` gives, in plain numbers: arrays of one number would take several times as long."""
@@ -190,10 +179,7 @@ class WindowDataset(Dataset[Batch]):
         }
 
     def _inside(self, start: Any, num_frames: Any, minimum: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-        """Which frames ``low .. high`` of windows are their sequences' own, by first frame and sequence's length.
-
-        Takes single numbers with `min`, and arrays with `numpy.minimum`.
-        """
+        """Which frames ``low .. high`` of windows are within; single numbers with `min`, arrays with `np.minimum`."""
         stop = (num_frames - 1 - start) // self.dilation + 1
         return -(minimum(start, 0) // self.dilation), minimum(stop, self.length)
 
@@ -207,14 +193,7 @@ class WindowDataset(Dataset[Batch]):
             positions = flat.index_select(1, self._columns).view(positions.shape)
         return positions.to(self.dtype)
 
-    def _checked(self, numbers: Iterable[int]) -> Int[np.ndarray, "windows"]:
-        checked = np.array([index(number) for number in numbers], dtype=np.int64)
-        outside = checked[(checked < -len(self)) | (checked >= len(self))]
-        if len(outside):
-            raise IndexError(f"there are {len(self)} windows, and no number {outside[0]}")
-        return np.where(checked < 0, checked + len(self), checked)
-
-    def _fetch(self, numbers: Int[np.ndarray, "windows"]) -> Batch:
+    def _fetch(self, numbers: _Numbers) -> Batch:
         which = np.searchsorted(self._ends, numbers, side="right")
         before = np.where(which > 0, self._ends[which - 1], 0)
         rows = self.sequences.rows[which]
@@ -233,13 +212,7 @@ class WindowDataset(Dataset[Batch]):
             "start": torch.from_numpy(starts),
         }
 
-    def _read(
-        self,
-        positions: Float32[np.ndarray, "windows length joints 3"],
-        first_rows: Int[np.ndarray, "windows"],
-        low: Int[np.ndarray, "windows"],
-        high: Int[np.ndarray, "windows"],
-    ) -> None:
+    def _read(self, positions: _Frames, first_rows: _Numbers, low: _Numbers, high: _Numbers) -> None:
         """Fill in the frames that are in the file; windows that overlap are read together."""
         end_rows = first_rows + (high - low - 1) * self.dilation + 1
         order = np.argsort(first_rows, kind="stable")
@@ -268,12 +241,7 @@ class WindowDataset(Dataset[Batch]):
                     rows = slice(first_rows[window] + shift, end_rows[window] + shift, self.dilation)
                     positions[window, low[window] : high[window]] = together[rows]
 
-    def _pad(
-        self,
-        positions: Float32[np.ndarray, "windows length joints 3"],
-        low: Int[np.ndarray, "windows"],
-        high: Int[np.ndarray, "windows"],
-    ) -> None:
+    def _pad(self, positions: _Frames, low: _Numbers, high: _Numbers) -> None:
         """Fill in the frames of each window before `low` and from `high` on."""
         for window in np.flatnonzero((low > 0) | (high < self.length)).tolist():
             frames, first, stop = positions[window], int(low[window]), int(high[window])
@@ -291,7 +259,7 @@ def _number_of_frames(name: str, value: int) -> int:
     return number
 
 
-class WindowBatch(collections.abc.Sequence[Batch]):
+class WindowBatch(Sequence[Batch]):
     """Windows that were fetched at once: a list of items to whoever takes it for one, `collate` takes it whole."""
 
     def __init__(self, batch: Batch) -> None:
@@ -309,11 +277,7 @@ class WindowBatch(collections.abc.Sequence[Batch]):
 
 
 def collate(windows: WindowBatch | list[Batch]) -> Batch:
-    """The windows of a batch in one dictionary of tensors; a dataloader's ``collate_fn``.
-
-    What `WindowDataset` fetched at once is in one tensor already; torch's own function, which does as well, copies
-    it once more.
-    """
+    """The windows of a batch in one dictionary of tensors; a dataloader's ``collate_fn``, which copies nothing."""
     if isinstance(windows, WindowBatch):
         return windows.batch
     collated: Batch = default_collate(windows)

@@ -1,7 +1,5 @@
 """Is a store right? Frames drawn at random, computed again through all vertices in double precision."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -31,15 +29,12 @@ from h36m_amass.system.progress import Progress
 SAMPLED_FRAMES = 500
 FRAMES_A_SEQUENCE = 5
 BLOCK_FRAMES = 8192
-KEPT_BODIES = 4
-"""Body models in memory at a time; sequences of one dataset need few."""
+KEPT_BODIES = 4  # body models in memory at a time; sequences of one dataset need few
 
 
 class Deviations(NamedTuple):
-    """How far a store is from the full mesh, in metres, and what it could not be compared with, a line each."""
-
-    findings: tuple[str, ...]
-    distances: Float64[np.ndarray, "frames joints"]
+    findings: tuple[str, ...]  # what could not be compared with the full mesh, a line each
+    distances: Float64[np.ndarray, "frames joints"]  # from the full mesh, in metres
 
 
 class _Drawn(NamedTuple):
@@ -48,10 +43,7 @@ class _Drawn(NamedTuple):
 
 
 class Comparison:
-    """A store and what it is compared with, once it is clear that all of that is there.
-
-    Its parameters, and what it raises, are those of `h36m_amass.verification.store.verify`.
-    """
+    """A store and what it is compared with, all of which is there; raises as `verification.store.verify` does."""
 
     def __init__(
         self,
@@ -69,10 +61,11 @@ class Comparison:
         self._map = None if vertex_map is None else regressor.load_map(vertex_map, num_vertices([self._source]))
         self._findings: list[str] = []
         sets = [same.name for same in store.header.joint_sets if same.regressor_sha256 == self._source.digest]
+        other = f"{store.shown_path}: was built with another"
         if not sets:
-            self._findings.append(f"{store.shown_path}: was built with another regressor than {self._source.path}")
+            self._findings.append(f"{other} regressor than {self._source.path}")
         if self._map is not None and self._map.sha256 != self._options.get("vertex_map_sha256"):
-            self._findings.append(f"{store.shown_path}: was built with another vertex map than {vertex_map}, or none")
+            self._findings.append(f"{other} vertex map than {vertex_map}, or none")
         self._store = store.with_joint_set(sets[0]) if sets else store
         index = store.index
         columns = index.texts("model"), index.texts("gender"), index["has_dmpls"].tolist()
@@ -83,8 +76,7 @@ class Comparison:
 
     def run(self, sample: int, rng: np.random.Generator, progress: Progress) -> Deviations:
         """Compare about `sample` frames, a few of each sequence that is drawn."""
-        joints = self._source.joints
-        num_joints = len(self._store.skeleton)
+        joints, num_joints = self._source.joints, len(self._store.skeleton)
         distances = [np.empty((0, num_joints))]
         if joints is None or joints.num_joints == num_joints:
             for kind in self._kinds:
@@ -114,11 +106,10 @@ class Comparison:
             raise body_model.BodyModelError(error.reason, path) from error
         digest = self._options.get("vertex_map_sha256")
         if joints.num_vertices != vertices and digest is not None:
-            raise RegressorError(
-                f"was built with a vertex map (SHA-256 {digest!s:.12}...), which its {family.title} recordings need; "
-                "give it with --vertex-map",
-                self._store.shown_path,
+            reason = (
+                f"was built with a vertex map (SHA-256 {digest!s:.12}...), which its {family.title} recordings need"
             )
+            raise RegressorError(f"{reason}; give it with --vertex-map", self._store.shown_path)
         regressor.for_mesh(joints, vertices, self._source.path)
 
     def _draw(self, sample: int, rng: np.random.Generator) -> dict[str, list[_Drawn]]:
@@ -148,9 +139,9 @@ class Comparison:
                             exact = self._exact(sequence, frames, source)
                         except (AmassError, NpzError, OSError) as error:
                             self._note(path, error)
-                            continue
-                        stored = np.stack([sequence.positions_3d[frame] for frame in frames])
-                        yield np.linalg.norm(stored - exact, axis=2)
+                        else:
+                            stored = np.stack([sequence.positions_3d[frame] for frame in frames])
+                            yield np.linalg.norm(stored - exact, axis=2)
                     progress("compare", len(drawn) - len(waiting), len(drawn))
             except AmassError as error:
                 self._findings.append(str(error))
@@ -183,13 +174,11 @@ class Comparison:
             names = ["poses", "trans", *(["dmpls"] if header.has_dmpls else [])]
             poses, trans, *dmpls = (_rows(npz, name, needed) for name in names)
         body, joint_regressor = self._body(BodyKind(header.model, header.gender, header.has_dmpls))
-        betas = fit_betas(header.betas, body.num_betas)
         soft_tissue = dmpls[0][:, : body.num_dmpls] if dmpls else None
+        posed = fit_betas(header.betas, body.num_betas), poses, trans, soft_tissue
         if joint_regressor is None:
-            joints = skeleton_joints(body, betas, poses, trans, soft_tissue)
-        else:
-            joints = mesh_joints(body, joint_regressor, betas, poses, trans, soft_tissue)
-        return interpolate(resampling, needed, joints)
+            return interpolate(resampling, needed, skeleton_joints(body, *posed))
+        return interpolate(resampling, needed, mesh_joints(body, joint_regressor, *posed))
 
     def _load(self, kind: BodyKind) -> tuple[body_model.BodyModel, regressor.JointRegressor | None]:
         num_dmpls = self._options.get("num_dmpls", 8) if kind.has_dmpls else 0

@@ -1,8 +1,7 @@
 """Is a store whole, and does it agree with the full mesh?
 
-Everything that a store says is held against something else that it says: its bytes against its footer, its index
-against its frames and views, each sequence against its checksum and against a body, whose bones do not stretch.
-With the recordings at hand, `h36m_amass.verification.mesh` computes frames again.
+Its bytes are held against its footer, its index against its frames and views, each sequence against its checksum and
+against a body, whose bones do not stretch. `h36m_amass.verification.mesh` computes frames of the recordings again.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 from isal.isal_zlib import crc32
-from jaxtyping import Float32
 
 from h36m_amass.files.paths import Location, parse, shown
 from h36m_amass.store import extents, footer
@@ -35,28 +33,22 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MAX_DIFFERENCE = 1e-5
-"""Metres between a store and the full mesh in double precision: several times what float32 gives."""
+MAX_DIFFERENCE = 1e-5  # metres between a store and the full mesh in float64: several times what float32 gives
 STRETCH = 4.0
 """A bone between regressed joints changes with the pose, by tens of percent and in contortions to twice its length."""
-SHORTEST_BONE = 0.02
-"""Metres: the length of a bone between joints that lie closer says nothing."""
+SHORTEST_BONE = 0.02  # metres: the length of a bone between joints that lie closer says nothing
 BLOCK_FRAMES = 8192
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found: what is wrong, a line each, and how much was looked at.
-
-    `compared_frames` were computed again through the full mesh; `largest` and `percentile_99_9` are distances in metres
-    between those joints and the store's, NaN if there were none.
-    """
+    """What `verify` found: what is wrong, a line each, and how much was looked at."""
 
     findings: tuple[str, ...]
     sequences: int
     frames: int
-    compared_frames: int
-    largest: float
+    compared_frames: int  # computed again through the full mesh
+    largest: float  # metres between those joints and the store's, NaN if there were none
     percentile_99_9: float
 
 
@@ -77,25 +69,21 @@ def verify(
     Parameters
     ----------
     store
-        A file that `h36m_amass.build` wrote.
+        A file that `h36m_amass.build` wrote, or its URL.
     quick
         Whether reading the frames is skipped: then checksums, views, values and bone lengths are not looked at.
     against
-        The AMASS folder that it was built from: `sample` frames drawn at random are computed again through the full
-        mesh in double precision.
+        The AMASS folder that it was built from: `sample` frames drawn at random, by `seed`, are computed again through
+        the full mesh in double precision.
     support_dir, joint_regressor, vertex_map
         As for `h36m_amass.build`, but one regressor, or ``"skeleton"``: the joint set that was built with it is
         compared. Without one it is the skeleton, if that is the store's first set.
-    sample, seed
-        How many frames are drawn, and which.
     progress
         Called with ``"checksum"`` and megabytes of the store; ``"verify"``, the frames done and all of them; and
         ``"compare"`` and the sequences that frames were drawn from.
 
-    Raises
-    ------
-    h36m_amass.errors.H36mAmassError
-        There is no such file, or something that comparing needs is missing; before anything is looked at.
+    Raises `h36m_amass.errors.H36mAmassError` if there is no such file, or something that comparing needs is missing;
+    before anything is looked at.
     """
     path, stages = parse(store), Stages(_log)
     try:
@@ -129,7 +117,6 @@ def verify(
 
 
 def _footer_findings(path: Location, progress: Progress) -> tuple[str, ...]:
-    """What has changed in a store's file."""
     try:
         footer.check_all(path, lambda done, size: progress("checksum", done // 10**6, size // 10**6))
     except footer.FooterError as error:
@@ -138,7 +125,6 @@ def _footer_findings(path: Location, progress: Progress) -> tuple[str, ...]:
 
 
 def _index_findings(store: Store) -> Iterator[str]:
-    """What `Store` does not look at when it opens."""
     keys = [store.names(row) for row in range(len(store.sequences))]
     for row, (before, after) in enumerate(pairwise(keys)):
         if after <= before:
@@ -201,22 +187,20 @@ def _view_finding(view: h5py.Dataset, sequence: StoredSequence) -> str | None:
 
 def _frame_findings(store: Store, progress: Progress) -> Iterator[str]:
     """Sequences whose positions are not what was written, or cannot be a body's."""
-    done = 0
     for sequence in store.sequences:
-        progress("verify", done, store.num_frames)
+        progress("verify", sequence.start, store.num_frames)
         try:
             yield from _sequence_findings(store, sequence)
         except StoreError as error:
             yield f"{sequence.key}: {error}"
-        done += len(sequence)
-    progress("verify", done, store.num_frames)
+    progress("verify", store.num_frames, store.num_frames)
 
 
 def _sequence_findings(store: Store, sequence: StoredSequence) -> Iterator[str]:
     name = f"{store.shown_path}: {sequence.key}"
     checksum, finite = 0, True
-    shortest = np.full(len(store.skeleton), np.inf)
-    longest = np.zeros(len(store.skeleton))
+    parents = [joint if parent < 0 else parent for joint, parent in enumerate(store.skeleton.parents)]
+    shortest, longest = np.full(len(parents), np.inf), np.zeros(len(parents))
     for start in range(0, len(sequence), BLOCK_FRAMES):
         positions = sequence.positions_3d[start : start + BLOCK_FRAMES]
         checksum = crc32(positions.data, checksum)
@@ -224,24 +208,13 @@ def _sequence_findings(store: Store, sequence: StoredSequence) -> Iterator[str]:
         if finite and bad.any():
             finite = False
             yield f"{name}: frame {start + int(np.argmax(bad))} holds values that are not numbers"
-        lengths = _bone_lengths(positions, store.skeleton.parents)
+        with np.errstate(invalid="ignore", over="ignore"):
+            lengths = np.linalg.norm(positions - positions[:, parents], axis=2)
         shortest, longest = np.minimum(shortest, lengths.min(axis=0)), np.maximum(longest, lengths.max(axis=0))
     if checksum != sequence.record.checksum:
         yield f"{name}: its positions do not have the checksum of the index; build it again"
     stretched = longest > STRETCH * np.maximum(shortest, SHORTEST_BONE)
     if finite and stretched.any():
         joint = int(np.argmax(stretched))
-        yield (
-            f"{name}: the bone to {store.joint_names[joint]} is from {shortest[joint]:.3f} to {longest[joint]:.3f} m "
-            "long; bones do not stretch so"
-        )
-
-
-def _bone_lengths(
-    positions: Float32[np.ndarray, "frames joints 3"], parents: tuple[int, ...]
-) -> Float32[np.ndarray, "frames joints"]:
-    """Distance of each joint to its parent, 0 for one without."""
-    of = np.array([joint if parent < 0 else parent for joint, parent in enumerate(parents)])
-    with np.errstate(invalid="ignore", over="ignore"):
-        lengths: np.ndarray = np.linalg.norm(positions - positions[:, of], axis=2)
-    return lengths
+        extremes = f"is from {shortest[joint]:.3f} to {longest[joint]:.3f} m long"
+        yield f"{name}: the bone to {store.joint_names[joint]} {extremes}; bones do not stretch so"

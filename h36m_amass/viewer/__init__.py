@@ -1,7 +1,5 @@
 """A store's poses in the browser (extra ``view``)."""
 
-from __future__ import annotations
-
 from h36m_amass.errors import H36mAmassError
 
 

@@ -14,8 +14,7 @@ from h36m_amass.viewer import ViewerError
 if TYPE_CHECKING:
     import viser
 
-Names = tuple[str, str, str]
-"""Of a dataset, a subject and a sequence."""
+Names = tuple[str, str, str]  # of a dataset, a subject and a sequence
 
 
 @dataclass(frozen=True)

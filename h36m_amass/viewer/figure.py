@@ -1,7 +1,5 @@
 """People and the camera in the viewer's scene: where they stand, and a person's nodes in viser (extra ``view``)."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +15,7 @@ from h36m_amass.viewer.playback import Frames
 FIELD_OF_VIEW, ASPECT = np.radians(40.0), 0.7
 """Of the camera, from top to bottom, in radians; and width by height of the narrowest window that cuts nobody off."""
 _MARGIN = 1.15  # how much more than the person fits into the view
-_THICKEST, _THINNEST = 0.024, 0.006
-"""Radii of joints in metres: of limbs, and of fingers."""
+_THICKEST, _THINNEST = 0.024, 0.006  # radii of joints in metres: of limbs, and of fingers
 _PATH_COLOUR = (255, 150, 0)
 Pose = Float[np.ndarray, "joints 3"]
 Point = Float[np.ndarray, "3"]
@@ -41,8 +38,8 @@ def facing(pose: Pose, skeleton: Skeleton) -> Point:
 def camera(points: Float[np.ndarray, "points 3"], ahead: Point, turn: float = 0.0) -> tuple[Point, Point]:
     """Position of a camera, and the point it looks at, that sees all of `points` from the front.
 
-    It stands where they face, `ahead`, turned by `turn` radians to their left, somewhat above their middle, and as
-    far away as `FIELD_OF_VIEW`, which is that of the height, asks for in a window as wide for its height as `ASPECT`.
+    It stands where they face, `ahead`, turned by `turn` radians to their left, somewhat above their middle, and as far
+    away as `FIELD_OF_VIEW`, that of the height, asks for in a window of this `ASPECT`.
     """
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2

@@ -3,8 +3,6 @@
 Everything that happens on the page comes into one queue and is answered in one thread, so nothing here is locked.
 """
 
-from __future__ import annotations
-
 import contextlib
 import html
 import io
@@ -17,7 +15,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import viser
-from jaxtyping import Float, Float32
 
 from h36m_amass.skeleton import root
 from h36m_amass.store.selection import StoredSequence
@@ -50,10 +47,7 @@ class Shown:
 
 
 def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> None:
-    """Serve the page until an exception, like `KeyboardInterrupt`, ends it.
-
-    The port at `host` is free, or 0 for any; `ready` is called with it once browsers can open the page.
-    """
+    """Serve the page at a free port, 0 for any, until an exception ends it; `ready` gets the port once it is there."""
     for store, text in ((shown.first, shown.text), (shown.second, "")):
         catalogue(store, text)
     silent = contextlib.redirect_stdout(io.StringIO())  # of what viser prints when it starts and stops
@@ -88,18 +82,16 @@ class _Page:
         self._add_fields(server.gui, shown)
         self._open_first(self._chooser.sequence)
         self._show_second()
-        position, look_at = self._camera()
         camera = server.initial_camera
-        camera.fov, camera.position, camera.look_at, camera.up = FIELD_OF_VIEW, position, look_at, (0, 0, 1)
+        camera.fov, camera.up, (camera.position, camera.look_at) = FIELD_OF_VIEW, (0, 0, 1), self._camera()
 
     def _add_fields(self, gui: viser.GuiApi, shown: Shown) -> None:
         on = self._on
         self._text = gui.add_html("")
         self._slider = gui.add_slider("Frame", min=0, max=1, step=1, initial_value=0)
         self._slider.on_update(self._slider_moved)
-        self._play = on(
-            gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY), lambda: self._set(self._playback.toggled())
-        )
+        play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
+        self._play = on(play, lambda: self._set(self._playback.toggled()))
         step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"))
         on(step, lambda: self._seek(self._playback.frame + int(step.value)))
         self._speed = on(gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1 x"), self._play_otherwise)
@@ -162,9 +154,8 @@ class _Page:
 
     def _set(self, playback: Playback) -> None:
         """Be somewhere else in time, or move on in another way."""
-        changed = playback.playing != self._playback.playing
-        self._playback = playback
-        if changed:
+        before, self._playback = self._playback, playback
+        if playback.playing != before.playing:
             self._play.label = "Pause" if playback.playing else "Play"
             self._play.icon = viser.Icon.PLAYER_PAUSE if playback.playing else viser.Icon.PLAYER_PLAY
         self._draw()
@@ -198,7 +189,6 @@ class _Page:
         self._follow_people()
 
     def _follow_people(self) -> None:
-        """Show what goes with the people in the scene."""
         self._name_joints()
         self._draw_paths()
         self._redraw()
@@ -219,7 +209,6 @@ class _Page:
             person.draw_path(None if joint is None else trajectory(person.sequence, joint))
 
     def _shifts(self) -> list[Point]:
-        """How far each person is moved along the ground."""
         if len(self._people) == 1:
             return [np.zeros(3)]
         first, second = self._people
@@ -227,12 +216,11 @@ class _Page:
         roots = [person.start[root(person.skeleton)] for person in self._people]
         return [np.zeros(3), beside(roots[0], roots[1], ahead, self._gap.value, same)]
 
-    def _placed(self) -> list[Float[np.ndarray, "joints 3"]]:
+    def _placed(self) -> list[Pose]:
         """The people's joints, where they are in the world."""
         return [self._pose(person) + shift for person, shift in zip(self._people, self._shifts(), strict=True)]
 
     def _middle(self) -> Point:
-        """The point of the ground under the people."""
         roots = [pose[root(person.skeleton)] for person, pose in zip(self._people, self._placed(), strict=True)]
         return np.mean(roots, axis=0) * (1.0, 1.0, 0.0)
 
@@ -278,10 +266,9 @@ class _Page:
         return camera(points, facing(self._pose(first), first.skeleton), turn)
 
     def _look(self) -> None:
-        position, look_at = self._camera()
         for client in self._server.get_clients().values():
             with client.atomic():
-                client.camera.position, client.camera.look_at = position, look_at
+                client.camera.position, client.camera.look_at = self._camera()
 
 
 def _facts(sequence: StoredSequence, title: str) -> list[tuple[str, str]]:
@@ -297,9 +284,7 @@ def _facts(sequence: StoredSequence, title: str) -> list[tuple[str, str]]:
     ]
 
 
-def apart(
-    first: Float32[np.ndarray, "joints 3"], second: Float32[np.ndarray, "joints 3"], joint_names: Ordered[str]
-) -> str:
+def apart(first: Pose, second: Pose, joint_names: Ordered[str]) -> str:
     """How far the joints of two poses are from each other."""
     distances = 1000.0 * np.linalg.norm(first.astype(np.float64) - second, axis=1)
     largest = int(distances.argmax())

@@ -11,10 +11,8 @@ from jaxtyping import Float32
 from h36m_amass.store.selection import StoredSequence
 
 SPEEDS = {"0.1 x": 0.1, "0.25 x": 0.25, "0.5 x": 0.5, "1 x": 1.0, "2 x": 2.0, "4 x": 4.0}
-CHUNK = 256
-"""Frames that are read at a time, as many as a store's chunks have."""
-LONGEST_PATH = 2000
-"""Points of a joint's trajectory."""
+CHUNK = 256  # frames that are read at a time, as many as a store's chunks have
+LONGEST_PATH = 2000  # points of a joint's trajectory
 _BLOCK = 64 * CHUNK  # read at a time to draw a trajectory: 3 MB of 17 joints
 
 

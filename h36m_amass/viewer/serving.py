@@ -1,7 +1,5 @@
 """Where a page is served: on which port, who can reach it, and how it is reached from another machine."""
 
-from __future__ import annotations
-
 import errno
 import getpass
 import ipaddress
