@@ -24,13 +24,11 @@ from h36m_amass.store.writer import StoreWriter
 from h36m_amass.system import signals
 from h36m_amass.version import __version__
 
-SYNC_BYTES = 2**26
-"""Bytes written between two waits for the disk: to wait for all of them at the end could take long."""
+SYNC_BYTES = 2**26  # bytes written between two waits for the disk: to wait for all of them at the end could take long
 OPEN_PARTS = 4
 _SHARED = {field.name for field in fields(SequenceRecord)} & {field.name for field in fields(Row)}
 
-Key = tuple[str, str, str]
-"""Dataset, subject and sequence."""
+Key = tuple[str, str, str]  # dataset, subject and sequence
 
 
 @dataclass(frozen=True)

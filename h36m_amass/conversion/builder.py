@@ -35,13 +35,10 @@ from h36m_amass.system.progress import Progress, Stages, nothing
 
 _log = logging.getLogger(__name__)
 
-ARCHIVE_GROWTH = 4
-"""Times that AMASS's archives grow when they are unpacked, other than plain tars."""
+ARCHIVE_GROWTH = 4  # times that AMASS's archives grow when they are unpacked, other than plain tars
 MEGABYTE = 10**6
-USUAL_SOURCE_RATE = 120
-"""Hertz of most of AMASS."""
-MAX_BONES = 55
-"""Joints of the largest skeleton."""
+USUAL_SOURCE_RATE = 120  # hertz of most of AMASS
+MAX_BONES = 55  # joints of the largest skeleton
 
 
 def build(  # noqa: PLR0913 (one parameter for each option)

@@ -23,8 +23,7 @@ _log = logging.getLogger(__name__)
 _SILENT = logging.CRITICAL + 1
 """Level for Dask's own messages: a local scheduler calls an interrupted build critical, with a traceback."""
 SECONDS_TO_CONNECT = 5
-SECONDS_TO_FETCH = 60
-"""How long a result may take from a worker to here; it is a few kilobytes."""
+SECONDS_TO_FETCH = 60  # how long a result may take from a worker to here; it is a few kilobytes
 
 
 class DaskError(WorkerError):

@@ -24,14 +24,12 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import NpzError, NpzReader
 from h36m_amass.system import atomic_file
 
-Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]
-"""The same frames of every joint set, an array each."""
+Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]  # the same frames of every joint set, an array each
 
 SUFFIX, UNFINISHED_SUFFIX = ".part.npz", ".unfinished"
 MAX_BYTES = 2**26
 """Bytes of positions after which a task begins another part, so that an interrupted build keeps this one."""
-ROWS = "rows"
-"""Name of the member of JSON."""
+ROWS = "rows"  # name of the member of JSON
 _TOKEN = r"[0-9a-f]{16}-[0-9a-f]{16}"
 _PART = re.compile(rf"{_TOKEN}{re.escape(SUFFIX)}")
 _PASSING = re.compile(

@@ -13,8 +13,7 @@ from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_me
 from h36m_amass.recordings.tree import RecordingFile, is_wanted, names_of
 from h36m_amass.system import signals
 
-BATCH_BYTES = 2**25
-"""Bytes of recordings in a scratch file, some 25 k source frames."""
+BATCH_BYTES = 2**25  # bytes of recordings in a scratch file, some 25 k source frames
 
 
 class _Checked:

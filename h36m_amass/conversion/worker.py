@@ -10,12 +10,9 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.system import signals
 from h36m_amass.version import __version__
 
-CONVERT = "h36m_amass.conversion.convert"
-"""The module that converts, by name: it imports torch."""
-EXECUTOR_TASKS = 2048
-"""Tasks that an executor is given ahead: how many workers it has is its own affair."""
-_devices: list[str] = []
-"""The device of this worker; none where an executor or Dask started it."""
+CONVERT = "h36m_amass.conversion.convert"  # the module that converts, by name: it imports torch
+EXECUTOR_TASKS = 2048  # tasks that an executor is given ahead: how many workers it has is its own affair
+_devices: list[str] = []  # the device of this worker; none where an executor or Dask started it
 
 
 class WorkerError(H36mAmassError):
