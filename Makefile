@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# Builds and tests start many processes. What one has compiled the next one finds, even where the environment says that
+# bytecode is not to be written, as images of containers do: installation compiles nothing, see below.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test lint docs figures bench bench-scaling torture fuzz clean
 

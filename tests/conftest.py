@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 # Examples build whole body models: slow machines must not turn that into failures.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+
+# A shell's script starts what it runs in the background with Ctrl-C ignored, and so would all commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_AMASS = Path(__file__).resolve().parents[2] / "shared" / "amass"
 
