@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
-# A shell's script starts what it runs in the background with Ctrl-C ignored, and so would all commands that tests start.
+# What a shell's script starts in the background ignores Ctrl-C, and so would all commands that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_AMASS = Path(__file__).resolve().parents[2] / "shared" / "amass"
