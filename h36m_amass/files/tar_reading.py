@@ -49,7 +49,8 @@ class TarFile:
         rapidgzip = _rapidgzip() if kind == "bz2" and not is_url(path) else None
         self._is_rapid = rapidgzip is not None
         if rapidgzip is not None:
-            self._file = rapidgzip.IndexedBzip2File(str(path), parallelization=max(1, min(threads, MAX_THREADS)))
+            # With a single thread it would decode within the interpreter's lock, one archive at a time.
+            self._file = rapidgzip.IndexedBzip2File(str(path), parallelization=max(2, min(threads, MAX_THREADS)))
         else:
             self._file = _OPENERS[kind](packed)
 

@@ -273,3 +273,19 @@ def test_a_large_member_is_never_held(tmp_path: Path, suffix: str) -> None:
     archive = packed(tmp_path / f"D{suffix}", ("S/a.npz", content))
     done = subprocess.run([sys.executable, "-c", PEAK, str(archive)], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 48  # of 96 MB
+
+
+def test_a_reader_of_one_thread_leaves_the_interpreters_lock_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rapidgzip = pytest.importorskip("rapidgzip")
+    path = packed(tmp_path / "D.tar.bz2", *CONTENTS.items())
+    asked, opened = list[int](), rapidgzip.IndexedBzip2File
+
+    def spy(name: str, parallelization: int) -> Any:
+        asked.append(parallelization)
+        return opened(name, parallelization=parallelization)
+
+    monkeypatch.setattr(rapidgzip, "IndexedBzip2File", spy)
+    assert gone_through(path, threads=1) == (CONTENTS, None)
+    assert asked == [2]  # with 1 it decodes under the lock, and archives side by side would take turns
