@@ -99,7 +99,12 @@ def strike(scene: Scene, place: str, visit: int, number: signal.Signals) -> bool
     where = {"place": place, "visit": visit, "signal": int(number), "file": str(sent)}
     with _run(where, scene.arguments, errors) as process:
         status = process.wait(SECONDS_TO_START)
-        ended, text = time.monotonic(), errors.read_text()
+        ended = time.monotonic()
+        deadline = ended + SECONDS_TO_END
+        while group_of(process):
+            assert time.monotonic() < deadline, f"{commands(group_of(process))} are left: {place}, {errors.read_text()}"
+            time.sleep(0.01)
+        text = errors.read_text()  # of processes that end after the build, too
         if not sent.exists():
             assert status == 0, text
             scene.store.unlink()
@@ -108,10 +113,6 @@ def strike(scene: Scene, place: str, visit: int, number: signal.Signals) -> bool
         assert status in (128 + number, -number), f"status {status}, {context}"
         seconds = ended - float(sent.read_text())
         assert seconds < SECONDS_TO_END, f"{seconds:.2f} s, {context}"
-        deadline = time.monotonic() + SECONDS_TO_END
-        while group_of(process):
-            assert time.monotonic() < deadline, f"{commands(group_of(process))} are left, {context}"
-            time.sleep(0.01)
     lines = [line for line in text.splitlines() if not line.startswith(("converting", "skipped"))]
     word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
     if status == -number:  # before the build had a flag to set, or when it had none any more: there is nothing to say

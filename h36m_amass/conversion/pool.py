@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
 from multiprocessing import forkserver, resource_tracker
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from h36m_amass.conversion.bodies import forget_skinners
@@ -97,7 +97,7 @@ class Processes(Pool):
         self._num_started = self._context.Value("i", 0)
         self._pool: ProcessPool | None = None
         self._failure: BaseException | None = None
-        self._stopped = False
+        self._stopped, self._creation = False, Lock()
         self._start()
 
     @property
@@ -125,7 +125,8 @@ class Processes(Pool):
         return isinstance(error, ProcessExpired | BrokenExecutor)
 
     def stop(self) -> None:
-        self._stopped = True
+        with self._creation:  # what a pool creates after Python's end has begun is never cleaned up
+            self._stopped = True
         self._stop_pool()
 
     def _stop_pool(self) -> None:
@@ -146,11 +147,17 @@ class Processes(Pool):
 
             prepare()
             arguments = self._devices, self._num_started, dict(os.environ)
-            pool = ProcessPool(self._num_workers, initializer=start_worker, initargs=arguments, context=self._context)
-            _ = pool.active  # which starts it
-            self._pool = pool
-            if self._stopped:  # while it was started
-                self._stop_pool()
+            first = self._context.Process(target=os.getpid, daemon=True)
+            first.start()  # waits until torch is imported; a pool is started at once then
+            first.join()
+            with self._creation:
+                if self._stopped:
+                    return
+                pool = ProcessPool(
+                    self._num_workers, initializer=start_worker, initargs=arguments, context=self._context
+                )
+                _ = pool.active  # which starts it
+                self._pool = pool
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
             self._failure = error
 
