@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from h36m_amass import synthetic
 from h36m_amass.body import model as body_model
 from h36m_amass.recordings import recording as amass
+from tests.object_store import BUCKET, CREDENTIALS, ObjectStore, served
 
 if TYPE_CHECKING:
     from h36m_amass.demo import Demo
@@ -134,3 +135,35 @@ def real_amass() -> Path:
     if not REAL_AMASS.is_dir():
         pytest.skip("no real AMASS recording beside the repository")
     return REAL_AMASS
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ObjectStore]:
+    """An object store on this machine; one for all tests, because s3fs keeps its file systems, whatever the address."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto.server")
+    with served() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A file system with an empty bucket."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in CREDENTIALS:
+        monkeypatch.setenv(name, "word")
+    files = fsspec.filesystem("s3")
+    files.mkdir(BUCKET)
+    server.forget()
+    yield files
+    files.rm(BUCKET, recursive=True)
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """An empty file system in memory."""
+    files = pytest.importorskip("fsspec").filesystem("memory")
+    yield files
+    files.rm("/", recursive=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BUCKET = "motion"
+CREDENTIALS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 
 
 @dataclass

@@ -7,7 +7,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,24 @@ def write_dataset(amass_dir: Path, name: str, recordings: int, frames: int = 120
     return paths
 
 
+def write_mixed_tree(amass_dir: Path) -> Path:
+    """A small tree with something of each kind: recordings, a damaged one, and other files."""
+    for number, key in enumerate(("One/s 1/walk", "One/s 1/run", "Two/in/x/jump", "Two/in/y/sit")):
+        write(amass_dir / f"{key}.npz", recording(60 + number, number))
+    (amass_dir / "One/s 1/shape.npz").write_bytes(b"none")
+    (amass_dir / "One/s 1/broken.npz").write_bytes(b"not a zip archive")
+    (amass_dir / "Two/LICENSE.txt").write_text("free")
+    return amass_dir
+
+
+def write_long_tree(amass_dir: Path, recordings: int) -> Path:
+    """A dataset that takes some seconds, of one long recording under many names. Not to be written to."""
+    first = write_dataset(amass_dir, "D", 1, frames=30_000)[0]
+    for number in range(1, recordings):
+        first.with_name(f"{number:04}.npz").hardlink_to(first)
+    return amass_dir
+
+
 def write_support(folder: Path) -> Path:
     """Made-up body models and a regressor."""
     synthetic.write_support_data(folder)
@@ -69,6 +88,14 @@ def command(
             yield process
         finally:
             end_group(process)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Look at a condition until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

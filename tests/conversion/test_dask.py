@@ -40,12 +40,6 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "amass"
 
 
-@pytest.fixture
-def undisturbed(tree: Path, support_dir: Path, tmp_path: Path) -> bytes:
-    build(tree, tmp_path / "undisturbed.h5", support_dir=support_dir)
-    return (tmp_path / "undisturbed.h5").read_bytes()
-
-
 def somebodys_cluster() -> LocalCluster:
     return LocalCluster(
         n_workers=1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -15,52 +14,15 @@ from h36m_amass.conversion.check import check_inputs
 from h36m_amass.files.paths import UrlError
 from h36m_amass.recordings.recording import AmassError
 from tests.archive_files import packed_tree
-from tests.object_store import BUCKET, ObjectStore, served
-from tests.scenes import recording, write
+from tests.object_store import BUCKET, CREDENTIALS, ObjectStore
+from tests.scenes import write_mixed_tree
 
 fsspec = pytest.importorskip("fsspec")
-CREDENTIALS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectStore]:
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
-    with served() as store:
-        yield store
-
-
-@pytest.fixture
-def bucket(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A file system with an empty bucket."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    for name in CREDENTIALS:
-        monkeypatch.setenv(name, "word")
-    files = fsspec.filesystem("s3")
-    files.mkdir(BUCKET)
-    server.forget()
-    yield files
-    files.rm(BUCKET, recursive=True)
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    files = fsspec.filesystem("memory")
-    yield files
-    files.rm("/", recursive=True)
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small tree with something of each kind: recordings, a damaged one, and other files."""
-    folder = tmp_path_factory.mktemp("tree")
-    for number, key in enumerate(("One/s 1/walk", "One/s 1/run", "Two/in/x/jump", "Two/in/y/sit")):
-        write(folder / f"{key}.npz", recording(60 + number, number))
-    (folder / "One/s 1/shape.npz").write_bytes(b"none")
-    (folder / "One/s 1/broken.npz").write_bytes(b"not a zip archive")
-    (folder / "Two/LICENSE.txt").write_text("free")
-    return folder
+    return write_mixed_tree(tmp_path_factory.mktemp("tree"))
 
 
 @pytest.fixture(scope="module")

@@ -37,13 +37,6 @@ from h36m_amass.files.sources import MAX_SMALL, FileSlice, Held
 fsspec = pytest.importorskip("fsspec")
 
 
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    files = fsspec.filesystem("memory")
-    yield files
-    files.rm("/", recursive=True)
-
-
 @contextmanager
 def web_server(content: bytes, ranges: bool = True, status: int = 200) -> Iterator[str]:
     """A server of one file, with or without ranges."""

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from h36m_amass.conversion.options import BuildError
 from h36m_amass.store.store import Store, StoreError
 from h36m_amass.system import atomic_file, lock
 from h36m_amass.system.lock import LockedError
-from tests.scenes import command, write_dataset
+from tests.scenes import command, wait_for, write_dataset, write_long_tree
 from tests.torture import torture
 
 
@@ -27,21 +26,9 @@ def test_builds_killed_at_random_moments_end_with_the_same_bytes(tmp_path: Path)
     torture(tmp_path, kills=2, seed=1, recordings=15)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
-
-
 @pytest.fixture(scope="module")
 def long_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings that take some seconds, one of them long. Not to be written to."""
-    tree = tmp_path_factory.mktemp("long")
-    first = write_dataset(tree, "D", 1, frames=30_000)[0]
-    for number in range(1, 40):
-        first.with_name(f"{number:04}.npz").hardlink_to(first)
-    return tree
+    return write_long_tree(tmp_path_factory.mktemp("long"), 40)
 
 
 def test_of_two_builds_the_second_is_refused_at_once(long_tree: Path, support_dir: Path, tmp_path: Path) -> None:

@@ -9,11 +9,10 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.scenes import command, group_of, write_dataset
+from tests.scenes import command, group_of, wait_for, write_dataset, write_long_tree
 from tests.signal_torture import strike_some
 
 pytestmark = pytest.mark.skipif(shutil.which("ps") is None, reason="processes cannot be listed here")
@@ -21,21 +20,9 @@ SECONDS_TO_STOP = 2.0
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
-
-
 @pytest.fixture(scope="module")
 def long_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings that take some seconds, some of them long. Not to be written to."""
-    tree = tmp_path_factory.mktemp("long")
-    first = write_dataset(tree, "D", 1, frames=30_000)[0]
-    for number in range(1, 60):
-        first.with_name(f"{number:04}.npz").hardlink_to(first)
-    return tree
+    return write_long_tree(tmp_path_factory.mktemp("long"), 60)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,55 +14,16 @@ from h36m_amass.recordings.access import open_recordings, source_of
 from h36m_amass.recordings.recording import AmassError, Recording, content_digest
 from h36m_amass.recordings.tree import find_recordings
 from tests.archive_files import SUFFIXES, packed_tree
-from tests.object_store import BUCKET, ObjectStore, served
+from tests.object_store import BUCKET, ObjectStore
 from tests.recordings.test_archives import listed
-from tests.scenes import recording, write
+from tests.scenes import write_mixed_tree
 
 fsspec = pytest.importorskip("fsspec")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ObjectStore]:
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
-    with served() as store:
-        yield store
-
-
-@pytest.fixture
-def bucket(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A file system with an empty bucket."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "name",
-        "AWS_SECRET_ACCESS_KEY": "word",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    files = fsspec.filesystem("s3")
-    files.mkdir(BUCKET)
-    server.forget()
-    yield files
-    files.rm(BUCKET, recursive=True)
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    files = fsspec.filesystem("memory")
-    yield files
-    files.rm("/", recursive=True)
-
-
-@pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small tree with something of each kind: recordings, a damaged one, and what is none."""
-    folder = tmp_path_factory.mktemp("tree")
-    for number, path in enumerate(("One/s 1/walk", "One/s 1/run", "Two/in/x/jump", "Two/in/y/sit")):
-        write(folder / f"{path}.npz", recording(60 + number, number))
-    (folder / "One/s 1/shape.npz").write_bytes(b"none")
-    (folder / "One/s 1/broken.npz").write_bytes(b"no zip archive")
-    (folder / "Two/LICENSE.txt").write_text("free")
-    return folder
+    return write_mixed_tree(tmp_path_factory.mktemp("tree"))
 
 
 def unlike(file: Any) -> Any:
