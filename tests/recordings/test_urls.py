@@ -16,7 +16,7 @@ from h36m_amass.recordings.tree import find_recordings
 from tests.archive_files import SUFFIXES, packed_tree
 from tests.object_store import BUCKET, ObjectStore
 from tests.recordings.test_archives import listed
-from tests.scenes import write_mixed_tree
+from tests.scenes import recording, write, write_mixed_tree
 
 fsspec = pytest.importorskip("fsspec")
 
