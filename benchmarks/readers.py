@@ -43,7 +43,7 @@ def write_store(path: Path, seed: int = 0) -> None:
         in_dataset = SEQUENCES // DATASETS
         dataset, subject = f"Set{number // in_dataset:02d}", f"s{number % in_dataset // (in_dataset // SUBJECTS):02d}"
         names = dataset, subject, f"{number:05d}_poses"
-        source = length * 2, 100.0, "smplh", "neutral", True, "/".join(names), 0, "", 0
+        source = length * 2, 100.0, 100.0, "smplh", "neutral", True, "/".join(names), 0, "", 0
         blocks = ((noise[: length - start],) for start in range(0, length, WRITTEN_AT_ONCE))
         writer.append(SequenceRecord(*names, length, 50.0, *source), blocks)
     writer.finish(StoreHeader("0", 50.0, {}, {}, True, joint_sets))

@@ -76,6 +76,13 @@ def build(
     sequence: str | None = typer.Option(
         None, help="Convert only recordings whose whole name matches.", show_default="all", metavar="REGEX"
     ),
+    exclude: list[str] | None = typer.Option(
+        None,
+        help="Leave out recordings whose SUBJECT/SEQUENCE or DATASET/SUBJECT/SEQUENCE matches this shell pattern, like "
+        "'*treadmill*'; repeat for more.",
+        show_default="none",
+        metavar="PATTERN",
+    ),
     min_seconds: float | None = typer.Option(
         None, help="Convert no recording that is shorter.", show_default="any length", metavar="SECONDS"
     ),
@@ -87,6 +94,15 @@ def build(
     ),
     no_dmpls: bool = typer.Option(False, "--no-dmpls", help="Convert all recordings without soft tissue."),
     upsample: bool = typer.Option(False, "--upsample", help="Convert recordings slower than the target rate too."),
+    known_rates: bool = typer.Option(
+        False, "--known-rates", help="Correct frame rates that are known to be wrong in AMASS's files."
+    ),
+    frame_rates: Path | None = typer.Option(
+        None,
+        help="CSV file with dataset,subject,sequence,hertz; * for all: rates to take instead of the files'.",
+        show_default="none",
+        metavar="FILE",
+    ),
     compression: Compression | None = typer.Option(
         None, help="Compression of the store: smaller, and slower to read.", show_default="none"
     ),
@@ -144,9 +160,11 @@ def build(
                 workers=workers,
                 dask=dask,
                 datasets=dataset or (),
-                subset=Subset(subject, sequence, min_seconds, max_seconds, limit),
+                subset=Subset(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
                 use_dmpls=False if no_dmpls else None,
                 upsample=True if upsample else None,
+                known_rates=True if known_rates else None,
+                frame_rates=frame_rates,
                 compression=None if compression is None else compression.value,
                 max_frames=max_frames,
                 overwrite=overwrite,

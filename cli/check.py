@@ -25,8 +25,9 @@ def check(
 ) -> None:
     """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
     from h36m_amass.conversion.check import check_inputs
+    from h36m_amass.conversion.report import grouped
 
-    from .console import print_checked, progress_bar
+    from .console import print_checked, print_warnings, progress_bar
 
     with progress_bar() as progress:
         checked = check_inputs(support_dir, joint_regressor, amass_dir, not no_dmpls, vertex_map, progress)
@@ -35,6 +36,7 @@ def check(
         typer.echo(f"{word}: {printable(finding.message)}", err=to_stderr)
     if checked.datasets:
         print_checked(checked.datasets)
+    print_warnings(grouped((warning.message, warning) for warning in checked.warnings))
     problems = sum(not finding.ok for finding in checked.findings)
     if problems:
         typer.echo(f"error: {problems} of {len(checked.findings)} things are not in place, see above", err=True)

@@ -15,7 +15,7 @@ from .verbosity import verbosity
 
 if TYPE_CHECKING:
     from h36m_amass.conversion.check import CheckedDataset
-    from h36m_amass.conversion.report import BuildReport
+    from h36m_amass.conversion.report import BuildReport, RecordingWarning
     from h36m_amass.system.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -124,12 +124,23 @@ def print_report(report: "BuildReport") -> None:
         one = len(files) == 1
         line = f"{shown}: {reason}" if one else f"{len(files):,} recordings: {reason}: {shown}{more}"
         reasons.print(Text(f"skipped: {printable(line)}"))
+    print_warnings(report.warning_groups())
     for line in _remarks(report):
         out.print(Text(printable(line)))
     if report.skipped:
         were = "recording was" if len(report.skipped) == 1 else "recordings were"
         message = f"warning: {len(report.skipped):,} {were} skipped, see above for the reasons"
         console(stderr=True).print(Text(message))
+
+
+def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -> None:
+    """What is doubtful about recordings: a line for each message."""
+    out = console(stderr=True)
+    for message, warnings in groups:
+        shown = ", ".join(warning.path for warning in warnings[:SHOWN_FILES])
+        more = f" and {len(warnings) - SHOWN_FILES:,} more" if len(warnings) > SHOWN_FILES else ""
+        count = "1 recording" if len(warnings) == 1 else f"{len(warnings):,} recordings"
+        out.print(Text(printable(f"warning: {count}: {message}: {shown}{more}")))
 
 
 def _remarks(report: "BuildReport") -> Iterator[str]:
@@ -144,6 +155,8 @@ def _remarks(report: "BuildReport") -> Iterator[str]:
     if report.without_dmpls:
         number, first = len(report.without_dmpls), report.without_dmpls[0]
         yield f"without soft tissue, because the recording has no dmpls: {number:,}, the first is {first}"
+    if report.corrected_rates:
+        yield f"frame rates corrected, as asked: those of {report.corrected_rates:,} recordings"
     if report.reused:
         yield f"converted by an interrupted build: {report.reused:,} sequences"
     if report.ignored:

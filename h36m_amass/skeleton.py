@@ -7,6 +7,7 @@ joints of the body models have the names that smplx gives them (Pavlakos et al.,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import open_file
 
 MAX_NAMES_BYTES = 2**20
+_SIDE = re.compile(r"(left|l|right|r)[_ -](.+)", re.IGNORECASE)
 
 
 class SkeletonError(H36mAmassError):
@@ -76,7 +78,7 @@ BODY_JOINTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 JOINT_ORDERS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
-        # SPIN's rows as they are: what the original AMASS-to-3DHPE script writes.
+        # The regressor's rows as they are: what the original AMASS-to-3DHPE script writes. These are SPIN's.
         "regressor": tuple(range(17)),
         # VideoPose3D, MotionBERT: right leg before left leg.
         "h36m": (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16),
@@ -86,17 +88,42 @@ JOINT_ORDERS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 )
 
 
-def custom(joint_names: tuple[str, ...]) -> Skeleton:
-    """Skeleton of joints of which only the names are known: no bones, no pairs."""
-    return Skeleton(joint_names, parents=(-1,) * len(joint_names), left=(), right=())
+def named(joint_names: tuple[str, ...]) -> Skeleton:
+    """Skeleton of joints whose names are all that is known.
+
+    The 17 names of Human3.6M, in any order, have its bones. Others have none. Names that differ only in ``left_`` and
+    ``right_`` are pairs, see `side_pairs`.
+    """
+    if set(joint_names) == set(H36M.joint_names) and len(joint_names) == len(H36M):
+        return reorder(H36M, tuple(H36M.joint_names.index(name) for name in joint_names))
+    return Skeleton(joint_names, (-1,) * len(joint_names), *side_pairs(joint_names))
+
+
+def side_pairs(joint_names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Joints whose names begin with ``left`` or ``l``, and their partners, which begin with ``right`` or ``r``.
+
+    A word ends at ``_``, ``-`` or a space, and case does not count: ``Left hip`` and ``Right hip``, ``l_hip`` and
+    ``r_hip``. A joint without a partner is in no pair.
+    """
+    words = [_SIDE.fullmatch(name) for name in joint_names]
+    of_right = {match[2].lower(): joint for joint, match in enumerate(words) if match and match[1][0] in "rR"}
+    pairs = [
+        (joint, of_right[match[2].lower()])
+        for joint, match in enumerate(words)
+        if match and match[1][0] in "lL" and match[2].lower() in of_right
+    ]
+    return tuple(left for left, _ in pairs), tuple(right for _, right in pairs)
 
 
 def body_skeleton(model: str, parents: Int[np.ndarray, "bones"]) -> Skeleton:
     """The kinematic joints of a body model of the family `model`, a key of `BODY_JOINTS`."""
-    names = BODY_JOINTS[model]
-    left = tuple(joint for joint, name in enumerate(names) if name.startswith("left_"))
-    right = tuple(names.index(names[joint].replace("left_", "right_", 1)) for joint in left)
-    return Skeleton(names, tuple(parents.tolist()), left, right)
+    return Skeleton(BODY_JOINTS[model], tuple(parents.tolist()), *side_pairs(BODY_JOINTS[model]))
+
+
+def leg_order(skeleton: Skeleton) -> str:
+    """``"left leg first, "`` or the other, if the joints have hips; a part of lines for people."""
+    names = [name for name in skeleton.joint_names if name in ("left_hip", "right_hip")]
+    return f"{names[0].removesuffix('_hip')} leg first, " if names else ""
 
 
 def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
@@ -124,7 +151,7 @@ def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
 
 
 def joint_order(order: str, skeleton: Skeleton) -> tuple[int, ...]:
-    """Index of each joint of `order` in `skeleton`: ``positions[:, joint_order(...)]`` reorders.
+    """Index of each joint of `order` in `skeleton`, by name: ``positions[:, joint_order(...)]`` reorders.
 
     Raises
     ------
@@ -135,10 +162,10 @@ def joint_order(order: str, skeleton: Skeleton) -> tuple[int, ...]:
         raise SkeletonError(f"joint order {order!r} is unknown; choose from {', '.join(JOINT_ORDERS)}")
     if order == "regressor":
         return tuple(range(len(skeleton)))
-    if skeleton.joint_names != H36M.joint_names:
+    if set(skeleton.joint_names) != set(H36M.joint_names):
         reason = f"is one of the 17 Human3.6M joints, and this store holds {len(skeleton)} others; use 'regressor'"
         raise SkeletonError(f"joint order {order!r} {reason}")
-    return JOINT_ORDERS[order]
+    return tuple(skeleton.joint_names.index(H36M.joint_names[joint]) for joint in JOINT_ORDERS[order])
 
 
 def reorder(skeleton: Skeleton, indices: tuple[int, ...]) -> Skeleton:

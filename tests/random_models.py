@@ -76,7 +76,7 @@ def cases(draw: st.DrawFn, max_bones: int = 56, max_vertices: int = 60, max_join
     matrix *= rng.random(matrix.shape) < draw(st.sampled_from([0.1, 0.5, 1.0]))
     matrix[np.arange(num_joints), rng.integers(num_vertices, size=num_joints)] = 1.0
     names = tuple(f"joint_{k}" for k in range(num_joints))
-    regressor = JointRegressor(scipy.sparse.csr_array(matrix), skeleton.custom(names), "", True)
+    regressor = JointRegressor(scipy.sparse.csr_array(matrix), skeleton.named(names), "r.npy", "", True)
 
     num_frames = draw(st.integers(1, 12))
     axes = rng.normal(size=(num_frames, num_bones, 3))

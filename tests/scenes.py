@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from h36m_amass import synthetic
+from h36m_amass.skeleton import H36M
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings beside the repository")
 
 
 def recording(frames: int, seed: int = 0, gender: str = "male", rate: float = 120.0, **changes: Any) -> dict[str, Any]:
@@ -64,6 +69,21 @@ def write_long_tree(amass_dir: Path, recordings: int) -> Path:
     for number in range(1, recordings):
         first.with_name(f"{number:04}.npz").hardlink_to(first)
     return amass_dir
+
+
+def random_template(rng: np.random.Generator, num_vertices: int) -> np.ndarray:
+    """Vertices anywhere, from the left to the right."""
+    vertices = rng.normal(size=(num_vertices, 3))
+    vertices[:, 0] = np.sort(vertices[:, 0])[::-1]
+    return vertices
+
+
+def random_h36m_regressor(rng: np.random.Generator, num_vertices: int) -> np.ndarray:
+    """Seventeen joints, the left ones on the left of a random template and the right ones on its right."""
+    weights = rng.dirichlet(np.ones(num_vertices), len(H36M))
+    left, right = list(H36M.left), list(H36M.right)
+    weights[left], weights[right] = np.sort(weights[left])[:, ::-1], np.sort(weights[right])
+    return weights
 
 
 def write_support(folder: Path) -> Path:

@@ -22,7 +22,7 @@ def write_store(
     writer = StoreWriter(path, joint_sets, compression)
     for key, positions in sequences.items():
         length = len(positions[0])
-        rates = length, frame_rate, length, frame_rate
+        rates = length, frame_rate, length, frame_rate, frame_rate
         source = "smplh", "male", True, f"{key}.npz", 7, "0" * 64, 0
         block = tuple(np.asarray(array, np.float32) for array in positions)
         writer.append(SequenceRecord(*key.split("/"), *rates, *source), [block], (0,) * (len(joint_sets) - 1))

@@ -1,13 +1,18 @@
 """Which joints a build computes: a regressor's, several's, the body model's own skeleton; each set has a name."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
-from h36m_amass.body import regressor
-from h36m_amass.body.families import FAMILIES
-from h36m_amass.body.regressor import JointRegressor, VertexMap
+from h36m_amass.body import model, regressor, sides
+from h36m_amass.body.families import FAMILIES, GENDERS
+from h36m_amass.body.model import BodyModel
+from h36m_amass.body.regressor import JointRegressor, MeshMismatchError, VertexMap
 from h36m_amass.errors import H36mAmassError
 
 SKELETON = "skeleton"
@@ -32,9 +37,39 @@ class JointSource:
         """Of the regressor's file; for the skeleton, which has none, that word."""
         return SKELETON if self.joints is None else self.joints.sha256
 
-    def for_mesh(self, num_vertices: int, vertex_map: VertexMap | None) -> JointRegressor | None:
-        """The regressor for a mesh of `num_vertices` (`h36m_amass.body.regressor.for_mesh`); None for the skeleton."""
-        return self.joints and regressor.for_mesh(self.joints, num_vertices, self.path, vertex_map)
+    @property
+    def title(self) -> str:
+        """What people call the regressor; for the skeleton that word."""
+        return SKELETON if self.joints is None else self.joints.title
+
+    def fit(self, body: BodyModel, vertex_map: VertexMap | None, title: str) -> JointRegressor | None:
+        """The regressor for a body's mesh, its sides held against the rest pose; None for the skeleton.
+
+        `title` says which body it is. Raises as `h36m_amass.body.regressor.for_mesh` and
+        `h36m_amass.body.sides.check_sides` do.
+        """
+        if self.joints is None:
+            return None
+        fitted = regressor.for_mesh(self.joints, body.num_vertices, self.path, vertex_map)
+        sides.check_sides(self.path, fitted, body.v_template, title)
+        return fitted
+
+    def with_sides(self, support_dir: Path, vertex_map: VertexMap | None) -> JointSource:
+        """The source with its joints named by a body of the support folder, if one has to tell left from right.
+
+        Without a body that the regressor fits it stays as it is. Raises `RegressorError` if the body contradicts it.
+        """
+        if self.joints is None or not self.joints.sides_unknown:
+            return self
+        for family, gender in product(FAMILIES.values(), GENDERS):
+            v_template = model.read_template(support_dir, gender, family)
+            if v_template is None:
+                continue
+            with suppress(MeshMismatchError):
+                fitted = regressor.for_mesh(self.joints, len(v_template), self.path, vertex_map)
+                skeleton = sides.h36m_skeleton(self.path, fitted.matrix, v_template)
+                return replace(self, joints=replace(self.joints, skeleton=skeleton, sides_unknown=False))
+        return self
 
 
 def load_sources(

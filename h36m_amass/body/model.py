@@ -138,6 +138,17 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     )
 
 
+def read_template(support_dir: Path, gender: str, family: Family = SMPLH) -> Float[np.ndarray, "vertices 3"] | None:
+    """Vertices of the rest pose alone, in metres; None if there is no such model or it cannot be read."""
+    try:
+        with NpzReader(model_path(support_dir, gender, family)) as npz:
+            v_template = npz.read("v_template")
+    except NpzError:
+        return None
+    is_template = v_template.ndim == 2 and v_template.shape[1:] == (3,) and v_template.dtype.kind == "f"
+    return v_template.astype(np.float64) if is_template else None
+
+
 def without_dmpls(body: BodyModel) -> BodyModel:
     """The same body without soft tissue."""
     return replace(body, dmpldirs=body.dmpldirs[:, :, :0], sha256=body.base_sha256)

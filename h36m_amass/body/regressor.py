@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse
 
 from h36m_amass import skeleton
+from h36m_amass.body import published
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npy import NpzError, read_content, read_npy
 from h36m_amass.files.npz import NpzReader
@@ -39,15 +40,14 @@ class MeshMismatchError(RegressorError):
 
 @dataclass(frozen=True)
 class JointRegressor:
-    """A joint regressor: a sparse float64 `matrix` (joints, vertices), and the digest of its file.
-
-    It is `synthetic` if the file says that it was made up (see `h36m_amass.synthetic`).
-    """
+    """A joint regressor: a sparse float64 `matrix` (joints, vertices), and what is known of its rows."""
 
     matrix: scipy.sparse.csr_array
     skeleton: skeleton.Skeleton
-    sha256: str
-    synthetic: bool
+    title: str  # whose it is, if it is a published one; otherwise the name of its file
+    sha256: str  # of the file
+    synthetic: bool  # whether the file says that it was made up (see `h36m_amass.synthetic`)
+    sides_unknown: bool = False  # whether its joints are Human3.6M's, and a body has to tell which leg comes first
 
     @property
     def num_joints(self) -> int:
@@ -80,8 +80,9 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
         ``.npy`` with a dense (K, V) array, float64 or float32, C or Fortran order; or ``.npz`` as written by
         `scipy.sparse.save_npz`, any sparse format.
     joint_names
-        Text file with K names, one a line. Without it a file called ``J_regressor_h36m`` with 17 rows has the
-        Human3.6M joints in SPIN's order, and the joints of any other are ``joint_0``, ``joint_1``, ...
+        Text file with K names, one per line. Without it the joints are those of the published regressor that it is, see
+        `h36m_amass.body.published`; an unknown one called ``J_regressor_h36m`` with 17 rows has the Human3.6M joints,
+        and the joints of any other are ``joint_0``, ``joint_1``, ...
 
     Raises
     ------
@@ -99,16 +100,18 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
         hint = hint if matrix.shape[0] > 1000 else ""
         raise RegressorError(f"{path}: row {empty[0]} is all zeros, so that joint has no vertices; leave it out{hint}")
     num_joints = int(matrix.shape[0])
+    known, sides_unknown = published.find(matrix, digest), False
     if joint_names is not None:
-        joints = skeleton.custom(skeleton.read_joint_names(joint_names, num_joints))
-        if joints.joint_names == skeleton.H36M.joint_names:
-            joints = skeleton.H36M
+        joints = skeleton.named(skeleton.read_joint_names(joint_names, num_joints))
+    elif known is not None:
+        joints = known.skeleton
     elif path.stem == H36M_FILE_NAME and num_joints == len(skeleton.H36M):
-        joints = skeleton.H36M
+        joints, sides_unknown = skeleton.H36M, True
     else:
-        joints = skeleton.custom(tuple(f"joint_{k}" for k in range(num_joints)))
+        joints = skeleton.named(tuple(f"joint_{k}" for k in range(num_joints)))
+    title = path.name if known is None else known.name
     _log.info("loaded %s: %d joints, %d vertices, sha256 %s", path, *matrix.shape, digest)
-    return JointRegressor(matrix, joints, digest, synthetic)
+    return JointRegressor(matrix, joints, title, digest, synthetic, sides_unknown)
 
 
 def load_map(path: Path, num_vertices: int) -> VertexMap:

@@ -61,6 +61,7 @@ class Assembly:
         self._num_added = self._num_changed = 0
         self.open_datasets: set[str] = set()  # whose recordings are not all listed yet
         self.results: dict[str, PartRow | int | None] = {}  # see `set_result`
+        self.warnings: dict[str, tuple[str, ...]] = {}  # of recordings that were written, by path
         self.records: list[SequenceRecord] = []  # that were written so far, in index order
         self.mismatched: list[RecordingFile] = []  # that were skipped because their skeleton is not the store's
         for row, record in enumerate(() if stored is None else stored.records):
@@ -214,6 +215,8 @@ class Assembly:
         )
         self._body_models[kind_of(record).files_key] = row.body_sha256
         self._synthetic = self._synthetic or row.synthetic
+        if row.warnings:
+            self.warnings[file.path] = row.warnings
         self._append(record, self._part(part_row.file).blocks(part_row), row.checksums[1:])
 
     def _write_stored(self, record: SequenceRecord, row: int) -> None:
@@ -254,7 +257,12 @@ class Assembly:
         if self._stored is not None:
             return self._stored.header.joint_sets
         return tuple(
-            JointSet(source.name, source.digest, self._skeleton() if source.joints is None else source.joints.skeleton)
+            JointSet(
+                name=source.name,
+                regressor_sha256=source.digest,
+                skeleton=self._skeleton() if source.joints is None else source.joints.skeleton,
+                regressor=source.title,
+            )
             for source in self._recipe.sources
         )
 

@@ -60,6 +60,8 @@ def build(  # noqa: PLR0913 (one parameter for each option)
     subset: Subset = EVERYTHING,
     use_dmpls: bool | None = None,
     upsample: bool | None = None,
+    known_rates: bool | None = None,
+    frame_rates: Path | str | None = None,
     compression: str | None = None,
     max_frames: int = MAX_FRAMES,
     overwrite: bool = False,

@@ -11,20 +11,22 @@ from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
 
+from h36m_amass import skeleton
 from h36m_amass.body import model, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind
 from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
 from h36m_amass.conversion.inputs import placed
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
+from h36m_amass.conversion.report import RecordingWarning
 from h36m_amass.files import paths
 from h36m_amass.files.archives import ArchiveError, open_archive
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.sources import Held
-from h36m_amass.recordings import listings
+from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ListedMember, list_member
 from h36m_amass.recordings.recording import AmassError
-from h36m_amass.recordings.tree import Archive, Skipped, find_recordings, is_wanted
+from h36m_amass.recordings.tree import Archive, RecordingFile, Skipped, find_recordings, is_wanted, names_of
 from h36m_amass.system.progress import Progress, Stages, nothing
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Check:
     """What was found."""
 
     findings: tuple[Finding, ...]  # a line for each thing that was looked at
+    warnings: tuple[RecordingWarning, ...]  # what is doubtful about recordings, from their headers and first frames
     datasets: tuple[CheckedDataset, ...]  # a row for each dataset in the AMASS folder, sorted; none without one
 
 
@@ -79,7 +82,7 @@ def check_inputs(
     support_dir = Path(support_dir)
     findings, sources, loaded_map = _check_regressors(support_dir, joint_regressor, vertex_map)
     kinds = {BodyKind(SMPLH.name, gender, use_dmpls) for gender in GENDERS}
-    recordings, datasets = list[Finding](), tuple[CheckedDataset, ...]()
+    recordings, datasets, warnings = list[Finding](), tuple[CheckedDataset, ...](), tuple[RecordingWarning, ...]()
     if amass_dir is not None:
         found = _Recordings(paths.parse(amass_dir), use_dmpls)
         try:
@@ -88,7 +91,7 @@ def check_inputs(
             recordings = [Finding(False, str(error))]
         else:
             kinds, datasets = found.kinds() or kinds, tuple(found.datasets())
-            recordings = found.findings(datasets)
+            recordings, warnings = found.findings(datasets), tuple(found.warnings)
         stages.ended("looked through %s", amass_dir)
     of_skeleton = skeleton_family({kind.model for kind in kinds})
     total = len({(kind.model, kind.gender) for kind in kinds})
@@ -104,7 +107,7 @@ def check_inputs(
         findings += _check_body_model(support_dir, kind, sources, loaded_map)
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
-    return Check((*findings, *recordings), datasets)
+    return Check((*findings, *recordings), warnings, datasets)
 
 
 def _check_regressors(
@@ -114,15 +117,23 @@ def _check_regressors(
     loaded_map: regressor.VertexMap | None = None
     try:
         sources = load_sources(joint_regressor, None, support_dir)
-        for source in sources:
-            if source.joints is not None:
-                findings.append(Finding(True, f"{source.path}: regressor of {source.joints.num_joints} joints"))
         if vertex_map is not None:
             loaded_map = regressor.load_map(vertex_map, num_vertices(sources))
+        sources = tuple(source.with_sides(support_dir, loaded_map) for source in sources)
+        for source in sources:
+            if source.joints is not None:
+                findings.append(Finding(True, f"{source.path}: {_describe(source.joints)}"))
+        if vertex_map is not None:
             findings.append(Finding(True, f"{vertex_map}: map to {num_vertices(sources)} vertices"))
     except (regressor.RegressorError, JointSetError) as error:
         findings.append(Finding(False, str(error)))
     return findings, sources, loaded_map
+
+
+def _describe(joints: regressor.JointRegressor) -> str:
+    """What a regressor is, in a few words."""
+    legs = skeleton.leg_order(joints.skeleton).removesuffix(", ")
+    return f"{joints.title}, {joints.num_joints} joints{f', {legs}' if legs else ''}"
 
 
 def _check_body_model(
@@ -138,12 +149,12 @@ def _check_body_model(
             body = model.load(support_dir, gender, NUM_BETAS, num_dmpls, family)
             model.check_bones(body, path, family)
             for source in sources:
-                source.for_mesh(body.num_vertices, vertex_map)
+                source.fit(body, vertex_map, f"{family.title} ({gender})")
         except (model.BodyModelError, regressor.RegressorError) as error:
             findings += [Finding(False, str(error))] if Finding(False, str(error)) not in findings else []
             continue
         traits = f"fits {body.num_vertices} vertices, {body.num_bones} bones"
-        traits += f", only {body.num_betas} of {NUM_BETAS} betas" if body.num_betas < NUM_BETAS else ""
+        traits += f", {body.num_betas} betas"
         traits += ", SYNTHETIC: not data to train on" if body.synthetic else ""
         findings.append(Finding(True, f"{file}: {traits}"))
     return findings
@@ -157,6 +168,7 @@ class _Recordings:
         self._members: dict[str, list[ListedMember]] = defaultdict(list)
         self._skipped: list[Skipped] = []
         self._unread: dict[str, str] = {}
+        self.warnings: list[RecordingWarning] = []
 
     def look(self, progress: Progress) -> None:
         """Read headers, those of archives from the cache; raises `AmassError` if there are no recordings."""
@@ -166,18 +178,21 @@ class _Recordings:
             progress("headers", done, len(listing.files))
             try:
                 member = list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
-                self._add(file.dataset, file.path, member)
+                self._add(file, member)
             except AmassError as error:
                 self._skipped.append(Skipped(file.dataset, file.path, str(error)))
         progress("headers", len(listing.files), len(listing.files))
         for archive in listing.archives:
             self._look_into(archive)
 
-    def _add(self, dataset: str, path: str, member: ListedMember) -> None:
-        if member.problem is None:
-            self._members[dataset].append(member)
-        else:
-            self._skipped.append(Skipped(dataset, path, member.problem))
+    def _add(self, file: RecordingFile, member: ListedMember) -> None:
+        if member.problem is not None:
+            self._skipped.append(Skipped(file.dataset, file.path, member.problem))
+            return
+        self._members[file.dataset].append(member)
+        known = rates.contradiction(file.dataset, file.subject, file.sequence, Fraction(member.frame_rate))
+        messages = (*([] if known is None else [known]), *member.warnings)
+        self.warnings += [RecordingWarning(file.dataset, file.path, message) for message in messages]
 
     def _look_into(self, archive: Archive) -> None:
         """The recordings of an archive, if it was ever gone through; otherwise the first of them."""
@@ -186,7 +201,7 @@ class _Recordings:
             contents, members = placed(archive, known)
             self._skipped += contents.skipped
             for file in contents.files:
-                self._add(file.dataset, file.path, members[file.path])
+                self._add(file, members[file.path])
             return
         self._unread[archive.dataset] = archive.name
         path = archive.name
@@ -195,7 +210,8 @@ class _Recordings:
                 for member in stream:
                     path, content = f"{archive.folder}/{member.name}", io.BytesIO()
                     member.copy_to(content)
-                    self._add(archive.dataset, path, list_member(path, Held(path, content.getvalue()), self._use_dmpls))
+                    listed = list_member(path, Held(path, content.getvalue()), self._use_dmpls)
+                    self._add(RecordingFile(archive.dataset, *names_of(path), path, member.size, 0), listed)
                     return
             reason = stream.damage or "holds no recordings; download it again, or remove it"
         except ArchiveError as error:
@@ -212,7 +228,13 @@ class _Recordings:
         found = []
         for row in (row for row in datasets if row.recordings):
             counted = "an archive whose first recording can be read; a build goes through all of it"
-            counted = counted if row.archive else f"{row.recordings} recordings"
+            if not row.archive:
+                total = rates.census().get(row.dataset)
+                counted = (
+                    f"{row.recordings:,} of the {total:,} recordings in AMASS's census"
+                    if total
+                    else f"{row.recordings:,} recordings"
+                )
             found.append(Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {counted}"))
         return found + [Finding(False, f"{self._amass_dir / file.path}: {file.reason}") for file in self._skipped]
 

@@ -150,7 +150,8 @@ class _Worker:
         for file, read in _sources(self._job, files):
             signals.check()
             try:
-                with Recording(read(), self._job.recipe.use_dmpls) as recording:
+                rate = self._job.recipe.rates.frame_rate(file.dataset, file.subject, file.sequence)
+                with Recording(read(), self._job.recipe.use_dmpls, rate) as recording:
                     self._convert_one(file, recording)
             except (AmassError, NpzError) as error:
                 self.skipped.append((file.path, str(error)))
@@ -180,6 +181,7 @@ class _Worker:
             frame_rate=float(frame_rate),
             source_frames=header.num_frames,
             source_frame_rate=float(header.frame_rate),
+            recorded_frame_rate=header.recorded_frame_rate,
             model=header.model,
             gender=header.gender,
             has_dmpls=header.has_dmpls,
@@ -187,7 +189,11 @@ class _Worker:
             body_sha256=body.body_sha256,
             synthetic=header.synthetic or body.synthetic,
         )
-        self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe))
+        unused = np.flatnonzero(header.betas[skinner.folded.num_betas :])
+        if len(unused):
+            used = f"the first {skinner.folded.num_betas} are used: the body model has no more"
+            recording.warnings[f"of {len(header.betas)} betas {used}"] = None
+        self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe), recording.warnings)
 
 
 def _sources(job: Job, files: Iterable[RecordingFile]) -> Iterator[tuple[RecordingFile, Callable[[], Source]]]:

@@ -15,7 +15,8 @@ from h36m_amass.conversion.update import StoredRows
 from h36m_amass.files.npz import NpzError
 from h36m_amass.recordings import listings
 from h36m_amass.recordings.access import source_of
-from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
+from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
+from h36m_amass.recordings.rates import NO_RULES, RateRules
 from h36m_amass.recordings.recording import AmassError, content_digest
 from h36m_amass.recordings.tree import Archive, Listing, RecordingFile, Skipped, place_members
 from h36m_amass.system import signals
@@ -99,7 +100,7 @@ class _Finder:
         """Note an archive; it is not gone through if all that it holds is known, and converted."""
         listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
-            contents, members = placed(archive, listing)
+            contents, members = placed(archive, listing, self._job.recipe.rates)
             if all(self._verdict(file, members[file.path]) is not None for file in contents.files):
                 for file in contents.files:
                     self.add(file, members[file.path])
@@ -126,6 +127,7 @@ class _Finder:
                 continue
             if listed is None:
                 listed = list_member(file.path, source_of(self._job.amass_dir, file), self._job.recipe.use_dmpls)
+                listed = at_rate(listed, file, self._job.recipe.rates)
             verdict = self._verdict(file, listed)
             missing -= not isinstance(verdict, str | Skipped)
             if archive is not None and verdict is None:
@@ -155,7 +157,8 @@ class _Finder:
         if not self._reusable:
             return None
         try:
-            return self._reusable.get(content_digest(source_of(self._job.amass_dir, file)))
+            rate = self._job.recipe.rates.frame_rate(file.dataset, file.subject, file.sequence)
+            return self._reusable.get(content_digest(source_of(self._job.amass_dir, file), rate))
         except (AmassError, NpzError):  # what is wrong is found again when it is converted
             return None
 
@@ -174,13 +177,19 @@ class _Finder:
                     batch.remove_scratch()
                 known = unpacked.listing or ArchiveListing((), (), None)
                 listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, known)
-            contents, members = placed(archive, known)
+            contents, members = placed(archive, known, self._job.recipe.rates)
             self.inputs.skipped += contents.skipped
             yield from ((file, members[file.path], archive) for file in contents.files)
 
 
-def placed(archive: Archive, listing: ArchiveListing) -> tuple[Listing, dict[str, ListedMember]]:
-    """The recordings of an archive with the keys that they would have if it were unpacked; its members by path."""
+def placed(
+    archive: Archive, listing: ArchiveListing, rates: RateRules = NO_RULES
+) -> tuple[Listing, dict[str, ListedMember]]:
+    """The recordings of an archive with the keys that they would have if it were unpacked; its members by path.
+
+    Their frame rates are those of the `rates`, where these have one.
+    """
     names = [(member.name, member.size, None) for member in listing.members]
     members = {f"{archive.folder}/{member.name}": member for member in listing.members}
-    return place_members(archive, names, listing.unsafe, listing.damage), members
+    contents = place_members(archive, names, listing.unsafe, listing.damage)
+    return contents, members | {file.path: at_rate(members[file.path], file, rates) for file in contents.files}

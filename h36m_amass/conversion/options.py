@@ -63,6 +63,12 @@ class BuildOptions:
         Whether recordings with soft-tissue coefficients are converted with them; True if not given.
     upsample
         Whether recordings slower than the target frame rate are converted too, instead of skipped; False if not given.
+    known_rates
+        Whether recordings whose frame rate is known to be another one than their file says, see
+        `h36m_amass.recordings.rates`, are converted at that; False if not given.
+    frame_rates
+        CSV file of frame rates that take the place of those in the files, see `h36m_amass.recordings.rates.load`; it
+        counts before `known_rates`.
     compression
         ``"none"``, ``"lzf"`` or ``"gzip"``; ``"none"`` if not given.
     max_frames
@@ -102,6 +108,8 @@ class BuildOptions:
     subset: Subset = EVERYTHING
     use_dmpls: bool | None = None
     upsample: bool | None = None
+    known_rates: bool | None = None
+    frame_rates: Path | str | None = None
     compression: str | None = None
     max_frames: int = MAX_FRAMES
     overwrite: bool = False
@@ -136,7 +144,7 @@ class BuildOptions:
 
     def stored(self) -> dict[str, Any]:
         """What is given of the options that a store keeps, under the store's names."""
-        names = "use_dmpls", "upsample", "batch_size", "compression"
+        names = "use_dmpls", "upsample", "known_rates", "batch_size", "compression"
         options: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.native_rate or self.frame_rate is not None:
             options["frame_rate"] = None if self.frame_rate is None else str(exact_rate(self.frame_rate))

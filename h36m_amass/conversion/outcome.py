@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from h36m_amass.conversion import inputs
@@ -9,13 +10,14 @@ from h36m_amass.conversion.assembly import Assembly
 from h36m_amass.conversion.inputs import Inputs
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.part import PartRow
-from h36m_amass.conversion.report import BuildReport, dataset_rows, lacks_dmpls
+from h36m_amass.conversion.report import BuildReport, RecordingWarning, dataset_rows, lacks_dmpls, rate_is_corrected
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.datasets import canonical
 from h36m_amass.files.archives import dataset_name
-from h36m_amass.recordings import listings
+from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.listings import ArchiveListing
+from h36m_amass.recordings.resampling import exact_rate
 from h36m_amass.recordings.subset import Subset, filters
 from h36m_amass.recordings.tree import Archive, Listing, Skipped
 
@@ -71,7 +73,7 @@ class Outcome:
         """An archive was gone through: its recordings get their keys."""
         if listing.damage is None:
             listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, listing)
-        contents, members = inputs.placed(archive, listing)
+        contents, members = inputs.placed(archive, listing, self._job.recipe.rates)
         reusable = {} if self._stored is None else self._stored.reusable
         for file in contents.files:
             listed = members[file.path]
@@ -115,6 +117,15 @@ class Outcome:
         count = f"{len(self._skipped)} skipped, the first is {first.path}: {first.reason}"
         return f"{self._job.amass_dir}: no recording can be converted; {count}{selected}"
 
+    def _warnings(self) -> Iterator[RecordingWarning]:
+        """What is doubtful about the store's recordings, as far as that was seen."""
+        for record in self._assembly.records:
+            rate = exact_rate(record.source_frame_rate)
+            known = rates.contradiction(record.dataset, record.subject, record.sequence, rate)
+            messages = self._assembly.warnings.get(record.source_path, ())
+            for message in (known, *messages) if known is not None else messages:
+                yield RecordingWarning(record.dataset, record.source_path, message)
+
     def report(self, store: Path, seconds: float) -> BuildReport:
         """The report of a build that took so long."""
         records, use_dmpls = self._assembly.records, self._job.recipe.use_dmpls
@@ -123,6 +134,8 @@ class Outcome:
             store=str(store),
             datasets=dataset_rows(records, skipped),
             skipped=tuple(skipped),
+            warnings=tuple(sorted(self._warnings(), key=lambda warning: warning.path)),
+            corrected_rates=sum(map(rate_is_corrected, records)),
             ignored=dict(sorted(self._ignored.items())),
             not_selected={name: count for name in Subset.names() if (count := self._not_selected[name])},
             use_dmpls=use_dmpls,

@@ -54,6 +54,7 @@ class Row:
     frame_rate: float
     source_frames: int
     source_frame_rate: float
+    recorded_frame_rate: float
     model: str
     gender: str
     has_dmpls: bool
@@ -61,6 +62,7 @@ class Row:
     body_sha256: str  # digest of the body model's files
     synthetic: bool  # whether the recording or its body model says that it was made up
     checksums: tuple[int, ...] = ()  # CRC-32 of the positions of each joint set, as little-endian float32
+    warnings: tuple[str, ...] = ()  # what is doubtful about the recording
     num_blocks: int = 0  # members of each joint set that its positions are cut into
 
 
@@ -93,10 +95,11 @@ class PartWriter:
                 self._archive.close()
             self._path.unlink(missing_ok=True)
 
-    def write(self, row: Row, blocks: Iterable[Positions]) -> None:
+    def write(self, row: Row, blocks: Iterable[Positions], warnings: Iterable[str] = ()) -> None:
         """Write a recording's positions, which may fail half-way, and then its row; begin another part if this is full.
 
-        What was written of a recording that failed stays in the part, and no row leads to it.
+        `warnings` may grow while the blocks come. What was written of a recording that failed stays in the part, and no
+        row leads to it.
         """
         archive = self._archive or self._begin()
         checksums = list[int]()
@@ -111,7 +114,7 @@ class PartWriter:
                 checksums[number] = crc32(content.data, checksums[number])
                 self._num_bytes += content.nbytes
             num_blocks += 1
-        self._rows[name] = replace(row, checksums=tuple(checksums), num_blocks=num_blocks)
+        self._rows[name] = replace(row, checksums=tuple(checksums), num_blocks=num_blocks, warnings=tuple(warnings))
         if self._num_bytes >= MAX_BYTES:
             self.finish()
 
@@ -144,7 +147,9 @@ class Part:
             content = json.loads(self._npz.read(ROWS).tobytes())
             self.recipe: str = content["recipe"]
             self.rows = [
-                PartRow(Row(**{**row, "checksums": tuple(row["checksums"])}), path.name, name)
+                PartRow(
+                    Row(**{**row, **{name: tuple(row[name]) for name in ("checksums", "warnings")}}), path.name, name
+                )
                 for name, row in content["rows"].items()
             ]
         except (NpzError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -13,12 +13,15 @@ from h36m_amass.body import regressor
 from h36m_amass.body.joint_sets import SKELETON, JointSource, load_sources, num_vertices
 from h36m_amass.body.regressor import VertexMap
 from h36m_amass.conversion.options import BATCH_SIZE, FRAME_RATE, BuildError, BuildOptions
+from h36m_amass.recordings import rates
+from h36m_amass.recordings.rates import RateRules
 from h36m_amass.recordings.resampling import exact_rate
 from h36m_amass.store.format import StoreHeader
 
-NUMERICS = 4
+NUMERICS = 5
 """Version of the arithmetic: another number for each change of the software that changes the bits of joints."""
-NUM_BETAS, NUM_DMPLS = 16, 8
+NUM_BETAS, NUM_DMPLS = 300, 8
+"""The most directions of shape and of soft tissue that are used; of its shape a body model may have fewer."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Recipe:
     frame_rate: Fraction | None  # target frame rate in hertz; None for each recording's
     use_dmpls: bool  # as in `BuildOptions`
     upsample: bool
+    known_rates: bool
+    frame_rates: RateRules  # a person's own
     batch_size: int
     max_frames: int
     device_kind: str  # ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently
@@ -51,6 +56,8 @@ class Recipe:
             "frame_rate": None if self.frame_rate is None else str(self.frame_rate),
             "use_dmpls": self.use_dmpls,
             "upsample": self.upsample,
+            "known_rates": self.known_rates,
+            "frame_rates_sha256": self.frame_rates.digest if self.frame_rates.rules else None,
             "num_betas": NUM_BETAS,
             "num_dmpls": self.num_dmpls,
             "batch_size": self.batch_size,
@@ -59,9 +66,14 @@ class Recipe:
         }
 
     @cached_property
+    def rates(self) -> RateRules:
+        """Frame rates that take the place of those in the recordings' files."""
+        return rates.known() | self.frame_rates if self.known_rates else self.frame_rates
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all that changes bits of joints."""
-        content = [self.options(), [source.digest for source in self.sources], self.device_kind]
+        content = [self.options(), self.rates.digest, [source.digest for source in self.sources], self.device_kind]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -75,16 +87,20 @@ def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, st
         if name in kept and kept[name] != value:
             option = "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}"
             raise _differs(store, option, kept[name], value)
-    values = {"use_dmpls": True, "upsample": False, "batch_size": BATCH_SIZE, **kept, **options.stored()}
+    defaults = {"use_dmpls": True, "upsample": False, "known_rates": False, "batch_size": BATCH_SIZE}
+    values = {**defaults, **kept, **options.stored()}
     sources = _sources(options, stored)
     rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
     map_path = None if options.vertex_map is None else Path(options.vertex_map)
+    vertex_map = None if map_path is None else regressor.load_map(map_path, num_vertices(sources))
     recipe = Recipe(
-        sources=sources,
-        vertex_map=None if map_path is None else regressor.load_map(map_path, num_vertices(sources)),
+        sources=tuple(source.with_sides(Path(options.support_dir), vertex_map) for source in sources),
+        vertex_map=vertex_map,
         frame_rate=None if rate is None else Fraction(rate),
         use_dmpls=values["use_dmpls"],
         upsample=values["upsample"],
+        known_rates=values["known_rates"],
+        frame_rates=rates.NO_RULES if options.frame_rates is None else rates.load(Path(options.frame_rates)),
         batch_size=values["batch_size"],
         max_frames=options.max_frames,
         device_kind=device_kind,
@@ -123,10 +139,11 @@ def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
         names = None if source.joints is None else source.joints.skeleton.joint_names
         if names not in (None, joint_set.skeleton.joint_names):
             raise _differs(store, "--joint-names", joint_set.skeleton.joint_names[0] + " ...", f"{names}")
-    kept, digest = stored.options.get("vertex_map_sha256"), recipe.options()["vertex_map_sha256"]
-    if kept != digest:
-        shown = [value[:12] if value else "none" for value in (kept, digest)]
-        raise _differs(store, "--vertex-map", *shown)
+    for name in ("vertex_map", "frame_rates"):
+        digests = [options.get(f"{name}_sha256") for options in (stored.options, recipe.options())]
+        if digests[0] != digests[1]:
+            shown = [digest[:12] if digest else "none" for digest in digests]
+            raise _differs(store, f"--{name.replace('_', '-')}", *shown)
     if stored.options.get("numerics") != NUMERICS:
         raise BuildError("was built by a version that rounds differently; build it again with --overwrite", store)
 

@@ -6,9 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from h36m_amass.body.families import FAMILIES
 from h36m_amass.conversion.options import BuildError
+from h36m_amass.recordings.resampling import exact_rate
 from h36m_amass.recordings.tree import Skipped
 from h36m_amass.store.format import SequenceRecord
 from h36m_amass.system import atomic_file
@@ -25,6 +27,15 @@ class DatasetRow:
     frames: int
     without_dmpls: int
     skipped: int
+
+
+@dataclass(frozen=True)
+class RecordingWarning:
+    """What is doubtful about a recording that was converted all the same."""
+
+    dataset: str
+    path: str  # relative to the AMASS folder
+    message: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class BuildReport:
     store: str  # its path
     datasets: tuple[DatasetRow, ...]  # sorted
     skipped: tuple[Skipped, ...]  # every file that could have been a sequence and was not converted, with the reason
+    warnings: tuple[RecordingWarning, ...]  # by path; of what is kept in an update only those about frame rates
+    corrected_rates: int  # how many sequences' recordings have another frame rate than their files say, as asked
     ignored: Mapping[str, int]  # how many files of which kind are not recordings (licences, ``shape.npz`` ...)
     # How many recordings the subset did not select, by the attribute of `h36m_amass.Subset` that decided it.
     not_selected: Mapping[str, int]
@@ -70,15 +83,32 @@ class BuildReport:
 
     def reasons(self) -> list[tuple[str, tuple[Skipped, ...]]]:
         """Reasons with the files that were skipped for them, the most frequent first."""
-        by_reason: dict[str, list[Skipped]] = defaultdict(list)
-        for skipped in self.skipped:
-            by_reason[skipped.reason].append(skipped)
-        ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[1][0].path))
-        return [(reason, tuple(files)) for reason, files in ordered]
+        return grouped((skipped.reason, skipped) for skipped in self.skipped)
+
+    def warning_groups(self) -> list[tuple[str, tuple[RecordingWarning, ...]]]:
+        """Messages with the recordings that they are about, the most frequent first."""
+        return grouped((warning.message, warning) for warning in self.warnings)
 
     def to_json(self) -> str:
         """The report as a JSON object, its keys the attributes' names."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+_Item = TypeVar("_Item", Skipped, RecordingWarning)
+
+
+def grouped(items: Iterable[tuple[str, _Item]]) -> list[tuple[str, tuple[_Item, ...]]]:
+    """Items by the text beside them, the most frequent text first."""
+    groups: dict[str, list[_Item]] = defaultdict(list)
+    for text, item in items:
+        groups[text].append(item)
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[1][0].path))
+    return [(text, tuple(members)) for text, members in ordered]
+
+
+def rate_is_corrected(record: SequenceRecord) -> bool:
+    """Whether a recording was taken to have another frame rate than its file says."""
+    return exact_rate(record.recorded_frame_rate) != exact_rate(record.source_frame_rate)
 
 
 def lacks_dmpls(record: SequenceRecord) -> bool:

@@ -9,7 +9,7 @@ from typing import IO
 from h36m_amass.conversion.tasks import ArchiveWork, Job, Task
 from h36m_amass.files.archives import ArchiveError, ArchiveStream, StreamedMember, open_archive
 from h36m_amass.files.sources import FileSlice
-from h36m_amass.recordings.listings import ArchiveListing, ListedMember, list_member
+from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
 from h36m_amass.recordings.tree import RecordingFile, is_wanted, names_of
 from h36m_amass.system import signals
 
@@ -111,7 +111,7 @@ class Unpacked:
         )
         # What is wrong, or not selected by its name, the listing says of all at the end.
         is_right = listed.problem is None and self._job.subset.missed_by_name(file) is None
-        if is_right and self.work.needs(file.path, listed.content_digest):
+        if is_right and self.work.needs(file.path, at_rate(listed, file, self._job.recipe.rates).content_digest):
             files.append(file)
         else:
             scratch.seek(start)

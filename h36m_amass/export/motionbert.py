@@ -39,7 +39,7 @@ REAL_TO_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)  # ``x
 
 TRAIN, TEST, LIST = "train", "test", "clips.csv"
 _WORK = f"{TRAIN}{SUFFIX}"
-_COLUMNS = ("clip", "dataset", "subject", "sequence", "start", "frames")
+_COLUMNS = ("clip", "dataset", "subject", "sequence", "start", "frames", "joint_regressor")
 _CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
 
 
@@ -176,7 +176,9 @@ def _write_clips(
             with (train / f"{number:08d}.pkl").open("wb") as file:
                 pickles.dump({"data_input": None, "data_label": motion}, file)
             names = clip.sequence.store.names(clip.sequence.row)
-            rows.writerow((f"{number:08d}.pkl", *names, clip.start, clip.frames))
+            rows.writerow(
+                (f"{number:08d}.pkl", *names, clip.start, clip.frames, clip.sequence.store.joint_set.regressor)
+            )
             if progress is not None:
                 progress(number + 1, len(clips))
     for path in (*train.iterdir(), train, work / LIST):
@@ -196,7 +198,11 @@ def _joint_order(store: Store) -> np.ndarray:
     try:
         return np.array(joint_order("h36m", store.skeleton))
     except SkeletonError as error:
-        others = [joint_set.name for joint_set in store.header.joint_sets if joint_set.skeleton == H36M]
+        others = [
+            joint_set.name
+            for joint_set in store.header.joint_sets
+            if set(joint_set.skeleton.joint_names) == set(H36M.joint_names)
+        ]
         lacks = f"its joint set {store.joint_set.name} does not have the 17 joints of Human3.6M, which MotionBERT needs"
         advice = f"use --joint-set {others[0]}" if others else "build a store with SPIN's regressor"
         raise ExportError(f"{lacks}; {advice}", store.shown_path) from error

@@ -38,7 +38,8 @@ def export_npz(
     """Write one ``DATASET.npz`` per dataset, which existing training code reads unchanged.
 
     ``numpy.load(path, allow_pickle=True)["positions_3d"].item()`` is ``{subject: {sequence: {"positions_3d":
-    float32 (frames, joints, 3), "frame_rate": float}}}``, in NumPy 1.17 and newer. An existing file of that name is
+    float32 (frames, joints, 3), "frame_rate": float}}}``, in NumPy 1.17 and newer. A second array, ``joint_regressor``,
+    is the name of the regressor that the joints come from. An existing file of that name is
     replaced, once the new one is whole. The same store gives the same bytes.
 
     Parameters
@@ -79,7 +80,7 @@ def export_npz(
     note(0)
     with disk.guarded(needed, out_dir, str(out_dir)):
         for dataset, path in zip(exported, paths, strict=True):
-            _write(path, _dictionary(dataset, order, note))
+            _write(path, _dictionary(dataset, order, note), store.joint_set.regressor)
             stages.ended("wrote %s: %d frames", path, dataset.num_frames)
     return paths
 
@@ -115,16 +116,15 @@ def _dictionary(dataset: DatasetView, order: list[int], note: Callable[[int], No
     }
 
 
-def _write(path: Path, dictionary: dict[str, Any]) -> None:
-    """What ``numpy.savez(path, positions_3d=dictionary)`` writes, but for how the arrays are pickled."""
+def _write(path: Path, dictionary: dict[str, Any], regressor: str) -> None:
+    """What ``numpy.savez(path, positions_3d=dictionary, joint_regressor=regressor)`` writes, but for its pickles."""
     header = {"descr": "|O", "fortran_order": False, "shape": ()}
-    with (
-        atomic_file.written(path) as file,
-        zipfile.ZipFile(file, "w") as archive,
-        archive.open(zipfile.ZipInfo("positions_3d.npy"), "w", force_zip64=True) as member,
-    ):
-        np.lib.format.write_array_header_1_0(member, header)
-        pickles.dump(pickles.ObjectArray(dictionary), member)
+    with atomic_file.written(path) as file, zipfile.ZipFile(file, "w") as archive:
+        with archive.open(zipfile.ZipInfo("positions_3d.npy"), "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            pickles.dump(pickles.ObjectArray(dictionary), member)
+        with archive.open(zipfile.ZipInfo("joint_regressor.npy"), "w") as member:
+            np.lib.format.write_array(member, np.array(regressor))
 
 
 def _file_name(dataset: str) -> str:

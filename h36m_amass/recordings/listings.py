@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ import platformdirs
 
 from h36m_amass.files.paths import Location
 from h36m_amass.files.sources import Source, size_of
-from h36m_amass.recordings.recording import AmassError, Recording
-from h36m_amass.recordings.tree import Archive
+from h36m_amass.recordings.rates import RateRules
+from h36m_amass.recordings.recording import AmassError, Recording, digest_at_rate
+from h36m_amass.recordings.tree import Archive, RecordingFile
 
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES = 2**28  # of a listing, which is read whole
 CACHE_VARIABLE = "H36M_AMASS_CACHE_DIR"
 
@@ -39,6 +40,7 @@ class ListedMember:
     model: str = ""
     gender: str = ""
     has_dmpls: bool = False
+    warnings: tuple[str, ...] = ()  # what is doubtful about the header and the first frame
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,19 @@ def list_member(name: str, source: Source, use_dmpls: bool) -> ListedMember:
     try:
         with Recording(source, use_dmpls) as recording:
             header = recording.header
+            recording.look_at_first_frame()
     except AmassError as error:
         return ListedMember(name, size, problem=error.reason)
     described = header.num_frames, header.frame_rate, header.model, header.gender, header.has_dmpls
-    return ListedMember(name, size, header.content_digest, None, *described)
+    return ListedMember(name, size, header.content_digest, None, *described, tuple(recording.warnings))
+
+
+def at_rate(member: ListedMember, file: RecordingFile, rates: RateRules) -> ListedMember:
+    """What is known of a recording, with the frame rate that the rules give it, if they do."""
+    rate = rates.frame_rate(file.dataset, file.subject, file.sequence)
+    if rate is None:
+        return member
+    return replace(member, frame_rate=rate, content_digest=digest_at_rate(member.content_digest, rate))
 
 
 def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListing | None:
@@ -111,7 +122,8 @@ def _path(amass_dir: Location, archive: Archive, use_dmpls: bool) -> Path:
 
 def _member(row: dict[str, Any]) -> ListedMember:
     """A member as it was saved; its values are of the types that they should be, or it is refused."""
-    member = ListedMember(**{**row, "frame_rate": Fraction(_text(row["frame_rate"]))})
+    changed = {"frame_rate": Fraction(_text(row["frame_rate"])), "warnings": tuple(map(_text, row["warnings"]))}
+    member = ListedMember(**{**row, **changed})
     for name, default in _DEFAULTS.items():
         value = getattr(member, name)
         if type(value) is not type(default) and not (name == "problem" and isinstance(value, str)):

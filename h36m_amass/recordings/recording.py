@@ -16,6 +16,7 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npy import ArrayHeader
 from h36m_amass.files.npz import NpzError, NpzReader
 from h36m_amass.files.sources import Source
+from h36m_amass.recordings import plausibility
 from h36m_amass.recordings.resampling import FrameRateError, exact_rate
 
 MAX_VALUE = 1e6  # no rotation in radians, position in metres or coefficient is beyond this
@@ -39,7 +40,11 @@ class Header:
 
     num_frames: int
     model: str  # name of the body model's family, one of `h36m_amass.body.families.FAMILIES`
-    frame_rate: Fraction  # in hertz, as the decimal that the file's number prints as
+    frame_rate: (
+        Fraction  # in hertz, the file's see `h36m_amass.recordings.resampling.exact_rate`, or one that was given
+    )
+    recorded_frame_rate: float  # the file's number
+    other_frame_rate: float | None  # the number under AMASS's other name for it, if the file has both
     gender: str
     betas: Float[np.ndarray, "betas"]
     has_dmpls: bool  # whether the file has soft-tissue coefficients, and its body model a use for them
@@ -65,16 +70,18 @@ class Frames:
 class Recording:
     """A recording, opened once; a context manager. Without `use_dmpls`, it counts as one without soft tissue.
 
-    Raises `AmassError` if the file is damaged, incomplete, or of no known body model, which does not name the file; and
-    `UrlError` if its URL cannot be reached.
+    `frame_rate` is in hertz, and takes the place of the file's. Raises `AmassError`, which does not name the file, if
+    it is damaged, incomplete, or of no known body model; and `UrlError` if its URL cannot be reached.
     """
 
-    def __init__(self, source: Source, use_dmpls: bool = True) -> None:
+    def __init__(self, source: Source, use_dmpls: bool = True, frame_rate: Fraction | None = None) -> None:
         try:
             self._npz = NpzReader(source)
             self.name = self._npz.name
+            self.warnings: dict[str, None] = {}  # what is doubtful about what was read so far, in order
             try:
-                self.header = _header(self._npz, use_dmpls)
+                self.header = _header(self._npz, use_dmpls, frame_rate)
+                self._warn(plausibility.of_rates(self.header.recorded_frame_rate, self.header.other_frame_rate))
             except BaseException:
                 self._npz.__exit__()
                 raise
@@ -94,6 +101,9 @@ class Recording:
         `num_dmpls` soft-tissue coefficients are read. Raises `AmassError` if the file is damaged or holds values that
         are no numbers below `MAX_VALUE`, where float32 could overflow; the frames before have been given out then.
         """
+        yield from self._frames(num_frames, num_dmpls)
+
+    def _frames(self, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
         types: dict[str, np.dtype[Any]] = {"poses": np.dtype(np.float32), "trans": np.dtype(np.float64)}
         if self.header.has_dmpls and num_dmpls > 0:
             types["dmpls"] = np.dtype(np.float32)
@@ -104,23 +114,32 @@ class Recording:
                 dmpls = [coefficients[:, :num_dmpls] for coefficients in soft_tissue]
                 for name, values in zip(types, (poses, trans, *dmpls), strict=True):
                     _check_values(name, values, start)
+                self._warn([] if start else plausibility.of_posture(poses[0, :3]))
+                self._warn(plausibility.of_values(poses, trans))
                 yield Frames(poses, trans, dmpls[0] if dmpls else None)
                 start += len(poses) - 1
         except NpzError as error:
             raise AmassError(error.reason) from error
 
+    def look_at_first_frame(self) -> None:
+        """Add what is doubtful about the first frame to the warnings; raises as `frames` does."""
+        next(self._frames(1, 0))
 
-def read_header(source: Source, use_dmpls: bool = True) -> Header:
-    """Everything of a recording but its frames; raises as `Recording` does."""
-    with Recording(source, use_dmpls) as recording:
+    def _warn(self, messages: list[str]) -> None:
+        self.warnings.update(dict.fromkeys(messages))
+
+
+def read_header(source: Source, use_dmpls: bool = True, frame_rate: Fraction | None = None) -> Header:
+    """Everything of a recording but its frames; takes what `Recording` takes, and raises as it does."""
+    with Recording(source, use_dmpls, frame_rate) as recording:
         return recording.header
 
 
-def content_digest(source: Source) -> str:
+def content_digest(source: Source, frame_rate: Fraction | None = None) -> str:
     """What `Header.content_digest` holds, from a recording's zip directory alone; raises as `Recording` does."""
     try:
         with NpzReader(source) as npz:
-            return _content_digest(npz)
+            return digest_at_rate(_content_digest(npz), frame_rate)
     except NpzError as error:
         raise AmassError(error.reason) from error
 
@@ -132,7 +151,12 @@ def fit_betas(betas: Float[np.ndarray, "recorded"], num_betas: int) -> Float[np.
     return fitted
 
 
-def _header(npz: NpzReader, use_dmpls: bool) -> Header:
+def digest_at_rate(digest: str, frame_rate: Fraction | None) -> str:
+    """The content digest of a recording whose frame rate is not the file's, if one is given, from the file's digest."""
+    return digest if frame_rate is None else hashlib.sha256(f"{digest} at {frame_rate} Hz".encode()).hexdigest()
+
+
+def _header(npz: NpzReader, use_dmpls: bool, given_rate: Fraction | None) -> Header:
     rate_keys = [key for key in FRAME_RATE_KEYS if key in npz]
     missing = [name for name in ("poses", "trans", "betas", "gender") if name not in npz]
     missing += [] if rate_keys else [FRAME_RATE_KEYS[0]]
@@ -149,18 +173,27 @@ def _header(npz: NpzReader, use_dmpls: bool) -> Header:
     betas = betas.reshape(-1).astype(np.float64)
     if not (np.abs(betas) <= MAX_VALUE).all():
         raise AmassError("betas are no numbers below 1e6; download the file again")
-    rate = npz.read(rate_keys[0], MAX_SMALL_BYTES)
-    if rate.dtype.kind not in "fiu" or rate.size != 1:
-        raise AmassError(f"{rate_keys[0]} is {rate.dtype} of shape {rate.shape}, not one number")
+    recorded, *others = (_number(npz, key) for key in rate_keys)
     try:
-        frame_rate = exact_rate(rate.reshape(-1)[0])
+        frame_rate = given_rate or exact_rate(recorded)
     except FrameRateError as error:
-        raise AmassError(f"{rate_keys[0]} is {rate.reshape(-1)[0]}, not a positive number of hertz") from error
+        raise AmassError(f"{rate_keys[0]} is {recorded}, not a positive number of hertz") from error
     gender = _word(npz, "gender")
     if gender not in GENDERS:
         raise AmassError(f"gender is {gender!r}, not one of {', '.join(GENDERS)}")
     synthetic = "synthetic" in npz
-    return Header(num_frames, family.name, frame_rate, gender, betas, has_dmpls, synthetic, _content_digest(npz))
+    return Header(
+        num_frames=num_frames,
+        model=family.name,
+        frame_rate=frame_rate,
+        recorded_frame_rate=float(recorded),
+        other_frame_rate=float(others[0]) if others else None,
+        gender=gender,
+        betas=betas,
+        has_dmpls=has_dmpls,
+        synthetic=synthetic,
+        content_digest=digest_at_rate(_content_digest(npz), given_rate),
+    )
 
 
 def _content_digest(npz: NpzReader) -> str:
@@ -214,6 +247,14 @@ def _check_values(name: str, values: Float[np.ndarray, "frames columns"], first_
     if not within.all():
         frame = first_frame + int(np.argmin(within))
         raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
+
+
+def _number(npz: NpzReader, name: str) -> np.generic:
+    array = npz.read(name, MAX_SMALL_BYTES)
+    if array.dtype.kind not in "fiu" or array.size != 1:
+        raise AmassError(f"{name} is {array.dtype} of shape {array.shape}, not one number")
+    number: np.generic = array.reshape(-1)[0]
+    return number
 
 
 def _word(npz: NpzReader, name: str) -> str:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from fractions import Fraction
 
 from h36m_amass.errors import H36mAmassError
@@ -18,7 +19,8 @@ class SubsetError(H36mAmassError):
 class Subset:
     """Which recordings are wanted: those that fit everything here, of all datasets or of those chosen by name.
 
-    Names match the regular expressions `subject` and `sequence` from the first to the last character. Recordings last
+    Names match the regular expressions `subject` and `sequence` from the first to the last character, and none of the
+    shell patterns `exclude`, which are about ``SUBJECT/SEQUENCE`` or ``DATASET/SUBJECT/SEQUENCE``. Recordings last
     `min_seconds` to `max_seconds`, both included, before any resampling. Of those that fit all this, in sorted order,
     the first `limit` are wanted. None stands for no such condition. Raises `SubsetError` if a pattern is no regular
     expression, or no recording can fit the numbers.
@@ -29,6 +31,7 @@ class Subset:
     min_seconds: float | None = None
     max_seconds: float | None = None
     limit: int | None = None
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for option, pattern in (("--subject", self.subject), ("--sequence", self.sequence)):
@@ -51,14 +54,15 @@ class Subset:
         return tuple(field.name for field in fields(Subset))
 
     def missed_by_name(self, file: RecordingFile) -> str | None:
-        """Which of the patterns a recording's name does not match, the first that there is."""
+        """Which of the patterns does not select a recording by its name, the first that there is."""
         for filtered_by, pattern, name in (
             ("subject", self.subject, file.subject),
             ("sequence", self.sequence, file.sequence),
         ):
             if pattern is not None and not re.fullmatch(pattern, name):
                 return filtered_by
-        return None
+        names = f"{file.subject}/{file.sequence}", file.key
+        return "exclude" if any(fnmatchcase(n, pattern) for n in names for pattern in self.exclude) else None
 
     def missed_by_length(self, num_frames: int, frame_rate: Fraction) -> str | None:
         """Which of the lengths a recording does not fit. Exact: the numbers are the decimals that they print as."""

@@ -29,7 +29,8 @@ class SequenceRecord:
     length: int  # frames in the store
     frame_rate: float  # in the store
     source_frames: int
-    source_frame_rate: float
+    source_frame_rate: float  # that the recording was taken to have
+    recorded_frame_rate: float  # the number in its file
     model: str
     gender: str
     has_dmpls: bool  # whether soft tissue went into the joints
@@ -52,6 +53,7 @@ class JointSet:
     regressor_sha256: str
     """Of the joint regressor's file; ``"skeleton"`` for the body model's own joints."""
     skeleton: Skeleton
+    regressor: str = ""  # what people call the regressor, see `h36m_amass.body.published`; or the name of its file
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def header_object(header: StoreHeader) -> dict[str, Any]:
         "frame_rate": None if math.isnan(header.frame_rate) else header.frame_rate,
         "synthetic": header.synthetic,
         "joint_sets": [joint_set.name for joint_set in header.joint_sets],
+        "regressors": {joint_set.name: joint_set.regressor for joint_set in header.joint_sets},
         "regressors_sha256": {joint_set.name: joint_set.regressor_sha256 for joint_set in header.joint_sets},
         "body_model_sha256": dict(header.body_model_sha256),
         "options": dict(header.options),
@@ -95,6 +98,6 @@ def header_attributes(header: StoreHeader) -> dict[str, str | float | bool]:
 # Column name -> NumPy type; strings become fixed-length UTF-8.
 INDEX_COLUMNS: Mapping[str, type | str] = {
     **{"dataset": str, "subject": str, "sequence": str, "start": "<i8", "length": "<i8", "frame_rate": "<f8"},
-    **{"source_frames": "<i8", "source_frame_rate": "<f8", "model": str, "gender": str, "has_dmpls": "|b1"},
-    **{"source_path": str, "source_size": "<i8", "content_digest": str, "checksum": "<u4"},
+    **{"source_frames": "<i8", "source_frame_rate": "<f8", "recorded_frame_rate": "<f8", "model": str, "gender": str},
+    **{"has_dmpls": "|b1", "source_path": str, "source_size": "<i8", "content_digest": str, "checksum": "<u4"},
 }

@@ -81,7 +81,7 @@ def read_header(file: h5py.File, path: Location) -> StoreHeader:
     values = json.loads(text(bounded(file["header"]).item()))
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise StoreError(_OTHER, name)
-    sets, digests = values["joint_sets"], _object(values["regressors_sha256"])
+    sets, titles, digests = (values["joint_sets"], *(_object(values[f"regressors{end}"]) for end in ("", "_sha256")))
     if not isinstance(sets, list) or not sets or len(set(sets)) < len(sets):
         raise ValueError(f"its joint sets are {sets!r:.50}")
     rate, synthetic = values["frame_rate"], values["synthetic"]
@@ -94,7 +94,9 @@ def read_header(file: h5py.File, path: Location) -> StoreHeader:
         options=_options(values["options"]),
         synthetic=synthetic,
         joint_sets=tuple(
-            JointSet(name, text(digests[name]), _skeleton(joint_set_group(file, name, sets)["skeleton"]))
+            JointSet(
+                name, text(digests[name]), _skeleton(joint_set_group(file, name, sets)["skeleton"]), text(titles[name])
+            )
             for name in map(text, sets)
         ),
     )

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Int
 
 from h36m_amass.body.joint_sets import SKELETON
+from h36m_amass.skeleton import leg_order
 from h36m_amass.store.errors import StoreError
-from h36m_amass.store.format import FORMAT_VERSION, header_object
+from h36m_amass.store.format import FORMAT_VERSION, JointSet, SequenceRecord, header_object
 from h36m_amass.store.header import joint_set_group, opened, readable
 from h36m_amass.store.selection import StoredSequence, count
 from h36m_amass.store.store import Store
@@ -155,10 +156,14 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
         *(f"joint set     {s.name}, {len(s.skeleton)} joints: {', '.join(s.skeleton.joint_names)}" for s in shown),
         f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
         f"options       {json.dumps(dict(header.options))}",
-        *(f"regressor     {s.name}, {origins.get(s.regressor_sha256, f'sha256 {s.regressor_sha256}')}" for s in shown),
+        *(f"regressor     {s.name}, {origins.get(s.regressor_sha256, _regressor(s))}" for s in shown),
         *(f"{gender:<13} sha256 {digest}" for gender, digest in header.body_model_sha256.items()),
     ]
     return [line for line in lines if line]
+
+
+def _regressor(joint_set: JointSet) -> str:
+    return f"{joint_set.regressor}, {leg_order(joint_set.skeleton)}sha256 {joint_set.regressor_sha256}"
 
 
 def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) -> list[str]:
@@ -174,7 +179,7 @@ def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) ->
         f"body model    {record.model}, {record.gender}",
         f"soft tissue   {'yes' if record.has_dmpls else 'no'}",
         f"source        {record.source_path}, {record.source_size:,} bytes, content {record.content_digest[:12]}",
-        f"source frames {record.source_frames:,} at {record.source_frame_rate:g} Hz",
+        f"source frames {record.source_frames:,} at {record.source_frame_rate:g} Hz{_recorded_rate(record)}",
     ]
     for joints in joint_ranges(sequence, joint_set):
         spans = zip("xyz", joints.low, joints.high, strict=True)
@@ -183,6 +188,11 @@ def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) ->
             *(f"  {axis}           {low:.3f} to {high:.3f} m" for axis, low, high in spans),
         ]
     return lines
+
+
+def _recorded_rate(record: SequenceRecord) -> str:
+    same = record.recorded_frame_rate == record.source_frame_rate
+    return "" if same else f", {record.recorded_frame_rate:.10g} Hz in its file"
 
 
 def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int | None = None) -> dict[str, Any]:
@@ -198,7 +208,11 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
                 for name in ("software_version", "synthetic", "frame_rate", "options", "body_model_sha256")
             },
             "joint_sets": [
-                {"name": s.name, "regressor_sha256": s.regressor_sha256, **asdict(s.skeleton)} for s in shown
+                {
+                    **{"name": s.name, "regressor": s.regressor, "regressor_sha256": s.regressor_sha256},
+                    **asdict(s.skeleton),
+                }
+                for s in shown
             ],
         }
     }

@@ -19,8 +19,15 @@ from h36m_amass.files.npz import NpzError, NpzReader
 from h36m_amass.files.paths import Location, shown
 from h36m_amass.files.sources import Source
 from h36m_amass.recordings.access import open_recordings
-from h36m_amass.recordings.recording import AmassError, fit_betas, read_header
-from h36m_amass.recordings.resampling import Resampling, interpolate, needed_frames, resample, resampled_length
+from h36m_amass.recordings.recording import AmassError, Header, fit_betas, read_header
+from h36m_amass.recordings.resampling import (
+    Resampling,
+    exact_rate,
+    interpolate,
+    needed_frames,
+    resample,
+    resampled_length,
+)
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.store import Store
@@ -158,9 +165,7 @@ class Comparison:
         """Joints of some frames of a sequence through the full mesh."""
         from h36m_amass.engine.reference import mesh_joints, skeleton_joints
 
-        header = read_header(source, self._options.get("use_dmpls", True))
-        if header.content_digest != sequence.record.content_digest:
-            raise AmassError("is not the recording that the store was built from")
+        header = self._header(sequence, source)
         rate = self._options.get("frame_rate")
         target = header.frame_rate if rate is None else Fraction(rate)
         length = resampled_length(header.num_frames, header.frame_rate, target)
@@ -180,11 +185,19 @@ class Comparison:
             return interpolate(resampling, needed, skeleton_joints(body, *posed))
         return interpolate(resampling, needed, mesh_joints(body, joint_regressor, *posed))
 
+    def _header(self, sequence: StoredSequence, source: Source) -> Header:
+        """What a sequence's recording says, at the frame rate that it was taken to have."""
+        for rate in (None, exact_rate(sequence.record.source_frame_rate)):
+            header = read_header(source, self._options.get("use_dmpls", True), rate)
+            if header.content_digest == sequence.record.content_digest:
+                return header
+        raise AmassError("is not the recording that the store was built from")
+
     def _load(self, kind: BodyKind) -> tuple[body_model.BodyModel, regressor.JointRegressor | None]:
         num_dmpls = self._options.get("num_dmpls", 8) if kind.has_dmpls else 0
         num_betas, family = self._options.get("num_betas", 16), FAMILIES[kind.model]
         body = body_model.load(self._support_dir, kind.gender, num_betas, num_dmpls, family)
-        return body, self._source.for_mesh(body.num_vertices, self._map)
+        return body, self._source.fit(body, self._map, f"{family.title} ({kind.gender})")
 
 
 def _rows(npz: NpzReader, name: str, rows: Int[np.ndarray, "needed"]) -> Float64[np.ndarray, "needed columns"]:

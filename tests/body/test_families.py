@@ -30,6 +30,7 @@ from h36m_amass.conversion.report import BuildReport
 from h36m_amass.recordings import recording as amass
 from h36m_amass.store.store import Store
 from h36m_amass.verification.store import verify
+from tests.scenes import random_h36m_regressor, random_template
 
 Arrays = Mapping[str, np.ndarray]
 Cli = Callable[..., Any]
@@ -51,13 +52,16 @@ def full(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a few vertices: 12 of SMPL+H and SMPL, 20 of SMPL-X. Not to be written to."""
-    folder, rng = tmp_path_factory.mktemp("models"), np.random.default_rng(0)
+    """The same with a few vertices, 12 of SMPL+H and SMPL, 20 of SMPL-X; in these poses bones keep their lengths.
+
+    Not to be written to.
+    """
+    folder, rng = tmp_path_factory.mktemp("models"), np.random.default_rng(8)
     for name, gender, num_vertices in (("smplh", "female", 12), ("smplx", "neutral", 20), ("smpl", "male", 12)):
         bones, columns = FAMILIES[name].num_bones, {"smplh": 16, "smplx": 400, "smpl": 10}[name]
         save(
             folder / "body_models" / name / gender / "model.npz",
-            v_template=rng.normal(size=(num_vertices, 3)),
+            v_template=random_template(rng, num_vertices),
             shapedirs=rng.normal(scale=0.01, size=(num_vertices, 3, columns)),
             posedirs=rng.normal(scale=0.01, size=(num_vertices, 3, 9 * (bones - 1))),
             weights=rng.dirichlet(np.ones(bones), num_vertices),
@@ -65,9 +69,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             kintree_table=np.array([range(-1, bones - 1), range(bones)]),
         )
     save(folder / "body_models" / "dmpls" / "female" / "model.npz", eigvec=rng.normal(scale=0.01, size=(12, 3, 8)))
-    np.save(folder / "J_regressor_h36m.npy", rng.dirichlet(np.ones(12), 17))
+    np.save(folder / "J_regressor_h36m.npy", random_h36m_regressor(rng, 12))
     np.save(folder / "direct.npy", rng.dirichlet(np.ones(20), 17))
-    scipy.sparse.save_npz(folder / "smplx_to_smpl.npz", scipy.sparse.csr_array(rng.dirichlet(np.ones(20), 12)))
+    vertex_map = 0.1 * rng.dirichlet(np.ones(20), 12)
+    vertex_map[range(12), np.linspace(0, 19, 12).round().astype(int)] += 0.9  # from the left to the right as well
+    scipy.sparse.save_npz(folder / "smplx_to_smpl.npz", scipy.sparse.csr_array(vertex_map))
     return folder
 
 
@@ -297,7 +303,7 @@ def test_a_check_looks_at_the_models_that_the_recordings_need(cli: Cli, own: Pat
     assert outcome.exit_code == 0, outcome.stdout
     for path in (NEUTRAL_X, "body_models/smpl/male/model.npz", "body_models/smplh/female/model.npz", "smplx_to_smpl"):
         assert path in outcome.stdout
-    assert "only 10 of 16 betas" in outcome.stdout  # of the SMPL model
+    assert "24 bones, 10 betas" in outcome.stdout  # of the SMPL model
     outcome = cli(*arguments)
     assert outcome.exit_code == 1
     assert "--vertex-map" in outcome.stdout

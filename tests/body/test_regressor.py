@@ -132,14 +132,14 @@ def test_17_rows_in_spins_file_are_the_human36m_joints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "count"), [("r.npy", 17), ("J_regressor_h36m.npy", 18), ("J_regressor_extra.npy", 9)])
 def test_joints_of_any_other_file_are_numbered(tmp_path: Path, name: str, count: int) -> None:
     joints = regressor.load(save(tmp_path / name, np.ones((count, 5)))).skeleton
-    assert joints == skeleton.custom(tuple(f"joint_{k}" for k in range(count)))
+    assert joints == skeleton.named(tuple(f"joint_{k}" for k in range(count)))
 
 
 def test_named_joints_have_their_names(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("a\nb\nc\nd\n", encoding="utf-8")
     joints = regressor.load(save(tmp_path / "r.npy", MATRIX), names).skeleton
-    assert joints == skeleton.custom(("a", "b", "c", "d"))
+    assert joints == skeleton.named(("a", "b", "c", "d"))
 
 
 def test_given_names_win_over_the_files_name(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_given_names_win_over_the_files_name(tmp_path: Path) -> None:
     given_names = tuple(f"mine_{k}" for k in range(17))
     names.write_text("\n".join(given_names), encoding="utf-8")
     loaded = regressor.load(save(tmp_path / "J_regressor_h36m.npy", np.ones((17, 5))), names)
-    assert loaded.skeleton == skeleton.custom(given_names)
+    assert loaded.skeleton == skeleton.named(given_names)
 
 
 def test_the_human36m_names_bring_their_bones(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from h36m_amass.skeleton import (
     SkeletonError,
     bone_lengths,
     bones,
-    custom,
     joint_order,
     leftwards,
+    named,
     read_joint_names,
     reorder,
     root,
@@ -127,7 +127,7 @@ def test_reordering_there_and_back_changes_nothing() -> None:
 
 
 def test_custom_joints_have_names_and_nothing_else() -> None:
-    skeleton = custom(("a", "b"))
+    skeleton = named(("a", "b"))
     assert (skeleton.parents, skeleton.left, skeleton.right) == ((-1, -1), (), ())
     assert joint_order("regressor", skeleton) == (0, 1)
     assert bone_lengths(np.zeros((4, 2, 3)), skeleton).shape == (4, 0)
@@ -142,7 +142,7 @@ def test_an_unknown_order_is_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize("order", ["h36m", "uplift-upsample"])
 @pytest.mark.parametrize("count", [3, 17, 18])
 def test_a_named_order_is_refused_for_other_joints(order: str, count: int) -> None:
-    skeleton = custom(tuple(f"joint_{k}" for k in range(count)))
+    skeleton = named(tuple(f"joint_{k}" for k in range(count)))
     with pytest.raises(SkeletonError, match="regressor"):
         joint_order(order, skeleton)
 
@@ -196,7 +196,7 @@ def test_each_joint_has_a_side_and_each_but_the_root_a_bone() -> None:
     pairs = bones(H36M)
     assert [root(H36M), *pairs[:, 1].tolist()] == list(range(17))
     assert all(H36M.parents[joint] == parent for parent, joint in pairs.tolist())
-    assert bones(custom(("a", "b"))).shape == (0, 2)
+    assert bones(named(("a", "b"))).shape == (0, 2)
 
 
 @given(st.floats(0, 6.28), st.floats(-5, 5))
@@ -211,5 +211,5 @@ def test_leftwards_turns_with_the_person_and_a_mirror_swaps_it(angle: float, shi
 
 
 def test_a_pose_that_does_not_tell_its_left_is_seen_from_the_front() -> None:
-    for skeleton in (H36M, custom(H36M.joint_names)):
+    for skeleton in (H36M, named(H36M.joint_names)):
         np.testing.assert_array_equal(leftwards(np.ones((17, 3)), skeleton), (1, 0))

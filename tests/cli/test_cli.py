@@ -23,6 +23,7 @@ from h36m_amass.cli import app
 from h36m_amass.demo import Demo
 from h36m_amass.skeleton import JOINT_ORDERS
 from h36m_amass.store.store import Store
+from tests.scenes import random_h36m_regressor, random_template
 
 COMMANDS = ("build", "export-npz", "export-motionbert", "check", "datasets", "info", "plot", "verify", "view", "demo")
 VERTICES, BONES, FRAMES = 30, 52, 25
@@ -35,7 +36,7 @@ def small_model(gender: str, **changed: Any) -> dict[str, Any]:
     """An SMPL+H model with all 52 bones and hardly any vertices; None leaves an array out."""
     rng = np.random.default_rng(len(gender))
     arrays: dict[str, Any] = {
-        "v_template": rng.normal(size=(VERTICES, 3)),
+        "v_template": random_template(rng, VERTICES),
         "shapedirs": rng.normal(scale=0.01, size=(VERTICES, 3, 16)),
         "posedirs": rng.normal(scale=0.001, size=(VERTICES, 3, 9 * (BONES - 1))),
         "weights": rng.dirichlet(np.ones(BONES), VERTICES),
@@ -106,7 +107,7 @@ def scene(tmp_path: Path) -> Scene:
     made = Scene(tmp_path / "scene")
     write_npz(made.model(), small_model("female"))
     write_npz(made.model("dmpls"), {"eigvec": np.random.default_rng(1).normal(scale=0.01, size=(VERTICES, 3, 8))})
-    np.save(made.regressor, np.random.default_rng(2).dirichlet(np.ones(VERTICES), 17))
+    np.save(made.regressor, random_h36m_regressor(np.random.default_rng(2), VERTICES))
     write_npz(made.amass / "Small" / "s1" / "a.npz", small_recording())
     write_npz(made.recording, small_recording(dmpls=None))
     return made

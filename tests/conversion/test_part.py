@@ -16,7 +16,7 @@ from h36m_amass.conversion import part as parts
 from h36m_amass.conversion.part import Part, PartError, PartRow, PartWriter, Positions, Row, whole_rows
 
 RECIPE = "0123456789abcdef" * 4
-ROW = Row("D/S/a.npz", 9, 1, 0, 50.0, 9, 120.0, "smplh", "male", True, "c" * 64, "b" * 64, False)
+ROW = Row("D/S/a.npz", 9, 1, 0, 50.0, 9, 120.0, 120.0, "smplh", "male", True, "c" * 64, "b" * 64, False)
 RECORDINGS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=5)
 
 

@@ -6,7 +6,6 @@ The body is real as far as one can be had: its template, its joints, its soft ti
 from __future__ import annotations
 
 import shutil
-from importlib import util
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,10 @@ import pytest
 from h36m_amass import verify
 from h36m_amass.conversion.builder import build
 from h36m_amass.store.store import Store
-from h36m_amass.synthetic.relatives import write_smplx_support
 from tests.archive_files import packed_tree
+from tests.scenes import REAL, needs_real
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
-pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings beside the repository")
+pytestmark = needs_real
 SMPLH = {
     "CMU/CMU/01/01_08_poses.npz": "CMU_01_01_08_poses.npz",
     "SSM/20160330_03333/dmpl_sample.npz": "dmpl_sample.npz",
@@ -29,21 +27,6 @@ SMPLX = {
     "CMU/01/pointer_stageii.npz": "git_lfs_pointer_stageii.npz",
     "BMLmovi/Subject_1/bedlam.npz": "bedlam_smplx_30hz.npz",
 }
-
-
-@pytest.fixture(scope="module")
-def real_support(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real body, and made-up SMPL-X models. Not to be written to."""
-    folder = tmp_path_factory.mktemp("real_support")
-    spec = util.spec_from_file_location("make_body", REAL / "make_body.py")
-    assert spec is not None
-    assert spec.loader is not None
-    make_body = util.module_from_spec(spec)
-    spec.loader.exec_module(make_body)
-    make_body.main(folder)
-    write_smplx_support(folder)
-    shutil.copy(REAL / "maps" / "smplx_to_smpl.npz", folder / "smplx_to_smpl.npz")
-    return folder
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def write_store(path: Path) -> None:
     for number, length in enumerate((40, 300, 7)):
         positions = np.repeat(body, length, axis=0).astype("<f4")
         name, digest = f"s{number}", "d" * 64
-        source = length, 50.0, "smplh", "male", True, f"D/S/{name}.npz", 1, digest, crc32(positions)
+        source = length, 50.0, 50.0, "smplh", "male", True, f"D/S/{name}.npz", 1, digest, crc32(positions)
         writer.append(SequenceRecord("D", "S", name, length, 50.0, *source), [(positions,)])
     writer.finish(StoreHeader("0", 50.0, {}, {"batch_size": 1}, True, joint_sets))
     writer.close()

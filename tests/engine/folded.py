@@ -64,6 +64,6 @@ def tiny_body(weights: np.ndarray) -> body_model.BodyModel:
 
 def tiny_case(weights: np.ndarray, row: list[float], frames: int = 5) -> Case:
     rng = np.random.default_rng(1)
-    joints = regressor.JointRegressor(scipy.sparse.csr_array([row]), skeleton.custom(("x",)), "", True)
+    joints = regressor.JointRegressor(scipy.sparse.csr_array([row]), skeleton.named(("x",)), "r.npy", "", True)
     poses = rng.normal(size=(frames, 9))
     return Case(tiny_body(weights), joints, np.ones(2), poses, rng.normal(size=(frames, 3)), None)

@@ -175,7 +175,7 @@ def test_a_dataset_is_exported_under_any_of_its_names(tmp_path: Path) -> None:
 
 
 def test_a_set_that_fits_is_named_where_the_first_does_not(tmp_path: Path) -> None:
-    others = replace(HEADER.joint_sets[0], name="few", skeleton=skeleton.custom(("a", "b")))
+    others = replace(HEADER.joint_sets[0], name="few", skeleton=skeleton.named(("a", "b")))
     header = replace(HEADER, joint_sets=(others, HEADER.joint_sets[0]), frame_rate=60.0)
     write(tmp_path / "s.h5", {"A/1/x": 243}, header)
     with pytest.raises(ExportError, match="use --joint-set h36m"):
@@ -384,7 +384,7 @@ def test_what_cannot_be_exported_is_refused(store: Store, tmp_path: Path) -> Non
     write(
         tmp_path / "other.h5",
         LENGTHS,
-        replace(HEADER, joint_sets=(replace(HEADER.joint_sets[0], skeleton=skeleton.custom(names)),)),
+        replace(HEADER, joint_sets=(replace(HEADER.joint_sets[0], skeleton=skeleton.named(names)),)),
     )
     with pytest.raises(ExportError, match=r"other\.h5: its joint set h36m does not have the 17 joints of Human3\.6M"):
         export_motionbert(tmp_path / "other.h5", tmp_path / "out")

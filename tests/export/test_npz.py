@@ -24,7 +24,7 @@ from tests.store.test_store import write
 
 def load(path: Path) -> dict[str, dict[str, dict[str, object]]]:
     with np.load(path, allow_pickle=True) as npz:
-        assert npz.files == ["positions_3d"]
+        assert npz.files == ["positions_3d", "joint_regressor"]
         return npz["positions_3d"].item()
 
 

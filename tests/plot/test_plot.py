@@ -22,7 +22,7 @@ from h36m_amass.demo import Demo
 from h36m_amass.plot.animation import DPI, MARGIN, MAX_BOX, MAX_GIF_FRAMES, MAX_RATES, SIZE, animate, boxes, timing
 from h36m_amass.plot.contact_sheet import PAGE, page_paths
 from h36m_amass.plot.picture import label, seen
-from h36m_amass.skeleton import H36M, custom
+from h36m_amass.skeleton import H36M, named
 from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
 from tests.small_stores import write_store
@@ -43,7 +43,7 @@ def refused(outcome: Any, *words: str) -> None:
 
 def small_store(path: Path, keys: list[str], length: int = 2, rate: float = 50.0, bones: bool = True) -> Path:
     """A store of people who stand where they please."""
-    skeleton = H36M if bones else custom(H36M.joint_names)
+    skeleton = H36M if bones else named(tuple(f"joint_{k}" for k in range(17)))
     rng = np.random.default_rng(0)
     positions = {key: [rng.normal(scale=0.5, size=(length, len(skeleton), 3))] for key in keys}
     return write_store(path, [JointSet("h36m", "r", skeleton)], positions, rate)

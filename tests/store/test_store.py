@@ -32,7 +32,7 @@ HEADER = StoreHeader("0", 50.0, {"male": "m"}, {"batch_size": 1}, True, (JointSe
 
 def record(key: str, length: int) -> SequenceRecord:
     dataset, subject, sequence = key.split("/")
-    source = 2 * length, 100.0, "smplh", "male", True, f"{key}.npz", 7
+    source = 2 * length, 100.0, 100.0, "smplh", "male", True, f"{key}.npz", 7
     return SequenceRecord(dataset, subject, sequence, length, 50.0, *source, "d" * 64, 0)
 
 
@@ -218,7 +218,7 @@ def test_a_moved_store_still_has_its_views(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_format_is_what_the_design_says(tmp_path: Path) -> None:
-    sets = (*HEADER.joint_sets, JointSet("pair", "p", skeleton.custom(("a", "b"))))
+    sets = (*HEADER.joint_sets, JointSet("pair", "p", skeleton.named(("a", "b"))))
     write(tmp_path / "s.h5", LENGTHS, replace(HEADER, joint_sets=sets))
     with h5py.File(tmp_path / "s.h5") as file:
         assert (file.attrs["format"], file.attrs["format_version"]) == ("h36m-amass", 4)
@@ -227,8 +227,8 @@ def test_the_format_is_what_the_design_says(tmp_path: Path) -> None:
         assert file["positions_3d"].dtype == np.dtype("<f4")
         assert file["positions_3d"].chunks == (256, 17, 3)
         columns = (
-            "dataset subject sequence start length frame_rate source_frames source_frame_rate model gender has_dmpls "
-            "source_path source_size content_digest checksum"
+            "dataset subject sequence start length frame_rate source_frames source_frame_rate recorded_frame_rate "
+            "model gender has_dmpls source_path source_size content_digest checksum"
         )
         assert set(file["index"]) == {*columns.split()} == {*INDEX_COLUMNS}
         assert {len(file["index"][name]) for name in file["index"]} == {len(LENGTHS)}

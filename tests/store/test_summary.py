@@ -19,14 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass.demo import Demo
-from h36m_amass.skeleton import H36M, custom
+from h36m_amass.skeleton import H36M, named
 from h36m_amass.store import summary as describe
 from h36m_amass.store.format import INDEX_COLUMNS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.store import Store
 from h36m_amass.store.writer import StoreWriter
 
 Cli = Callable[..., Any]
-SETS = JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))
+SETS = JointSet("h36m", "r", H36M), JointSet("pair", "p", named(("a", "b")))
 
 
 def write(path: Path, lengths: dict[str, int], compression: str = "none", rate: float = 50.0) -> Path:
@@ -36,7 +36,7 @@ def write(path: Path, lengths: dict[str, int], compression: str = "none", rate: 
         # Noise and zeros by turns: chunks of a compressed store differ in size.
         noisy = (np.arange(start, start + length) // 200 % 2)[:, None, None]
         block = tuple((noisy * rng.normal(size=(length, len(own.skeleton), 3))).astype("f4") for own in SETS)
-        source = 2 * length, 100.0 + number, "smplh", "male", True, f"{key}.npz", 7, "d" * 64, 5
+        source = 2 * length, 100.0 + number, 100.0 + number, "smplh", "male", True, f"{key}.npz", 7, "d" * 64, 5
         writer.append(SequenceRecord(*key.split("/"), length, 50.0 + number, *source), [block], (number,))
         start += length
     writer.finish(StoreHeader("0", rate, {"male": "m"}, {}, False, SETS))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from h36m_amass import skeleton
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.part import PartWriter, Row
-from h36m_amass.skeleton import custom
 from h36m_amass.store.format import COMPRESSIONS, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.space import store_bytes
 from h36m_amass.store.writer import StoreWriter
@@ -28,7 +28,7 @@ def named(number: int, length: int, letters: str, folders: int) -> SequenceRecor
     """A sequence in one of so many datasets and subjects, whose names end in `letters`."""
     folder, sequence = f"{number % folders}{letters}", f"{number}{letters}"
     path = f"{folder}/{folder}/{folder}/{sequence}.npz"
-    rates = length, 50.0, length, 50.0
+    rates = length, 50.0, length, 50.0, 50.0
     return SequenceRecord(folder, folder, sequence, *rates, "smplh", "female", True, path, 2**40, HASH, 2**32 - 1)
 
 
@@ -59,7 +59,7 @@ def test_no_store_and_no_part_is_larger_than_foreseen(
     foreseen = store_bytes(sum(lengths), num_joints, len(lengths), name_bytes)
     positions = np.random.default_rng(0).normal(size=(sum(lengths), num_joints, 3)).astype("<f4")
     with tempfile.TemporaryDirectory() as folder:
-        joint_set = JointSet("one", HASH, custom(tuple(f"joint_{joint}" for joint in range(num_joints))))
+        joint_set = JointSet("one", HASH, skeleton.named(tuple(f"joint_{joint}" for joint in range(num_joints))))
         store, writer = Path(folder) / "s.h5", StoreWriter(Path(folder) / "s.h5", (joint_set,), compression)
         with PartWriter(Path(folder), HASH) as part:
             for record, end in zip(records, np.cumsum(lengths), strict=True):

@@ -84,7 +84,7 @@ def test_chance_is_torchs_and_as_likely_as_asked() -> None:
 
 def test_a_skeleton_without_sides_has_no_mirror_image() -> None:
     with pytest.raises(skeleton.SkeletonError, match="no mirror image"):
-        Mirror(skeleton.custom(("a", "b")))
+        Mirror(skeleton.named(("a", "b")))
 
 
 def test_impossible_chances_and_axes_are_refused() -> None:

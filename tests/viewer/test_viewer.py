@@ -22,7 +22,7 @@ from PIL import Image
 
 from h36m_amass.demo import Demo
 from h36m_amass.plot.picture import LEFT, RIGHT, colours_of
-from h36m_amass.skeleton import H36M, bones, custom
+from h36m_amass.skeleton import H36M, bones, named
 from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
 from h36m_amass.viewer import ViewerError
@@ -231,7 +231,7 @@ def test_left_and_right_have_colours_of_their_own_and_the_second_figure_paler_on
 
 
 def test_joints_without_bones_and_sides_can_be_shown() -> None:
-    skeleton, pose = custom(("a", "b")), np.array([[0.0, 0, 0], [0, 0, 1]])
+    skeleton, pose = named(("a", "b")), np.array([[0.0, 0, 0], [0, 0, 1]])
     assert len(place_bones(pose, skeleton, joint_radii(pose, skeleton)).positions) == 0
     assert np.isfinite(camera(pose, facing(pose, skeleton))).all()
 
@@ -350,7 +350,7 @@ def test_one_joint_set_serves_both_stores(
 ) -> None:
     from h36m_amass.viewer import page as viewer_page
 
-    joint_sets = JointSet("h36m", "r", H36M), JointSet("pair", "p", custom(("a", "b")))
+    joint_sets = JointSet("h36m", "r", H36M), JointSet("pair", "p", named(("a", "b")))
     write_store(tmp_path / "s.h5", joint_sets, {"D/s/q": [np.zeros((1, len(one.skeleton), 3)) for one in joint_sets]})
     served: list[Any] = []
     monkeypatch.setattr(viewer_page, "serve", lambda page, *_: served.append(page))

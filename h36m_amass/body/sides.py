@@ -1,0 +1,54 @@
+"""Left and right of a regressor's joints, held against the rest pose of a body model.
+
+In SMPL's rest pose and those of its successors, the person looks along +z and the left side is at larger x.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float
+
+from h36m_amass.body.regressor import JointRegressor, RegressorError
+from h36m_amass.skeleton import H36M, Skeleton, reorder
+
+_LEGS, _ARMS = ((1, 4), (2, 5), (3, 6)), ((11, 14), (12, 15), (13, 16))
+"""Rows of the limbs of a 17-joint Human3.6M regressor: which of the two is left differs."""
+
+
+def check_sides(path: Path, regressor: JointRegressor, v_template: Float[np.ndarray, "vertices 3"], body: str) -> None:
+    """Raise `RegressorError`, which names the rows, if a left joint is not left of its partner in the rest pose.
+
+    `path` is the regressor's file, and `body` says whose rest pose it is.
+    """
+    x, names = regressor.matrix @ v_template[:, 0], regressor.skeleton.joint_names
+    wrong = [
+        f"{names[left]} (row {left}) and {names[right]} (row {right})"
+        for left, right in zip(regressor.skeleton.left, regressor.skeleton.right, strict=True)
+        if not x[left] > x[right]
+    ]
+    if wrong:
+        reason = f"its joint names have left and right exchanged, or it is for another mesh: {', '.join(wrong)}"
+        advice = "give names that fit the rows with --joint-names, or another regressor"
+        raise RegressorError(f"{reason} lie the wrong way round in the rest pose of {body}; {advice}", path)
+
+
+def h36m_skeleton(path: Path, matrix: scipy.sparse.csr_array, v_template: Float[np.ndarray, "vertices 3"]) -> Skeleton:
+    """The Human3.6M joints in the order of a regressor's 17 rows, whose left leg or right leg comes first.
+
+    Raises `RegressorError`, which names the rows, if the rows of a limb lie on different sides.
+    """
+    x, rows = matrix @ v_template[:, 0], list(range(len(H36M)))
+    for pairs in (_LEGS, _ARMS):
+        first_is_left = [bool(x[first] > x[second]) for first, second in pairs]
+        if len(set(first_is_left)) > 1 or any(x[first] == x[second] for first, second in pairs):
+            limbs = " and ".join(f"{limb[0]} to {limb[-1]}" for limb in zip(*pairs, strict=True))
+            reason = f"rows {limbs} are not a left and a right limb: in the rest pose, x is"
+            values = ", ".join(f"{x[row]:.3f} in row {row}" for pair in pairs for row in pair)
+            raise RegressorError(f"{reason} {values}; name its joints with --joint-names", path)
+        if not first_is_left[0]:
+            for first, second in pairs:
+                rows[first], rows[second] = second, first
+    return reorder(H36M, tuple(rows))

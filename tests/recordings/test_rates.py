@@ -1,0 +1,120 @@
+"""Rules of frame rates: the most specific one counts, the census is AMASS's, and what is wrong names its line."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from h36m_amass.recordings import rates
+from h36m_amass.recordings.rates import ALL, RateRules, RatesError, Rule
+
+NAMES = st.sampled_from(("A", "B", "C"))
+KEYS = st.tuples(*(st.sampled_from(("A", "B", ALL)) for _ in range(3)))
+HEADER = ",".join(rates.COLUMNS)
+
+
+def rules(path: Path, *lines: str) -> RateRules:
+    path.write_text("\n".join((HEADER, *lines)), encoding="utf-8")
+    return rates.load(path)
+
+
+@given(
+    table=st.dictionaries(KEYS, st.integers(1, 250).map(lambda hertz: Rule(Fraction(hertz), "")), max_size=12),
+    name=st.tuples(NAMES, NAMES, NAMES),
+)
+def test_the_most_specific_rule_counts(table: dict[tuple[str, str, str], Rule], name: tuple[str, str, str]) -> None:
+    fitting = [key for key in table if all(mine in (ALL, its) for mine, its in zip(key, name, strict=True))]
+    # Fewer stars first; of as many the one with a sequence, then the one with a subject.
+    expected = max(fitting, key=lambda key: (-key.count(ALL), key[2] != ALL, key[1] != ALL), default=None)
+    assert RateRules(table).find(*name) == (None if expected is None else table[expected])
+
+
+def test_the_census_has_the_rates_of_all_recordings() -> None:
+    assert sum(rates.census().values()) == 14_244
+    counted = Counter[tuple[str, Fraction]]()
+    with rates.KNOWN.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    census = rates.load(rates.KNOWN)
+    # A row counts the recordings that it is for; those of a more specific one are among the dataset's.
+    left = {row["dataset"]: int(row["recordings"]) for row in rows if row["subject"] == row["sequence"] == ALL}
+    nested = {(row["dataset"], row["subject"]) for row in rows if row["subject"] != ALL and row["sequence"] == ALL}
+    for row in rows:
+        rate = census.frame_rate(rates.canonical(row["dataset"]), row["subject"], row["sequence"])
+        assert rate == Fraction(row["hertz"])
+        if row["subject"] != ALL:
+            counted[row["dataset"], rate] += int(row["recordings"])
+            left[row["dataset"]] -= int(row["recordings"])
+    assert all(number >= 0 for number in left.values())
+    assert ("EyesJapanDataset", "kudo") in nested
+    assert sum(counted.values()) + sum(left.values()) == 14_244
+
+
+@pytest.mark.parametrize(
+    ("key", "hertz"),
+    [
+        (("CMU", "62", "62_01_poses"), 60),
+        (("CMU", "01", "01_01_stageii"), 120),
+        (("CMU", "88", "88_03_poses"), 120),
+        (("EyesJapanDataset", "kudo", "gesture_etc-15-whip -kudo_poses"), 120),
+        (("EyesJapanDataset", "kudo", "walk-01-normal-kudo_poses"), 250),
+        (("KIT", "3", "walking_slow08_poses"), 100),
+        (("BMLhandball", "S01_Expert", "Trial_upper_left_001_poses"), 240),
+        (("SSM", "20161014_50033", "punch_kick_sync_poses"), 60),
+        (("CNRS", "283", "-01_L_1_poses"), None),
+    ],
+)
+def test_what_is_known_of_amass(key: tuple[str, str, str], hertz: int | None) -> None:
+    assert rates.known().frame_rate(*key) == hertz
+
+
+def test_names_are_spelled_as_datasets_and_the_census_spell_them(tmp_path: Path) -> None:
+    read = rules(tmp_path / "r.csv", "MPI_HDM05,a b-c,x (1),60", "*,*,y_poses,30")
+    assert read.frame_rate("MPIHDM05", "a_b c", "x_[1]_poses") == 60
+    assert read.frame_rate("anything", "s", "y_stageii") == 30
+    assert read.frame_rate("MPIHDM05", "other", "x") is None
+
+
+def test_own_rules_come_before_what_is_known(tmp_path: Path) -> None:
+    own = rules(tmp_path / "r.csv", "CMU,*,*,100")
+    assert (rates.known() | own).frame_rate("CMU", "62", "62_01") == 100
+    assert (rates.known() | own).frame_rate("KIT", "62", "62_01") == 100
+    assert (rates.known() | own).digest not in (rates.known().digest, own.digest)
+
+
+def test_a_rate_that_is_nearly_whole_is_whole(tmp_path: Path) -> None:
+    assert rules(tmp_path / "r.csv", "A,*,*,59.9999885559082").frame_rate("A", "s", "q") == 60
+    assert rates.contradiction("SSM", "20160330_03333", "x", Fraction(60)) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["A,*,*,fast"], "line 2: hertz is 'fast', not a positive number"),
+        (["A,*,*,-1"], "line 2: hertz is '-1', not a positive number"),
+        (["A,*,*,inf"], "line 2: hertz is 'inf', not a positive number"),
+        (["A,*,*,60", "A,,*,60"], "line 3 has no subject"),
+        (["A,*,*"], "line 2 has no hertz"),
+        (["A,*,*,60", "A,*,*,50"], "line 3: A, *, * stands there twice"),
+    ],
+)
+def test_a_line_that_is_no_rule_is_named(tmp_path: Path, lines: list[str], message: str) -> None:
+    path = tmp_path / "r.csv"
+    with pytest.raises(RatesError) as caught:
+        rules(path, *lines)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"dataset,subject,sequence\n", b"\xff\xfe\x00", b"a\0b"])
+def test_what_is_no_table_of_rates_says_what_its_first_line_must_be(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(RatesError, match=HEADER):
+        rates.load(tmp_path / "r.csv")
+    with pytest.raises(RatesError, match="cannot be read"):
+        rates.load(tmp_path / "none.csv")
