@@ -1,14 +1,40 @@
 """``h36m-amass build``."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 
 import typer
 
-from .completion import complete_dataset, complete_device
-from .options import SupportDir, VertexMap
+from .completion import complete_device
+from .options import (
+    Datasets,
+    Exclude,
+    FrameRate,
+    FrameRates,
+    JointNames,
+    JointRegressors,
+    KnownRates,
+    Limit,
+    MaxFrames,
+    MaxSeconds,
+    MinSeconds,
+    NativeRate,
+    NoDmpls,
+    SequencePattern,
+    Subject,
+    SupportDir,
+    Upsample,
+    VertexMap,
+)
 
 Compression = StrEnum("Compression", ["none", "lzf", "gzip"])
+
+
+def _device(device: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:all|:\d+)?(\s*,\s*cuda(:\d+)?)*", device):
+        raise typer.BadParameter(f"{device!r} is not a device; give auto, cpu, cuda, cuda:N, cuda:all or cuda:0,cuda:1")
+    return device
 
 
 def build(
@@ -21,26 +47,14 @@ def build(
     ),
     store: Path = typer.Argument(..., help="HDF5 file to write.", metavar="STORE"),
     support_dir: SupportDir = Path("support_data"),
-    joint_regressor: list[str] | None = typer.Option(
-        None,
-        help="K x V regressor, .npy or SciPy sparse .npz, or skeleton for the body model's own joints; repeat, also as "
-        "NAME=FILE, for several joint sets.",
-        show_default="J_regressor_h36m.npy in --support-dir",
-        metavar="FILE",
-    ),
-    joint_names: list[str] | None = typer.Option(
-        None,
-        help="Text file with a regressor's K joint names, one per line; NAME=FILE for several joint sets.",
-        show_default="Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",
-        metavar="FILE",
-    ),
+    joint_regressor: JointRegressors = None,
+    joint_names: JointNames = None,
     vertex_map: VertexMap = None,
-    frame_rate: float | None = typer.Option(
-        None, "-r", "--frame-rate", help="Target frame rate in hertz.", show_default="50", metavar="HERTZ"
-    ),
-    native_rate: bool = typer.Option(False, "--native-rate", help="Keep every frame, and each recording's own rate."),
+    frame_rate: FrameRate = None,
+    native_rate: NativeRate = False,
     device: str = typer.Option(
         "auto",
+        callback=_device,
         help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it; several GPUs as "
         "cuda:0,cuda:1 or cuda:all, which the workers take in turn.",
         metavar="DEVICE",
@@ -51,6 +65,7 @@ def build(
     ),
     workers: int | None = typer.Option(
         None,
+        min=0,
         help="Worker processes; 0 to convert in the command's own.",
         show_default="one per core or GPU, fewer for little data",
         metavar="PROCESSES",
@@ -62,53 +77,21 @@ def build(
         show_default="none",
         metavar="URL",
     ),
-    dataset: list[str] | None = typer.Option(
-        None,
-        "--dataset",
-        help="Convert this dataset only, under any of its names; repeat for more.",
-        show_default="all",
-        metavar="NAME",
-        autocompletion=complete_dataset,
-    ),
-    subject: str | None = typer.Option(
-        None, help="Convert only subjects whose whole name matches.", show_default="all", metavar="REGEX"
-    ),
-    sequence: str | None = typer.Option(
-        None, help="Convert only recordings whose whole name matches.", show_default="all", metavar="REGEX"
-    ),
-    exclude: list[str] | None = typer.Option(
-        None,
-        help="Leave out recordings whose SUBJECT/SEQUENCE or DATASET/SUBJECT/SEQUENCE matches this shell pattern, like "
-        "'*treadmill*'; repeat for more.",
-        show_default="none",
-        metavar="PATTERN",
-    ),
-    min_seconds: float | None = typer.Option(
-        None, help="Convert no recording that is shorter.", show_default="any length", metavar="SECONDS"
-    ),
-    max_seconds: float | None = typer.Option(
-        None, help="Convert no recording that is longer.", show_default="any length", metavar="SECONDS"
-    ),
-    limit: int | None = typer.Option(
-        None, help="Convert only so many recordings, the first ones.", show_default="all", metavar="RECORDINGS"
-    ),
-    no_dmpls: bool = typer.Option(False, "--no-dmpls", help="Convert all recordings without soft tissue."),
-    upsample: bool = typer.Option(False, "--upsample", help="Convert recordings slower than the target rate too."),
-    known_rates: bool = typer.Option(
-        False, "--known-rates", help="Correct frame rates that are known to be wrong in AMASS's files."
-    ),
-    frame_rates: Path | None = typer.Option(
-        None,
-        help="CSV file with dataset,subject,sequence,hertz; * for all: rates to take instead of the files'.",
-        show_default="none",
-        metavar="FILE",
-    ),
+    dataset: Datasets = None,
+    subject: Subject = None,
+    sequence: SequencePattern = None,
+    exclude: Exclude = None,
+    min_seconds: MinSeconds = None,
+    max_seconds: MaxSeconds = None,
+    limit: Limit = None,
+    no_dmpls: NoDmpls = False,
+    upsample: Upsample = False,
+    known_rates: KnownRates = False,
+    frame_rates: FrameRates = None,
     compression: Compression | None = typer.Option(
         None, help="Compression of the store: smaller, and slower to read.", show_default="none"
     ),
-    max_frames: int = typer.Option(
-        10_000_000, help="Skip recordings of more frames: they are damaged or hostile.", metavar="FRAMES"
-    ),
+    max_frames: MaxFrames = 10_000_000,
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace STORE if it is there."),
     update: bool = typer.Option(
         False, "--update", help="Add to STORE what is new, and convert again what has changed since."

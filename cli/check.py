@@ -5,7 +5,26 @@ from pathlib import Path
 import typer
 
 from .failures import FAILED, printable
-from .options import SupportDir, VertexMap
+from .options import (
+    Datasets,
+    Exclude,
+    FrameRate,
+    FrameRates,
+    JointNames,
+    JointRegressors,
+    KnownRates,
+    Limit,
+    MaxFrames,
+    MaxSeconds,
+    MinSeconds,
+    NativeRate,
+    NoDmpls,
+    SequencePattern,
+    Subject,
+    SupportDir,
+    Upsample,
+    VertexMap,
+)
 from .verbosity import verbosity
 
 
@@ -14,30 +33,65 @@ def check(
         None, help="AMASS folder to look through as well.", metavar="AMASS_DIR", path_type=str
     ),
     support_dir: SupportDir = Path("support_data"),
-    joint_regressor: list[str] | None = typer.Option(
-        None,
-        help="Regressor, or skeleton; repeat for several.",
-        show_default="J_regressor_h36m.npy in --support-dir",
-        metavar="FILE",
-    ),
+    joint_regressor: JointRegressors = None,
+    joint_names: JointNames = None,
     vertex_map: VertexMap = None,
-    no_dmpls: bool = typer.Option(False, "--no-dmpls", help="Do not ask for the DMPL models."),
+    frame_rate: FrameRate = None,
+    native_rate: NativeRate = False,
+    dataset: Datasets = None,
+    subject: Subject = None,
+    sequence: SequencePattern = None,
+    exclude: Exclude = None,
+    min_seconds: MinSeconds = None,
+    max_seconds: MaxSeconds = None,
+    limit: Limit = None,
+    no_dmpls: NoDmpls = False,
+    upsample: Upsample = False,
+    known_rates: KnownRates = False,
+    frame_rates: FrameRates = None,
+    max_frames: MaxFrames = 10_000_000,
+    thorough: bool = typer.Option(
+        False, "--thorough", help="Go through archives, and not only to their first recordings."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object, for programs."),
 ) -> None:
-    """Say whether everything that a build needs is in place; what is missing, and where it is downloaded."""
+    """Say what a build with these options would do, and what is missing for it."""
+    if native_rate and frame_rate is not None:
+        raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     from h36m_amass.conversion.check import check_inputs
-    from h36m_amass.conversion.report import grouped
+    from h36m_amass.conversion.options import BuildOptions
+    from h36m_amass.recordings.subset import Subset
 
-    from .console import print_checked, print_warnings, progress_bar
+    from .console import print_checked, print_skipped, print_warnings, progress_bar
 
+    options = BuildOptions(
+        support_dir=support_dir,
+        joint_regressor=joint_regressor,
+        joint_names=joint_names,
+        vertex_map=vertex_map,
+        frame_rate=frame_rate,
+        native_rate=native_rate,
+        datasets=dataset or (),
+        subset=Subset(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
+        use_dmpls=not no_dmpls,
+        upsample=upsample,
+        known_rates=known_rates,
+        frame_rates=frame_rates,
+        max_frames=max_frames,
+    )
     with progress_bar() as progress:
-        checked = check_inputs(support_dir, joint_regressor, amass_dir, not no_dmpls, vertex_map, progress)
-    for finding in checked.findings:
-        word, to_stderr = ("ok", False) if finding.ok else ("problem", verbosity().quiet)
-        typer.echo(f"{word}: {printable(finding.message)}", err=to_stderr)
-    if checked.datasets:
-        print_checked(checked.datasets)
-    print_warnings(grouped((warning.message, warning) for warning in checked.warnings))
+        checked = check_inputs(options, amass_dir, thorough=thorough, progress=progress)
     problems = sum(not finding.ok for finding in checked.findings)
+    if as_json:
+        typer.echo(checked.to_json(), nl=False)
+    else:
+        for finding in checked.findings:
+            word, to_stderr = ("ok", False) if finding.ok else ("problem", verbosity().quiet)
+            typer.echo(f"{word}: {printable(finding.message)}", err=to_stderr)
+        if checked.datasets:
+            print_checked(checked.datasets)
+        print_skipped(checked.skipped, checked.not_selected)
+        print_warnings(checked.warning_groups())
     if problems:
         typer.echo(f"error: {problems} of {len(checked.findings)} things are not in place, see above", err=True)
         raise typer.Exit(FAILED)

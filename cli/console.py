@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from .verbosity import verbosity
 if TYPE_CHECKING:
     from h36m_amass.conversion.check import CheckedDataset
     from h36m_amass.conversion.report import BuildReport, RecordingWarning
+    from h36m_amass.recordings.tree import Skipped
     from h36m_amass.system.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -70,6 +71,17 @@ def progress_bar() -> "Iterator[Progress]":
             yield show
 
 
+@contextmanager
+def names_read() -> Iterator[Callable[[str], None]]:
+    """A callback for names of files as they are read: the current one, on a terminal."""
+    screen = console(stderr=True)
+    if screen.is_terminal and not verbosity().quiet:
+        with screen.status("") as status:
+            yield lambda name: status.update(Text(f"reading {printable(name)}"))
+    else:
+        yield lambda name: None
+
+
 class _Lines:
     """One line when a stage begins, then one every few seconds."""
 
@@ -102,13 +114,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]], amo
 
 def print_checked(datasets: "Iterable[CheckedDataset]") -> None:
     """A row for each dataset that `h36m_amass.conversion.check` has looked through."""
-    columns = "dataset", "recordings", "hours", "frame rates", "model kinds", "genders", "without dmpls", "problems"
+    counts = "dataset", "recordings", "frames", "hours"
+    columns = *counts, "frame rates", "model kinds", "genders", "without dmpls", "skipped", "problems"
     rows: list[Sequence[str | int]] = []
     for row in datasets:
         name = f"{row.dataset} (first recording)" if row.archive else row.dataset
         rates, models, genders = (f"{float(rate):g}" for rate in row.frame_rates), row.models, row.genders
         words = [", ".join(texts) for texts in (rates, models, genders)]
-        rows.append((name, row.recordings, f"{row.hours:.2f}", *words, row.without_dmpls, row.problems))
+        numbers = row.without_dmpls, row.skipped, row.problems
+        rows.append((name, row.recordings, row.frames, f"{row.hours:.2f}", *words, *numbers))
     print_table(columns, rows)
 
 
@@ -117,13 +131,8 @@ def print_report(report: "BuildReport") -> None:
     names = "dataset", "subjects", "sequences", "source_frames", "frames", "without_dmpls", "skipped"
     columns = [name.replace("_", " ") for name in names]
     print_table(columns, [[getattr(row, name) for name in names] for row in report.datasets])
-    out, reasons = console(), console(stderr=verbosity().quiet)
-    for reason, files in report.reasons():
-        shown = ", ".join(file.path for file in files[:SHOWN_FILES])
-        more = f" and {len(files) - SHOWN_FILES:,} more" if len(files) > SHOWN_FILES else ""
-        one = len(files) == 1
-        line = f"{shown}: {reason}" if one else f"{len(files):,} recordings: {reason}: {shown}{more}"
-        reasons.print(Text(f"skipped: {printable(line)}"))
+    out = console()
+    print_skipped(report.skipped, {})
     print_warnings(report.warning_groups())
     for line in _remarks(report):
         out.print(Text(printable(line)))
@@ -131,6 +140,28 @@ def print_report(report: "BuildReport") -> None:
         were = "recording was" if len(report.skipped) == 1 else "recordings were"
         message = f"warning: {len(report.skipped):,} {were} skipped, see above for the reasons"
         console(stderr=True).print(Text(message))
+
+
+def print_skipped(skipped: "Iterable[Skipped]", not_selected: Mapping[str, int]) -> None:
+    """What was skipped or would be: a line for each reason; and how many recordings are not asked for."""
+    from h36m_amass.conversion.report import grouped
+
+    reasons = console(stderr=verbosity().quiet)
+    for reason, files in grouped((file.reason, file) for file in skipped):
+        shown = ", ".join(file.path for file in files[:SHOWN_FILES])
+        more = f" and {len(files) - SHOWN_FILES:,} more" if len(files) > SHOWN_FILES else ""
+        one = len(files) == 1
+        line = f"{shown}: {reason}" if one else f"{len(files):,} recordings: {reason}: {shown}{more}"
+        reasons.print(Text(f"skipped: {printable(line)}"))
+    if not_selected:
+        console().print(Text(_not_selected(not_selected)))
+
+
+def _not_selected(counts: Mapping[str, int]) -> str:
+    from h36m_amass.recordings.subset import filters
+
+    number = sum(counts.values())
+    return f"not selected: {number:,} recording{'' if number == 1 else 's'}, {filters(counts)}"
 
 
 def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -> None:
@@ -146,10 +177,7 @@ def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -
 def _remarks(report: "BuildReport") -> Iterator[str]:
     """What else is worth a line; the last ones say what is in the store now."""
     if report.not_selected:
-        from h36m_amass.recordings.subset import filters
-
-        number = sum(report.not_selected.values())
-        yield f"not selected: {number:,} recording{'' if number == 1 else 's'}, {filters(report.not_selected)}"
+        yield _not_selected(report.not_selected)
     if not report.use_dmpls:
         yield "converted without soft tissue, as asked"
     if report.without_dmpls:
@@ -157,6 +185,9 @@ def _remarks(report: "BuildReport") -> Iterator[str]:
         yield f"without soft tissue, because the recording has no dmpls: {number:,}, the first is {first}"
     if report.corrected_rates:
         yield f"frame rates corrected, as asked: those of {report.corrected_rates:,} recordings"
+    if report.unused_rates:
+        number, first = len(report.unused_rates), report.unused_rates[0]
+        yield f"rules of --frame-rates that fit no recording of the store: {number:,}, the first is {first}"
     if report.reused:
         yield f"converted by an interrupted build: {report.reused:,} sequences"
     if report.ignored:

@@ -19,6 +19,7 @@ def export_npz(
     joint_order: JointOrder = typer.Option(
         JointOrder.regressor, help="Order of the joints: as stored, right leg first, or that of uplift-upsample-3dhpe."
     ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there and differ."),
 ) -> None:
     """Write the npz dictionaries of the AMASS-to-3DHPE script, one file per dataset."""
     from h36m_amass.export.npz import export_npz as run
@@ -32,6 +33,7 @@ def export_npz(
             datasets=dataset or (),
             joint_set=joint_set,
             joint_order=joint_order.value,
+            overwrite=overwrite,
             progress=lambda done, total: progress("export", done, total),
         )
     for path in paths:

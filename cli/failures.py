@@ -1,6 +1,7 @@
 """Failures that a user can meet, as one line and an exit status."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -69,5 +70,5 @@ def _end(message: str, error: BaseException, status: int) -> NoReturn:
     if verbosity().debug:
         typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     line = "; ".join([message, *getattr(error, "__notes__", [])])
-    typer.echo(printable(" ".join(line.split())), err=True)
+    typer.echo(printable(re.sub(r"\s*\n\s*", " ", line.strip())), err=True)
     raise typer.Exit(status) from None

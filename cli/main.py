@@ -10,6 +10,7 @@ from .demo import demo
 from .export import export_motionbert, export_npz
 from .info import info
 from .plot import plot
+from .setup import setup
 from .verify import verify
 from .view import view
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, export_npz, export_motionbert, check, datasets, info, plot, verify, view, demo):
+for command in (setup, check, build, export_npz, export_motionbert, datasets, info, plot, verify, view, demo):
     app.command(cls=Command)(command)
 
 

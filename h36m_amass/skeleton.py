@@ -21,7 +21,7 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import open_file
 
 MAX_NAMES_BYTES = 2**20
-_SIDE = re.compile(r"(left|l|right|r)[_ -](.+)", re.IGNORECASE)
+_SIDE = re.compile(r"(left|l|right|r)[_ .-](.+)|(.+)[_ .-](left|l|right|r)", re.IGNORECASE)
 
 
 class SkeletonError(H36mAmassError):
@@ -43,6 +43,11 @@ class Skeleton:
 
     def __len__(self) -> int:
         return len(self.joint_names)
+
+    @property
+    def is_h36m(self) -> bool:
+        """Whether the joints are the 17 of Human3.6M, in whatever order."""
+        return len(self) == len(H36M) and set(self.joint_names) == set(H36M.joint_names)
 
 
 H36M = Skeleton(
@@ -100,18 +105,18 @@ def named(joint_names: tuple[str, ...]) -> Skeleton:
 
 
 def side_pairs(joint_names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Joints whose names begin with ``left`` or ``l``, and their partners, which begin with ``right`` or ``r``.
+    """Joints whose names begin or end with ``left`` or ``l``, and their partners, which have ``right`` or ``r`` there.
 
-    A word ends at ``_``, ``-`` or a space, and case does not count: ``Left hip`` and ``Right hip``, ``l_hip`` and
-    ``r_hip``. A joint without a partner is in no pair.
+    A word ends at ``_``, ``-``, a point or a space, and case does not count: ``Left hip`` and ``Right hip``, ``hip_l``
+    and ``hip_r``. A joint without a partner is in no pair.
     """
-    words = [_SIDE.fullmatch(name) for name in joint_names]
-    of_right = {match[2].lower(): joint for joint, match in enumerate(words) if match and match[1][0] in "rR"}
-    pairs = [
-        (joint, of_right[match[2].lower()])
-        for joint, match in enumerate(words)
-        if match and match[1][0] in "lL" and match[2].lower() in of_right
-    ]
+    sides: dict[str, dict[str, int]] = {"l": {}, "r": {}}
+    for joint, name in enumerate(joint_names):
+        match = _SIDE.fullmatch(name.lower())
+        if match is not None:
+            side, rest = (match[1], match[2]) if match[1] else (match[4], match[3])
+            sides[side[0]][rest] = joint
+    pairs = [(joint, sides["r"][rest]) for rest, joint in sides["l"].items() if rest in sides["r"]]
     return tuple(left for left, _ in pairs), tuple(right for _, right in pairs)
 
 
@@ -121,9 +126,9 @@ def body_skeleton(model: str, parents: Int[np.ndarray, "bones"]) -> Skeleton:
 
 
 def leg_order(skeleton: Skeleton) -> str:
-    """``"left leg first, "`` or the other, if the joints have hips; a part of lines for people."""
+    """``"left leg first"`` or ``"right leg first"``, whichever hip comes first; empty without hips."""
     names = [name for name in skeleton.joint_names if name in ("left_hip", "right_hip")]
-    return f"{names[0].removesuffix('_hip')} leg first, " if names else ""
+    return f"{names[0].removesuffix('_hip')} leg first" if names else ""
 
 
 def read_joint_names(path: Path, num_joints: int) -> tuple[str, ...]:
@@ -162,7 +167,7 @@ def joint_order(order: str, skeleton: Skeleton) -> tuple[int, ...]:
         raise SkeletonError(f"joint order {order!r} is unknown; choose from {', '.join(JOINT_ORDERS)}")
     if order == "regressor":
         return tuple(range(len(skeleton)))
-    if set(skeleton.joint_names) != set(H36M.joint_names):
+    if not skeleton.is_h36m:
         reason = f"is one of the 17 Human3.6M joints, and this store holds {len(skeleton)} others; use 'regressor'"
         raise SkeletonError(f"joint order {order!r} {reason}")
     return tuple(skeleton.joint_names.index(H36M.joint_names[joint]) for joint in JOINT_ORDERS[order])

@@ -69,7 +69,8 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
 
     def counting_frames(recording: amass.Recording, *arguments: Any) -> Any:
-        counts[Path(recording.name).name] += 1
+        if arguments != (1, 0):  # which is a look at the first frame
+            counts[Path(recording.name).name] += 1
         return frames(recording, *arguments)
 
     monkeypatch.setattr(amass.Recording, "frames", counting_frames)

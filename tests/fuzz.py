@@ -1,7 +1,7 @@
 """Mutate files, and let the readers read them: any exception but their own is a failure. ``python -m tests.fuzz``.
 
-The readers of npz and npy files, of recordings and of regressors; and the reader of stores, whose footer is made to
-fit again in every other case, so that the mutation reaches HDF5.
+The readers of npz and npy files, of recordings, regressors and pickles; and the reader of stores, whose footer is made
+to fit again in every other case, so that the mutation reaches HDF5.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from h36m_amass.store.store import Store
 from h36m_amass.verification.store import verify
 from tests.corpus.stores import write_store
 from tests.scenes import recording
+from tests.setup.downloads import pickles, read_pickle
 
 EXAMPLES = 300
 HANG_SECONDS = 60
@@ -101,6 +102,7 @@ class Fuzzer:
         self.recordings = [(folder / f"{name}.npz").read_bytes() for name in ("plain", "compressed", "fortran")]
         self.regressors = {name: (folder / name).read_bytes() for name in ("dense.npy", "sparse.npz")}
         self.store = (folder / "store.h5").read_bytes()
+        self.pickles = pickles()
 
     def fuzz_npz(self, number: int) -> None:
         """Mutated recordings and regressors."""
@@ -131,6 +133,16 @@ class Fuzzer:
 
         recordings()
         regressors()
+
+    def fuzz_pickles(self, number: int) -> None:
+        """Mutated pickles, as setup reads them."""
+
+        @examples(number)
+        @given(st.sampled_from(self.pickles), edits)
+        def read(content: bytes, changes: Edits) -> None:
+            read_pickle(mutated(content, changes))
+
+        read()
 
     def fuzz_store(self, number: int) -> None:
         """Mutated stores."""
@@ -185,17 +197,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
-    rounds, end = 0, time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
         fuzzer = Fuzzer(Path(folder))
-        while time.monotonic() < end:
-            for fuzz in (fuzzer.fuzz_npz, fuzzer.fuzz_store):
-                faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
-                fuzz(options.seed + rounds)
-                faulthandler.cancel_dump_traceback_later()
-            rounds += 1
-            print(f"\r{rounds * 3 * EXAMPLES:,} files", end="", flush=True)
-    print(f"\nok: only their own errors, seeds {options.seed} to {options.seed + rounds - 1}")
+        for fuzzes in ((fuzzer.fuzz_npz, fuzzer.fuzz_store), (fuzzer.fuzz_pickles,)):
+            rounds, end = 0, time.monotonic() + options.seconds
+            while time.monotonic() < end:
+                for fuzz in fuzzes:
+                    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+                    fuzz(options.seed + rounds)
+                    faulthandler.cancel_dump_traceback_later()
+                rounds += 1
+                print(f"\r{rounds} rounds of {' and '.join(fuzz.__name__ for fuzz in fuzzes)}", end="", flush=True)
+            print(f"\nok: only their own errors, seeds {options.seed} to {options.seed + rounds - 1}")
 
 
 if __name__ == "__main__":

@@ -23,11 +23,15 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings beside the repository")
 
 
+UPRIGHT = np.pi / 2 * (np.arange(156) == 0)
+"""Turns SMPL's y, which is up, into AMASS's z."""
+
+
 def recording(frames: int, seed: int = 0, gender: str = "male", rate: float = 120.0, **changes: Any) -> dict[str, Any]:
-    """Arrays of a recording of random poses; None leaves one out."""
+    """Arrays of a recording of random poses of somebody who stands; None leaves one out."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, Any] = {
-        "poses": rng.normal(scale=0.2, size=(frames, 156)),
+        "poses": rng.normal(scale=0.2, size=(frames, 156)) + UPRIGHT,
         "trans": rng.normal(size=(frames, 3)),
         "dmpls": rng.normal(size=(frames, 8)),
         "betas": rng.normal(size=16),

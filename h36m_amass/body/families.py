@@ -46,7 +46,7 @@ SMPL = Family(
     name="smpl",
     title="SMPL",
     num_bones=24,
-    page="https://smpl.is.tue.mpg.de as a pickle, which support_data/README.md says how to save as .npz",
+    page="https://smpl.is.tue.mpg.de (SMPL for Python, a pickle that h36m-amass setup makes an .npz of)",
     file_names=("{gender}/model.npz", "SMPL_{GENDER}.npz"),
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in (SMPLH, SMPLX, SMPL)}
@@ -59,6 +59,11 @@ class BodyKind:
     model: str
     gender: str
     has_dmpls: bool
+
+    @property
+    def title(self) -> str:
+        """For people: ``SMPL+H (male)``."""
+        return f"{FAMILIES[self.model].title} ({self.gender})"
 
     @property
     def files_key(self) -> str:

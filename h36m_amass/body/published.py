@@ -1,7 +1,7 @@
 """Published joint regressors, known by digests: what their joints are, which no file says.
 
 ``published_regressors.json`` lists them, with where each comes from. One whose values have a digest is known in any
-layout; the others as their publishers' files.
+layout and precision; the others as their publishers' files.
 """
 
 from __future__ import annotations
@@ -60,12 +60,16 @@ def find(matrix: scipy.sparse.csr_array, file_sha256: str) -> PublishedRegressor
 
 
 def values_digest(matrix: scipy.sparse.csr_array) -> str:
-    """SHA-256 of a matrix: its shape, then rows, columns and values (int64, int64, float64) of what is not zero."""
+    """SHA-256 of a matrix: its shape, then rows, columns (int64) and values of what is not zero.
+
+    Values are taken in float32, so that a copy in single precision is the same.
+    """
     weights = scipy.sparse.coo_array(matrix)
     order = np.lexsort((weights.col, weights.row))
     digest = hashlib.sha256("{} {}".format(*matrix.shape).encode())
-    for array, dtype in ((weights.row, "<i8"), (weights.col, "<i8"), (weights.data, "<f8")):
-        digest.update(array[order].astype(dtype).tobytes())
+    with np.errstate(over="ignore"):
+        for array, dtype in ((weights.row, "<i8"), (weights.col, "<i8"), (weights.data, "<f4")):
+            digest.update(array[order].astype(dtype).tobytes())
     return digest.hexdigest()
 
 

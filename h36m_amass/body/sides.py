@@ -25,14 +25,13 @@ def check_sides(path: Path, regressor: JointRegressor, v_template: Float[np.ndar
     """
     x, names = regressor.matrix @ v_template[:, 0], regressor.skeleton.joint_names
     wrong = [
-        f"{names[left]} (row {left}) and {names[right]} (row {right})"
+        f"{names[left]} (row {left}) is not left of {names[right]} (row {right})"
         for left, right in zip(regressor.skeleton.left, regressor.skeleton.right, strict=True)
         if not x[left] > x[right]
     ]
     if wrong:
-        reason = f"its joint names have left and right exchanged, or it is for another mesh: {', '.join(wrong)}"
-        advice = "give names that fit the rows with --joint-names, or another regressor"
-        raise RegressorError(f"{reason} lie the wrong way round in the rest pose of {body}; {advice}", path)
+        reason = f"left and right are exchanged in the rest pose of {body}: {', '.join(wrong)}"
+        raise RegressorError(f"{reason}; correct the names with --joint-names, or use another regressor", path)
 
 
 def h36m_skeleton(path: Path, matrix: scipy.sparse.csr_array, v_template: Float[np.ndarray, "vertices 3"]) -> Skeleton:

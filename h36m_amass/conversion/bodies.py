@@ -43,8 +43,7 @@ def fold(support_dir: Path, kind: BodyKind, recipe: Recipe) -> dict[BodyKind, Fo
     family = FAMILIES[kind.model]
     body = model.load(support_dir, kind.gender, NUM_BETAS, NUM_DMPLS if kind.has_dmpls else 0, family)
     model.check_bones(body, model.model_path(support_dir, kind.gender, family), family)
-    title = f"{family.title} ({kind.gender})"
-    joint_sets = [source.fit(body, recipe.vertex_map, title) for source in recipe.sources]
+    joint_sets = [source.fit(body, recipe.vertex_map, kind.title) for source in recipe.sources]
     synthetic = body.synthetic or any(joints is not None and joints.synthetic for joints in joint_sets)
     bodies = {kind: body}
     if kind.has_dmpls:

@@ -1,35 +1,46 @@
-"""Is everything in place that a build needs?"""
+"""What would a build do? Is everything in place that it needs?"""
 
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from h36m_amass import skeleton
 from h36m_amass.body import model, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind
 from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
+from h36m_amass.conversion.convert import why_not
 from h36m_amass.conversion.inputs import placed
-from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS
-from h36m_amass.conversion.report import RecordingWarning
+from h36m_amass.conversion.options import BuildOptions
+from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, of_options
+from h36m_amass.conversion.report import RecordingWarning, grouped
+from h36m_amass.conversion.tasks import ArchiveWork, Job
+from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.files import paths
 from h36m_amass.files.archives import ArchiveError, open_archive
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.sources import Held
 from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.access import source_of
-from h36m_amass.recordings.listings import ListedMember, list_member
+from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
 from h36m_amass.recordings.recording import AmassError
+from h36m_amass.recordings.resampling import resampled_length
+from h36m_amass.recordings.subset import EVERYTHING, Subset
 from h36m_amass.recordings.tree import Archive, RecordingFile, Skipped, find_recordings, is_wanted, names_of
+from h36m_amass.setup.placing import misplaced
 from h36m_amass.system.progress import Progress, Stages, nothing
 
 _log = logging.getLogger(__name__)
+NAMED_FILES = 3  # of those that cannot be converted for one reason
+NOTHING = frozenset({""})  # paths of recordings that no archive has
 
 
 @dataclass(frozen=True)
@@ -42,15 +53,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckedDataset:
-    """What the headers of a dataset's recordings say."""
+    """What a build would make of a dataset, by the headers of its recordings."""
 
     dataset: str
-    recordings: int  # how many can be converted; the following are about these
+    recordings: int  # how many would be converted; the following are about these
+    frames: int  # they would give
     hours: float  # they last together
     frame_rates: tuple[Fraction, ...]  # in hertz, ascending
     models: tuple[str, ...]  # the body models that they need, sorted
     genders: tuple[str, ...]
     without_dmpls: int  # how many have no soft tissue, or are not asked for it
+    skipped: int  # how many would be skipped because of the options
     problems: int  # how many files cannot be converted
     archive: str = ""  # name of an archive of which only the first recording was looked at; empty for none
 
@@ -61,37 +74,48 @@ class Check:
 
     findings: tuple[Finding, ...]  # a line for each thing that was looked at
     warnings: tuple[RecordingWarning, ...]  # what is doubtful about recordings, from their headers and first frames
+    skipped: tuple[Skipped, ...]  # recordings that a build would skip because of its options
+    not_selected: Mapping[str, int]  # as in `BuildReport`
     datasets: tuple[CheckedDataset, ...]  # a row for each dataset in the AMASS folder, sorted; none without one
+
+    def warning_groups(self) -> list[tuple[str, tuple[RecordingWarning, ...]]]:
+        """Messages with the recordings that they are about, the most frequent first."""
+        return grouped((warning.message, warning) for warning in self.warnings)
+
+    def to_json(self) -> str:
+        """The check as a JSON object, its keys the attributes' names; rates are floats."""
+        return json.dumps(asdict(self), indent=2, default=float) + "\n"
 
 
 def check_inputs(
-    support_dir: Path | str,
-    joint_regressor: Path | str | Sequence[Path | str] | None = None,
+    options: BuildOptions,
     amass_dir: Path | str | Location | None = None,
-    use_dmpls: bool = True,
-    vertex_map: Path | None = None,
+    *,
+    thorough: bool = False,
     progress: Progress = nothing,
 ) -> Check:
-    """Load the joint regressor and every body model that is needed, and look through an AMASS folder.
+    """Say what a build with these options would do: load what it needs, and look through an AMASS folder.
 
-    Of recordings only the headers are read, and of an archive that was never gone through only the first recording.
-    The parameters are those of `h36m_amass.build`; without `amass_dir` only the models and the regressor are looked at,
-    and all three genders of SMPL+H count.
+    Of recordings only headers and first frames are read. Of an archive that was never gone through only the first
+    recording is, unless the check is `thorough`. Without `amass_dir` only the models and the regressors are looked at,
+    and all three genders of SMPL+H count. Raises `h36m_amass.recordings.rates.RatesError` if the file of frame rates is
+    wrong.
     """
     stages = Stages(_log)
-    support_dir = Path(support_dir)
-    findings, sources, loaded_map = _check_regressors(support_dir, joint_regressor, vertex_map)
-    kinds = {BodyKind(SMPLH.name, gender, use_dmpls) for gender in GENDERS}
-    recordings, datasets, warnings = list[Finding](), tuple[CheckedDataset, ...](), tuple[RecordingWarning, ...]()
+    support_dir = Path(options.support_dir)
+    findings, sources, loaded_map = _check_regressors(options)
+    how = of_options(options, sources, loaded_map, "cpu", {})
+    kinds = {BodyKind(SMPLH.name, gender, how.use_dmpls) for gender in GENDERS}
+    recordings, datasets, found = list[Finding](), tuple[CheckedDataset, ...](), None
     if amass_dir is not None:
-        found = _Recordings(paths.parse(amass_dir), use_dmpls)
+        found = _Recordings(paths.parse(amass_dir), options, how, thorough)
         try:
             found.look(progress)
         except (AmassError, UrlError) as error:
             recordings = [Finding(False, str(error))]
         else:
             kinds, datasets = found.kinds() or kinds, tuple(found.datasets())
-            recordings, warnings = found.findings(datasets), tuple(found.warnings)
+            recordings = found.findings(datasets)
         stages.ended("looked through %s", amass_dir)
     of_skeleton = skeleton_family({kind.model for kind in kinds})
     total = len({(kind.model, kind.gender) for kind in kinds})
@@ -105,35 +129,46 @@ def check_inputs(
             findings.append(Finding(False, reason))
             continue
         findings += _check_body_model(support_dir, kind, sources, loaded_map)
+    if any("there is no such file" in finding.message for finding in findings if not finding.ok):
+        findings += [Finding(False, line) for line in misplaced(support_dir)]
+    if not support_dir.is_dir():
+        findings.insert(
+            0, Finding(False, f"{support_dir}: is not a folder; h36m-amass setup makes one of your downloads")
+        )
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
-    return Check((*findings, *recordings), warnings, datasets)
+    if found is None:
+        return Check(tuple(findings), (), (), {}, ())
+    selected = {name: count for name in Subset.names() if (count := found.not_selected[name])}
+    return Check((*findings, *recordings), tuple(found.warnings), tuple(found.left_out), selected, datasets)
 
 
 def _check_regressors(
-    support_dir: Path, joint_regressor: Path | str | Sequence[Path | str] | None, vertex_map: Path | None
+    options: BuildOptions,
 ) -> tuple[list[Finding], tuple[JointSource, ...], regressor.VertexMap | None]:
     findings, sources = list[Finding](), tuple[JointSource, ...]()
+    support_dir, vertex_map = Path(options.support_dir), options.vertex_map
     loaded_map: regressor.VertexMap | None = None
     try:
-        sources = load_sources(joint_regressor, None, support_dir)
+        sources = load_sources(options.joint_regressor, options.joint_names, support_dir)
         if vertex_map is not None:
-            loaded_map = regressor.load_map(vertex_map, num_vertices(sources))
+            loaded_map = regressor.load_map(Path(vertex_map), num_vertices(sources))
         sources = tuple(source.with_sides(support_dir, loaded_map) for source in sources)
         for source in sources:
             if source.joints is not None:
                 findings.append(Finding(True, f"{source.path}: {_describe(source.joints)}"))
         if vertex_map is not None:
             findings.append(Finding(True, f"{vertex_map}: map to {num_vertices(sources)} vertices"))
-    except (regressor.RegressorError, JointSetError) as error:
-        findings.append(Finding(False, str(error)))
+    except (regressor.RegressorError, JointSetError, skeleton.SkeletonError) as error:
+        findings, sources = [Finding(False, str(error))], ()
     return findings, sources, loaded_map
 
 
 def _describe(joints: regressor.JointRegressor) -> str:
     """What a regressor is, in a few words."""
-    legs = skeleton.leg_order(joints.skeleton).removesuffix(", ")
-    return f"{joints.title}, {joints.num_joints} joints{f', {legs}' if legs else ''}"
+    legs = "left and right are told by a body model" if joints.sides_unknown else skeleton.leg_order(joints.skeleton)
+    parts = joints.title, f"{joints.num_joints} joints", legs
+    return ", ".join(part for part in parts if part)
 
 
 def _check_body_model(
@@ -149,7 +184,7 @@ def _check_body_model(
             body = model.load(support_dir, gender, NUM_BETAS, num_dmpls, family)
             model.check_bones(body, path, family)
             for source in sources:
-                source.fit(body, vertex_map, f"{family.title} ({gender})")
+                source.fit(body, vertex_map, kind.title)
         except (model.BodyModelError, regressor.RegressorError) as error:
             findings += [Finding(False, str(error))] if Finding(False, str(error)) not in findings else []
             continue
@@ -161,47 +196,74 @@ def _check_body_model(
 
 
 class _Recordings:
-    """What the recordings of an AMASS folder say of themselves."""
+    """What the recordings of an AMASS folder say of themselves, and what a build would do with them."""
 
-    def __init__(self, amass_dir: Location, use_dmpls: bool) -> None:
-        self._amass_dir, self._use_dmpls = amass_dir, use_dmpls
+    def __init__(self, amass_dir: Location, options: BuildOptions, how: Recipe, thorough: bool) -> None:
+        self._amass_dir, self._options, self._how, self._thorough = amass_dir, options, how, thorough
         self._members: dict[str, list[ListedMember]] = defaultdict(list)
         self._skipped: list[Skipped] = []
         self._unread: dict[str, str] = {}
+        self.left_out: list[Skipped] = []
+        self.not_selected = Counter[str]()
         self.warnings: list[RecordingWarning] = []
 
     def look(self, progress: Progress) -> None:
         """Read headers, those of archives from the cache; raises `AmassError` if there are no recordings."""
-        listing = find_recordings(self._amass_dir)
+        listing = find_recordings(self._amass_dir, tuple(self._options.datasets))
         self._skipped += listing.skipped
         for done, file in enumerate(listing.files):
             progress("headers", done, len(listing.files))
-            try:
-                member = list_member(file.path, source_of(self._amass_dir, file), self._use_dmpls)
-                self._add(file, member)
-            except AmassError as error:
-                self._skipped.append(Skipped(file.dataset, file.path, str(error)))
+            if self._is_selected(file):
+                try:
+                    source = source_of(self._amass_dir, file)
+                    self._add(file, list_member(file.path, source, self._how.use_dmpls))
+                except AmassError as error:
+                    self._skipped.append(Skipped(file.dataset, file.path, str(error)))
         progress("headers", len(listing.files), len(listing.files))
         for archive in listing.archives:
             self._look_into(archive)
 
+    def _is_selected(self, file: RecordingFile) -> bool:
+        """Whether the subset selects a recording, as far as that can be told before it is opened."""
+        limit = self._options.subset.limit
+        is_full = limit is not None and sum(map(len, self._members.values())) >= limit
+        filtered_by = self._options.subset.missed_by_name(file) or ("limit" if is_full else None)
+        self.not_selected.update([filtered_by] if filtered_by is not None else [])
+        return filtered_by is None
+
     def _add(self, file: RecordingFile, member: ListedMember) -> None:
+        """Note a recording that the subset selects by its name."""
         if member.problem is not None:
             self._skipped.append(Skipped(file.dataset, file.path, member.problem))
             return
-        self._members[file.dataset].append(member)
-        known = rates.contradiction(file.dataset, file.subject, file.sequence, Fraction(member.frame_rate))
+        names = file.dataset, file.subject, file.sequence
+        is_given = self._how.rates.find(*names) is not None
+        known = None if is_given else rates.contradiction(*names, Fraction(member.frame_rate))
+        member = at_rate(member, file, self._how.rates)
+        filtered_by = self._options.subset.missed_by_length(member.num_frames, member.frame_rate)
+        if filtered_by is not None:
+            self.not_selected[filtered_by] += 1
+            return
+        reason = why_not(member.num_frames, member.frame_rate, self._how)
+        if reason is not None:
+            hint = rates.hint(*names, member.frame_rate)
+            self.left_out.append(Skipped(file.dataset, file.path, reason + hint))
+            return
         messages = (*([] if known is None else [known]), *member.warnings)
         self.warnings += [RecordingWarning(file.dataset, file.path, message) for message in messages]
+        self._members[file.dataset].append(member)
 
     def _look_into(self, archive: Archive) -> None:
-        """The recordings of an archive, if it was ever gone through; otherwise the first of them."""
-        known = listings.load(self._amass_dir, archive, self._use_dmpls)
+        """The recordings of an archive, if it was ever gone through or is now; otherwise the first of them."""
+        known = listings.load(self._amass_dir, archive, self._how.use_dmpls)
+        if known is None and self._thorough:
+            known = self._go_through(archive)
         if known is not None:
             contents, members = placed(archive, known)
             self._skipped += contents.skipped
             for file in contents.files:
-                self._add(file, members[file.path])
+                if self._is_selected(file):
+                    self._add(file, members[file.path])
             return
         self._unread[archive.dataset] = archive.name
         path = archive.name
@@ -210,13 +272,24 @@ class _Recordings:
                 for member in stream:
                     path, content = f"{archive.folder}/{member.name}", io.BytesIO()
                     member.copy_to(content)
-                    listed = list_member(path, Held(path, content.getvalue()), self._use_dmpls)
+                    listed = list_member(path, Held(path, content.getvalue()), self._how.use_dmpls)
                     self._add(RecordingFile(archive.dataset, *names_of(path), path, member.size, 0), listed)
                     return
             reason = stream.damage or "holds no recordings; download it again, or remove it"
         except ArchiveError as error:
             reason = error.reason
         self._skipped.append(Skipped(archive.dataset, path, reason))
+
+    def _go_through(self, archive: Archive) -> ArchiveListing:
+        """List an archive, which is remembered: `build` and later checks need not do so again."""
+        with TemporaryDirectory() as scratch:
+            where = self._amass_dir, Path(self._options.support_dir), Path(scratch)
+            unpacked = Unpacked(Job(*where, self._how, EVERYTHING, ("cpu",), True), ArchiveWork(archive, only=NOTHING))
+            for batch in unpacked.batches():
+                batch.remove_scratch()
+        listing = unpacked.listing or ArchiveListing((), (), None)
+        listings.save(self._amass_dir, archive, self._how.use_dmpls, listing)
+        return listing
 
     def kinds(self) -> set[BodyKind]:
         """The body models that the recordings need."""
@@ -230,27 +303,34 @@ class _Recordings:
             counted = "an archive whose first recording can be read; a build goes through all of it"
             if not row.archive:
                 total = rates.census().get(row.dataset)
-                counted = (
-                    f"{row.recordings:,} of the {total:,} recordings in AMASS's census"
-                    if total
-                    else f"{row.recordings:,} recordings"
-                )
+                counted = "1 recording" if row.recordings == 1 else f"{row.recordings:,} recordings"
+                counted += f"; AMASS's census of SMPL+H has {total:,}" if total else ""
             found.append(Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {counted}"))
-        return found + [Finding(False, f"{self._amass_dir / file.path}: {file.reason}") for file in self._skipped]
+        for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
+            paths = [str(self._amass_dir / file.path) for file in files]
+            more = f" and {len(paths) - NAMED_FILES:,} more" if len(paths) > NAMED_FILES else ""
+            line = f"{len(paths):,} files: {reason}: {', '.join(paths[:NAMED_FILES])}{more}"
+            found.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
+        return found
 
     def datasets(self) -> Iterator[CheckedDataset]:
         """Rows of the table, in sorted order."""
-        problems = Counter(skipped.dataset for skipped in self._skipped)
-        for dataset in sorted(self._members.keys() | problems.keys()):
+        problems, left_out = (Counter(file.dataset for file in files) for files in (self._skipped, self.left_out))
+        for dataset in sorted(self._members.keys() | problems.keys() | left_out.keys()):
             members = self._members[dataset]
             yield CheckedDataset(
                 dataset=dataset,
                 recordings=len(members),
+                frames=sum(
+                    resampled_length(member.num_frames, member.frame_rate, self._how.frame_rate or member.frame_rate)
+                    for member in members
+                ),
                 hours=float(sum(member.num_frames / Fraction(member.frame_rate) for member in members)) / 3600,
                 frame_rates=tuple(sorted({Fraction(member.frame_rate) for member in members})),
                 models=tuple(sorted({FAMILIES[member.model].title for member in members})),
                 genders=tuple(sorted({member.gender for member in members})),
                 without_dmpls=sum(FAMILIES[member.model].has_dmpls and not member.has_dmpls for member in members),
+                skipped=left_out[dataset],
                 problems=problems[dataset],
                 archive=self._unread.get(dataset, ""),
             )

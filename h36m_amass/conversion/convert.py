@@ -26,7 +26,7 @@ from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.files.npz import NpzError
 from h36m_amass.files.paths import is_url
 from h36m_amass.files.sources import Source
-from h36m_amass.recordings import resampling
+from h36m_amass.recordings import rates, resampling
 from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.recording import AmassError, Recording, fit_betas
 from h36m_amass.recordings.resampling import Neighbours, resampled_length
@@ -168,7 +168,7 @@ class _Worker:
             self.not_selected.append((file.path, filtered_by))
             return
         if (reason := why_not(header.num_frames, header.frame_rate, recipe)) is not None:
-            raise AmassError(reason)
+            raise AmassError(reason + rates.hint(file.dataset, file.subject, file.sequence, header.frame_rate))
         frame_rate = recipe.frame_rate or header.frame_rate
         length = resampled_length(header.num_frames, header.frame_rate, frame_rate)
         kind = BodyKind(header.model, header.gender, header.has_dmpls)
@@ -189,10 +189,9 @@ class _Worker:
             body_sha256=body.body_sha256,
             synthetic=header.synthetic or body.synthetic,
         )
-        unused = np.flatnonzero(header.betas[skinner.folded.num_betas :])
-        if len(unused):
-            used = f"the first {skinner.folded.num_betas} are used: the body model has no more"
-            recording.warnings[f"of {len(header.betas)} betas {used}"] = None
+        num_betas = skinner.folded.num_betas
+        if header.betas[num_betas:].any():
+            recording.warn(f"of {len(header.betas)} betas the first {num_betas} are used: the body model has no more")
         self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe), recording.warnings)
 
 

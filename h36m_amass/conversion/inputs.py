@@ -13,7 +13,7 @@ from h36m_amass.conversion.tasks import ArchiveWork, Job
 from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.files.npz import NpzError
-from h36m_amass.recordings import listings
+from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
 from h36m_amass.recordings.rates import NO_RULES, RateRules
@@ -151,6 +151,8 @@ class _Finder:
                 if filtered_by is not None:
                     return filtered_by
                 reason = why_not(listed.num_frames, listed.frame_rate, self._job.recipe)
+                if reason is not None:
+                    reason += rates.hint(file.dataset, file.subject, file.sequence, listed.frame_rate)
             if reason is not None:
                 return Skipped(file.dataset, file.path, reason)
             return self._reusable.get(listed.content_digest)

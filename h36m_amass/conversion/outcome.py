@@ -121,10 +121,19 @@ class Outcome:
         """What is doubtful about the store's recordings, as far as that was seen."""
         for record in self._assembly.records:
             rate = exact_rate(record.source_frame_rate)
-            known = rates.contradiction(record.dataset, record.subject, record.sequence, rate)
+            names = record.dataset, record.subject, record.sequence
+            is_given = self._job.recipe.frame_rates.find(*names) is not None
+            known = None if is_given else rates.contradiction(*names, rate)
             messages = self._assembly.warnings.get(record.source_path, ())
             for message in (known, *messages) if known is not None else messages:
                 yield RecordingWarning(record.dataset, record.source_path, message)
+
+    def _unused_rates(self) -> tuple[str, ...]:
+        """Rules of a person's file that count for none of the store's recordings."""
+        given, records = self._job.recipe.frame_rates, self._assembly.records
+        found = (given.find(record.dataset, record.subject, record.sequence) for record in records)
+        used = {rule.key for rule in found if rule is not None}
+        return tuple(",".join(key) for key in given.all_keys() if key not in used)
 
     def report(self, store: Path, seconds: float) -> BuildReport:
         """The report of a build that took so long."""
@@ -136,6 +145,7 @@ class Outcome:
             skipped=tuple(skipped),
             warnings=tuple(sorted(self._warnings(), key=lambda warning: warning.path)),
             corrected_rates=sum(map(rate_is_corrected, records)),
+            unused_rates=self._unused_rates(),
             ignored=dict(sorted(self._ignored.items())),
             not_selected={name: count for name in Subset.names() if (count := self._not_selected[name])},
             use_dmpls=use_dmpls,

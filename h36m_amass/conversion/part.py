@@ -98,8 +98,8 @@ class PartWriter:
     def write(self, row: Row, blocks: Iterable[Positions], warnings: Iterable[str] = ()) -> None:
         """Write a recording's positions, which may fail half-way, and then its row; begin another part if this is full.
 
-        `warnings` may grow while the blocks come. What was written of a recording that failed stays in the part, and no
-        row leads to it.
+        `warnings` may grow while the blocks come, and are taken after the last one. What was written of a recording
+        that failed stays in the part, and no row leads to it.
         """
         archive = self._archive or self._begin()
         checksums = list[int]()
@@ -148,7 +148,9 @@ class Part:
             self.recipe: str = content["recipe"]
             self.rows = [
                 PartRow(
-                    Row(**{**row, **{name: tuple(row[name]) for name in ("checksums", "warnings")}}), path.name, name
+                    Row(**{**row, "checksums": tuple(row["checksums"]), "warnings": tuple(row["warnings"])}),
+                    path.name,
+                    name,
                 )
                 for name, row in content["rows"].items()
             ]

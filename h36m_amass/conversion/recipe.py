@@ -34,7 +34,7 @@ class Recipe:
     use_dmpls: bool  # as in `BuildOptions`
     upsample: bool
     known_rates: bool
-    frame_rates: RateRules  # a person's own
+    frame_rates: RateRules  # those of --frame-rates
     batch_size: int
     max_frames: int
     device_kind: str  # ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently
@@ -57,7 +57,7 @@ class Recipe:
             "use_dmpls": self.use_dmpls,
             "upsample": self.upsample,
             "known_rates": self.known_rates,
-            "frame_rates_sha256": self.frame_rates.digest if self.frame_rates.rules else None,
+            "frame_rates_sha256": self.frame_rates.digest if self.frame_rates.all_keys() else None,
             "num_betas": NUM_BETAS,
             "num_dmpls": self.num_dmpls,
             "batch_size": self.batch_size,
@@ -87,14 +87,32 @@ def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, st
         if name in kept and kept[name] != value:
             option = "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}"
             raise _differs(store, option, kept[name], value)
-    defaults = {"use_dmpls": True, "upsample": False, "known_rates": False, "batch_size": BATCH_SIZE}
-    values = {**defaults, **kept, **options.stored()}
     sources = _sources(options, stored)
-    rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
     map_path = None if options.vertex_map is None else Path(options.vertex_map)
     vertex_map = None if map_path is None else regressor.load_map(map_path, num_vertices(sources))
-    recipe = Recipe(
-        sources=tuple(source.with_sides(Path(options.support_dir), vertex_map) for source in sources),
+    sources = tuple(source.with_sides(Path(options.support_dir), vertex_map) for source in sources)
+    recipe = of_options(options, sources, vertex_map, device_kind, kept)
+    if stored is not None:
+        _check_same(recipe, stored, store)
+    return recipe
+
+
+def of_options(
+    options: BuildOptions,
+    sources: tuple[JointSource, ...],
+    vertex_map: VertexMap | None,
+    device_kind: str,
+    kept: Mapping[str, Any],
+) -> Recipe:
+    """The recipe of a build of these joint sets: what is not given is as in `kept`, a store's options, or the default.
+
+    Raises `RatesError` if the file of frame rates is wrong.
+    """
+    defaults = {"use_dmpls": True, "upsample": False, "known_rates": False, "batch_size": BATCH_SIZE}
+    values = {**defaults, **kept, **options.stored()}
+    rate = values.get("frame_rate", str(exact_rate(FRAME_RATE)))
+    return Recipe(
+        sources=sources,
         vertex_map=vertex_map,
         frame_rate=None if rate is None else Fraction(rate),
         use_dmpls=values["use_dmpls"],
@@ -105,9 +123,6 @@ def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, st
         max_frames=options.max_frames,
         device_kind=device_kind,
     )
-    if stored is not None:
-        _check_same(recipe, stored, store)
-    return recipe
 
 
 def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSource, ...]:
@@ -142,8 +157,10 @@ def _check_same(recipe: Recipe, stored: StoreHeader, store: Path) -> None:
     for name in ("vertex_map", "frame_rates"):
         digests = [options.get(f"{name}_sha256") for options in (stored.options, recipe.options())]
         if digests[0] != digests[1]:
-            shown = [digest[:12] if digest else "none" for digest in digests]
-            raise _differs(store, f"--{name.replace('_', '-')}", *shown)
+            option = f"--{name.replace('_', '-')}"
+            if digests[1] is None:
+                raise BuildError(f"was built with {option}; give the same file again, or --overwrite", store)
+            raise _differs(store, option, *(digest[:12] if digest else "none" for digest in digests))
     if stored.options.get("numerics") != NUMERICS:
         raise BuildError("was built by a version that rounds differently; build it again with --overwrite", store)
 

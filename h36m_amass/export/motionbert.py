@@ -21,7 +21,7 @@ from jaxtyping import Float32
 
 from h36m_amass.export import pickles
 from h36m_amass.export.npz import ExportError, chosen_datasets, make_folder
-from h36m_amass.skeleton import H36M, SkeletonError, joint_order
+from h36m_amass.skeleton import SkeletonError, joint_order
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.space import store_bytes
 from h36m_amass.store.store import Store
@@ -198,11 +198,7 @@ def _joint_order(store: Store) -> np.ndarray:
     try:
         return np.array(joint_order("h36m", store.skeleton))
     except SkeletonError as error:
-        others = [
-            joint_set.name
-            for joint_set in store.header.joint_sets
-            if set(joint_set.skeleton.joint_names) == set(H36M.joint_names)
-        ]
+        others = [joint_set.name for joint_set in store.header.joint_sets if joint_set.skeleton.is_h36m]
         lacks = f"its joint set {store.joint_set.name} does not have the 17 joints of Human3.6M, which MotionBERT needs"
         advice = f"use --joint-set {others[0]}" if others else "build a store with SPIN's regressor"
         raise ExportError(f"{lacks}; {advice}", store.shown_path) from error

@@ -1,8 +1,10 @@
 """Export a store as the npz dictionaries of the AMASS-to-3DHPE script (Einfalt et al., WACV 2023)."""
 
+import filecmp
 import logging
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,15 @@ def export_npz(
     datasets: Sequence[str] = (),
     joint_set: str | None = None,
     joint_order: str = "regressor",
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write one ``DATASET.npz`` per dataset, which existing training code reads unchanged.
 
     ``numpy.load(path, allow_pickle=True)["positions_3d"].item()`` is ``{subject: {sequence: {"positions_3d":
     float32 (frames, joints, 3), "frame_rate": float}}}``, in NumPy 1.17 and newer. A second array, ``joint_regressor``,
-    is the name of the regressor that the joints come from. An existing file of that name is
-    replaced, once the new one is whole. The same store gives the same bytes.
+    is the name of the regressor that the joints come from. A file of that name
+    that differs is replaced with `overwrite` alone, once the new one is whole. The same store gives the same bytes.
 
     Parameters
     ----------
@@ -61,7 +64,9 @@ def export_npz(
     """
     if not isinstance(store, Store):
         with Store(store, joint_set) as opened:
-            return export_npz(opened, out_dir, datasets=datasets, joint_order=joint_order, progress=progress)
+            return export_npz(
+                opened, out_dir, datasets=datasets, joint_order=joint_order, overwrite=overwrite, progress=progress
+            )
     order = list(resolve_joint_order(joint_order, store.skeleton))
     exported = [store[name] for name in chosen_datasets(store, datasets)]
     out_dir = Path(out_dir)
@@ -80,7 +85,7 @@ def export_npz(
     note(0)
     with disk.guarded(needed, out_dir, str(out_dir)):
         for dataset, path in zip(exported, paths, strict=True):
-            _write(path, _dictionary(dataset, order, note), store.joint_set.regressor)
+            _write(path, _dictionary(dataset, order, note), store.joint_set.regressor, overwrite)
             stages.ended("wrote %s: %d frames", path, dataset.num_frames)
     return paths
 
@@ -116,15 +121,22 @@ def _dictionary(dataset: DatasetView, order: list[int], note: Callable[[int], No
     }
 
 
-def _write(path: Path, dictionary: dict[str, Any], regressor: str) -> None:
+def _write(path: Path, dictionary: dict[str, Any], regressor: str, overwrite: bool) -> None:
     """What ``numpy.savez(path, positions_3d=dictionary, joint_regressor=regressor)`` writes, but for its pickles."""
     header = {"descr": "|O", "fortran_order": False, "shape": ()}
-    with atomic_file.written(path) as file, zipfile.ZipFile(file, "w") as archive:
+    check = partial(_require_same, path, overwrite)
+    with atomic_file.written(path, check=check) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open(zipfile.ZipInfo("positions_3d.npy"), "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, header)
             pickles.dump(pickles.ObjectArray(dictionary), member)
         with archive.open(zipfile.ZipInfo("joint_regressor.npy"), "w") as member:
             np.lib.format.write_array(member, np.array(regressor))
+
+
+def _require_same(path: Path, overwrite: bool, written: Path) -> None:
+    """Raise `ExportError` if another file is there, and may not be replaced."""
+    if path.exists() and not overwrite and not filecmp.cmp(path, written, shallow=False):
+        raise ExportError("is there already and differs, in its joint order say; replace it with --overwrite", path)
 
 
 def _file_name(dataset: str) -> str:

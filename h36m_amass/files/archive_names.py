@@ -17,10 +17,7 @@ SUFFIXES = {
     **{".tbz2": "bz2", ".txz": "xz", ".tgz": "gz"},
 }
 """Endings of archives, whatever their case, and the kinds that they stand for."""
-OTHER_SUFFIXES = (
-    *(".rar", ".7z", ".tbz", ".tar.zst", ".tzst", ".tar.lzma", ".tar.z"),
-    *(".part", ".crdownload", ".download"),  # of such that are still being downloaded
-)
+OTHER_SUFFIXES = (".rar", ".7z", ".tbz", ".tar.zst", ".tzst", ".tar.lzma", ".tar.z")
 # What zipfile, tarfile, the decompressors and rapidgzip raise at damage.
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),

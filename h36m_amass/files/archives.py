@@ -17,6 +17,7 @@ from h36m_amass.files.archive_names import DAMAGE, Explained, base_name, kind_of
 from h36m_amass.files.archive_names import ArchiveError as ArchiveError
 from h36m_amass.files.archive_names import dataset_name as dataset_name
 from h36m_amass.files.archive_names import is_unread as is_unread
+from h36m_amass.files.first_bytes import mishap_of
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.tar_reading import BLOCK, TarFile, open_packed, walk
 from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, METHODS, open_zip
@@ -27,13 +28,17 @@ MAX_DIRECTORY = 2**24  # bytes of a zip archive's directory; each member takes a
 _LINK, _FILE_TYPES = 0xA000, 0xF000
 
 
-def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
+def open_archive(
+    path: Location, wanted: Callable[[str], bool], threads: int = 1, kind: str | None = None
+) -> ArchiveStream:
     """An archive that is to be gone through; `ArchiveError` or `UrlError` if it cannot be opened.
 
     `wanted` says whether a file of a name, without its folders, matters; a local ``.tar.bz2`` is decoded by `threads`,
-    where rapidgzip is installed.
+    where rapidgzip is installed. `kind` is one of the values of `h36m_amass.files.archive_names.SUFFIXES`, if the name
+    does not tell it.
     """
-    return (_ZipStream if kind_of(path.name) == "zip" else _TarStream)(path, wanted, threads)
+    kind = kind or kind_of(path.name)
+    return (_ZipStream if kind == "zip" else _TarStream)(path, wanted, threads, kind)
 
 
 class StreamedMember:
@@ -64,14 +69,19 @@ class StreamedMember:
 class ArchiveStream(ABC):
     """A context manager that gives the wanted members once, in archive order; then `damage` says if there is any."""
 
-    def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int) -> None:
+    def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int, kind: str) -> None:
         self.damage: str | None = None
         self._wanted = wanted
         self._unsafe: set[str] = set()
+        self._num_videos = 0
         with Explained():
             self._packed, self._size = open_packed(path)
             try:
-                self._open(path, threads)
+                what = mishap_of(self._packed)
+                if what is not None:
+                    raise ArchiveError(what)
+                self._packed.seek(0)
+                self._open(path, threads, kind)
             except BaseException:
                 self._packed.close()
                 raise
@@ -83,7 +93,7 @@ class ArchiveStream(ABC):
         self._packed.close()
 
     @abstractmethod
-    def _open(self, path: Location, threads: int) -> None: ...
+    def _open(self, path: Location, threads: int, kind: str) -> None: ...
 
     @property
     @abstractmethod
@@ -96,15 +106,19 @@ class ArchiveStream(ABC):
         return tuple(sorted(self._unsafe))
 
     def __iter__(self) -> Iterator[StreamedMember]:
+        found = False
         try:
             with Explained():
                 for number, member in enumerate(self._members()):
                     if number >= MAX_MEMBERS:
                         raise ArchiveError(f"holds more than {MAX_MEMBERS} files; unpack it")
                     if member is not None:
+                        found = True
                         yield member
                     if self.damage is not None:
                         return
+            if self._num_videos and not found:
+                self.damage = "holds videos and no recordings: it is AMASS's Render download; take SMPL+H G instead"
         except ArchiveError as error:
             self.damage = error.reason
 
@@ -117,6 +131,7 @@ class ArchiveStream(ABC):
     ) -> StreamedMember | None:
         """A member that matters: a recording, or a link that may lead to some."""
         name, base = safe_name(raw_name), base_name(raw_name)
+        self._num_videos += base.lower().endswith(".mp4")
         is_wanted, problem = self._wanted(base), None
         if is_wanted and name is None:
             self._unsafe.add(raw_name)
@@ -130,8 +145,8 @@ class ArchiveStream(ABC):
 
 
 class _TarStream(ArchiveStream):
-    def _open(self, path: Location, threads: int) -> None:
-        self._tar = TarFile(path, self._packed, self._size, threads)
+    def _open(self, path: Location, threads: int, kind: str) -> None:
+        self._tar = TarFile(path, self._packed, self._size, threads, kind)
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
@@ -162,7 +177,7 @@ class _TarStream(ArchiveStream):
 class _ZipStream(ArchiveStream):
     position = 0
 
-    def _open(self, path: Location, threads: int) -> None:
+    def _open(self, path: Location, threads: int, kind: str) -> None:
         self._archive = open_zip(self._packed, MAX_DIRECTORY)
 
     def _members(self) -> Iterator[StreamedMember | None]:

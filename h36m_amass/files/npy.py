@@ -20,6 +20,7 @@ import numpy as np
 from isal.isal_zlib import crc32
 
 from h36m_amass.errors import H36mAmassError
+from h36m_amass.files.first_bytes import NUM_BYTES, mishap
 from h36m_amass.files.paths import UrlError, open_file
 
 MAGIC = 8  # bytes before a header's length
@@ -80,7 +81,7 @@ def read_npy(path: Path, content: bytes | None = None) -> tuple[np.ndarray, byte
         try:
             header, text = read_header(io.BytesIO(content))
         except NpzError as error:
-            raise NpzError(error.reason, path) from error
+            raise NpzError(mishap(content[:NUM_BYTES]) or error.reason, path) from error
         end = len(text) + header.num_bytes
         if len(content) < end:
             raise NpzError("is cut short; copy or download it again", path)

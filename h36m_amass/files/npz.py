@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from isal.isal_zlib import crc32
 
+from h36m_amass.files.first_bytes import mishap_of
 from h36m_amass.files.npy import (
     MAGIC,
     MAX_CONTENT,
@@ -73,8 +74,11 @@ class NpzReader:
                 self._members = {info.filename.removesuffix(".npy"): info for info in arrays}
                 if len(self._members) < len(arrays):
                     raise NpzError("holds two arrays of one name; save it again", self.name)
-            except BaseException:
+            except BaseException as error:
+                what = mishap_of(self._file) if isinstance(error, zipfile.BadZipFile) else None
                 self._file.close()
+                if what is not None:
+                    raise NpzError(what, self.name) from error
                 raise
 
     def __enter__(self) -> NpzReader:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from isal import igzip
 
-from h36m_amass.files.archive_names import ArchiveError, damaged, kind_of
+from h36m_amass.files.archive_names import ArchiveError, damaged
 from h36m_amass.files.paths import Location, is_url, open_file
 
 BLOCK = 2**20
@@ -40,9 +40,8 @@ def open_packed(path: Location) -> tuple[IO[bytes], int]:
 class TarFile:
     """A tar's bytes, decompressed and read forward: all that tarfile's parser of headers needs of a file."""
 
-    def __init__(self, path: Location, packed: IO[bytes], size: int, threads: int) -> None:
+    def __init__(self, path: Location, packed: IO[bytes], size: int, threads: int, kind: str) -> None:
         self._packed, self._size, self._position = packed, size, 0
-        kind = kind_of(path.name)
         # What is not compressed need not be read to be skipped.
         self._seekable = kind == "tar"
         self._most = size if self._seekable else MAX_GROWTH * size + FREE_GROWTH

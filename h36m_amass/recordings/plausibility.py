@@ -15,7 +15,7 @@ MAX_ANGLE = 20.0
 """Radians: three full turns. AMASS's largest rotation vectors have some two; arms that hang down have 70 degrees."""
 MAX_DISTANCE = 100.0
 """Metres from the origin, along one axis. A standing person's pelvis is some 900 mm above the ground."""
-MIN_UPRIGHT = 0.5  # cosine of the largest angle from z to the body's own upward direction
+MIN_UPRIGHT = 0.5  # cosine of 60 degrees: the largest angle from z to the body's own upward direction
 POSE_STEP = 16  # frames from one whose rotations are looked at to the next; the last one is looked at, too
 _AXES = ("x", "y", "z")
 
@@ -32,12 +32,12 @@ def of_rates(first: float, second: float | None) -> list[str]:
 
 def of_values(poses: Float[np.ndarray, "frames 3*bones"], trans: Float[np.ndarray, "frames 3"]) -> list[str]:
     """Warnings about magnitudes: rotation vectors in degrees, translations in millimetres."""
-    found = []
+    warnings = []
     if max(np.abs(poses[::POSE_STEP]).max(), np.abs(poses[-1]).max()) > MAX_ANGLE:
-        found.append(f"poses turn by more than {MAX_ANGLE:g} rad; they may be in degrees")
+        warnings.append(f"poses turn by more than {MAX_ANGLE:g} rad; they may be in degrees")
     if np.abs(trans).max() > MAX_DISTANCE:
-        found.append(f"trans lead more than {MAX_DISTANCE:g} m away from the origin; they may be in millimetres")
-    return found
+        warnings.append(f"trans reaches more than {MAX_DISTANCE:g} m from the origin; it may be in millimetres")
+    return warnings
 
 
 def of_posture(root: Float[np.ndarray, "3"]) -> list[str]:

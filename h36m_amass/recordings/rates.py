@@ -28,6 +28,7 @@ from h36m_amass.recordings.resampling import FrameRateError, exact_rate
 ALL = "*"
 COLUMNS = ("dataset", "subject", "sequence", "hertz")
 MAX_BYTES = 2**24
+MIN_RATE, MAX_RATE = 1, 10_000  # hertz that a rule may give
 KNOWN, DISPUTED = (Path(__file__).with_name(f"known_{name}.csv") for name in ("rates", "disputed_rates"))
 _ENDING = re.compile(r"_(poses|stageii)$")  # of the names of recordings; the census does not have it
 _PLAIN = str.maketrans(" -()[]{}", "________")  # as the census spells names
@@ -43,25 +44,29 @@ class RatesError(H36mAmassError):
 class Rule:
     """The frame rate of all recordings that a key fits, in hertz."""
 
+    key: Key
     frame_rate: Fraction
-    source: str  # who says so; empty for the rule's file alone
+    source: str = ""  # who says so; empty for the rule's file alone
 
 
 class RateRules:
-    """Rules by key, of which the most specific one counts: with the fewest ``*``, then with a sequence or a subject."""
+    """Rules of one file, or of several in layers: a recording's rule is that of the first layer that has one for it.
 
-    def __init__(self, rules: Mapping[Key, Rule]) -> None:
-        self.rules = dict(rules)
+    In a layer the most specific rule counts: the one with the fewest ``*``; of as many, one with a sequence, and then
+    one with a subject.
+    """
+
+    def __init__(self, *layers: Iterable[Rule]) -> None:
+        self._layers = tuple({rule.key: rule for rule in layer} for layer in layers)
 
     def find(self, dataset: str, subject: str, sequence: str) -> Rule | None:
         """The rule for a recording; its dataset has its canonical name."""
-        if not self.rules:
-            return None
         d, s, q = dataset, subject.translate(_PLAIN), _plain_sequence(sequence)
         one, two = ((ALL, ALL, q), (ALL, s, ALL), (d, ALL, ALL)), ((ALL, s, q), (d, ALL, q), (d, s, ALL))
-        for key in ((d, s, q), *two, *one, (ALL, ALL, ALL)):
-            if key in self.rules:
-                return self.rules[key]
+        for layer in self._layers:
+            for key in ((d, s, q), *two, *one, (ALL, ALL, ALL)) if layer else ():
+                if key in layer:
+                    return layer[key]
         return None
 
     def frame_rate(self, dataset: str, subject: str, sequence: str) -> Fraction | None:
@@ -70,30 +75,21 @@ class RateRules:
         return None if rule is None else rule.frame_rate
 
     def __or__(self, others: RateRules) -> RateRules:
-        """These rules and `others`, which come first: these count for recordings that none of the others fits."""
-        covered = {key: rule for key, rule in self.rules.items() if key not in others.rules}
-        return _Layered({**covered, **others.rules}, (others, self))
+        """These rules behind the layers of `others`."""
+        return RateRules(*(layer.values() for layer in (*others._layers, *self._layers)))
+
+    def all_keys(self) -> list[Key]:
+        """What the rules are for."""
+        return [key for layer in self._layers for key in layer]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all rules, in whatever order their file has them."""
-        lines = sorted(f"{key} {rule.frame_rate}" for key, rule in self.rules.items())
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        """SHA-256 of all rules by layer, in whatever order their files have them."""
+        layers = [sorted(f"{key} {rule.frame_rate}" for key, rule in layer.items()) for layer in self._layers]
+        return hashlib.sha256(repr(layers).encode()).hexdigest()
 
 
-class _Layered(RateRules):
-    """Rules of several files, each asked after the one before it."""
-
-    def __init__(self, rules: Mapping[Key, Rule], layers: tuple[RateRules, ...]) -> None:
-        super().__init__(rules)
-        self._layers = layers
-
-    def find(self, dataset: str, subject: str, sequence: str) -> Rule | None:
-        found = (layer.find(dataset, subject, sequence) for layer in self._layers)
-        return next((rule for rule in found if rule is not None), None)
-
-
-NO_RULES = RateRules({})
+NO_RULES = RateRules()
 
 
 def load(path: Path) -> RateRules:
@@ -107,16 +103,22 @@ def load(path: Path) -> RateRules:
         if not all(texts.values()):
             missing = next(name for name in COLUMNS if not texts[name])
             raise RatesError(f"line {number} has no {missing}; give * for all", path)
+        partial = next((name for name in COLUMNS[:3] if ALL in texts[name] and texts[name] != ALL), None)
+        if partial is not None:
+            reason = f"line {number}: {partial} is {texts[partial]!r:.50}"
+            raise RatesError(f"{reason}; give a whole name, or {ALL} for all", path)
         key = _key(texts)
         try:
             rate = exact_rate(float(texts["hertz"]))
-        except (ValueError, FrameRateError) as error:
-            reason = f"line {number}: hertz is {texts['hertz']!r:.50}, not a positive number"
-            raise RatesError(f"{reason}; give one, like 120", path) from error
+        except (ValueError, FrameRateError):
+            rate = Fraction(0)
+        if not MIN_RATE <= rate <= MAX_RATE:
+            reason = f"line {number}: hertz is {texts['hertz']!r:.50}"
+            raise RatesError(f"{reason}; give a number from {MIN_RATE} to {MAX_RATE}, like 120", path)
         if key in rules:
-            raise RatesError(f"line {number}: {', '.join(key)} stands there twice; give one rate", path)
-        rules[key] = Rule(rate, (row.get("source") or "").strip())
-    return RateRules(rules)
+            raise RatesError(f"line {number}: a second rule for {', '.join(key)}; keep one", path)
+        rules[key] = Rule(key, rate, (row.get("source") or "").strip())
+    return RateRules(rules.values())
 
 
 @cache
@@ -145,6 +147,12 @@ def contradiction(dataset: str, subject: str, sequence: str, frame_rate: Fractio
     return f"taken at {float(frame_rate):g} Hz, but {why}; --known-rates corrects it"
 
 
+def hint(dataset: str, subject: str, sequence: str, frame_rate: Fraction) -> str:
+    """What to add to the reason for which a recording is skipped at its frame rate, if that may be wrong."""
+    found = contradiction(dataset, subject, sequence, frame_rate)
+    return "" if found is None else f"; {found}"
+
+
 def _rows(path: Path) -> Iterable[tuple[int, dict[str, str | None]]]:
     """The lines of a CSV file by the names of its columns, with their numbers."""
     try:
@@ -153,10 +161,15 @@ def _rows(path: Path) -> Iterable[tuple[int, dict[str, str | None]]]:
         if len(content) > MAX_BYTES:
             raise RatesError(f"is larger than {MAX_BYTES} bytes; give one rule per line", path)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise RatesError(f"has no column {missing[0]}; its first line must be {','.join(COLUMNS)}", path)
-        return [(reader.line_num, row) for row in reader]
+        for name in COLUMNS:
+            if list(reader.fieldnames or ()).count(name) != 1:
+                reason = f"has no column {name}, or more than one"
+                raise RatesError(f"{reason}; its first line must be {','.join(COLUMNS)}", path)
+        rows = [(reader.line_num, row) for row in reader]
+        longer = next((number for number, row in rows if None in row), None)
+        if longer is not None:
+            raise RatesError(f"line {longer} has more fields than the first line; write 59.94 with a point", path)
+        return rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RatesError(f"cannot be read as CSV ({error}); its first line is {','.join(COLUMNS)}", path) from error
 

@@ -40,16 +40,14 @@ class Header:
 
     num_frames: int
     model: str  # name of the body model's family, one of `h36m_amass.body.families.FAMILIES`
-    frame_rate: (
-        Fraction  # in hertz, the file's see `h36m_amass.recordings.resampling.exact_rate`, or one that was given
-    )
+    frame_rate: Fraction  # in hertz: the file's, see `resampling.exact_rate`, or the one that was given
     recorded_frame_rate: float  # the file's number
     other_frame_rate: float | None  # the number under AMASS's other name for it, if the file has both
     gender: str
     betas: Float[np.ndarray, "betas"]
     has_dmpls: bool  # whether the file has soft-tissue coefficients, and its body model a use for them
     synthetic: bool  # true if the file says that it was made up (see `h36m_amass.synthetic`)
-    content_digest: str  # SHA-256 of names, sizes and checksums of all arrays that matter, asked for or not
+    content_digest: str  # of names, sizes and checksums of all arrays that matter, and of a rate that was given
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,8 @@ class Recording:
             self.warnings: dict[str, None] = {}  # what is doubtful about what was read so far, in order
             try:
                 self.header = _header(self._npz, use_dmpls, frame_rate)
-                self._warn(plausibility.of_rates(self.header.recorded_frame_rate, self.header.other_frame_rate))
+                if frame_rate is None:
+                    self.warn(*plausibility.of_rates(self.header.recorded_frame_rate, self.header.other_frame_rate))
             except BaseException:
                 self._npz.__exit__()
                 raise
@@ -101,9 +100,6 @@ class Recording:
         `num_dmpls` soft-tissue coefficients are read. Raises `AmassError` if the file is damaged or holds values that
         are no numbers below `MAX_VALUE`, where float32 could overflow; the frames before have been given out then.
         """
-        yield from self._frames(num_frames, num_dmpls)
-
-    def _frames(self, num_frames: int, num_dmpls: int) -> Iterator[Frames]:
         types: dict[str, np.dtype[Any]] = {"poses": np.dtype(np.float32), "trans": np.dtype(np.float64)}
         if self.header.has_dmpls and num_dmpls > 0:
             types["dmpls"] = np.dtype(np.float32)
@@ -114,8 +110,8 @@ class Recording:
                 dmpls = [coefficients[:, :num_dmpls] for coefficients in soft_tissue]
                 for name, values in zip(types, (poses, trans, *dmpls), strict=True):
                     _check_values(name, values, start)
-                self._warn([] if start else plausibility.of_posture(poses[0, :3]))
-                self._warn(plausibility.of_values(poses, trans))
+                self.warn(*([] if start else plausibility.of_posture(poses[0, :3])))
+                self.warn(*plausibility.of_values(poses, trans))
                 yield Frames(poses, trans, dmpls[0] if dmpls else None)
                 start += len(poses) - 1
         except NpzError as error:
@@ -123,9 +119,10 @@ class Recording:
 
     def look_at_first_frame(self) -> None:
         """Add what is doubtful about the first frame to the warnings; raises as `frames` does."""
-        next(self._frames(1, 0))
+        next(self.frames(1, 0))
 
-    def _warn(self, messages: list[str]) -> None:
+    def warn(self, *messages: str) -> None:
+        """Add what is doubtful to the warnings, each once."""
         self.warnings.update(dict.fromkeys(messages))
 
 
@@ -175,7 +172,7 @@ def _header(npz: NpzReader, use_dmpls: bool, given_rate: Fraction | None) -> Hea
         raise AmassError("betas are no numbers below 1e6; download the file again")
     recorded, *others = (_number(npz, key) for key in rate_keys)
     try:
-        frame_rate = given_rate or exact_rate(recorded)
+        frame_rate = exact_rate(recorded)  # which must be a rate, whatever was given
     except FrameRateError as error:
         raise AmassError(f"{rate_keys[0]} is {recorded}, not a positive number of hertz") from error
     gender = _word(npz, "gender")
@@ -185,7 +182,7 @@ def _header(npz: NpzReader, use_dmpls: bool, given_rate: Fraction | None) -> Hea
     return Header(
         num_frames=num_frames,
         model=family.name,
-        frame_rate=frame_rate,
+        frame_rate=given_rate or frame_rate,
         recorded_frame_rate=float(recorded),
         other_frame_rate=float(others[0]) if others else None,
         gender=gender,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from fractions import Fraction
 
+from h36m_amass.datasets import canonical
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.recordings.tree import RecordingFile
 
@@ -31,9 +32,11 @@ class Subset:
     min_seconds: float | None = None
     max_seconds: float | None = None
     limit: int | None = None
-    exclude: tuple[str, ...] = ()
+    exclude: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.exclude, str):
+            raise SubsetError(f"exclude is the string {self.exclude!r}; give a tuple of patterns")
         for option, pattern in (("--subject", self.subject), ("--sequence", self.sequence)):
             try:
                 re.compile(pattern or "")
@@ -61,8 +64,7 @@ class Subset:
         ):
             if pattern is not None and not re.fullmatch(pattern, name):
                 return filtered_by
-        names = f"{file.subject}/{file.sequence}", file.key
-        return "exclude" if any(fnmatchcase(n, pattern) for n in names for pattern in self.exclude) else None
+        return "exclude" if any(_matches(file, pattern) for pattern in self.exclude) else None
 
     def missed_by_length(self, num_frames: int, frame_rate: Fraction) -> str | None:
         """Which of the lengths a recording does not fit. Exact: the numbers are the decimals that they print as."""
@@ -79,6 +81,19 @@ class Subset:
 
 
 EVERYTHING = Subset()
+
+
+def _matches(file: RecordingFile, pattern: str) -> bool:
+    """Whether a shell pattern is that of a recording, whatever the case, by any name of its dataset.
+
+    The ending ``_poses`` or ``_stageii`` of the recording's name may be left out.
+    """
+    top, slash, rest = pattern.partition("/")
+    patterns = pattern.casefold(), f"{canonical(top)}{slash}{rest}".casefold()
+    sequences = {file.sequence, file.sequence.removesuffix("_poses").removesuffix("_stageii")}
+    names = [f"{file.subject}/{sequence}".casefold() for sequence in sequences]
+    names += [f"{file.dataset.casefold()}/{name}" for name in names]
+    return any(fnmatchcase(name, each) for name in names for each in patterns)
 
 
 def filters(not_selected: Mapping[str, int]) -> str:

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from h36m_amass.datasets import DatasetError, canonical, choose
+from h36m_amass.datasets import DatasetError, canonical, choose, find
 from h36m_amass.files.archives import dataset_name, is_unread
+from h36m_amass.files.first_bytes import UNFINISHED
 from h36m_amass.files.paths import Location, is_url, shown
 from h36m_amass.files.sources import FileSlice
 from h36m_amass.recordings.folders import LINKS_UP, NO_FOLDERS, Entry, files_below, top_of
@@ -20,6 +21,7 @@ UNSAFE = "its name leads out of the archive; pack it again under another one"
 EMPTY = "holds no recordings; download it again, or take it away"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
+NESTED = "is an archive within a dataset's folder; move it up into the AMASS folder, or unpack it"
 _COPY = re.compile(r" ?\(\d+\)$")  # what browsers put behind the name of a file that they download once more
 
 
@@ -96,7 +98,10 @@ def find_recordings(
     sources, unread = [_Source(name, f"the folder {name}", name) for name in folders], 0
     for entry in files:
         name = dataset_name(entry.name)
-        if is_unread(entry.name):
+        if entry.name.lower().endswith(UNFINISHED) and not entry.name.startswith("."):
+            if not datasets:
+                placing.skip("", entry.path, "is still being downloaded; wait until it is there")
+        elif is_unread(entry.name):
             unread += 1
         elif name is not None and entry.problem is None:
             sources.append(_Source(_COPY.sub("", name), entry.name, archive=entry))
@@ -107,7 +112,17 @@ def find_recordings(
     archives = []
     for source in _chosen(amass_dir, sources, datasets):
         if source.archive is None:
-            placing.add(source.dataset, files_below(amass_dir, source.folder, check))
+            entries = list(files_below(amass_dir, source.folder, check))
+            inner = {
+                entry.path.split("/")[1] for entry in entries if entry.path.count("/") > 1 and is_wanted(entry.name)
+            }
+            if find(source.name) is None and any(find(name) for name in inner):
+                listed = ", ".join(sorted(inner)[:3])
+                hint = (
+                    f"did you mean {shown(amass_dir / source.folder)}? {source.folder} is no dataset and holds {listed}"
+                )
+                raise AmassError(f"holds no datasets of AMASS itself; {hint}", shown(amass_dir))
+            placing.add(source.dataset, entries)
         else:
             file = source.archive
             archives.append(Archive(source.dataset, file.name, file.size, file.modified))
@@ -131,7 +146,15 @@ def place_members(
     `names` are name, size and problem of its members, of several of one name the last counts; `unsafe` and `damage` are
     those of its `ArchiveStream`.
     """
-    top = archive.folder
+    top, names = archive.folder, list(names)
+    inner = {name.split("/")[0] for name, _, _ in names if name.count("/") > 1}
+    if (find(archive.dataset) is None and sum(find(name) is not None for name in inner) > 0) or (
+        len(inner) > 1 and all(find(name) for name in inner)
+    ):
+        placing = _Placing()
+        several = ", ".join(sorted(inner)[:3])
+        placing.skip(archive.dataset, archive.name, f"holds the datasets {several}; unpack it into the AMASS folder")
+        return placing.result()
     entries = {name: Entry(f"{top}/{name}", size, archive.modified, problem) for name, size, problem in names}
     placing = _Placing()
     for name in unsafe:
@@ -206,7 +229,9 @@ class _Placing:
         inner = {parts[0] for parts in folders if len(parts) == 2}
         depth = 4 if len(inner) == 1 and all(len(parts) != 1 for parts in folders) else 3
         for entry, parts in rows:
-            if len(parts) != depth:
+            if dataset_name(entry.name) is not None and not entry.name.startswith("."):
+                self.skip(dataset, entry.path, NESTED)
+            elif len(parts) != depth:
                 self.skip_stray(dataset, entry, OUTSIDE if len(parts) < depth else DEEPER)
             elif self._is_recording(dataset, entry):
                 self.files.append(RecordingFile(dataset, *names_of(entry.path), entry.path, entry.size, entry.modified))

@@ -95,6 +95,8 @@ def header_attributes(header: StoreHeader) -> dict[str, str | float | bool]:
     return {key: json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v for key, v in values.items()}
 
 
+ADDED: Mapping[str, str] = {"recorded_frame_rate": "source_frame_rate"}
+"""Columns that came later, and what stands for each where it is missing."""
 # Column name -> NumPy type; strings become fixed-length UTF-8.
 INDEX_COLUMNS: Mapping[str, type | str] = {
     **{"dataset": str, "subject": str, "sequence": str, "start": "<i8", "length": "<i8", "frame_rate": "<f8"},

@@ -81,7 +81,8 @@ def read_header(file: h5py.File, path: Location) -> StoreHeader:
     values = json.loads(text(bounded(file["header"]).item()))
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise StoreError(_OTHER, name)
-    sets, titles, digests = (values["joint_sets"], *(_object(values[f"regressors{end}"]) for end in ("", "_sha256")))
+    sets, digests = values["joint_sets"], _object(values["regressors_sha256"])
+    titles = _object(values.get("regressors", {}))  # which the first stores of this format lack
     if not isinstance(sets, list) or not sets or len(set(sets)) < len(sets):
         raise ValueError(f"its joint sets are {sets!r:.50}")
     rate, synthetic = values["frame_rate"], values["synthetic"]
@@ -95,7 +96,10 @@ def read_header(file: h5py.File, path: Location) -> StoreHeader:
         synthetic=synthetic,
         joint_sets=tuple(
             JointSet(
-                name, text(digests[name]), _skeleton(joint_set_group(file, name, sets)["skeleton"]), text(titles[name])
+                name,
+                text(digests[name]),
+                _skeleton(joint_set_group(file, name, sets)["skeleton"]),
+                text(titles.get(name, "")),
             )
             for name in map(text, sets)
         ),

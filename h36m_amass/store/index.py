@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from h36m_amass.store.format import INDEX_COLUMNS, SequenceRecord
+from h36m_amass.store.format import ADDED, INDEX_COLUMNS, SequenceRecord
 from h36m_amass.store.header import DAMAGE, bounded
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
     outside the AMASS folder, or the sequences do not lie one after another and make up all frames.
     """
     try:
-        columns = {name: bounded(file["index"][name]) for name in INDEX_COLUMNS}
+        # The first stores of this format have no column for what a recording's file said.
+        places = {name: name if name in file["index"] else ADDED.get(name, name) for name in INDEX_COLUMNS}
+        columns = {name: bounded(file["index"][place]) for name, place in places.items()}
         if joint_set != file:
             columns["checksum"] = bounded(joint_set["checksum"])
     except DAMAGE as error:

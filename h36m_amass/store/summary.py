@@ -163,7 +163,8 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
 
 
 def _regressor(joint_set: JointSet) -> str:
-    return f"{joint_set.regressor}, {leg_order(joint_set.skeleton)}sha256 {joint_set.regressor_sha256}"
+    parts = joint_set.regressor, leg_order(joint_set.skeleton), f"sha256 {joint_set.regressor_sha256}"
+    return ", ".join(part for part in parts if part)
 
 
 def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) -> list[str]:

@@ -1,7 +1,7 @@
 """Files that are there whole or not at all: written under another name, brought to the disk, and renamed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -16,10 +16,13 @@ def unfinished(path: Path) -> Path:
 
 
 @contextmanager
-def written(path: Path, ending: str = "") -> Iterator[IO[bytes]]:
+def written(
+    path: Path, ending: str = "", check: Callable[[Path], None] = lambda temporary: None
+) -> Iterator[IO[bytes]]:
     """A file to write to, which replaces `path` at the end; if that is not reached, nothing has changed.
 
-    Until then its name ends in `ending`, for those who go by that.
+    Until then its name ends in `ending`, for those who go by that. `check` is called with the whole new file before it
+    replaces the old one, and may raise.
     """
     temporary = unfinished(path)
     temporary = temporary.with_name(temporary.name + ending)
@@ -29,6 +32,7 @@ def written(path: Path, ending: str = "") -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        check(temporary)
         temporary.replace(path)
         sync(path.parent)
     finally:

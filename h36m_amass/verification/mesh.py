@@ -197,7 +197,8 @@ class Comparison:
         num_dmpls = self._options.get("num_dmpls", 8) if kind.has_dmpls else 0
         num_betas, family = self._options.get("num_betas", 16), FAMILIES[kind.model]
         body = body_model.load(self._support_dir, kind.gender, num_betas, num_dmpls, family)
-        return body, self._source.fit(body, self._map, f"{family.title} ({kind.gender})")
+        joints, path = self._source.joints, self._source.path
+        return body, joints and regressor.for_mesh(joints, body.num_vertices, path, self._map)
 
 
 def _rows(npz: NpzReader, name: str, rows: Int[np.ndarray, "needed"]) -> Float64[np.ndarray, "needed columns"]:

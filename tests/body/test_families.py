@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -392,35 +390,6 @@ def test_soft_tissue_of_a_recording_of_smpl_x_is_not_looked_at(tmp_path: Path) -
     path = tmp_path / "a.npz"
     synthetic.write_recording(path, {**recordings()["b_stageii"], "dmpls": np.zeros(3)})
     assert not amass.read_header(path).has_dmpls
-
-
-class Chumpy:
-    """An array as SMPL's pickles hold them: NumPy knows what to make of it, and nothing else does."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
-
-    def __array__(self, *_: object, **__: object) -> np.ndarray:
-        return self.values
-
-
-def test_what_the_page_saves_of_the_published_pickles_can_be_read(tmp_path: Path) -> None:
-    page = Path(__file__).resolve().parents[2] / "support_data" / "README.md"
-    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    recipes: dict[str, Any] = {}
-    exec(code, recipes)
-    model, pickled = synthetic.smpl_model("male"), tmp_path / "basicmodel.pkl"
-    arrays = {"shapedirs": Chumpy(model["shapedirs"]), "J_regressor": scipy.sparse.csc_matrix(model["J_regressor"])}
-    pickled.write_bytes(pickle.dumps({**model, **arrays, "bs_style": "lbs"}))
-    path = body_model.model_path(tmp_path, "male", SMPL)
-    path.parent.mkdir(parents=True)
-    recipes["save_model"](pickled, path)
-    body = body_model.load(tmp_path, "male", num_dmpls=0, family=SMPL)
-    for name in ("v_template", "shapedirs", "posedirs", "weights", "J_regressor"):
-        np.testing.assert_array_equal(getattr(body, name), model[name])
-    pickled.write_bytes(pickle.dumps({"mtx": scipy.sparse.csc_matrix(np.hstack([MAP, MAP]))}))
-    recipes["save_map"](pickled, tmp_path / "map.npz")
-    np.testing.assert_array_equal(regressor.load_map(tmp_path / "map.npz", 3).matrix.toarray()[:, :4], MAP)
 
 
 # --- vertex maps

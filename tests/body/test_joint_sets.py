@@ -17,7 +17,7 @@ from h36m_amass.body.joint_sets import JointSetError, load_sources
 from h36m_amass.body.regressor import RegressorError
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.check import check_inputs
-from h36m_amass.conversion.options import BuildError
+from h36m_amass.conversion.options import BuildError, BuildOptions
 from h36m_amass.engine.reference import skeleton_joints
 from h36m_amass.recordings import recording as amass
 from h36m_amass.skeleton import BODY_JOINTS, H36M
@@ -166,7 +166,7 @@ def test_the_skeleton_is_of_one_family_of_bodies(tmp_path: Path) -> None:
     )
     assert "the store holds the skeleton of another family" in report.skipped[0].reason
     assert len(Store(tmp_path / "s.h5").skeleton) == 52
-    checked = check_inputs(support, ["skeleton"], tmp_path / "amass")
+    checked = check_inputs(BuildOptions(support, ["skeleton"]), tmp_path / "amass")
     assert [finding.message for finding in checked.findings if not finding.ok] == [
         "SMPL-X recordings cannot be converted: the joint set skeleton holds the joints of SMPL+H, and SMPL-X has "
         "others; build recordings of the two into two stores"

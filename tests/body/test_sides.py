@@ -75,6 +75,7 @@ def test_orders_go_by_names_and_not_by_rows(order: list[int]) -> None:
 def test_pairs_are_found_in_names() -> None:
     names = ("Left Hip", "r_knee", "neck", "right hip", "L_Knee", "left_ear", "leftover", "right-hand", "left-hand")
     assert side_pairs(names) == ((0, 4, 8), (3, 1, 7))
+    assert side_pairs(("foot_L", "foot_R", "l.eye", "r.eye")) == ((0, 2), (1, 3))
 
 
 def test_published_regressors_have_whole_skeletons() -> None:
@@ -147,6 +148,6 @@ def test_names_that_contradict_the_body_are_an_error(support_dir: Path, tmp_path
     names.write_text("\n".join(H36M.joint_names[row] for row in RIGHT_FIRST))
     path = made_up(support_dir, list(range(17)), tmp_path / "own.npy")
     (source,) = load_sources(path, names, support_dir)
-    with pytest.raises(RegressorError, match=r"left_hip \(row 4\) and right_hip \(row 1\)") as caught:
+    with pytest.raises(RegressorError, match=r"left_hip \(row 4\) is not left of right_hip \(row 1\)") as caught:
         source.fit(model.load(support_dir, "male"), None, "SMPL+H (male)")
     assert str(caught.value).startswith(str(path))

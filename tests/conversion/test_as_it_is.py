@@ -90,6 +90,8 @@ def test_an_unknown_file_of_that_name_is_named_by_the_body(
     write(tmp_path / "amass/D/s/q.npz", upright(60))
     store, _ = build(cli, tmp_path / "amass", support_dir, "--joint-regressor", regressor)
     assert names_of(store) == tuple(H36M.joint_names[row] for row in rows)
+    against = "--against", tmp_path / "amass", "--joint-regressor", regressor
+    run(cli, "verify", store.path, *against, "--support-dir", support_dir)
     clips = tmp_path / "clips"
     run(cli, "build", tmp_path / "amass", tmp_path / "s60.h5", "--support-dir", support_dir, "--workers", 0, "-r", 60)
     run(cli, "export-motionbert", tmp_path / "s60.h5", clips, "--clip-length", 20)
@@ -107,7 +109,7 @@ def test_names_that_contradict_the_body_end_the_build(cli: Cli, support_dir: Pat
     arguments = "--joint-regressor", regressor, "--support-dir", support_dir, "--workers", 0
     outcome = cli("build", tmp_path / "amass", tmp_path / "s.h5", *arguments, "--joint-names", names)
     assert outcome.exit_code == 1
-    assert "left_hip (row 4) and right_hip (row 1)" in outcome.stderr
+    assert "left_hip (row 4) is not left of right_hip (row 1)" in outcome.stderr
     assert outcome.stderr.count("error:") == 1
     assert not (tmp_path / "s.h5").exists()
 
@@ -158,7 +160,7 @@ def test_known_rates_are_held_against_the_files(cli: Cli, support_dir: Path, wro
     for said in (outcome.stderr, checked.stderr):
         assert "2 recordings: taken at 120 Hz, but AMASS's census has 60 Hz; --known-rates corrects it" in said
         assert "1 recording: taken at 120 Hz, but it is believed to be 240 Hz; --known-rates corrects it" in said
-    assert "CMU: 3 of the 2,082 recordings in AMASS's census" in checked.stdout
+    assert "CMU: 3 recordings; AMASS's census of SMPL+H has 2,082" in checked.stdout
     listed = json.loads(report.read_text())
     assert sorted(warning["path"] for warning in listed["warnings"]) == sorted(f"{key}.npz" for key in WRONG)
     assert listed["corrected_rates"] == 0
@@ -200,9 +202,11 @@ def test_a_persons_rules_are_the_same_for_folders_archives_and_updates(
     cli: Cli, support_dir: Path, wrong_rates: Path, tmp_path: Path
 ) -> None:
     own = tmp_path / "own.csv"
-    own.write_text("dataset,subject,sequence,hertz\nCMU,62,*,100\nCMU,62,62_02,30\n")
+    own.write_text("dataset,subject,sequence,hertz\nCMU,62,*,100\nCMU,62,62_02,30\nCUM,*,*,9\n")
     options = "--frame-rates", own, "--upsample"
-    store, _ = build(cli, wrong_rates, support_dir, *options)
+    store, outcome = build(cli, wrong_rates, support_dir, *options)
+    assert "fit no recording of the store: 1, the first is CUM,*,*" in outcome.stdout
+    assert "CMU/62" not in outcome.stderr  # what is given needs no warning
     rates = {key: store[key].record.source_frame_rate for key in (*WRONG, "CMU/01/01_01_poses")}
     assert list(rates.values()) == [100.0, 30.0, 120.0, 120.0]
     from_folders = store.path.read_bytes()
@@ -214,6 +218,17 @@ def test_a_persons_rules_are_the_same_for_folders_archives_and_updates(
     arguments = "build", archives, tmp_path / "packed.h5", "--support-dir", support_dir, "--workers", 0, "--update"
     assert "4 kept" in run(cli, *arguments, *options).stdout
     assert build(cli, wrong_rates, support_dir, *options)[0].path.read_bytes() == from_folders
+
+
+@pytest.mark.parametrize("rate", [0.0, np.nan])
+def test_a_rule_does_not_make_a_rate_of_none(
+    cli: Cli, support_dir: Path, wrong_rates: Path, tmp_path: Path, rate: float
+) -> None:
+    write(wrong_rates / "CMU/62/62_03_poses.npz", upright(60, rate))
+    archives = packed_tree(wrong_rates, tmp_path / "packed", ".zip")
+    for tree in (wrong_rates, archives):
+        _, outcome = build(cli, tree, support_dir, "--known-rates")
+        assert "CMU/62/62_03_poses.npz: mocap_framerate is" in outcome.stdout
 
 
 def test_doubtful_recordings_are_converted_counted_and_listed(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
@@ -286,6 +301,7 @@ def test_all_betas_of_smplx_are_used(cli: Cli, tmp_path: Path) -> None:
         (["*treadmill*"], ["rub1/walk", "rub2/walk"]),
         (["rub1/*", "rub2/t*"], ["rub2/walk"]),
         (["BMLrub/rub2/walk"], ["rub1/treadmill_1", "rub1/walk", "rub2/treadmill_2"]),
+        (["BioMotionLab_NTroje/RUB1/*", "rub2/treadmill_2"], ["rub2/walk"]),
         (["walk"], ["rub1/treadmill_1", "rub1/walk", "rub2/treadmill_2", "rub2/walk"]),
     ],
 )

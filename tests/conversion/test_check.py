@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from h36m_amass.conversion.check import CheckedDataset, check_inputs
+from h36m_amass.conversion.options import BuildOptions
 from h36m_amass.files.npz import NpzReader
 from h36m_amass.recordings import listings
 from h36m_amass.recordings import recording as amass
@@ -34,16 +35,18 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_the_table_is_what_the_headers_say(tree: Path, support_dir: Path) -> None:
-    found = check_inputs(support_dir, amass_dir=tree)
+    found = check_inputs(BuildOptions(support_dir), tree)
     rates = Fraction("59.94"), Fraction(60), Fraction(120)
     hours = [(7200 / 120 + 3600 / 60 + 5994 / 59.94) / 3600, 3.6 / 3600, 0.0]
     assert [row.hours for row in found.datasets] == pytest.approx(hours, rel=1e-12)
     mixed, part, rotten = found.datasets
-    assert mixed == CheckedDataset("Mixed", 3, mixed.hours, rates, ("SMPL+H",), ("female", "male"), 1, 0)
-    assert part == CheckedDataset("Part", 1, part.hours, (Fraction(100),), ("SMPL+H",), ("neutral",), 0, 2)
-    assert rotten == CheckedDataset("Rotten", 0, 0.0, (), (), (), 0, 1)
-    assert sum(row.problems for row in found.datasets) == sum(not finding.ok for finding in found.findings)
-    assert [row.without_dmpls for row in check_inputs(support_dir, amass_dir=tree, use_dmpls=False).datasets] == [
+    assert mixed == CheckedDataset("Mixed", 3, 11_000, mixed.hours, rates, ("SMPL+H",), ("female", "male"), 1, 0, 0)
+    assert part == CheckedDataset("Part", 1, 180, part.hours, (Fraction(100),), ("SMPL+H",), ("neutral",), 0, 0, 2)
+    assert rotten == CheckedDataset("Rotten", 0, 0, 0.0, (), (), (), 0, 0, 1)
+    # One reason is one line, for however many files.
+    assert sum(row.problems for row in found.datasets) == 3
+    assert sum(not finding.ok for finding in found.findings) == 2
+    assert [row.without_dmpls for row in check_inputs(BuildOptions(support_dir, use_dmpls=False), tree).datasets] == [
         3,
         1,
         0,
@@ -55,15 +58,15 @@ def test_the_table_comes_behind_the_lines(cli: Callable[..., Outcome], tree: Pat
     assert outcome.exit_code == 1
     *lines, header, mixed, part, rotten = outcome.stdout.splitlines()
     assert all(line.startswith(("ok: ", "problem: ")) for line in lines)
-    assert sum(line.startswith("problem: ") for line in lines) == 3
+    assert sum(line.startswith("problem: ") for line in lines) == 2
     assert not any("Rotten: 0 recordings" in line for line in lines)
-    columns = "dataset,recordings,hours,frame rates,model kinds,genders,without dmpls,problems"
+    columns = "dataset,recordings,frames,hours,frame rates,model kinds,genders,without dmpls,skipped,problems"
     assert re.split(r"\s{2,}", header.strip()) == columns.split(",")
     assert re.split(r"\s{2,}", mixed.strip()) == [
-        *("Mixed", "3", "0.06", "59.94, 60, 120", "SMPL+H", "female, male", "1", "0")
+        *("Mixed", "3", "11,000", "0.06", "59.94, 60, 120", "SMPL+H", "female, male", "1", "0", "0")
     ]
     assert part.split()[-1] == "2"
-    assert rotten.split() == ["Rotten", "0", "0.00", "0", "1"]
+    assert rotten.split() == ["Rotten", "0", "0", "0.00", "0", "0", "1"]
 
 
 def test_each_header_is_read_once_and_no_frame_but_the_first(
@@ -86,12 +89,12 @@ def test_each_header_is_read_once_and_no_frame_but_the_first(
 
     monkeypatch.setattr(listings, "Recording", Opened)
     monkeypatch.setattr(NpzReader, "rows", rows_of_one)
-    rows = check_inputs(support_dir, amass_dir=tree).datasets
+    rows = check_inputs(BuildOptions(support_dir), tree).datasets
     assert [row.recordings for row in rows] == [3, 1, 0]
     assert sorted(paths) == sorted(str(path) for path in tree.rglob("*.npz"))
 
 
 def test_without_recordings_there_is_no_table(cli: Callable[..., Outcome], support_dir: Path, tmp_path: Path) -> None:
-    assert check_inputs(support_dir).datasets == ()
-    assert check_inputs(support_dir, amass_dir=tmp_path).datasets == ()
+    assert check_inputs(BuildOptions(support_dir)).datasets == ()
+    assert check_inputs(BuildOptions(support_dir), tmp_path).datasets == ()
     assert "hours" not in cli("check", "--support-dir", support_dir).stdout

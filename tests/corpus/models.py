@@ -65,8 +65,8 @@ def parents(*values: int) -> np.ndarray:
 
 
 MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda path: path.write_bytes(b""), "not a plain npz file"),
-    "a page": (lambda path: path.write_text("<html>please sign in</html>"), "not a plain npz file"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "a page": (lambda path: path.write_text("<html>please sign in</html>"), "you were not logged in"),
     "pickled": (saved(J_regressor=np.array([1], dtype=object)), "holds Python objects"),
     "no weights": (saved(weights=None), "has no array weights"),
     "fewer bones": (saved(weights=np.ones((VERTICES, 24)) / 24), "does not fit 30 vertices and 24 bones"),
@@ -104,7 +104,7 @@ def sparse(matrix: Any, **changes: np.ndarray) -> Callable[[Path], object]:
 
 ROWS = scipy.sparse.csr_array(np.eye(3, VERTICES))
 REGRESSORS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty.npy": (lambda path: path.write_bytes(b""), "is not a NumPy array"),
+    "empty.npy": (lambda path: path.write_bytes(b""), "is empty"),
     "pickled.npy": (lambda path: np.save(path, np.array([{"a": 1}], dtype=object)), "holds Python objects"),
     "pickle.pkl": (lambda path: path.write_bytes(b"\x80\x04N."), "pickles are not read"),
     "cut.npy": (lambda path: path.write_bytes(npy(np.ones((3, VERTICES)))[:-9]), "is cut short"),

@@ -112,8 +112,8 @@ def fortran_of(frames: int) -> Callable[[Path], object]:
 
 
 FAULTS: dict[str, Fault] = {
-    "empty": (lambda path: path.write_bytes(b""), "not a plain npz file"),
-    "text": (lambda path: path.write_text("<html>please sign in</html>"), "not a plain npz file"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "text": (lambda path: path.write_text("<html>please sign in</html>"), "you were not logged in"),
     "zeros": (lambda path: path.write_bytes(bytes(5000)), "not a plain npz file"),
     "half": (edited(lambda content: content[: len(content) // 2]), "not a plain npz file"),
     "last byte cut": (edited(lambda content: content[:-1]), "not a plain npz file"),

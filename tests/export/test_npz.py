@@ -145,7 +145,7 @@ def test_an_export_never_writes_through_a_link(demo: Demo, tmp_path: Path) -> No
     out.mkdir()
     for name in ("Madeup.npz", f"Madeup.npz{whole_file.SUFFIX}"):
         (out / name).symlink_to(tmp_path / "mine")
-    export_npz(demo.store, out, datasets=["Madeup"])
+    export_npz(demo.store, out, datasets=["Madeup"], overwrite=True)
     assert (tmp_path / "mine").read_bytes() == b"mine"
     assert not (out / "Madeup.npz").is_symlink()
     assert [path.name for path in out.iterdir()] == ["Madeup.npz"]

@@ -21,8 +21,8 @@ MODULES = {
     for package, folder in FOLDERS.items()
     for path in sorted(folder.rglob("*.py"))
 }
-# The house was rebuilt within 15,000 lines; names, rates and doubts of real recordings came after that.
-MAX_LINES, MAX_LINES_OF_ALL, MAX_BODY, MAX_MODULES = 450, 15_700, 60, 18
+# A limit is raised by the change that needs it, which says what for.
+MAX_LINES, MAX_LINES_OF_ALL, MAX_BODY, MAX_MODULES = 450, 16_800, 60, 18
 IMPORT_TORCH = ("h36m_amass.engine", "h36m_amass.training")
 
 

@@ -190,9 +190,9 @@ def test_an_export_whose_disk_fills_up_keeps_what_was_there(
     (disk / "B.npz").write_bytes(b"the old one")
     monkeypatch.setattr(disk_module, "require", lambda *_: None)
     with pytest.raises(SpaceError, match="is full"):
-        export_npz(tmp_path / "s.h5", disk)
+        export_npz(tmp_path / "s.h5", disk, overwrite=True)
     assert sorted(path.name for path in disk.iterdir()) == ["A.npz", "B.npz"]
     assert (disk / "B.npz").read_bytes() == b"the old one"
     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-    export_npz(tmp_path / "s.h5", disk)
+    export_npz(tmp_path / "s.h5", disk, overwrite=True)
     assert "S" in np.load(disk / "B.npz", allow_pickle=True)["positions_3d"].item()

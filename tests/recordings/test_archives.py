@@ -119,7 +119,7 @@ def test_a_file_that_is_no_archive_is_skipped_by_name(tmp_path: Path, suffix: st
     assert keys(listing) == ["Good/S/a"]
     (row,) = listing.skipped
     assert (row.dataset, row.path) == ("Bad", f"Bad{suffix}")
-    assert "damaged" in row.reason
+    assert ("damaged" if content else "empty") in row.reason
     assert "\n" not in row.reason
 
 
@@ -288,11 +288,14 @@ def test_archives_that_are_not_read_are_counted_as_such(tmp_path: Path) -> None:
     members_of(tmp_path / "D.tar", ("S/a.npz", recording()))
     for name in ("CNRS.rar", "EKUT.tar.bz2.part", "SFU.7Z", "license.txt", ".hidden.rar"):
         (tmp_path / name).touch()
-    assert dict(find_recordings(tmp_path).ignored) == {
-        "archives of a kind that is not read": 3,
+    listing = find_recordings(tmp_path)
+    assert dict(listing.ignored) == {
+        "archives of a kind that is not read": 2,
         "files that are not .npz": 1,
         "hidden files": 1,
     }
+    (unfinished,) = listing.skipped
+    assert (unfinished.path, "still being downloaded" in unfinished.reason) == ("EKUT.tar.bz2.part", True)
 
 
 def test_an_archive_that_is_not_asked_for_is_not_read(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass.recordings import rates
-from h36m_amass.recordings.rates import ALL, RateRules, RatesError, Rule
+from h36m_amass.recordings.rates import ALL, Key, RateRules, RatesError, Rule
 
 NAMES = st.sampled_from(("A", "B", "C"))
 KEYS = st.tuples(*(st.sampled_from(("A", "B", ALL)) for _ in range(3)))
@@ -25,14 +25,30 @@ def rules(path: Path, *lines: str) -> RateRules:
 
 
 @given(
-    table=st.dictionaries(KEYS, st.integers(1, 250).map(lambda hertz: Rule(Fraction(hertz), "")), max_size=12),
+    layers=st.lists(st.dictionaries(KEYS, st.integers(1, 250), max_size=8), max_size=3),
     name=st.tuples(NAMES, NAMES, NAMES),
 )
-def test_the_most_specific_rule_counts(table: dict[tuple[str, str, str], Rule], name: tuple[str, str, str]) -> None:
-    fitting = [key for key in table if all(mine in (ALL, its) for mine, its in zip(key, name, strict=True))]
-    # Fewer stars first; of as many the one with a sequence, then the one with a subject.
-    expected = max(fitting, key=lambda key: (-key.count(ALL), key[2] != ALL, key[1] != ALL), default=None)
-    assert RateRules(table).find(*name) == (None if expected is None else table[expected])
+def test_the_most_specific_rule_of_the_first_layer_counts(layers: list[dict[Key, int]], name: Key) -> None:
+    def expected() -> int | None:
+        for layer in layers:
+            fitting = [key for key in layer if all(mine in (ALL, its) for mine, its in zip(key, name, strict=True))]
+            # Fewer stars first; of as many the one with a sequence, then the one with a subject.
+            if fitting:
+                return layer[max(fitting, key=lambda key: (-key.count(ALL), key[2] != ALL, key[1] != ALL))]
+        return None
+
+    found = RateRules(*([Rule(key, Fraction(hertz)) for key, hertz in layer.items()] for layer in layers))
+    assert found.frame_rate(*name) == expected()
+    joined = RateRules()
+    for layer in reversed(layers):
+        joined |= RateRules([Rule(key, Fraction(hertz)) for key, hertz in layer.items()])
+    assert joined.frame_rate(*name) == expected()
+
+
+def test_a_digest_is_that_of_the_layers() -> None:
+    one, other = (Rule(("A", ALL, ALL), Fraction(hertz)) for hertz in (50, 60))
+    several = RateRules([one], [other]), RateRules([other], [one]), RateRules([one]), RateRules([other])
+    assert len({each.digest for each in several}) == 4
 
 
 def test_the_census_has_the_rates_of_all_recordings() -> None:
@@ -95,12 +111,14 @@ def test_a_rate_that_is_nearly_whole_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["A,*,*,fast"], "line 2: hertz is 'fast', not a positive number"),
-        (["A,*,*,-1"], "line 2: hertz is '-1', not a positive number"),
-        (["A,*,*,inf"], "line 2: hertz is 'inf', not a positive number"),
+        (["A,*,*,fast"], "line 2: hertz is 'fast'; give a number from 1 to 10000"),
+        (["A,*,*,-1"], "line 2: hertz is '-1'; give"),
+        (["A,*,*,inf"], "line 2: hertz is 'inf'; give"),
         (["A,*,*,60", "A,,*,60"], "line 3 has no subject"),
+        (["A,*,*,59,94"], "line 2 has more fields than the first line"),
         (["A,*,*"], "line 2 has no hertz"),
-        (["A,*,*,60", "A,*,*,50"], "line 3: A, *, * stands there twice"),
+        (["A,*,*,60", "A,*,*,50"], "line 3: a second rule for A, *, *; keep one"),
+        (["CMU,62,62_*,60"], "line 2: sequence is '62_*'; give a whole name, or * for all"),
     ],
 )
 def test_a_line_that_is_no_rule_is_named(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -111,7 +129,9 @@ def test_a_line_that_is_no_rule_is_named(tmp_path: Path, lines: list[str], messa
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"dataset,subject,sequence\n", b"\xff\xfe\x00", b"a\0b"])
+@pytest.mark.parametrize(
+    "content", [b"", b"dataset,subject,sequence\n", b"dataset,subject,sequence,hertz,hertz\n", b"\xff\xfe\x00", b"a\0b"]
+)
 def test_what_is_no_table_of_rates_says_what_its_first_line_must_be(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "r.csv").write_bytes(content)
     with pytest.raises(RatesError, match=HEADER):

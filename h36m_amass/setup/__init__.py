@@ -1,0 +1,1 @@
+"""From downloads to a support folder: what each file is, and where it belongs."""

@@ -1,0 +1,177 @@
+"""What a downloaded file is, by its content; its name only says whose gender a body model is."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import scipy.sparse
+
+from h36m_amass.body import published, regressor
+from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH
+from h36m_amass.errors import H36mAmassError
+from h36m_amass.files import unpickling
+from h36m_amass.files.first_bytes import NUM_BYTES, is_pickle, mishap
+from h36m_amass.files.npy import NpzError, read_content
+from h36m_amass.files.npz import NpzReader
+
+WANTED = (".npz", ".npy", ".pkl")
+"""Endings of the files that downloads hold the data in."""
+RECORDINGS = ("_poses.npz", "_stageii.npz", "shape.npz", "_stagei.npz")
+MODEL_ARRAYS = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
+MAP_NAME, REGRESSOR_NAME = "smplx_to_smpl.npz", f"{regressor.H36M_FILE_NAME}.npy"
+MESHES = (6890, 10475)  # vertices of SMPL and SMPL+H, and of SMPL-X
+_WORD = re.compile(r"[a-z]+")
+_GENDER_WORDS = {**{gender: gender for gender in GENDERS}, "f": "female", "m": "male", "n": "neutral"}
+
+
+class SetupError(H36mAmassError):
+    """A download is not one that belongs into a support folder, or cannot be read; the message does not name it."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """A file of a support folder that a downloaded file is, or can be made into."""
+
+    target: str  # where it belongs, relative to the support folder
+    title: str  # what it is, for people
+    write: Callable[[IO[bytes]], None]  # writes its content
+    is_converted: bool = False  # whether its content is made of a pickle's
+
+
+def identify(path: Path, name: str) -> Support:
+    """What the file at `path` is, which is called `name` in its download, folders included.
+
+    Raises `SetupError` if it does not belong into a support folder, with what it is if that can be told.
+    """
+    with path.open("rb") as file:
+        begin = file.read(NUM_BYTES)
+    if name.endswith(RECORDINGS):
+        raise SetupError("is a recording; put recordings and archives of them into your AMASS folder as they are")
+    try:
+        if is_pickle(begin):
+            return _of_pickle(unpickling.load(read_content(path)), name)
+        if (what := mishap(begin)) is not None:
+            raise SetupError(what)
+        if begin.startswith(b"PK"):
+            return _of_npz(path, name)
+        if begin.startswith(b"\x93NUMPY"):
+            return _of_regressor(path, name)
+    except NpzError as error:
+        raise SetupError(error.reason) from error
+    raise SetupError("is not a body model, regressor or vertex map; leave it out")
+
+
+def gender_of(name: str) -> str:
+    """The gender that a file is of, by its name or else those of its folders; `SetupError` if none says."""
+    for part in reversed(name.lower().split("/")):
+        found = {_GENDER_WORDS[word] for word in _WORD.findall(part) if word in _GENDER_WORDS}
+        if len(found) == 1:
+            return found.pop()
+    advice = "put it into a folder called female, male or neutral"
+    raise SetupError(f"is a body model, and neither its name nor its folder's says of which gender; {advice}")
+
+
+def _of_npz(path: Path, name: str) -> Support:
+    with NpzReader(path) as npz:
+        names = set(npz.names())
+        if {"v_template", "weights", "posedirs"} <= names:
+            return _model((*npz.header("weights").shape, 0)[1], name, _copy_of(path))
+        if "eigvec" in names:
+            gender = gender_of(name)
+            title = f"the DMPL model ({gender})"
+            return Support(f"body_models/dmpls/{gender}/model.npz", title, _copy_of(path))
+    if {"data", "shape", "format"} <= names:
+        return _of_matrix(path, name)
+    raise SetupError(f"is an .npz of {', '.join(sorted(names)[:5])}, not a body model, regressor or vertex map")
+
+
+def _of_matrix(path: Path, name: str) -> Support:
+    """A sparse matrix that SciPy has saved: a vertex map, or a regressor."""
+    with NpzReader(path) as npz:
+        shape = tuple(npz.read("shape").tolist())
+    if shape in ((MESHES[0], MESHES[1]), (MESHES[0], 2 * MESHES[1])):
+        regressor.load_map(path, MESHES[0])
+        return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", _copy_of(path))
+    return _of_regressor(path, name)
+
+
+def _of_regressor(path: Path, name: str) -> Support:
+    # The loader goes by endings, and a member of an archive lies in a file of another name.
+    loaded = regressor.load(path)
+    if loaded.num_vertices not in MESHES:
+        shape = loaded.matrix.shape
+        raise SetupError(f"is a matrix of shape {shape}; a regressor's is (joints, {MESHES[0]} or {MESHES[1]})")
+    known = published.find(loaded.matrix, loaded.sha256)
+    base = name.rpartition("/")[2]
+    is_h36m = loaded.num_vertices == MESHES[0] and (
+        known.layout.startswith("Human3.6M") if known else base.startswith(f"{regressor.H36M_FILE_NAME}.")
+    )
+    target = f"{regressor.H36M_FILE_NAME}{path.suffix}" if is_h36m else base
+    return Support(target, f"the regressor {loaded.title if known else base}", _copy_of(path))
+
+
+def _of_pickle(content: Any, name: str) -> Support:
+    if not isinstance(content, dict):
+        raise SetupError(f"is a pickle of {type(content).__name__}, not of a body model or vertex map")
+    content = {key if isinstance(key, str) else str(key): part for key, part in content.items()}
+    for key in ("mtx", "matrix"):
+        if key in content:
+            matrix = unpickling.sparse(content[key], key)
+            if matrix.shape not in ((MESHES[0], MESHES[1]), (MESHES[0], 2 * MESHES[1])):
+                needed = f"({MESHES[0]}, {MESHES[1]}), from SMPL-X to SMPL"
+                raise SetupError(f"is a vertex map of shape {matrix.shape}; the one that is needed is {needed}")
+            return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", _writer(_sparse_arrays(matrix)), True)
+    missing = [key for key in MODEL_ARRAYS if key not in content]
+    if missing:
+        raise SetupError(f"is a pickle without {missing[0]}, not a body model or vertex map")
+    arrays = {key: unpickling.value(content[key], key) for key in MODEL_ARRAYS}
+    return _model((*arrays["weights"].shape, 0)[1], name, _writer(arrays), arrays)
+
+
+def _model(
+    num_bones: int, name: str, write: Callable[[IO[bytes]], None], converted: Mapping[str, np.ndarray] | None = None
+) -> Support:
+    family = next((family for family in FAMILIES.values() if family.num_bones == num_bones), None)
+    if family is None:
+        known = ", ".join(f"{family.num_bones} of {family.title}" for family in FAMILIES.values())
+        raise SetupError(f"is a body model of {num_bones} bones, not {known}")
+    if family is SMPLH and converted is not None:
+        betas = converted["shapedirs"].shape[-1]
+        reason = f"is the SMPL+H of MANO's own download, with {betas} betas"
+        raise SetupError(f"{reason}; AMASS needs the other one there, {family.page}")
+    gender = gender_of(name)
+    target = f"body_models/{family.name}/{gender}/model.npz"
+    return Support(target, f"the {family.title} model ({gender})", write, converted is not None)
+
+
+def _copy_of(path: Path) -> Callable[[IO[bytes]], None]:
+    def write(file: IO[bytes]) -> None:
+        with path.open("rb") as source:
+            while block := source.read(2**20):
+                file.write(block)
+
+    return write
+
+
+def _writer(arrays: Mapping[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
+    """Writes an ``.npz``, the same bytes each time: `numpy.savez` would put the time into it."""
+
+    def write(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    return write
+
+
+def _sparse_arrays(matrix: scipy.sparse.csr_array) -> dict[str, np.ndarray]:
+    """What `scipy.sparse.save_npz` saves of a matrix."""
+    parts = {name: getattr(matrix, name) for name in ("indices", "indptr", "data")}
+    return {**parts, "shape": np.array(matrix.shape), "format": np.array(b"csr")}

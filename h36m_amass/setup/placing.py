@@ -1,0 +1,256 @@
+"""Takes what belongs into a support folder out of downloads, and puts it there: whole, and over no other file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from h36m_amass.body import model
+from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH
+from h36m_amass.body.regressor import SPIN_PAGE
+from h36m_amass.errors import H36mAmassError
+from h36m_amass.files.archives import ArchiveError, open_archive
+from h36m_amass.files.first_bytes import NUM_BYTES, UNFINISHED, archive_kind
+from h36m_amass.files.npz import NpzError, NpzReader
+from h36m_amass.setup.identify import RECORDINGS, REGRESSOR_NAME, WANTED, SetupError, Support, identify
+from h36m_amass.system import atomic_file
+
+_HIDDEN = (".", "__MACOSX")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A file of the support folder, and where it came from."""
+
+    target: str  # relative to the support folder
+    title: str
+    source: str  # the download, and the file's name in it
+
+
+@dataclass
+class SetUp:
+    """What `set_up` did."""
+
+    placed: list[Taken] = field(default_factory=list)
+    unchanged: list[Taken] = field(default_factory=list)  # that were there before, the same
+    problems: list[str] = field(default_factory=list)  # what could not be taken, one line each
+    missing: list[str] = field(default_factory=list)  # what AMASS as SMPL+H G still needs, and its page
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    support: Support
+    source: str
+    content: Path  # in the scratch folder, whole
+
+
+def set_up(
+    downloads: Iterable[Path | str],
+    support_dir: Path | str = "support_data",
+    *,
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
+) -> SetUp:
+    """Put what downloads hold into a support folder, where `h36m_amass.build` looks for it.
+
+    Parameters
+    ----------
+    downloads
+        Archives (tar, compressed or not, and zip), single files, and folders of these, as they were downloaded: of body
+        models, DMPLs, regressors and vertex maps. Pickles are read by `h36m_amass.files.unpickling`.
+    support_dir
+        Folder to fill; made if it is not there.
+    overwrite
+        Replace files that are there and differ. Without it they stay, and are a problem.
+    progress
+        Called with the name of each file that is looked at.
+
+    A file is there whole or not at all. Of an archive that is damaged nothing is taken. Raises `OSError` if the support
+    folder cannot be written.
+    """
+    support_dir, result = Path(support_dir), SetUp()
+    support_dir.mkdir(parents=True, exist_ok=True)
+    for download in map(Path, downloads):
+        with TemporaryDirectory(dir=support_dir, prefix=".setup-") as scratch:
+            taking = _Taking(Path(scratch), result.problems, progress)
+            taking.take(download)
+            for candidate in _without_doubles(taking.candidates):
+                _place(candidate, support_dir, overwrite, result)
+    result.missing = _missing(support_dir)
+    return result
+
+
+def misplaced(support_dir: Path) -> list[str]:
+    """What lies in a support folder where nothing is looked for, one line each, with how it gets to its place."""
+    lines = []
+    for path in _files_of(support_dir) if support_dir.is_dir() else ():
+        with suppress(H36mAmassError, OSError):
+            kind = _archive_kind(path)
+            if kind is not None:
+                lines.append(f"{path}: is packed; h36m-amass setup {path} takes out what is needed")
+            elif path.suffix.lower() in WANTED:
+                support = identify(path, path.relative_to(support_dir).as_posix())
+                if path not in (support_dir / support.target, _found(support_dir, support.target)):
+                    place = support_dir / support.target
+                    lines.append(f"{path}: is {support.title}, which belongs to {place}; h36m-amass setup {path}")
+    return lines
+
+
+class _Taking:
+    """Goes through one download, and keeps what belongs into a support folder as files of a scratch folder."""
+
+    def __init__(self, scratch: Path, problems: list[str], progress: Callable[[str], None]) -> None:
+        self._scratch, self._problems, self._progress = scratch, problems, progress
+        self._number = 0
+        self.candidates: list[_Candidate] = []
+
+    def take(self, download: Path) -> None:
+        """Look at a download: a folder, an archive or a file."""
+        if download.is_dir():
+            before = len(self.candidates)
+            for file in _files_of(download):
+                self._take_file(file, file.relative_to(download.parent).as_posix(), str(file), is_asked_for=False)
+            if len(self.candidates) == before and not self._problems:
+                self._problems.append(f"{download}: holds no body model, regressor or vertex map; give your downloads")
+        elif not download.is_file():
+            self._problems.append(f"{download}: there is no such file or folder")
+        else:
+            self._take_file(download, download.absolute().as_posix(), str(download), is_asked_for=True)
+
+    def _take_file(self, path: Path, name: str, shown: str, is_asked_for: bool) -> None:
+        """A file of the disk; of a folder, what is none of ours is passed over."""
+        self._progress(shown)
+        try:
+            if path.name.lower().endswith(UNFINISHED):
+                raise SetupError("is still being downloaded; wait until it is there")
+            kind = _archive_kind(path)
+            if kind is not None:
+                self._take_archive(path, kind)
+            elif is_asked_for or path.suffix.lower() in WANTED:
+                self._keep(identify(path, name), shown)
+        except (H36mAmassError, OSError) as error:
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+            if is_asked_for or not isinstance(error, SetupError) or "recording" not in reason:
+                self._problems.append(f"{shown}: {reason}")
+
+    def _take_archive(self, path: Path, kind: str) -> None:
+        """What an archive holds, unless it is damaged anywhere."""
+        before, problems = len(self.candidates), list[str]()
+        with open_archive(path, _is_wanted, kind=kind) as stream:
+            for member in stream:
+                if member.name.endswith(RECORDINGS):
+                    raise SetupError("holds recordings; put it into your AMASS folder as it is")
+                self._progress(f"{path}: {member.name}")
+                scratch = self._new_file(Path(member.name).suffix)
+                try:
+                    with scratch.open("xb") as file:
+                        member.copy_to(file)
+                except ArchiveError as error:
+                    stream.damage = stream.damage or error.reason
+                    break
+                try:
+                    self._keep(identify(scratch, member.name), f"{path}: {member.name}")
+                except H36mAmassError as error:
+                    reason = error.reason.removeprefix(f"{scratch}: ")
+                    problems.append(f"{path}: {member.name}: {reason}")
+        if stream.damage is not None:
+            del self.candidates[before:]
+            raise ArchiveError(f"{stream.damage}; nothing of it was taken")
+        if len(self.candidates) == before:
+            self._problems += problems or [f"{path}: holds no body model, regressor or vertex map"]
+        elif any("could run any code" in problem for problem in problems):
+            self._problems += problems
+
+    def _keep(self, support: Support, source: str) -> None:
+        """Write a file's content, ready to be moved to its place."""
+        content = self._new_file("")
+        with content.open("xb") as file:
+            support.write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        self.candidates.append(_Candidate(support, source, content))
+
+    def _new_file(self, suffix: str) -> Path:
+        self._number += 1
+        return self._scratch / f"{self._number}{suffix}"
+
+
+def _without_doubles(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
+    """Not what is made of a pickle where the download has the same as an ``.npz``."""
+    plain = {candidate.support.target for candidate in candidates if not candidate.support.is_converted}
+    return (each for each in candidates if not (each.support.is_converted and each.support.target in plain))
+
+
+def _place(candidate: _Candidate, support_dir: Path, overwrite: bool, result: SetUp) -> None:
+    """Move a file to its place, unless another one is there."""
+    support = candidate.support
+    target = support_dir / support.target
+    taken = Taken(support.target, support.title, candidate.source)
+    there = _found(support_dir, support.target) or target
+    if there.exists():
+        if _digest(there) == _digest(candidate.content):
+            result.unchanged.append(taken)
+            return
+        if not overwrite:
+            reason = f"is there already and differs from {candidate.source}, which was not taken"
+            result.problems.append(f"{there}: {reason}; --overwrite replaces it")
+            return
+        target = there
+    target.parent.mkdir(parents=True, exist_ok=True)
+    candidate.content.replace(target)
+    atomic_file.sync(target.parent)
+    result.placed.append(taken)
+
+
+def _found(support_dir: Path, target: str) -> Path | None:
+    """Where a body model lies that may lie at several places."""
+    _, family, gender, *_ = (*target.split("/"), "", "")
+    if target.startswith("body_models/") and family in FAMILIES:
+        return model.model_path(support_dir, gender, FAMILIES[family])
+    return None
+
+
+def _missing(support_dir: Path) -> list[str]:
+    """What the usual case, AMASS as SMPL+H G, still needs."""
+    lines = []
+    for gender in GENDERS:
+        files = (
+            (model.model_path(support_dir, gender), model.model_origin(gender, SMPLH)),
+            (model.dmpl_path(support_dir, gender), model.dmpl_origin(gender)),
+        )
+        lines += [f"{path}: {origin}" for path, origin in files if not path.exists()]
+    path = support_dir / REGRESSOR_NAME
+    return lines + ([] if path.exists() else [f"{path}: it is the joint regressor, from {SPIN_PAGE}"])
+
+
+def _archive_kind(path: Path) -> str | None:
+    """What kind of archive a file is; an ``.npz`` is a zip, and no archive of files."""
+    with path.open("rb") as file:
+        kind = archive_kind(file.read(NUM_BYTES))
+    if kind == "zip":
+        try:
+            with NpzReader(path) as npz:
+                return None if npz.names() else kind
+        except NpzError:
+            return kind
+    return kind
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(_HIDDEN) for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _is_wanted(base_name: str) -> bool:
+    return base_name.lower().endswith(WANTED) and not base_name.startswith(_HIDDEN)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
