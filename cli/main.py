@@ -7,6 +7,7 @@ from .build import build
 from .check import check
 from .datasets import datasets
 from .demo import demo
+from .examples import epilog
 from .export import export_motionbert, export_npz
 from .info import info
 from .plot import plot
@@ -22,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (setup, check, build, export_npz, export_motionbert, datasets, info, plot, verify, view, demo):
-    app.command(cls=Command)(command)
+    app.command(cls=Command, epilog=epilog(command.__name__.replace("_", "-")))(command)
 
 
 def _print_version(context: typer.Context, requested: bool) -> None:

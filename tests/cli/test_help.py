@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from h36m_amass import skeleton
 from h36m_amass.body import regressor
 from h36m_amass.cli import app
 from h36m_amass.cli.application import common_options
+from h36m_amass.cli.examples import EXAMPLES
 from h36m_amass.conversion import builder
 from h36m_amass.conversion import options as build_options
 from h36m_amass.export import motionbert
@@ -140,3 +142,17 @@ def test_joints_without_names_are_called_as_help_says(tmp_path: Any) -> None:
 def test_every_command_has_the_common_options(name: str) -> None:
     common = {option.opts[0] for option in common_options()}
     assert common <= {own.opts[0] for own in GROUP.commands[name].params}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_can_be_given_as_they_are(name: str) -> None:
+    assert len(EXAMPLES[name]) == 2
+    assert any(line.split()[1] == name for line in EXAMPLES[name])
+    for line in EXAMPLES[name]:
+        program, command, *rest = shlex.split(line)
+        assert program == "h36m-amass"
+        GROUP.commands[command].make_context(command, rest)  # which parses, and raises at what is wrong
+
+
+def test_every_command_has_examples() -> None:
+    assert sorted(EXAMPLES) == COMMANDS
