@@ -84,6 +84,13 @@ BENCHMARKS = {
         "windows.",
         plots.reading,
     ),
+    "pairs": Benchmark(
+        "Training pairs",
+        "An epoch of windows drawn at random from a store of AMASS's size, through the presets, beside the same "
+        "windows through plain NumPy functions of one window, as a user would write them, and beside reading and "
+        "collating alone. One process and one thread.",
+        lambda results, folder: [],
+    ),
 }
 
 

@@ -1,12 +1,14 @@
 """Augmentation of windows: for the ``transform`` of a `h36m_amass.training.windows.WindowDataset`, or for its batches.
 
 Each is called with a dictionary whose ``positions_3d`` are (windows, frames, joints, 3), on any device, and gives
-another one with other positions; all frames of a window get the same. Chance is torch's own: ``torch.manual_seed``,
-and in a dataloader's workers its seeds.
+another one with other positions; all frames of a window get the same. Those of `h36m_amass.training.projection` add
+what a camera sees. Chance is torch's own: ``torch.manual_seed``, and in a dataloader's workers its seeds; `Seeded`
+makes it the same whatever the number of workers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 
@@ -30,6 +32,24 @@ class Compose:
         return batch
 
 
+class Seeded:
+    """A transform whose chance depends on `seed`, `epoch` and the windows of the batch alone.
+
+    So the same seed gives the same batches whatever the number of a dataloader's workers. Set `epoch` before each
+    epoch's iterator is made, as for torch's `DistributedSampler`, or all epochs have the same chance.
+    """
+
+    def __init__(self, transform: Callable[[Batch], Batch], seed: int = 0) -> None:
+        self.transform, self.seed, self.epoch = transform, seed, 0
+
+    def __call__(self, batch: Batch) -> Batch:
+        windows = repr([self.seed, self.epoch, batch["sequence"].tolist(), batch["start"].tolist()])
+        devices = [batch["positions_3d"].device] if batch["positions_3d"].is_cuda else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(int.from_bytes(hashlib.sha256(windows.encode()).digest()[:8], "little") >> 1)
+            return self.transform(batch)
+
+
 class Mirror:
     """Mirror images, left and right changed: the body stays as it is, its movement is that of its mirror image.
 
@@ -46,9 +66,7 @@ class Mirror:
             raise ValueError(f"probability must be between 0 and 1, not {probability}")
         _check_axis(axis)
         self.probability, self.axis = probability, axis
-        self.partners = list(range(len(skeleton)))
-        for left, right in zip(skeleton.left, skeleton.right, strict=True):
-            self.partners[left], self.partners[right] = right, left
+        self.partners = partners(skeleton)
 
     def __call__(self, batch: Batch) -> Batch:
         positions = batch["positions_3d"]
@@ -92,6 +110,14 @@ class RotateVertical:
         rotated, x, y = positions_3d.clone(), positions_3d[..., first], positions_3d[..., second]
         rotated[..., first], rotated[..., second] = cos * x - sin * y, sin * x + cos * y
         return rotated
+
+
+def partners(skeleton: Skeleton) -> list[int]:
+    """The joint that takes each joint's place in a mirror image."""
+    found = list(range(len(skeleton)))
+    for left, right in zip(skeleton.left, skeleton.right, strict=True):
+        found[left], found[right] = right, left
+    return found
 
 
 def _check_axis(axis: int) -> None:
