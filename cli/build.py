@@ -26,6 +26,7 @@ from .options import (
     SupportDir,
     Upsample,
     VertexMap,
+    subset_of,
 )
 
 Compression = StrEnum("Compression", ["none", "lzf", "gzip"])
@@ -124,7 +125,6 @@ def build(
 
             prepare()  # torch is imported while this process imports and lists
         from h36m_amass.conversion.builder import build as run
-        from h36m_amass.recordings.subset import Subset
 
         from .console import print_report, progress_bar
 
@@ -143,7 +143,7 @@ def build(
                 workers=workers,
                 dask=dask,
                 datasets=dataset or (),
-                subset=Subset(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
+                subset=subset_of(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
                 use_dmpls=False if no_dmpls else None,
                 upsample=True if upsample else None,
                 known_rates=True if known_rates else None,

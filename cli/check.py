@@ -24,6 +24,7 @@ from .options import (
     SupportDir,
     Upsample,
     VertexMap,
+    subset_of,
 )
 from .verbosity import verbosity
 
@@ -60,7 +61,6 @@ def check(
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     from h36m_amass.conversion.check import check_inputs
     from h36m_amass.conversion.options import BuildOptions
-    from h36m_amass.recordings.subset import Subset
 
     from .console import print_checked, print_skipped, print_warnings, progress_bar
 
@@ -72,7 +72,7 @@ def check(
         frame_rate=frame_rate,
         native_rate=native_rate,
         datasets=dataset or (),
-        subset=Subset(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
+        subset=subset_of(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
         use_dmpls=not no_dmpls,
         upsample=upsample,
         known_rates=known_rates,
@@ -93,5 +93,6 @@ def check(
         print_skipped(checked.skipped, checked.not_selected)
         print_warnings(checked.warning_groups())
     if problems:
-        typer.echo(f"error: {problems} of {len(checked.findings)} things are not in place, see above", err=True)
+        are = "is" if problems == 1 else "are"
+        typer.echo(f"error: {problems} of {len(checked.findings)} things {are} not in place, see above", err=True)
         raise typer.Exit(FAILED)

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +45,16 @@ def _positive(hertz: float | None) -> float | None:
     if hertz is not None and not 0 < hertz < math.inf:
         raise typer.BadParameter(f"a frame rate is a positive number of hertz, like 50, and not {hertz:g}")
     return hertz
+
+
+def subset_of(*conditions: Any) -> Any:
+    """The `Subset` of these options; what none can be is wrong usage."""
+    from h36m_amass.recordings.subset import Subset, SubsetError
+
+    try:
+        return Subset(*conditions)
+    except SubsetError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 # What decides which recordings are converted, and how: of build, and of check.

@@ -311,6 +311,9 @@ class _Recordings:
             more = f" and {len(paths) - NAMED_FILES:,} more" if len(paths) > NAMED_FILES else ""
             line = f"{len(paths):,} files: {reason}: {', '.join(paths[:NAMED_FILES])}{more}"
             found.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
+        if not any(row.recordings for row in datasets) and not self._skipped:
+            reason = "no recording can be converted" if self.left_out else "no recording is selected"
+            found.append(Finding(False, f"{self._amass_dir}: {reason} with these options; choose others"))
         return found
 
     def datasets(self) -> Iterator[CheckedDataset]:

@@ -33,7 +33,8 @@ def mishap(begin: bytes) -> str | None:
     if begin[4:8] == b"ftyp":
         return "is a video: this is AMASS's Render download; take SMPL+H G of the dataset"
     if is_pickle(begin):
-        return "is a pickle, which can run any code and is not read here; h36m-amass setup takes the data out of it"
+        advice = "h36m-amass setup takes body models and vertex maps out of theirs, and recordings come as .npz"
+        return f"is a pickle, which can run any code and is not read: {advice}"
     if not begin:
         return "is empty; download it again"
     return None

@@ -67,7 +67,7 @@ def load(content: bytes) -> Any:
         raise
     # Whatever a reader of hostile bytes can raise.
     except Exception as error:
-        reason = f"is damaged, or not a pickle of arrays ({type(error).__name__}: {error})"
+        reason = f"is damaged, or not a pickle of arrays ({type(error).__name__}: {_line(error)})"
         raise UnpicklingError(f"{reason}; download it again") from error
 
 
@@ -81,7 +81,7 @@ def value(pickled: Any, name: str) -> np.ndarray:
     except UnpicklingError:
         raise
     except Exception as error:
-        raise UnpicklingError(f"its {name} is not an array ({error}); download it again") from error
+        raise UnpicklingError(f"its {_line(name)} is not an array ({_line(error)}); download it again") from error
 
 
 def sparse(pickled: Any, name: str) -> scipy.sparse.csr_array:
@@ -93,7 +93,7 @@ def sparse(pickled: Any, name: str) -> scipy.sparse.csr_array:
     except UnpicklingError:
         raise
     except Exception as error:
-        raise UnpicklingError(f"its {name} is not a matrix ({error}); download it again") from error
+        raise UnpicklingError(f"its {_line(name)} is not a matrix ({_line(error)}); download it again") from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -113,7 +113,7 @@ class _Unpickler(pickle.Unpickler):
             or module.split(".")[0] == "chumpy"
         )
         if not known:
-            reason = f"names {module}.{name}, which is not data: reading it could run any code"
+            reason = f"names {_line(f'{module}.{name}')}, which is not data: reading it could run any code"
             raise UnpicklingError(f"{reason}; nothing in it was run. Download the file from its publisher's page")
         return type("StandIn", (StandIn,), {"name": name})
 
@@ -189,3 +189,8 @@ def _of_chumpy(pickled: StandIn) -> np.ndarray:
         chosen = _array(state["a"]).ravel()[_array(state["idxs"])]
         return chosen.reshape(tuple(state["preferred_shape"])) if "preferred_shape" in state else chosen
     raise TypeError(f"it is chumpy's {pickled.name}, whose value is not in the file")
+
+
+def _line(text: object) -> str:
+    """A text of anybody's on one line, and not longer than one."""
+    return " ".join(str(text).split())[:100]

@@ -157,6 +157,8 @@ def _header(npz: NpzReader, use_dmpls: bool, given_rate: Fraction | None) -> Hea
     rate_keys = [key for key in FRAME_RATE_KEYS if key in npz]
     missing = [name for name in ("poses", "trans", "betas", "gender") if name not in npz]
     missing += [] if rate_keys else [FRAME_RATE_KEYS[0]]
+    if missing and ("v_template" in npz or "eigvec" in npz):
+        raise AmassError("is a body model and not a recording; h36m-amass setup puts it where it belongs")
     if missing:
         raise AmassError(f"has no {', '.join(missing)}; download the dataset as {AMASS_NAMES}")
     headers = {"poses": _header_of_rows(npz, "poses")}

@@ -19,6 +19,7 @@ from h36m_amass.recordings.recording import AmassError
 
 UNSAFE = "its name leads out of the archive; pack it again under another one"
 EMPTY = "holds no recordings; download it again, or take it away"
+STRAY = "lies outside a dataset's folder"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
 NESTED = "is an archive within a dataset's folder; move it up into the AMASS folder, or unpack it"
@@ -106,7 +107,7 @@ def find_recordings(
         elif name is not None and entry.problem is None:
             sources.append(_Source(_COPY.sub("", name), entry.name, archive=entry))
         elif not datasets:
-            placing.skip_stray("", entry, "lies outside a dataset's folder")
+            placing.skip_stray("", entry, STRAY)
     if unread and not datasets:
         placing.ignored["archives of a kind that is not read"] = unread
     archives = []
@@ -128,7 +129,10 @@ def find_recordings(
             archives.append(Archive(source.dataset, file.name, file.size, file.modified))
     if not placing.files and not archives:
         hint = "datasets lie in it as DATASET/SUBJECT/SEQUENCE.npz or DATASET/INNER/SUBJECT/SEQUENCE.npz"
-        if placing.skipped:
+        others = [row for row in placing.skipped if row.reason not in (OUTSIDE, DEEPER, STRAY)]
+        if others:
+            hint = f"{others[0].path} {others[0].reason}"
+        elif placing.skipped:
             stray = min(row.path for row in placing.skipped)
             hint += f", but {stray} does not; is this a single dataset? Then give its parent folder"
         raise AmassError(f"holds no AMASS sequences; {hint}", shown(amass_dir))

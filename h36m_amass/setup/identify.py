@@ -14,6 +14,7 @@ import scipy.sparse
 
 from h36m_amass.body import published, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH
+from h36m_amass.body.regressor import RegressorError
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files import unpickling
 from h36m_amass.files.first_bytes import NUM_BYTES, is_pickle, mishap
@@ -24,6 +25,7 @@ WANTED = (".npz", ".npy", ".pkl")
 """Endings of the files that downloads hold the data in."""
 RECORDINGS = ("_poses.npz", "_stageii.npz", "shape.npz", "_stagei.npz")
 MODEL_ARRAYS = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
+SPIN = published.published()[0].name
 MAP_NAME, REGRESSOR_NAME = "smplx_to_smpl.npz", f"{regressor.H36M_FILE_NAME}.npy"
 MESHES = (6890, 10475)  # vertices of SMPL and SMPL+H, and of SMPL-X
 _WORD = re.compile(r"[a-z]+")
@@ -32,6 +34,10 @@ _GENDER_WORDS = {**{gender: gender for gender in GENDERS}, "f": "female", "m": "
 
 class SetupError(H36mAmassError):
     """A download is not one that belongs into a support folder, or cannot be read; the message does not name it."""
+
+
+class NotOursError(SetupError):
+    """A file is nothing that belongs into a support folder: in a folder of downloads it is passed over."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def identify(path: Path, name: str) -> Support:
     with path.open("rb") as file:
         begin = file.read(NUM_BYTES)
     if name.endswith(RECORDINGS):
-        raise SetupError("is a recording; put recordings and archives of them into your AMASS folder as they are")
+        raise NotOursError("is a recording; put recordings and archives of them into your AMASS folder as they are")
     try:
         if is_pickle(begin):
             return _of_pickle(unpickling.load(read_content(path)), name)
@@ -64,13 +70,14 @@ def identify(path: Path, name: str) -> Support:
             return _of_regressor(path, name)
     except NpzError as error:
         raise SetupError(error.reason) from error
-    raise SetupError("is not a body model, regressor or vertex map; leave it out")
+    raise NotOursError("is not a body model, regressor or vertex map; leave it out")
 
 
 def gender_of(name: str) -> str:
-    """The gender that a file is of, by its name or else those of its folders; `SetupError` if none says."""
-    for part in reversed(name.lower().split("/")):
-        found = {_GENDER_WORDS[word] for word in _WORD.findall(part) if word in _GENDER_WORDS}
+    """The gender that a file is of, by its name or else its folder's; `SetupError` if neither says."""
+    *_, folder, base = ("", *name.lower().split("/"))
+    for part, genders in ((base, _GENDER_WORDS), (folder, {gender: gender for gender in GENDERS})):
+        found = {genders[word] for word in _WORD.findall(part) if word in genders}
         if len(found) == 1:
             return found.pop()
     advice = "put it into a folder called female, male or neutral"
@@ -88,7 +95,7 @@ def _of_npz(path: Path, name: str) -> Support:
             return Support(f"body_models/dmpls/{gender}/model.npz", title, _copy_of(path))
     if {"data", "shape", "format"} <= names:
         return _of_matrix(path, name)
-    raise SetupError(f"is an .npz of {', '.join(sorted(names)[:5])}, not a body model, regressor or vertex map")
+    raise NotOursError(f"is an .npz of {', '.join(sorted(names)[:5])}, not a body model, regressor or vertex map")
 
 
 def _of_matrix(path: Path, name: str) -> Support:
@@ -103,22 +110,23 @@ def _of_matrix(path: Path, name: str) -> Support:
 
 def _of_regressor(path: Path, name: str) -> Support:
     # The loader goes by endings, and a member of an archive lies in a file of another name.
-    loaded = regressor.load(path)
+    try:
+        loaded = regressor.load(path)
+    except RegressorError as error:
+        raise NotOursError(error.reason.removeprefix(f"{path}: ")) from error
     if loaded.num_vertices not in MESHES:
         shape = loaded.matrix.shape
-        raise SetupError(f"is a matrix of shape {shape}; a regressor's is (joints, {MESHES[0]} or {MESHES[1]})")
+        raise NotOursError(f"is a matrix of shape {shape}; a regressor's is (joints, {MESHES[0]} or {MESHES[1]})")
     known = published.find(loaded.matrix, loaded.sha256)
     base = name.rpartition("/")[2]
-    is_h36m = loaded.num_vertices == MESHES[0] and (
-        known.layout.startswith("Human3.6M") if known else base.startswith(f"{regressor.H36M_FILE_NAME}.")
-    )
+    is_h36m = base.startswith(f"{regressor.H36M_FILE_NAME}.") or (known is not None and known.name == SPIN)
     target = f"{regressor.H36M_FILE_NAME}{path.suffix}" if is_h36m else base
     return Support(target, f"the regressor {loaded.title if known else base}", _copy_of(path))
 
 
 def _of_pickle(content: Any, name: str) -> Support:
     if not isinstance(content, dict):
-        raise SetupError(f"is a pickle of {type(content).__name__}, not of a body model or vertex map")
+        raise NotOursError(f"is a pickle of {type(content).__name__}, not of a body model or vertex map")
     content = {key if isinstance(key, str) else str(key): part for key, part in content.items()}
     for key in ("mtx", "matrix"):
         if key in content:
@@ -129,7 +137,7 @@ def _of_pickle(content: Any, name: str) -> Support:
             return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", _writer(_sparse_arrays(matrix)), True)
     missing = [key for key in MODEL_ARRAYS if key not in content]
     if missing:
-        raise SetupError(f"is a pickle without {missing[0]}, not a body model or vertex map")
+        raise NotOursError(f"is a pickle without {missing[0]}, not a body model or vertex map")
     arrays = {key: unpickling.value(content[key], key) for key in MODEL_ARRAYS}
     return _model((*arrays["weights"].shape, 0)[1], name, _writer(arrays), arrays)
 
@@ -172,6 +180,10 @@ def _writer(arrays: Mapping[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
 
 
 def _sparse_arrays(matrix: scipy.sparse.csr_array) -> dict[str, np.ndarray]:
-    """What `scipy.sparse.save_npz` saves of a matrix."""
-    parts = {name: getattr(matrix, name) for name in ("indices", "indptr", "data")}
+    """What `scipy.sparse.save_npz` saves of a vertex map, without the columns for normals, which are not used."""
+    matrix = scipy.sparse.csr_array(matrix[:, : MESHES[1]], dtype=np.float64)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    parts = {name: getattr(matrix, name).astype(np.int32) for name in ("indices", "indptr")} | {"data": matrix.data}
     return {**parts, "shape": np.array(matrix.shape), "format": np.array(b"csr")}

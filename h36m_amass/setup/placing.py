@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from h36m_amass.body import model
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH
 from h36m_amass.body.regressor import SPIN_PAGE
 from h36m_amass.errors import H36mAmassError
+from h36m_amass.files.archive_names import SUFFIXES
 from h36m_amass.files.archives import ArchiveError, open_archive
 from h36m_amass.files.first_bytes import NUM_BYTES, UNFINISHED, archive_kind
 from h36m_amass.files.npz import NpzError, NpzReader
-from h36m_amass.setup.identify import RECORDINGS, REGRESSOR_NAME, WANTED, SetupError, Support, identify
+from h36m_amass.setup.identify import RECORDINGS, REGRESSOR_NAME, WANTED, NotOursError, SetupError, Support, identify
 from h36m_amass.system import atomic_file
 
 _HIDDEN = (".", "__MACOSX")
@@ -70,17 +71,22 @@ def set_up(
     progress
         Called with the name of each file that is looked at.
 
-    A file is there whole or not at all. Of an archive that is damaged nothing is taken. Raises `OSError` if the support
-    folder cannot be written.
+    A file is there whole or not at all, and a body model can be loaded. Of an archive that is damaged nothing is
+    taken. Raises `SetupError` if the support folder cannot be written.
     """
     support_dir, result = Path(support_dir), SetUp()
-    support_dir.mkdir(parents=True, exist_ok=True)
-    for download in map(Path, downloads):
-        with TemporaryDirectory(dir=support_dir, prefix=".setup-") as scratch:
-            taking = _Taking(Path(scratch), result.problems, progress)
-            taking.take(download)
-            for candidate in _without_doubles(taking.candidates):
-                _place(candidate, support_dir, overwrite, result)
+    try:
+        support_dir.mkdir(parents=True, exist_ok=True)
+        for download in map(Path, downloads):
+            with TemporaryDirectory(dir=support_dir, prefix=".setup-") as scratch:
+                taking = _Taking(Path(scratch), result.problems, progress)
+                taking.take(download)
+                for candidate in _without_doubles(taking.candidates):
+                    _place(candidate, support_dir, overwrite, result)
+    except OSError as error:
+        raise SetupError(
+            f"cannot be written ({error.strerror}); mend that, or give another folder", support_dir
+        ) from error
     result.missing = _missing(support_dir)
     return result
 
@@ -89,15 +95,20 @@ def misplaced(support_dir: Path) -> list[str]:
     """What lies in a support folder where nothing is looked for, one line each, with how it gets to its place."""
     lines = []
     for path in _files_of(support_dir) if support_dir.is_dir() else ():
-        with suppress(H36mAmassError, OSError):
+        command = f"h36m-amass setup {quote(str(path))} --support-dir {quote(str(support_dir))}"
+        try:
             kind = _archive_kind(path)
             if kind is not None:
-                lines.append(f"{path}: is packed; h36m-amass setup {path} takes out what is needed")
+                lines.append(f"{path}: is packed; {command} takes out what is needed")
             elif path.suffix.lower() in WANTED:
                 support = identify(path, path.relative_to(support_dir).as_posix())
                 if path not in (support_dir / support.target, _found(support_dir, support.target)):
                     place = support_dir / support.target
-                    lines.append(f"{path}: is {support.title}, which belongs to {place}; h36m-amass setup {path}")
+                    lines.append(f"{path}: is {support.title}, which belongs to {place}; {command} puts it there")
+        except (NotOursError, OSError):
+            continue
+        except H36mAmassError as error:
+            lines.append(f"{path}: {error.reason.removeprefix(f'{path}: ')}")
     return lines
 
 
@@ -112,10 +123,10 @@ class _Taking:
     def take(self, download: Path) -> None:
         """Look at a download: a folder, an archive or a file."""
         if download.is_dir():
-            before = len(self.candidates)
+            before = len(self.candidates), len(self._problems)
             for file in _files_of(download):
                 self._take_file(file, file.relative_to(download.parent).as_posix(), str(file), is_asked_for=False)
-            if len(self.candidates) == before and not self._problems:
+            if before == (len(self.candidates), len(self._problems)):
                 self._problems.append(f"{download}: holds no body model, regressor or vertex map; give your downloads")
         elif not download.is_file():
             self._problems.append(f"{download}: there is no such file or folder")
@@ -131,12 +142,13 @@ class _Taking:
             kind = _archive_kind(path)
             if kind is not None:
                 self._take_archive(path, kind)
-            elif is_asked_for or path.suffix.lower() in WANTED:
+            elif is_asked_for or path.name.lower().endswith((*WANTED, *SUFFIXES)):
                 self._keep(identify(path, name), shown)
+        except NotOursError as error:
+            self._problems += [f"{shown}: {error.reason}"] if is_asked_for else []
         except (H36mAmassError, OSError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-            if is_asked_for or not isinstance(error, SetupError) or "recording" not in reason:
-                self._problems.append(f"{shown}: {reason}")
+            self._problems.append(f"{shown}: {reason.removeprefix(f'{path}: ')}")
 
     def _take_archive(self, path: Path, kind: str) -> None:
         """What an archive holds, unless it is damaged anywhere."""
@@ -144,7 +156,7 @@ class _Taking:
         with open_archive(path, _is_wanted, kind=kind) as stream:
             for member in stream:
                 if member.name.endswith(RECORDINGS):
-                    raise SetupError("holds recordings; put it into your AMASS folder as it is")
+                    raise NotOursError("holds recordings; put it into your AMASS folder as it is")
                 self._progress(f"{path}: {member.name}")
                 scratch = self._new_file(Path(member.name).suffix)
                 try:
@@ -155,16 +167,17 @@ class _Taking:
                     break
                 try:
                     self._keep(identify(scratch, member.name), f"{path}: {member.name}")
+                except NotOursError:
+                    continue
                 except H36mAmassError as error:
                     reason = error.reason.removeprefix(f"{scratch}: ")
                     problems.append(f"{path}: {member.name}: {reason}")
         if stream.damage is not None:
             del self.candidates[before:]
-            raise ArchiveError(f"{stream.damage}; nothing of it was taken")
-        if len(self.candidates) == before:
-            self._problems += problems or [f"{path}: holds no body model, regressor or vertex map"]
-        elif any("could run any code" in problem for problem in problems):
-            self._problems += problems
+            raise ArchiveError(f"{stream.damage.split(';')[0]}; nothing of it was taken, download it again")
+        self._problems += problems
+        if len(self.candidates) == before and not problems:
+            raise NotOursError("holds no body model, regressor or vertex map")
 
     def _keep(self, support: Support, source: str) -> None:
         """Write a file's content, ready to be moved to its place."""
@@ -173,11 +186,32 @@ class _Taking:
             support.write(file)
             file.flush()
             os.fsync(file.fileno())
+        _require_whole(support, content, self._scratch)
         self.candidates.append(_Candidate(support, source, content))
 
     def _new_file(self, suffix: str) -> Path:
         self._number += 1
         return self._scratch / f"{self._number}{suffix}"
+
+
+def _require_whole(support: Support, content: Path, scratch: Path) -> None:
+    """Raise `SetupError` if a body model cannot be loaded, or a DMPL model cannot be read."""
+    _, kind, gender, *_ = (*support.target.split("/"), "", "")
+    try:
+        if kind in FAMILIES:
+            place = scratch / "whole" / support.target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.hardlink_to(content)
+            try:
+                model.load(scratch / "whole", gender, 1, 0, FAMILIES[kind])
+            finally:
+                place.unlink()
+        elif kind == "dmpls":
+            with NpzReader(content) as npz:
+                npz.read("eigvec")
+    except (model.BodyModelError, NpzError) as error:
+        reason = error.reason.removeprefix(f"{scratch / 'whole' / support.target}: ")
+        raise SetupError(f"is {support.title}, but {reason}") from error
 
 
 def _without_doubles(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:

@@ -192,3 +192,34 @@ def test_every_name_of_a_dataset_works_everywhere(
     np.testing.assert_array_equal(
         store[name]["bk"]["walk_poses"].positions_3d[:], store["MPIHDM05"]["bk"]["walk_poses"].positions_3d[:]
     )
+
+
+@pytest.mark.parametrize(
+    "options", [["--min-seconds", 70], ["-r", 300, "--dataset", "CMU"], ["--subject", "none"]], ids=str
+)
+def test_where_a_build_would_fail_the_check_does(
+    cli: Cli, support_dir: Path, tree: Path, tmp_path: Path, options: list[Any]
+) -> None:
+    (tree / "CMU/01/01_03_poses.npz").unlink()
+    assert cli("build", tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0, *options).exit_code == 1
+    outcome = cli("check", tree, "--support-dir", support_dir, *options)
+    assert outcome.exit_code == 1
+    assert "with these options; choose others" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    "options", [["--limit", 0], ["--subject", "["], ["--min-seconds", 5, "--max-seconds", 2]], ids=str
+)
+@pytest.mark.parametrize("command", ["check", "build"])
+def test_choices_that_nothing_can_fit_are_wrong_usage(
+    cli: Cli, tmp_path: Path, command: str, options: list[Any]
+) -> None:
+    store = [tmp_path / "s.h5"] if command == "build" else []
+    assert cli(command, tmp_path, *store, *options).exit_code == 2
+
+
+def test_why_there_is_nothing_is_said(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "amass/KIT").mkdir(parents=True)
+    (tmp_path / "amass/KIT/KIT.tar.bz2").write_bytes(b"BZh9")
+    said = cli("check", tmp_path / "amass", "--support-dir", support_dir).stdout
+    assert "KIT/KIT.tar.bz2 is an archive within a dataset's folder; move it up" in said

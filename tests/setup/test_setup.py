@@ -18,7 +18,7 @@ from h36m_amass.body.families import SMPL, SMPLX
 from h36m_amass.setup.placing import set_up
 from h36m_amass.store.store import Store
 from h36m_amass.synthetic import body, relatives
-from tests.scenes import recording, write
+from tests.scenes import REAL, needs_real, recording, write
 from tests.setup import downloads as made
 from tests.setup.downloads import npz, tar, zipped
 
@@ -260,3 +260,80 @@ def test_a_check_says_what_lies_where_it_is_not_looked_for(cli: Cli, official: d
     assert f"dmpls.tar.xz: is packed; h36m-amass setup {support}/dmpls.tar.xz" in said
     assert f"belongs to {support}/J_regressor_h36m.npy" in said
     assert "is not a folder" in cli("check", "--support-dir", tmp_path / "suport").stdout
+
+
+def test_a_gender_is_told_by_the_file_and_its_folder_alone(tmp_path: Path) -> None:
+    """And never by a folder above, like ``/mnt/f``."""
+    folder = tmp_path / "f" / "downloads"
+    folder.mkdir(parents=True)
+    (folder / "model.npz").write_bytes(npz(made.light(body.body_model("male"))))
+    result = set_up([folder / "model.npz"], tmp_path / "s")
+    assert (result.placed, "of which gender" in result.problems[0]) == ([], True)
+    (folder / "male").mkdir()
+    shutil.move(folder / "model.npz", folder / "male/model.npz")
+    (taken,) = set_up([folder / "male/model.npz"], tmp_path / "s").placed
+    assert taken.target == "body_models/smplh/male/model.npz"
+
+
+def test_a_model_that_cannot_be_loaded_is_not_placed(tmp_path: Path) -> None:
+    arrays = made.light(body.body_model("male"))
+    content = bytearray(npz(arrays))
+    content[len(content) // 2] ^= 1
+    (tmp_path / "male.npz").write_bytes(content)
+    np.savez(tmp_path / "female.npz", **(arrays | {"v_template": np.array([{}], object)}))
+    result = set_up([tmp_path / "male.npz", tmp_path / "female.npz"], tmp_path / "s")
+    assert result.placed == []
+    assert "the SMPL+H model (male), but" in result.problems[0]
+    assert "holds Python objects" in result.problems[1]
+
+
+def test_a_folder_of_downloads_says_what_is_wrong_and_passes_over_the_rest(
+    official: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "Downloads"
+    folder.mkdir()
+    shutil.copy(official["dmpls"], folder)
+    (folder / "smplh.tar.xz").write_bytes(CASES["login page"][1])
+    (folder / "models_smplx_v1_1.zip").write_bytes(b"")
+    zipped(folder / "photos.zip", {"a.jpg": b"a"})
+    tar(folder / "KIT.tar.bz2", {"KIT/3/a_poses.npz": npz(recording(3))})
+    np.save(folder / "cube_parts.npy", np.zeros((3, 3)))
+    result = set_up([folder], tmp_path / "s")
+    assert len(result.placed) == 3
+    said = sorted(line.removeprefix(str(folder)) for line in result.problems)
+    assert [line.split(": ")[0] for line in said] == ["/models_smplx_v1_1.zip", "/smplh.tar.xz"]
+
+
+def test_members_that_are_no_downloads_are_named(tmp_path: Path) -> None:
+    members = {"female/model.npz": npz(made.light(body.body_model("female"))), "male/model.npz": CASES["login page"][1]}
+    result = set_up([tar(tmp_path / "smplh.tar.xz", members)], tmp_path / "s")
+    assert [taken.target for taken in result.placed] == ["body_models/smplh/female/model.npz"]
+    assert "male/model.npz: is a web page" in result.problems[0]
+
+
+def test_the_two_vertex_maps_are_the_same_file(tmp_path: Path) -> None:
+    for form in ("matrix", "mtx"):
+        (tmp_path / f"{form}.pkl").write_bytes(made.vertex_map(form))
+    result = set_up([tmp_path / "matrix.pkl", tmp_path / "mtx.pkl"], tmp_path / "s")
+    assert (len(result.placed), len(result.unchanged), result.problems) == (1, 1, [])
+
+
+@needs_real
+def test_another_regressor_keeps_its_name(tmp_path: Path) -> None:
+    files = REAL / "regressors" / "J_regressor_h36m_correct.npy", REAL / "regressors" / "J_regressor_h36m.npy"
+    result = set_up(files, tmp_path)
+    assert [taken.target for taken in result.placed] == ["J_regressor_h36m_correct.npy", "J_regressor_h36m.npy"]
+
+
+def test_a_support_folder_that_cannot_be_is_one_line(cli: Cli, official: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = cli("setup", official["spin"], "--support-dir", tmp_path / "file")
+    assert outcome.exit_code == 1
+    assert outcome.stderr.startswith(f"error: {tmp_path / 'file'}: cannot be written")
+
+
+def test_body_models_among_the_recordings_are_called_so(cli: Cli, official: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "amass").mkdir()
+    shutil.copy(official["smplh"], tmp_path / "amass")
+    said = cli("check", tmp_path / "amass", "--support-dir", tmp_path).stdout
+    assert "is a body model and not a recording; h36m-amass setup puts it" in said
