@@ -1,12 +1,36 @@
 """``h36m-amass plot``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from .completion import complete_key
 from .failures import printable
 from .options import JointSet, StoreToRead
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from h36m_amass.plot.image import ImageCamera
+
+
+def _human36m(name: str) -> "ImageCamera":
+    """A camera of Human3.6M, with its projection in NumPy."""
+    import torch
+
+    from h36m_amass.plot.image import ImageCamera
+    from h36m_amass.training.cameras import human36m
+
+    subject, _, number = name.partition("/")
+    cameras = human36m([subject], [number])
+
+    def project(positions: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+        points = cameras.to_camera(torch.from_numpy(positions).double()[None])
+        return cameras.pixels(cameras.project(points))[0].numpy(), points[0, ..., 2].numpy()
+
+    width, height = cameras.size[0].tolist()
+    return ImageCamera(cameras.names[0], (width, height), project)
 
 
 def plot(
@@ -36,23 +60,30 @@ def plot(
         None, help="Draw no more than so many seconds.", show_default="all", metavar="SECONDS"
     ),
     joint_set: JointSet = None,
+    camera: str | None = typer.Option(
+        None,
+        help="Draw poses as this camera of Human3.6M sees them, like S1/54138969.",
+        show_default="none",
+        metavar="SUBJECT/ID",
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it is there."),
 ) -> None:
     """Draw a sequence, as a picture of its poses or as an animation, or one pose of each of many sequences."""
     from h36m_amass.plot.drawing import draw
+    from h36m_amass.store.store import Store
 
     from .console import progress_bar
 
-    with progress_bar() as progress:
+    with progress_bar() as progress, Store(store, joint_set) as opened:
         paths = draw(
-            store,
+            opened,
             key,
             out,
             contact_sheet=contact_sheet,
             num_poses=poses,
             start=start,
             seconds=seconds,
-            joint_set=joint_set,
+            camera=None if camera is None else _human36m(camera),
             overwrite=overwrite,
             progress=lambda done, total: progress("cells" if contact_sheet else "draw", done, total),
         )

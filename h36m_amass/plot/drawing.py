@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from h36m_amass.plot import PlotError
 from h36m_amass.plot.animation import animate
 from h36m_amass.plot.contact_sheet import draw_contact_sheet
+from h36m_amass.plot.image import ImageCamera, draw_image
 from h36m_amass.plot.picture import ANIMATIONS, PICTURES, ending
 from h36m_amass.plot.poses import DEFAULT_POSES, draw_poses
 from h36m_amass.store.selection import StoredSequence
@@ -13,7 +15,7 @@ from h36m_amass.store.store import Store
 
 
 def draw(
-    store: Path | str,
+    store: Store,
     key: str | None = None,
     path: Path | str | None = None,
     *,
@@ -21,7 +23,7 @@ def draw(
     num_poses: int | None = None,
     start: float = 0.0,
     seconds: float | None = None,
-    joint_set: str | None = None,
+    camera: ImageCamera | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -29,8 +31,8 @@ def draw(
 
     Parameters
     ----------
-    store, joint_set
-        Path of a store, and the name of the joint set to draw; None for the first.
+    store
+        A store, opened for the joint set to draw.
     key
         ``DATASET/SUBJECT/SEQUENCE``; for a contact sheet less of it, or None for all of the store.
     path
@@ -41,36 +43,46 @@ def draw(
         How many poses a picture of one sequence has.
     start, seconds
         Draw this much of one sequence from `start` on, both in seconds; None draws all the rest.
+    camera
+        Draw poses of one sequence in the frame of this camera's image, instead of from the front and the side.
     progress
         Called with the number of frames or sequences drawn so far, and of all.
 
     Raises `h36m_amass.plot.PlotError` if it cannot be drawn, or an option does not go with what is drawn, and
     `h36m_amass.store.errors.StoreError` if the store cannot be read, or has nothing at `key`.
     """
-    if contact_sheet and (num_poses, start, seconds) != (None, 0.0, None):
-        raise PlotError("--poses, --start and --seconds are of one sequence; leave out --contact-sheet or them", store)
+    if contact_sheet and (num_poses, start, seconds, camera) != (None, 0.0, None, None):
+        options_of_one = "--poses, --start, --seconds and --camera are of one sequence"
+        raise PlotError(f"{options_of_one}; leave out --contact-sheet or them", store.shown_path)
     if key is None and not contact_sheet:
-        raise PlotError("which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet", store)
-    with Store(store, joint_set) as opened:
-        key = None if key is None else key.strip("/")
-        item = opened if key is None else opened[key]
-        if path is None:
-            title = opened.path.stem if key is None else key
-            name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in title)
-            path = f"{name}-contact-sheet.png" if contact_sheet else f"{name}.png"
-        path = Path(path)
-        if contact_sheet:
-            if isinstance(item, StoredSequence):
-                raise PlotError(f"{key}: is one sequence; give its dataset or subject for a contact sheet")
-            title = opened.path.name if key is None else key
-            return draw_contact_sheet(item.sequences, path, title=title, overwrite=overwrite, progress=progress)
-        if not isinstance(item, StoredSequence):
-            raise PlotError(f"{key}: is no sequence; add the name of one, or draw all of it with --contact-sheet")
-        if ending(path, (*PICTURES, *ANIMATIONS), "a picture or an animation") in PICTURES:
-            poses = DEFAULT_POSES if num_poses is None else num_poses
-            draw_poses(item, path, num_poses=poses, start=start, seconds=seconds, overwrite=overwrite)
-        elif num_poses is not None:
-            raise PlotError("an animation has all poses; leave --poses out, or name a .png", path)
+        raise PlotError(
+            "which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet", store.shown_path
+        )
+    key = None if key is None else key.strip("/")
+    item = store if key is None else store[key]
+    if path is None:
+        title = store.path.stem if key is None else key
+        name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in title)
+        path = f"{name}-contact-sheet.png" if contact_sheet else f"{name}.png"
+    path = Path(path)
+    if contact_sheet:
+        if isinstance(item, StoredSequence):
+            raise PlotError(f"{key}: is one sequence; give its dataset or subject for a contact sheet")
+        title = store.path.name if key is None else key
+        return draw_contact_sheet(item.sequences, path, title=title, overwrite=overwrite, progress=progress)
+    if not isinstance(item, StoredSequence):
+        raise PlotError(f"{key}: is no sequence; add the name of one, or draw all of it with --contact-sheet")
+    if ending(path, (*PICTURES, *ANIMATIONS), "a picture or an animation") in PICTURES:
+        poses = DEFAULT_POSES if num_poses is None else num_poses
+        options: dict[str, Any] = {"num_poses": poses, "start": start, "seconds": seconds, "overwrite": overwrite}
+        if camera is None:
+            draw_poses(item, path, **options)
         else:
-            animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
-        return [path]
+            draw_image(item, path, camera, **options)
+    elif camera is not None:
+        raise PlotError("a camera's image is a picture; leave --camera out, or name a .png", path)
+    elif num_poses is not None:
+        raise PlotError("an animation has all poses; leave --poses out, or name a .png", path)
+    else:
+        animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
+    return [path]

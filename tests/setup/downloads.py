@@ -21,11 +21,7 @@ from h36m_amass.files import unpickling
 from h36m_amass.synthetic import body, relatives
 
 GENDERS = ("female", "male", "neutral")
-SMPL_NAMES = {
-    "male": "basicmodel_m_lbs_10_207_0_v1.1.0.pkl",
-    "female": "basicmodel_f_lbs_10_207_0_v1.1.0.pkl",
-    "neutral": "basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl",
-}
+SMPL_NAMES = {"male": "basicmodel_m_lbs_10_207_0_v1.1.0.pkl"}
 
 
 def light(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +142,7 @@ def write_all(folder: Path) -> dict[str, Path]:
             {
                 **{
                     f"models/smplx/SMPLX_{g.upper()}.npz": npz(light(relatives.smplx_model(g, small_shape_space=True)))
-                    for g in ("male", "neutral")
+                    for g in ("neutral",)
                 },
                 "models/smplx/version.txt": b"1.1",
             },
