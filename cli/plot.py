@@ -1,5 +1,6 @@
 """``h36m-amass plot``."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,27 +11,18 @@ from .failures import printable
 from .options import JointSet, StoreToRead
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from h36m_amass.plot.image import ImageCamera
 
 
 def _human36m(name: str) -> "ImageCamera":
-    """A camera of Human3.6M, with its projection in NumPy."""
-    import torch
-
+    """A camera of Human3.6M, for pictures."""
     from h36m_amass.plot.image import ImageCamera
-    from h36m_amass.training.cameras import human36m
+    from h36m_amass.training.cameras import human36m, seen_in_pixels
 
     subject, _, number = name.partition("/")
-    cameras = human36m([subject], [number])
-
-    def project(positions: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-        points = cameras.to_camera(torch.from_numpy(positions).double()[None])
-        return cameras.pixels(cameras.project(points))[0].numpy(), points[0, ..., 2].numpy()
-
-    width, height = cameras.size[0].tolist()
-    return ImageCamera(cameras.names[0], (width, height), project)
+    camera = human36m([subject], [number])
+    width, height = camera.size[0].tolist()
+    return ImageCamera(camera.names[0], (width, height), partial(seen_in_pixels, camera))
 
 
 def plot(

@@ -240,6 +240,14 @@ def looking_at(
     )
 
 
+def seen_in_pixels(
+    camera: Cameras, world: Float[np.ndarray, "*points 3"]
+) -> tuple[Float[np.ndarray, "*points 2"], Float[np.ndarray, "*points"]]:
+    """Pixels and depths in metres of points of the world through one camera, NumPy arrays in float64."""
+    points = camera.to_camera(torch.from_numpy(np.asarray(world, np.float64))[None])
+    return camera.pixels(camera.project(points))[0].numpy(), points[0, ..., 2].numpy()
+
+
 def stack(cameras: Sequence[Cameras]) -> Cameras:
     """Several cameras as one; all of one tangential factor, or `CameraError`."""
     if len({camera.tangential_factor for camera in cameras}) != 1:

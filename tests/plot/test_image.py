@@ -13,6 +13,7 @@ import torch
 
 from h36m_amass.skeleton import H36M
 from h36m_amass.store.format import JointSet
+from h36m_amass.store.store import Store
 from h36m_amass.training.cameras import human36m
 from tests.small_stores import write_store
 
@@ -41,8 +42,6 @@ def test_joints_are_drawn_at_their_pixels(
     (axes,) = figures[0].axes
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 1000), (1002, 0))
     camera = human36m(["S1"], ["54138969"])
-    from h36m_amass.store.store import Store
-
     pose = torch.from_numpy(Store(store)["D/s/near"].positions_3d[:1]).double()[None]
     expected = camera.pixels(camera.project(camera.to_camera(pose)))[0, 0].numpy()
     drawn = np.concatenate([np.asarray(collection.get_offsets()) for collection in axes.collections])
