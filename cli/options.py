@@ -1,6 +1,7 @@
 """Options and arguments that several commands share, word for word."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,27 @@ def _positive(hertz: float | None) -> float | None:
     if hertz is not None and not 0 < hertz < math.inf:
         raise typer.BadParameter(f"a frame rate is a positive number of hertz, like 50, and not {hertz:g}")
     return hertz
+
+
+Camera = Annotated[
+    str | None,
+    typer.Option(
+        help="Draw poses as this camera of Human3.6M sees them, like S1/54138969.",
+        show_default="none",
+        metavar="SUBJECT/ID",
+    ),
+]
+
+
+def human36m_camera(name: str) -> Any:
+    """A camera of Human3.6M, for pictures."""
+    from h36m_amass.plot.image import ImageCamera
+    from h36m_amass.training.cameras import human36m, seen_in_pixels
+
+    subject, _, number = name.partition("/")
+    camera = human36m([subject], [number])
+    width, height = camera.size[0].tolist()
+    return ImageCamera(camera.names[0], (width, height), partial(seen_in_pixels, camera))
 
 
 def subset_of(*conditions: Any) -> Any:

@@ -1,28 +1,12 @@
 """``h36m-amass plot``."""
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from .completion import complete_key
 from .failures import printable
-from .options import JointSet, StoreToRead
-
-if TYPE_CHECKING:
-    from h36m_amass.plot.image import ImageCamera
-
-
-def _human36m(name: str) -> "ImageCamera":
-    """A camera of Human3.6M, for pictures."""
-    from h36m_amass.plot.image import ImageCamera
-    from h36m_amass.training.cameras import human36m, seen_in_pixels
-
-    subject, _, number = name.partition("/")
-    camera = human36m([subject], [number])
-    width, height = camera.size[0].tolist()
-    return ImageCamera(camera.names[0], (width, height), partial(seen_in_pixels, camera))
+from .options import Camera, JointSet, StoreToRead, human36m_camera
 
 
 def plot(
@@ -52,12 +36,7 @@ def plot(
         None, help="Draw no more than so many seconds.", show_default="all", metavar="SECONDS"
     ),
     joint_set: JointSet = None,
-    camera: str | None = typer.Option(
-        None,
-        help="Draw poses as this camera of Human3.6M sees them, like S1/54138969.",
-        show_default="none",
-        metavar="SUBJECT/ID",
-    ),
+    camera: Camera = None,
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it is there."),
 ) -> None:
     """Draw a sequence, as a picture of its poses or as an animation, or one pose of each of many sequences."""
@@ -75,7 +54,7 @@ def plot(
             num_poses=poses,
             start=start,
             seconds=seconds,
-            camera=None if camera is None else _human36m(camera),
+            camera=None if camera is None else human36m_camera(camera),
             overwrite=overwrite,
             progress=lambda done, total: progress("cells" if contact_sheet else "draw", done, total),
         )

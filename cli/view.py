@@ -6,6 +6,7 @@ import typer
 
 from .completion import complete_joint_set
 from .failures import printable
+from .options import Camera, human36m_camera
 
 
 def view(
@@ -20,6 +21,7 @@ def view(
         metavar="NAME",
         autocompletion=complete_joint_set,
     ),
+    camera: Camera = None,
     text: str | None = typer.Option(
         None,
         "--filter",
@@ -62,4 +64,5 @@ def view(
             webbrowser.open(url)
 
     with first, other:
-        serve(Shown(first, other, second is not None or len(sets) > 1, text or ""), host, port, ready)
+        side_by_side, seen_by = second is not None or len(sets) > 1, None if camera is None else human36m_camera(camera)
+        serve(Shown(first, other, side_by_side, text or "", seen_by), host, port, ready)

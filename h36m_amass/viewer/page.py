@@ -16,11 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 import viser
 
+from h36m_amass.plot.image import ImageCamera
 from h36m_amass.skeleton import root
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.store import Store
 from h36m_amass.viewer.chooser import Chooser, catalogue
 from h36m_amass.viewer.figure import FIELD_OF_VIEW, Person, Point, Pose, beside, camera, facing
+from h36m_amass.viewer.image import camera_image
 from h36m_amass.viewer.playback import SPEEDS, Playback, trajectory
 
 POSES_A_SECOND, TEXTS_A_SECOND = 30.0, 10.0  # hertz, at most, of the scene and of the panel while a sequence plays
@@ -44,6 +46,7 @@ class Shown:
     second: Store  # what the second sequence is chosen from
     side_by_side: bool  # whether the second sequence is shown from the start
     text: str  # what the names of the first sequence are filtered by
+    camera: ImageCamera | None = None  # what it sees of the first person is shown beside the scene
 
 
 def serve(shown: Shown, host: str, port: int, ready: Callable[[int], None]) -> None:
@@ -88,6 +91,10 @@ class _Page:
     def _add_fields(self, gui: viser.GuiApi, shown: Shown) -> None:
         on = self._on
         self._text = gui.add_html("")
+        self._camera_seen = shown.camera
+        if shown.camera is not None:
+            blank = np.full((2, 2, 3), 255, np.uint8)
+            self._image = gui.add_image(blank, label=f"Seen by {shown.camera.name}", format="png")
         self._slider = gui.add_slider("Frame", min=0, max=1, step=1, initial_value=0)
         self._slider.on_update(self._slider_moved)
         play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
@@ -244,6 +251,9 @@ class _Page:
             self._text_at = now
             self._show_on_slider(playback.frame)
             self._text.content = self._lines()
+            if self._camera_seen is not None:
+                first = self._people[0]
+                self._image.image = camera_image(self._pose(first), first.skeleton, self._camera_seen)
 
     def _show_on_slider(self, frame: int) -> None:
         self._slider.value = frame  # type: ignore[misc] # mypy misses the setter, which does not follow its property
