@@ -279,7 +279,6 @@ def test_folders_of_amass_own_splits_are_known(
 def test_all_betas_of_smplx_are_used(cli: Cli, tmp_path: Path) -> None:
     support = tmp_path / "support"
     synthetic.write_smplx_support(support, ["neutral"])
-    synthetic.write_support_data(support)
     arrays = upright(60) | {"poses": np.zeros((60, 165)), "gender": np.array("neutral")}
     del arrays["dmpls"]
     arrays["poses"][:, :3] = UPRIGHT

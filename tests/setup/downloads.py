@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,13 @@ SMPL_NAMES = {"male": "basicmodel_m_lbs_10_207_0_v1.1.0.pkl"}
 
 def light(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """A body model whose pose correctives are zero, which is packed in no time."""
-    return {**arrays, "posedirs": np.zeros(arrays["posedirs"].shape, np.float32)}
+    return {**arrays, "posedirs": np.zeros(arrays["posedirs"].shape, np.int8)}
+
+
+body_model, dmpl_model, smplx_model, smpl_model = map(
+    cache,
+    (body.body_model, body.dmpl_model, partial(relatives.smplx_model, small_shape_space=True), relatives.smpl_model),
+)
 
 
 def npz(arrays: Mapping[str, Any]) -> bytes:
@@ -85,7 +92,7 @@ def chumpy() -> Iterator[ModuleType]:
 
 def smpl_pickle(gender: str, protocol: int = 2) -> bytes:
     """An SMPL model as its authors pickle it: objects of chumpy, a sparse regressor, and what nobody needs."""
-    arrays = {name: array for name, array in light(relatives.smpl_model(gender)).items() if name != "synthetic"}
+    arrays = {name: array for name, array in light(smpl_model(gender)).items() if name != "synthetic"}
     with chumpy() as module:
         model: dict[str, Any] = {**arrays, "bs_style": "lbs", "bs_type": "lrotmin", "J": arrays["v_template"][:24]}
         model["J_regressor"] = scipy.sparse.csc_matrix(arrays["J_regressor"])
@@ -109,12 +116,12 @@ def python2_array(array: np.ndarray) -> bytes:
 
 def smplh() -> dict[str, bytes]:
     """Members of ``smplh.tar.xz``: a folder for each gender, none around them."""
-    models = {f"{gender}/model.npz": npz(light(body.body_model(gender))) for gender in GENDERS}
+    models = {f"{gender}/model.npz": npz(light(body_model(gender))) for gender in GENDERS}
     return {**models, "info.txt": b"SMPL+H for AMASS", "LICENSE.txt": b"research only"}
 
 
 def dmpls() -> dict[str, bytes]:
-    models = {f"{gender}/model.npz": npz(body.dmpl_model(gender)) for gender in GENDERS}
+    models = {f"{gender}/model.npz": npz(dmpl_model(gender)) for gender in GENDERS}
     return {**models, "LICENSE.txt": b"research only"}
 
 
@@ -140,10 +147,7 @@ def write_all(folder: Path) -> dict[str, Path]:
         "smplx": zipped(
             folder / "models_smplx_v1_1.zip",
             {
-                **{
-                    f"models/smplx/SMPLX_{g.upper()}.npz": npz(light(relatives.smplx_model(g, small_shape_space=True)))
-                    for g in ("neutral",)
-                },
+                **{f"models/smplx/SMPLX_{g.upper()}.npz": npz(light(smplx_model(g))) for g in ("neutral",)},
                 "models/smplx/version.txt": b"1.1",
             },
         ),

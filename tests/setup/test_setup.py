@@ -68,7 +68,7 @@ def test_setup_check_and_build_are_all_that_it_takes(cli: Cli, official: dict[st
 
 def test_what_is_made_of_pickles_is_what_was_pickled(official: dict[str, Path], tmp_path: Path) -> None:
     set_up([official["smpl"]], tmp_path)
-    loaded, arrays = model.load(tmp_path, "male", 300, 0, SMPL), relatives.smpl_model("male")
+    loaded, arrays = model.load(tmp_path, "male", 300, 0, SMPL), made.smpl_model("male")
     for name in ("v_template", "shapedirs", "J_regressor", "weights"):
         np.testing.assert_array_equal(getattr(loaded, name), arrays[name])
 
@@ -83,14 +83,10 @@ def test_both_published_vertex_maps_are_taken(tmp_path: Path, form: str, name: s
 
 
 def test_smplx_comes_in_both_layouts_and_an_npz_before_a_pickle(tmp_path: Path) -> None:
-    arrays = made.light(relatives.smplx_model("male", small_shape_space=True))
+    arrays = made.light(made.smplx_model("male"))
     plain = {name: array for name, array in arrays.items() if name not in ("part2num", "synthetic")}
     members = {"models/smplx/SMPLX_MALE.npz": npz(arrays), "models/smplx/SMPLX_MALE.pkl": pickle.dumps(plain, 2)}
-    locked = {
-        "models_lockedhead/smplx/SMPLX_FEMALE.npz": npz(
-            made.light(relatives.smplx_model("female", small_shape_space=True))
-        )
-    }
+    locked = {"models_lockedhead/smplx/SMPLX_FEMALE.npz": npz(made.light(made.smplx_model("female")))}
     paths = zipped(tmp_path / "a.zip", members), zipped(tmp_path / "b.zip", locked)
     result = set_up(paths, tmp_path / "support")
     assert result.problems == []
@@ -184,10 +180,10 @@ CASES: dict[str, tuple[str, bytes, str]] = {
     "unfinished": ("smplh.tar.xz.crdownload", b"\xfd7zXZ\0" + bytes(600), "still being downloaded"),
     "text": ("readme.npz", b"hello" * 200, "is not a body model, regressor or vertex map"),
     "recording": ("01_01_poses.npz", npz(recording(3)), "is a recording"),
-    "no gender": ("model.npz", npz(made.light(body.body_model("male"))), "of which gender"),
+    "no gender": ("model.npz", npz(made.light(made.body_model("male"))), "of which gender"),
     "mano": (
         "SMPLH_MALE.pkl",
-        pickle.dumps({n: a for n, a in made.light(body.body_model("male")).items() if n != "synthetic"}, 2),
+        pickle.dumps({n: a for n, a in made.light(made.body_model("male")).items() if n != "synthetic"}, 2),
         "AMASS needs the other one",
     ),
     "other map": ("map.pkl", pickle.dumps({"mtx": scipy.sparse.csc_matrix((10475, 6890))}, 2), "shape (10475, 6890)"),
@@ -246,7 +242,7 @@ def test_an_archive_of_videos_is_the_render_download(cli: Cli, support_dir: Path
 def test_a_model_in_any_place_it_may_have_counts_as_there(tmp_path: Path) -> None:
     folder = tmp_path / "body_models/smplx"
     folder.mkdir(parents=True)
-    (folder / "SMPLX_MALE.npz").write_bytes(npz(made.light(relatives.smplx_model("male", small_shape_space=True))))
+    (folder / "SMPLX_MALE.npz").write_bytes(npz(made.light(made.smplx_model("male"))))
     path = zipped(tmp_path / "a.zip", {"models/smplx/SMPLX_MALE.npz": (folder / "SMPLX_MALE.npz").read_bytes()})
     result = set_up([path], tmp_path)
     assert ([taken.target for taken in result.unchanged], result.placed) == (["body_models/smplx/male/model.npz"], [])
@@ -255,7 +251,7 @@ def test_a_model_in_any_place_it_may_have_counts_as_there(tmp_path: Path) -> Non
 def test_a_check_says_what_lies_where_it_is_not_looked_for(cli: Cli, official: dict[str, Path], tmp_path: Path) -> None:
     support = tmp_path / "support"
     (support / "body_models/female").mkdir(parents=True)
-    (support / "body_models/female/model.npz").write_bytes(npz(made.light(body.body_model("female"))))
+    (support / "body_models/female/model.npz").write_bytes(npz(made.light(made.body_model("female"))))
     shutil.copy(official["dmpls"], support / "dmpls.tar.xz")
     np.save(support / "body_models/J_regressor_h36m.npy", body.joint_regressor())
     said = cli("check", "--support-dir", support).stdout
@@ -269,7 +265,7 @@ def test_a_gender_is_told_by_the_file_and_its_folder_alone(tmp_path: Path) -> No
     """And never by a folder above, like ``/mnt/f``."""
     folder = tmp_path / "f" / "downloads"
     folder.mkdir(parents=True)
-    (folder / "model.npz").write_bytes(npz(made.light(body.body_model("male"))))
+    (folder / "model.npz").write_bytes(npz(made.light(made.body_model("male"))))
     result = set_up([folder / "model.npz"], tmp_path / "s")
     assert (result.placed, "of which gender" in result.problems[0]) == ([], True)
     (folder / "male").mkdir()
@@ -279,7 +275,7 @@ def test_a_gender_is_told_by_the_file_and_its_folder_alone(tmp_path: Path) -> No
 
 
 def test_a_model_that_cannot_be_loaded_is_not_placed(tmp_path: Path) -> None:
-    arrays = made.light(body.body_model("male"))
+    arrays = made.light(made.body_model("male"))
     content = bytearray(npz(arrays))
     content[len(content) // 2] ^= 1
     (tmp_path / "male.npz").write_bytes(content)
@@ -308,7 +304,7 @@ def test_a_folder_of_downloads_says_what_is_wrong_and_passes_over_the_rest(
 
 
 def test_members_that_are_no_downloads_are_named(tmp_path: Path) -> None:
-    members = {"female/model.npz": npz(made.light(body.body_model("female"))), "male/model.npz": CASES["login page"][1]}
+    members = {"female/model.npz": npz(made.light(made.body_model("female"))), "male/model.npz": CASES["login page"][1]}
     result = set_up([tar(tmp_path / "smplh.tar.xz", members)], tmp_path / "s")
     assert [taken.target for taken in result.placed] == ["body_models/smplh/female/model.npz"]
     assert "male/model.npz: is a web page" in result.problems[0]

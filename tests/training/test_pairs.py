@@ -207,7 +207,7 @@ def test_noise_goes_by_names_of_joints() -> None:
 
 def test_the_noise_has_the_statistics_of_the_original() -> None:
     torch.manual_seed(0)
-    batch = {"positions_2d": torch.zeros(3000, 81, 17, 2)}
+    batch = {"positions_2d": torch.zeros(1500, 81, 17, 2)}
     noisy = Detect(ORDER)(batch)
     dx, dy = noisy["positions_2d"].unbind(-1)
     for values, mean, deviation in ((dx, 0.0013, 0.0071), (dy, -0.0006, 0.0065), (noisy["confidence"], 0.78, 0.16)):
@@ -354,7 +354,7 @@ def test_motionberts_pairs_without_chance_are_its_clips(demo: Demo) -> None:
     assert (made["confidence"] == 1).all()
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_the_same_seed_gives_the_same_pairs_whatever_the_number_of_workers(demo: Demo, workers: int) -> None:
     def epoch(number: int, count: int) -> list[Batch]:
         seeded = Seeded(pairs.motionbert(ORDER), seed=3)
