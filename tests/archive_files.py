@@ -9,13 +9,20 @@ import zipfile
 from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from h36m_amass import synthetic
 
-MODES = {".tar.bz2": "w:bz2", ".tar.xz": "w:xz", ".tar.gz": "w:gz", ".tar": "w"}
-SUFFIXES = (*MODES, ".zip")
+# How hard each kind is packed is nothing to those that unpack it; xz as it packs by itself takes most of a test.
+_EFFORT: dict[str, dict[str, int]] = {
+    ".tar.bz2": {"compresslevel": 9},
+    ".tar.xz": {"preset": 0},
+    ".tar.gz": {"compresslevel": 1},
+    ".tar": {},
+}
+SUFFIXES = (*_EFFORT, ".zip")
 COMPRESSED = (".tar.bz2", ".tar.xz", ".tar.gz")
 
 
@@ -28,11 +35,16 @@ def pack(folder: Path, target: Path, arcname: str) -> None:
             for number, (path, name) in enumerate(named):
                 packed.write(path, name, zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED)
         return
-    suffix = next(suffix for suffix in SUFFIXES if target.name.endswith(suffix))
-    with tarfile.open(target, MODES[suffix]) as tar:
+    with _new_tar(target) as tar:
         tar.add(folder, arcname, recursive=False)
         for path, name in named:
             tar.add(path, name)
+
+
+def _new_tar(target: Path) -> tarfile.TarFile:
+    suffix = next(suffix for suffix in _EFFORT if target.name.endswith(suffix))
+    mode: Any = f"w:{suffix[5:]}"
+    return tarfile.open(target, mode, **_EFFORT[suffix])
 
 
 def packed_tree(amass_dir: Path, target: Path, *suffixes: str) -> Path:
@@ -47,8 +59,7 @@ def packed_tree(amass_dir: Path, target: Path, *suffixes: str) -> Path:
 def members_of(target: Path, *members: tuple[tarfile.TarInfo | str, bytes]) -> Path:
     """A ``.tar*`` with these members."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    suffix = next(suffix for suffix in SUFFIXES if target.name.endswith(suffix))
-    with tarfile.open(target, MODES[suffix]) as tar:
+    with _new_tar(target) as tar:
         for info, content in members:
             made = tarfile.TarInfo(info) if isinstance(info, str) else info
             made.size = len(content)

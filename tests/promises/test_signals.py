@@ -43,7 +43,7 @@ import time
 from h36m_amass.conversion import feeds, unpack
 unpack.BATCH_BYTES = feeds.BATCH_BYTES = 1
 write = unpack._Checked.write
-unpack._Checked.write = lambda *arguments: time.sleep(0.3) or write(*arguments)
+unpack._Checked.write = lambda *arguments: time.sleep(0.1) or write(*arguments)
 """
 
 
@@ -119,7 +119,7 @@ def test_a_second_signal_ends_the_process_on_the_spot(long_tree: Path, support_d
 def test_a_signal_from_wherever_a_lock_is_taken_ends_a_build_and_the_next_one_goes_on(
     support_dir: Path, tmp_path: Path
 ) -> None:
-    assert strike_some(tmp_path, strikes=12, seed=1, support=support_dir) == 12
+    assert strike_some(tmp_path, strikes=6, seed=1, support=support_dir) == 6
 
 
 def test_workers_end_with_a_build_that_is_killed(long_tree: Path, support_dir: Path, tmp_path: Path) -> None:
