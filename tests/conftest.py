@@ -107,6 +107,20 @@ def loaded_once() -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture(scope="session")
+def smplx_support(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with SMPL-X's neutral model beside SMPL+H's. Not to be written to."""
+    folder = tmp_path_factory.mktemp("smplx_support")
+    for path in support_dir.iterdir():
+        if path.is_file():
+            (folder / path.name).symlink_to(path)
+    (folder / "body_models").mkdir()
+    for path in (support_dir / "body_models").iterdir():
+        (folder / "body_models" / path.name).symlink_to(path)
+    synthetic.write_smplx_support(folder, ["neutral"])
+    return folder
+
+
+@pytest.fixture(scope="session")
 def support_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made-up body models of all genders and a regressor. Not to be written to."""
     folder = tmp_path_factory.mktemp("support")

@@ -64,14 +64,17 @@ def _posed(
     batch_size: int,
 ) -> Iterator[tuple[slice, Float[np.ndarray, "frames vertices 3"], Float[np.ndarray, "frames bones 3"]]]:
     """Some frames at a time, with their meshes and kinematic joints."""
-    order = np.argsort(depths(body.parents), kind="stable")  # parents first, which smplx takes for granted
+    # Parents first, which smplx takes for granted; bodies that have them so, as the published ones do, are not copied.
+    order, posedirs = np.arange(body.num_bones), body.posedirs
+    if (body.parents >= order).any():
+        order = np.argsort(depths(body.parents), kind="stable")
+        posedirs = posedirs.reshape(body.num_vertices, 3, body.num_bones - 1, 9)[:, :, order[1:] - 1]
     rank = np.argsort(order)
-    posedirs = body.posedirs.reshape(body.num_vertices, 3, body.num_bones - 1, 9)[:, :, order[1:] - 1]
     shapedirs = np.concatenate([body.shapedirs, body.dmpldirs], axis=2)
     model = {
         "v_template": torch.from_numpy(body.v_template)[None],
         "shapedirs": torch.from_numpy(shapedirs),
-        "posedirs": torch.from_numpy(posedirs.reshape(3 * body.num_vertices, -1).T.copy()),
+        "posedirs": torch.from_numpy(posedirs.reshape(3 * body.num_vertices, -1).T),
         "J_regressor": torch.from_numpy(body.J_regressor[order]),
         "lbs_weights": torch.from_numpy(body.weights[:, order]),
         "parents": torch.from_numpy(np.where(body.parents[order] >= 0, rank[body.parents[order]], -1)),

@@ -36,14 +36,14 @@ NEUTRAL_X = "body_models/smplx/neutral/model.npz"
 
 
 @pytest.fixture(scope="module")
-def full(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full(smplx_support: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models as large as the real ones: SMPL+H female, SMPL-X neutral, SMPL male. Not to be written to."""
     folder = tmp_path_factory.mktemp("full")
     (folder / "body_models").mkdir()
-    for name in ("smplh", "dmpls"):
-        (folder / "body_models" / name).symlink_to(support_dir / "body_models" / name)
-    shutil.copy(support_dir / "J_regressor_h36m.npy", folder)
-    synthetic.write_smplx_support(folder, ["neutral"])
+    for name in ("smplh", "dmpls", "smplx"):
+        (folder / "body_models" / name).symlink_to(smplx_support / "body_models" / name)
+    for name in ("J_regressor_h36m.npy", "smplx_to_smpl.npz"):
+        shutil.copy(smplx_support / name, folder)
     synthetic.write_smpl_support(folder, ["male"])
     return folder
 
@@ -170,7 +170,7 @@ def test_smpl_x_joints_are_those_of_smplx_own_model_with_a_direct_and_with_a_map
     save(path, **synthetic.smplx_model("neutral", small_shape_space=small_shape_space), **hands, **face)
     mesh = mesh_of_smplx(path, recording)
     rows, direct = np.load(full / "J_regressor_h36m.npy"), synthetic.smplx_joint_regressor()
-    mapped = rows @ scipy.sparse.load_npz(full / "smplx_to_smpl.npz").toarray()
+    mapped = rows @ scipy.sparse.load_npz(full / "smplx_to_smpl.npz")
     assert np.abs(direct @ mesh[0] - mapped @ mesh[0]).max() > 1e-4
     np.save(tmp_path / "direct.npy", direct)
     options: dict[str, Any] = {"support_dir": tmp_path, "native_rate": True}

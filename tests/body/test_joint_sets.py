@@ -10,7 +10,7 @@ import pytest
 import smplx.joint_names
 import torch
 
-from h36m_amass import export_npz, synthetic
+from h36m_amass import export_npz
 from h36m_amass.body import model as body_model
 from h36m_amass.body import regressor
 from h36m_amass.body.joint_sets import JointSetError, load_sources
@@ -155,18 +155,18 @@ def test_windows_and_exports_read_the_set_that_is_asked_for(three: Path, tmp_pat
     )
 
 
-def test_the_skeleton_is_of_one_family_of_bodies(tmp_path: Path) -> None:
-    support = tmp_path / "support"
-    synthetic.write_support_data(support)
-    relatives.write_smplx_support(support)
+def test_the_skeleton_is_of_one_family_of_bodies(smplx_support: Path, tmp_path: Path) -> None:
     write(tmp_path / "amass" / "D" / "S" / "a.npz", recording(40))
-    write(tmp_path / "amass" / "D" / "S" / "b.npz", relatives.as_smplx(recording(40, synthetic=np.array(True))))
+    write(
+        tmp_path / "amass" / "D" / "S" / "b.npz",
+        relatives.as_smplx(recording(40, gender="neutral", synthetic=np.array(True))),
+    )
     report = build(
-        tmp_path / "amass", tmp_path / "s.h5", support_dir=support, joint_regressor="skeleton", skip_missing=True
+        tmp_path / "amass", tmp_path / "s.h5", support_dir=smplx_support, joint_regressor="skeleton", skip_missing=True
     )
     assert "the store holds the skeleton of another family" in report.skipped[0].reason
     assert len(Store(tmp_path / "s.h5").skeleton) == 52
-    checked = check_inputs(BuildOptions(support, ["skeleton"]), tmp_path / "amass")
+    checked = check_inputs(BuildOptions(smplx_support, ["skeleton"]), tmp_path / "amass")
     assert [finding.message for finding in checked.findings if not finding.ok] == [
         "SMPL-X recordings cannot be converted: the joint set skeleton holds the joints of SMPL+H, and SMPL-X has "
         "others; build recordings of the two into two stores"

@@ -32,7 +32,7 @@ def real_support(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_body = util.module_from_spec(spec)
     spec.loader.exec_module(make_body)
     make_body.main(folder)
-    write_smplx_support(folder)
+    write_smplx_support(folder, ["male"])  # as its one recording of SMPL-X is
     with np.load(REAL / "maps" / "one_body_in_both_meshes.npz") as both:
         v_template = both["smhf_v"].astype(float)
     for path in (folder / "body_models" / "smplx").glob("*/model.npz"):

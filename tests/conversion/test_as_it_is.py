@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from h36m_amass import synthetic
 from h36m_amass.skeleton import H36M
 from h36m_amass.store.store import Store
 from tests.archive_files import packed_tree
@@ -276,9 +275,7 @@ def test_folders_of_amass_own_splits_are_known(
     assert store.datasets == (dataset,)
 
 
-def test_all_betas_of_smplx_are_used(cli: Cli, tmp_path: Path) -> None:
-    support = tmp_path / "support"
-    synthetic.write_smplx_support(support, ["neutral"])
+def test_all_betas_of_smplx_are_used(cli: Cli, smplx_support: Path, tmp_path: Path) -> None:
     arrays = upright(60) | {"poses": np.zeros((60, 165)), "gender": np.array("neutral")}
     del arrays["dmpls"]
     arrays["poses"][:, :3] = UPRIGHT
@@ -286,11 +283,11 @@ def test_all_betas_of_smplx_are_used(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path / "amass/D/s/a.npz", arrays | {"betas": betas[:16]})
     betas[299] = 5.0
     write(tmp_path / "amass/D/s/b.npz", arrays | {"betas": betas})
-    store, outcome = build(cli, tmp_path / "amass", support, "--joint-regressor", "skeleton")
+    store, outcome = build(cli, tmp_path / "amass", smplx_support, "--joint-regressor", "skeleton")
     first, last = (store[f"D/s/{name}"].positions_3d[:] for name in "ab")
     assert "betas" not in outcome.stderr
     assert np.abs(first - last).max() > 1e-3
-    verified = run(cli, "verify", store.path, "--against", tmp_path / "amass", "--support-dir", support)
+    verified = run(cli, "verify", store.path, "--against", tmp_path / "amass", "--support-dir", smplx_support)
     assert "error" not in verified.stderr
 
 
