@@ -146,7 +146,7 @@ def main() -> None:
     ]
     projected = (times["projection"] - reading) / reading
     targets.append(Target("projection ÷ reading and collating", projected, MOST_TIMES_READING))
-    write_results("pairs", {"seconds": times}, shown, targets)
+    write_results("pairs", {"times": times}, shown, targets)
 
 
 if __name__ == "__main__":
