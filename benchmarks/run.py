@@ -136,7 +136,8 @@ def section(name: str, benchmark: Benchmark, results: dict[str, Any]) -> list[st
     pictures = benchmark.draw(results, RESULTS)
     took = f"`python benchmarks/{name}.py`, at commit {results['commit']}, in {results['seconds']:.0f} s."
     links = [f"![{benchmark.title}]({picture.relative_to(OUTPUT).as_posix()})" for picture in pictures]
-    return ["", f"## {benchmark.title}", "", took, "", benchmark.about, "", results["table"], "", "\n\n".join(links)]
+    parts = [f"## {benchmark.title}", took, benchmark.about, results["table"], *links]
+    return ["", "\n\n".join(parts)]
 
 
 def targets_table(targets: list[dict[str, Any]]) -> str:
