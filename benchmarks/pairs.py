@@ -22,6 +22,7 @@ from h36m_amass.skeleton import Skeleton
 from h36m_amass.store.store import Store
 from h36m_amass.training import detection, pairs
 from h36m_amass.training.cameras import human36m
+from h36m_amass.training.transforms import partners
 from h36m_amass.training.windows import WindowDataset, collate
 
 WINDOWS, LENGTH, BATCH = pick(256 * 64, 256), 81, 256
@@ -40,7 +41,7 @@ def numpy_videopose3d(skeleton: Skeleton) -> OfBatches:
         | {"principal_point": cameras.principal_point[row].numpy().astype(np.float32)}
         for row in range(len(cameras))
     ]
-    swapped = mirrored_joints(skeleton)
+    swapped = partners(skeleton)
     rng = np.random.default_rng(0)
 
     def window(world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +67,7 @@ def numpy_motionbert(skeleton: Skeleton) -> OfBatches:
     """MotionBERT's pairs in plain NumPy, window by window."""
     noise = json.loads(Path(detection.__file__).with_name("motionbert_noise.json").read_text(encoding="utf-8"))
     mean, std, weight = (np.array(noise[name], np.float32) for name in ("mean", "std", "weight"))
-    swapped, rng, keys = mirrored_joints(skeleton), np.random.default_rng(0), np.arange(27)
+    swapped, rng, keys = partners(skeleton), np.random.default_rng(0), np.arange(27)
 
     def window(world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         clip = np.stack([world[..., 0], -world[..., 2], world[..., 1]], -1) * 0.298
@@ -86,13 +87,6 @@ def numpy_motionbert(skeleton: Skeleton) -> OfBatches:
         return (clip - clip[:, :1]).astype(np.float32), image.astype(np.float32)
 
     return per_window(window)
-
-
-def mirrored_joints(skeleton: Skeleton) -> list[int]:
-    swapped = list(range(len(skeleton)))
-    for left, right in zip(skeleton.left, skeleton.right, strict=True):
-        swapped[left], swapped[right] = right, left
-    return swapped
 
 
 def per_window(window: OneWindow) -> OfBatches:

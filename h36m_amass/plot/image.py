@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from h36m_amass.plot import PlotError, picture
-from h36m_amass.plot.poses import MAX_POSES
+from h36m_amass.plot.poses import frames_of_poses
 from h36m_amass.store.selection import StoredSequence
 
 HEIGHT = 6.0  # inches of the image
@@ -48,17 +48,12 @@ def draw_image(
     that does, and if no pose is wholly in front of the camera.
     """
     path = picture.output_path(path, picture.PICTURES, "a picture of poses", overwrite)
-    if not 1 <= num_poses <= MAX_POSES:
-        raise PlotError(f"{num_poses} poses cannot be drawn; ask for 1 to {MAX_POSES}", path)
+    frames = frames_of_poses(sequence, path, num_poses, start, seconds)
     from matplotlib.figure import Figure
 
     skeleton, rate = sequence.store.skeleton, sequence.frame_rate
-    picture.require_bones(skeleton, sequence.key)
-    frame_range = picture.frames_between(sequence, start, seconds)
-    count = min(num_poses, len(frame_range))
-    frames = np.linspace(frame_range[0], frame_range[-1], count).round().astype(int).tolist()
     pixels, depths = camera.project(np.stack([sequence.positions_3d[frame] for frame in frames]))
-    in_front = [number for number in range(count) if (depths[number] > 0).all()]
+    in_front = [number for number in range(len(frames)) if (depths[number] > 0).all()]
     if not in_front:
         raise PlotError(
             f"{sequence.key}: is behind the camera {camera.name}; choose another camera or another time", path
@@ -79,7 +74,7 @@ def draw_image(
     axes.set_ylabel("y (pixels)")
     times = (
         f"{frames[0] / rate:.2f} to {frames[-1] / rate:.2f} s, later ones darker"
-        if count > 1
+        if len(frames) > 1
         else f"{frames[0] / rate:.2f} s"
     )
     figure.suptitle(

@@ -13,6 +13,18 @@ FAR_ABOVE_GROUND = 4.0  # metres: whoever is higher is drawn without the ground,
 _VIEWS = {"front": 0.0, "side": 90.0}  # degrees, see `picture.seen`
 
 
+def frames_of_poses(
+    sequence: StoredSequence, path: Path, num_poses: int, start: float, seconds: float | None
+) -> list[int]:
+    """The frames of a picture of so many poses, evenly spread; raises `PlotError` as `draw_poses` does."""
+    if not 1 <= num_poses <= MAX_POSES:
+        raise PlotError(f"{num_poses} poses cannot be drawn in one picture; ask for 1 to {MAX_POSES}", path)
+    picture.require_bones(sequence.store.skeleton, sequence.key)
+    between = picture.frames_between(sequence, start, seconds)
+    frames: list[int] = np.linspace(between[0], between[-1], min(num_poses, len(between))).round().astype(int).tolist()
+    return frames
+
+
 def draw_poses(
     sequence: StoredSequence,
     path: Path | str,
@@ -31,14 +43,10 @@ def draw_poses(
     positive, or `path` cannot be written.
     """
     path = picture.output_path(path, picture.PICTURES, "a picture of poses", overwrite)
-    if not 1 <= num_poses <= MAX_POSES:
-        raise PlotError(f"{num_poses} poses cannot be drawn side by side; ask for 1 to {MAX_POSES}", path)
+    frames = frames_of_poses(sequence, path, num_poses, start, seconds)
     from matplotlib.figure import Figure
 
     skeleton, rate = sequence.store.skeleton, sequence.frame_rate
-    picture.require_bones(skeleton, sequence.key)
-    frame_range = picture.frames_between(sequence, start, seconds)
-    frames = np.linspace(frame_range[0], frame_range[-1], min(num_poses, len(frame_range))).round().astype(int).tolist()
     poses = [sequence.positions_3d[frame] for frame in frames]
     offsets = SPACING * np.arange(len(frames))
     width = max(6.0, 1.6 * len(frames) + 1.5)
