@@ -93,7 +93,7 @@ JointNames = Annotated[
     list[str] | None,
     typer.Option(
         help="Text file with a regressor's K joint names, one per line; NAME=FILE for several joint sets.",
-        show_default="Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",
+        show_default="the regressor's if it is known, else joint_0, joint_1, ...",
         metavar="FILE",
     ),
 ]

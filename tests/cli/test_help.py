@@ -124,7 +124,7 @@ def test_the_remaining_defaults_are_words_for_none() -> None:
         "KEY.png, with - for slashes",  # see plot.draw
         f"{inspect.signature(plot_poses.draw_poses).parameters['num_poses'].default}",
         "as many as fit on a screen or two, with --json all",  # see describe.fitting_depth
-        "Human3.6M's for SPIN's regressor, else joint_0, joint_1, ...",  # see the next test
+        "the regressor's if it is known, else joint_0, joint_1, ...",  # see the next test
     }
     assert words <= ABSENT | derived
 
