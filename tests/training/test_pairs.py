@@ -242,6 +242,9 @@ def test_stride_masks_show_each_mth_frame_from_the_middle_on(training: bool) -> 
     assert found == {(m, d) for m, all_d in shifts.items() for d in all_d}
     shown = StrideMask().masked(batch, torch.full((600,), 4), torch.full((600,), -1))
     assert torch.equal(shown["positions_2d"][..., 0].bool()[:, :, 0], shown["stride_mask"])
+    # Of an even number of frames the middle one is the earlier of two.
+    even = StrideMask().masked({"positions_2d": torch.ones(1, 6, 17, 2)}, torch.tensor([4]), torch.tensor([0]))
+    assert even["stride_mask"].tolist() == [[False, False, True, False, False, False]]
 
 
 @given(seed=SEEDS)
@@ -267,6 +270,28 @@ def test_views_in_the_wild_have_the_person_in_their_field(seed: int) -> None:
     # A level camera has the world's z upwards, which is -y in its image.
     up = torch.tensor([0.0, 0, -1]).double().expand(6, 3)
     torch.testing.assert_close(level.rotation[:, 1], up, rtol=0, atol=1e-12)
+
+
+def view_draws(depth: float = 0.0, aside: tuple[float, float] = (0.0, 0.0)) -> ViewDraws:
+    """Of one level camera that looks along the world's y."""
+    numbers = ([0.0], [-5 / 22.5], [0.0], [depth], [aside])
+    return ViewDraws(*(torch.tensor(number, dtype=torch.float64) for number in numbers))
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.25, 0.75])
+def test_views_in_the_wild_are_as_far_away_and_aside_as_drawn(depth: float) -> None:
+    somebody = torch.tensor([3.0, -2.0, 1.0], dtype=torch.float64).expand(1, 2, 1, 3)
+    cameras = RandomViews().cameras(somebody, view_draws(depth, (1.0, -2.0)))
+    seen = cameras.to_camera(somebody)
+    torch.testing.assert_close(seen[..., 2], torch.full((1, 2, 1), 2 + 10 * depth, dtype=torch.float64))
+    image = cameras.project(seen, distortion=False, limit=math.inf)
+    torch.testing.assert_close(image, torch.tensor([0.25, -0.5], dtype=torch.float64).expand(1, 2, 1, 2))
+
+
+def test_views_in_the_wild_move_who_comes_too_near_back_to_half_a_metre() -> None:
+    reaching = torch.tensor([[[[0.0, 0, 1], [0, -3, 1]], [[0, 0, 1], [0, 3, 1]]]], dtype=torch.float64)
+    seen = RandomViews().cameras(reaching, view_draws()).to_camera(reaching)
+    torch.testing.assert_close(seen[0, :, :, 2], torch.tensor([[3.5, 0.5], [3.5, 6.5]], dtype=torch.float64))
 
 
 PRESETS: dict[str, tuple[str, Callable[..., Any]]] = {
