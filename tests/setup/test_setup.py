@@ -181,6 +181,7 @@ CASES: dict[str, tuple[str, bytes, str]] = {
     "text": ("readme.npz", b"hello" * 200, "is not a body model, regressor or vertex map"),
     "recording": ("01_01_poses.npz", npz(recording(3)), "is a recording"),
     "no gender": ("model.npz", npz(made.light(made.body_model("male"))), "of which gender"),
+    "two genders": ("male_female.npz", npz(made.light(made.body_model("male"))), "of which gender"),
     "mano": (
         "SMPLH_MALE.pkl",
         pickle.dumps({n: a for n, a in made.light(made.body_model("male")).items() if n != "synthetic"}, 2),
@@ -315,6 +316,13 @@ def test_the_two_vertex_maps_are_the_same_file(tmp_path: Path) -> None:
         (tmp_path / f"{form}.pkl").write_bytes(made.vertex_map(form))
     result = set_up([tmp_path / "matrix.pkl", tmp_path / "mtx.pkl"], tmp_path / "s")
     assert (len(result.placed), len(result.unchanged), result.problems) == (1, 1, [])
+
+
+@needs_real
+def test_spins_regressor_is_known_by_its_values(tmp_path: Path) -> None:
+    shutil.copy(REAL / "regressors" / "J_regressor_h36m.npy", tmp_path / "regressor.npy")
+    (taken,) = set_up([tmp_path / "regressor.npy"], tmp_path / "s").placed
+    assert taken.target == "J_regressor_h36m.npy"
 
 
 @needs_real

@@ -368,6 +368,88 @@ def test_presets_are_their_steps(demo: Demo) -> None:
         np.testing.assert_allclose(made["positions_2d"][number][far], image[far], atol=4e-6)
 
 
+@pytest.fixture
+def windows_in_h36m(demo: Demo) -> Batch:
+    """Sixty-four windows of the demo's people, of three frames, in the order h36m."""
+    windows = WindowDataset(Store(demo.store), 3, stride=40, joint_order="h36m")
+    batch = collate(windows.__getitems__(range(64)))
+    assert isinstance(batch, dict)
+    return batch
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_videopose3ds_pairs_are_its_steps(windows_in_h36m: Batch, training: bool) -> None:
+    world, cameras = windows_in_h36m["positions_3d"].double(), human36m()
+    torch.manual_seed(0)
+    made = pairs.videopose3d(ORDER, training=training)(windows_in_h36m)
+    seen = cameras.gather(made["camera"])
+    points = seen.to_camera(world)
+    image = seen.project(points)
+    # The first coordinate of the principal point, which none of these cameras has at 0, says who is mirrored.
+    mirrored = made["intrinsic"][:, 2] * seen.principal_point[:, 0] < 0
+    assert len(set(made["camera"].tolist())) > 10
+    assert mirrored.any() == training
+    assert (~mirrored).any()
+    for values in (points, image):
+        other = values[:, :, SWAPPED].clone()
+        other[..., 0] *= -1
+        values[mirrored] = other[mirrored]
+    pelvis = points[:, :, :1].clone()
+    points[:, :, 1:] -= pelvis
+    torch.testing.assert_close(made["positions_3d"].double(), points, rtol=0, atol=8e-6)
+    torch.testing.assert_close(made["root"].double(), pelvis[:, :, 0], rtol=0, atol=4e-6)
+    far = (points[..., 2] + pelvis[..., 2] > 2)[:, :, 1:]
+    torch.testing.assert_close(made["positions_2d"].double()[:, :, 1:][far], image[:, :, 1:][far], rtol=0, atol=4e-6)
+
+
+def test_validation_sees_each_window_the_same_and_training_does_not(windows_in_h36m: Batch) -> None:
+    for make in (pairs.videopose3d, pairs.uplift_upsample):
+        for training in (False, True):
+            preset = make(ORDER, training=training)
+            first, second = (preset(windows_in_h36m)["camera"] for _ in range(2))
+            assert torch.equal(first, second) != training
+        # uplift-upsample's middle frame is hidden in training alone.
+        assert bool(preset(windows_in_h36m).get("stride_mask", torch.ones(1, 3))[:, 1].all()) != (
+            training and make is pairs.uplift_upsample
+        )
+
+
+def test_motionberts_pairs_to_train_on_are_mirrored_hidden_and_noisy(windows_in_h36m: Batch) -> None:
+    x, y, z = windows_in_h36m["positions_3d"].unbind(-1)
+    clip = torch.stack([x, -z, y], -1) * 0.298
+    image = clip[:, :, SWAPPED] * torch.tensor([-1.0, 1, 1])
+    torch.manual_seed(0)
+    made = pairs.motionbert(ORDER)(windows_in_h36m)
+    whole = made["positions_3d"] + made["root"][:, :, None]
+    is_clip, is_image = ((whole - poses).abs().flatten(1).amax(1) < 1e-6 for poses in (clip, image))
+    assert torch.equal(is_clip, ~is_image)
+    assert 16 < int(is_image.sum()) < 48
+    off = made["positions_2d"] - whole[..., :2]
+    hidden = (made["positions_2d"] == 0).all(-1)
+    assert torch.equal(hidden, (made["positions_2d"] == 0).any(-1))
+    assert 0.08 < float(hidden.double().mean()) < 0.22
+    assert (made["confidence"][hidden] == 0).all()
+    assert (off[~hidden] != 0).any(-1).all()
+    assert float(off[~hidden].abs().mean()) < 0.05
+
+
+@pytest.mark.parametrize("make", [pairs.in_the_wild, pairs.videopose3d])
+def test_presets_add_the_noise_that_is_asked_for(windows_in_h36m: Batch, make: Callable[..., Any]) -> None:
+    plain, noisy = [], []
+    for found, pixels in ((plain, 0.0), (noisy, 5.0)):
+        torch.manual_seed(0)
+        found.append(make(ORDER, noise_pixels=pixels)(windows_in_h36m)["positions_2d"])
+    assert float((noisy[0] - plain[0]).std()) == pytest.approx(2 * 5 / 1000, rel=0.05)
+
+
+def test_pairs_in_the_wild_are_those_of_a_camera_of_a_thousand_pixels(windows_in_h36m: Batch) -> None:
+    made = pairs.in_the_wild(ORDER)(windows_in_h36m)
+    assert (made["positions_3d"][:, :, 0] == 0).all()
+    points = made["positions_3d"] + made["root"][:, :, None]
+    expected = 2 * math.sqrt(2) * points[..., :2] / points[..., 2:]
+    torch.testing.assert_close(made["positions_2d"], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_motionberts_pairs_without_chance_are_its_clips(demo: Demo) -> None:
     windows = WindowDataset(Store(demo.store), 50, stride=50, joint_order="h36m")
     batch = collate(windows.__getitems__(range(4)))
