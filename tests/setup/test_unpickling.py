@@ -90,6 +90,7 @@ def test_code_is_refused_by_name_and_nothing_runs(tmp_path: Path, protocol: int)
         b"",
         b"no pickle",
         b"\x80\x02Nr\xff\xff\xff\x7f.",  # remembers two thousand million objects
+        b"\x80\x02Nr\xff\xff\xff\x02.",  # so many that there is room for them
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",  # as many bytes as none has
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff.",
         pickle.dumps(np.zeros(1000))[:-40],
