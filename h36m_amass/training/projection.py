@@ -289,9 +289,8 @@ class StrideMask:
 
 def seen_by(cameras: Cameras, batch: Batch, distortion: bool, limit: float) -> Batch:
     """A batch as cameras see it, one for each window."""
-    points = cameras.to_camera(batch["positions_3d"])
-    positions_2d = cameras.project(points, distortion, limit)
-    seen = {"positions_3d": points, "positions_2d": positions_2d, "visible": cameras.visible(points, positions_2d)}
+    points, positions_2d, visible = cameras.see(batch["positions_3d"], distortion, limit)
+    seen = {"positions_3d": points, "positions_2d": positions_2d, "visible": visible}
     return {**batch, **seen, "intrinsic": cameras.parameters("videopose3d")}
 
 

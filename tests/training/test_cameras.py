@@ -129,6 +129,32 @@ def test_the_image_of_a_mirrored_point_is_the_mirrored_image(seed: int, dtype: t
     assert torch.equal(mirrored.mirrored().parameters("uplift-upsample"), cameras.parameters("uplift-upsample"))
 
 
+@pytest.mark.parametrize("at_once", [1, 40, 2**18])
+@pytest.mark.parametrize("shape", [(5,), (3, 17), (0, 17), ()])
+def test_seen_at_once_is_what_is_seen_step_by_step(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(module, "POINTS_AT_ONCE", at_once)
+    cameras, rng = ALL.to(dtype=torch.float32), np.random.default_rng(7)
+    world = torch.from_numpy(rng.uniform(-3, 3, (28, *shape, 3)).astype(np.float32))
+    before = world.clone()
+    for distortion, limit in ((True, 1.0), (False, math.inf)):
+        seen = cameras.see(world, distortion, limit)
+        points = cameras.to_camera(world)
+        images = cameras.project(points, distortion, limit)
+        assert torch.equal(seen.points, points)
+        assert torch.equal(seen.positions_2d, images)
+        assert torch.equal(seen.visible, cameras.visible(points, images))
+        assert torch.equal(points, cameras.to_camera(world))  # nothing that was given is overwritten
+    assert torch.equal(world, before)
+    assert len(cameras.gather(torch.tensor([], dtype=torch.int64)).see(world[:0]).points) == 0
+
+
+def test_projections_have_gradients() -> None:
+    cameras, points = ALL[:2], in_front(0)[:2].requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: cameras.project(cameras.to_camera(cameras.to_world(values))), points)
+
+
 def test_what_is_visible_is_in_front_and_within_the_image() -> None:
     camera = looking_at((0, 0, 1), (0, 5, 1), focal_length=1000, size=(1000, 500))
     # At 4 m half the field is 2 m wide and 1 m high.
