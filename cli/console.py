@@ -25,6 +25,7 @@ SHOWN_FILES = 3
 _STAGES = {
     "bodies": ("loading", "body models"),
     "headers": ("reading headers of", "recordings"),
+    "archives": ("looking into", "archives"),
     "convert": ("converting", "MB"),
     "export": ("exporting", "frames"),
     "clips": ("writing", "clips"),
@@ -48,25 +49,30 @@ def progress_bar() -> "Iterator[Progress]":
     """A callback for `h36m_amass.build`, shown as a bar with rate and time left, or as lines now and then."""
     screen = console(stderr=True)
     if verbosity().quiet:
-        yield lambda stage, done, total: None
+        from h36m_amass.system.progress import nothing
+
+        yield nothing
     elif not screen.is_terminal:
         yield _Lines()
     else:
         from rich import progress
+        from rich.table import Column
 
         class Rate(progress.ProgressColumn):
             def render(self, task: progress.Task) -> Text:
                 return Text(f"{task.speed or 0:,.0f} {task.fields['unit']}/s")
 
         *columns, time_left = progress.Progress.get_default_columns()
-        with progress.Progress(*columns, Rate(), time_left, console=screen) as bar:
+        name_column = Column(no_wrap=True, overflow="ellipsis")
+        last_read = progress.TextColumn("{task.fields[name]}", markup=False, table_column=name_column)
+        with progress.Progress(*columns, Rate(), time_left, last_read, console=screen) as bar:
             tasks: dict[str, progress.TaskID] = {}
 
-            def show(stage: str, done: int, total: int) -> None:
+            def show(stage: str, done: int, total: int, name: str = "", /) -> None:
                 words, unit = _STAGES[stage]
                 if stage not in tasks:
-                    tasks[stage] = bar.add_task(words, total=total, unit=unit)
-                bar.update(tasks[stage], completed=done, total=total)
+                    tasks[stage] = bar.add_task(words, total=total, unit=unit, name="")
+                bar.update(tasks[stage], completed=done, total=total, name=printable(name))
 
             yield show
 
@@ -89,7 +95,7 @@ class _Lines:
         self._stage = ""
         self._began = self._last = 0.0
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, name: str = "", /) -> None:
         now, (words, unit) = time.monotonic(), _STAGES[stage]
         if stage != self._stage:
             self._stage, self._began, self._last = stage, now, now
@@ -98,7 +104,8 @@ class _Lines:
             self._last = now
             rate = done / (now - self._began)
             left = f", {(total - done) / rate:,.0f} s left" if rate else ""
-            sys.stderr.write(f"{words} {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}\n")
+            at = f", at {printable(name)}" if name else ""
+            sys.stderr.write(f"{words} {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}{at}\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]], amounts: bool = False) -> None:

@@ -87,8 +87,8 @@ def build(  # noqa: PLR0913 (one parameter for each option)
     executor
         Where to convert instead of in `workers` processes; its workers must see the same files.
     progress
-        Called now and then with a stage, how much of it is done and how much there is: ``"convert"`` counts megabytes
-        of recordings and archives.
+        Called now and then with a stage, how much of it is done, how much there is and the recording or archive that
+        was read last: ``"convert"`` counts megabytes of recordings and archives.
 
     All other parameters are those of `h36m_amass.conversion.options.BuildOptions`.
 
@@ -184,7 +184,7 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
             outcome.add(task, result)
             if task.scratch is None and (task.archive is None or workers.reads_archives):
                 done += task.size
-            progress("convert", min(done + feeds.position, total) // MEGABYTE, total // MEGABYTE)
+            progress("convert", min(done + feeds.position, total) // MEGABYTE, total // MEGABYTE, task.name)
         progress("convert", total // MEGABYTE, total // MEGABYTE)
     finally:
         feeds.stop()

@@ -212,7 +212,7 @@ class _Recordings:
         listing = find_recordings(self._amass_dir, tuple(self._options.datasets))
         self._skipped += listing.skipped
         for done, file in enumerate(listing.files):
-            progress("headers", done, len(listing.files))
+            progress("headers", done, len(listing.files), file.path)
             if self._is_selected(file):
                 try:
                     source = source_of(self._amass_dir, file)
@@ -220,8 +220,11 @@ class _Recordings:
                 except AmassError as error:
                     self._skipped.append(Skipped(file.dataset, file.path, str(error)))
         progress("headers", len(listing.files), len(listing.files))
-        for archive in listing.archives:
+        for done, archive in enumerate(listing.archives):
+            progress("archives", done, len(listing.archives), archive.name)
             self._look_into(archive)
+        if listing.archives:
+            progress("archives", len(listing.archives), len(listing.archives))
 
     def _is_selected(self, file: RecordingFile) -> bool:
         """Whether the subset selects a recording, as far as that can be told before it is opened."""

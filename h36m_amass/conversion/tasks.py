@@ -57,6 +57,11 @@ class Task:
         """Bytes of its recordings, or of its archive."""
         return self.archive.archive.size if self.archive is not None else sum(file.size for file in self.files)
 
+    @property
+    def name(self) -> str:
+        """Its last recording, or its archive, as it lies under the folder of AMASS."""
+        return self.archive.archive.name if self.archive is not None else self.files[-1].path
+
     def remove_scratch(self) -> None:
         """Remove its scratch file, if it has one."""
         if self.scratch is not None:

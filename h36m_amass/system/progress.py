@@ -2,13 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done and how much there is."""
+from typing import Protocol
 
 
-def nothing(stage: str, done: int, total: int) -> None:
+class Progress(Protocol):
+    """What a long job calls to say how far it is."""
+
+    def __call__(self, stage: str, done: int, total: int, name: str = "", /) -> None:
+        """Take note of a stage, how much of it is done, how much there is, and the name of what was read last."""
+
+
+def nothing(stage: str, done: int, total: int, name: str = "", /) -> None:
     """A `Progress` for a caller that does not ask."""
 
 

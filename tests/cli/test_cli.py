@@ -27,7 +27,7 @@ from tests.scenes import random_h36m_regressor, random_template
 
 COMMANDS = ("build", "export-npz", "export-motionbert", "check", "datasets", "info", "plot", "verify", "view", "demo")
 VERTICES, BONES, FRAMES = 30, 52, 25
-PROGRESS = ("reading headers ", "loading ", "converting ", "exporting ")
+PROGRESS = ("reading headers ", "looking into ", "loading ", "converting ", "exporting ")
 
 Cli = Callable[..., Any]
 

@@ -300,7 +300,7 @@ def test_a_store_is_verified_against_archives(packed: Path, support_dir: Path, t
         against=packed,
         support_dir=support_dir,
         sample=40,
-        progress=lambda stage, done, total: stages.add(stage),
+        progress=lambda stage, done, total, name="": stages.add(stage),
     )
     assert found.findings == ()
     assert "compare" in stages

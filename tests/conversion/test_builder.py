@@ -283,12 +283,13 @@ def test_a_store_of_made_up_input_says_so(built: Path) -> None:
 
 def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Path, tmp_path: Path) -> None:
     stages: dict[str, list[tuple[int, int]]] = {}
-    report = build(
-        amass_dir,
-        tmp_path / "s.h5",
-        support_dir=support_dir,
-        progress=lambda stage, done, total: stages.setdefault(stage, []).append((done, total)),
-    )
+    names: set[str] = set()
+
+    def progress(stage: str, done: int, total: int, name: str = "", /) -> None:
+        stages.setdefault(stage, []).append((done, total))
+        names.add(name)
+
+    report = build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, progress=progress)
     store = Store(tmp_path / "s.h5")
     assert report.frames == store.num_frames == sum(row.frames for row in report.datasets)
     assert [row.dataset for row in report.datasets] == list(store.datasets)
@@ -297,7 +298,10 @@ def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Pa
         assert row.sequences == sum(len(subject) for subject in store[row.dataset].values())
     assert json.loads(report.to_json())["datasets"][0]["dataset"] == store.datasets[0]
     assert list(stages) == ["convert"]
-    megabytes = sum(file.size for file in find_recordings(amass_dir).files) // 10**6
+    files = find_recordings(amass_dir).files
+    assert names - {""} <= {file.path for file in files}
+    assert len(names) > 1
+    megabytes = sum(file.size for file in files) // 10**6
     assert stages["convert"][0] == (0, megabytes)
     assert stages["convert"][-1] == (megabytes, megabytes)
     assert stages["convert"] == sorted(stages["convert"])

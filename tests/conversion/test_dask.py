@@ -125,7 +125,7 @@ def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
     monkeypatch.setattr(dask_module, "run_task", deadly.run_slowly)
     cluster = somebodys_cluster()
 
-    def lose_scheduler(stage: str, done: int, total: int) -> None:
+    def lose_scheduler(stage: str, done: int, total: int, name: str = "", /) -> None:
         if list(tmp_path.glob("s.h5.parts/*.part.npz")):
             cluster.close(timeout=5)
 

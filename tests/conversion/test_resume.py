@@ -14,6 +14,7 @@ import pytest
 from h36m_amass.conversion import feeds, part, tasks, unpack
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.report import BuildReport
+from h36m_amass.system.progress import Progress
 from tests.archive_files import packed_tree
 from tests.scenes import recording, write, write_dataset
 
@@ -39,11 +40,11 @@ def whole(tree: Path, support_dir: Path, tmp_path: Path) -> bytes:
     return (tmp_path / "whole.h5").read_bytes()
 
 
-def interrupted_after(num_tasks: int) -> Callable[[str, int, int], None]:
+def interrupted_after(num_tasks: int) -> Progress:
     """A progress that interrupts the build when so many tasks have ended."""
     calls: list[str] = []
 
-    def progress(stage: str, done: int, total: int) -> None:
+    def progress(stage: str, done: int, total: int, name: str = "", /) -> None:
         calls.append(stage)
         if len(calls) == num_tasks + 1:
             raise KeyboardInterrupt
