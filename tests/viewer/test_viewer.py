@@ -419,7 +419,7 @@ def test_a_sequence_is_chosen_played_and_scrubbed_in_a_browser(viewer: Viewer, t
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 640, "height": 480})
+        page = browser.new_page(viewport={"width": 480, "height": 320})
         page.set_default_timeout(60_000)
         errors: list[str] = []
         requests: list[str] = []
