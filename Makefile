@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # bytecode is not to be written, as images of containers do: installation compiles nothing, see below.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint docs figures bench bench-scaling torture fuzz clean
+.PHONY: demo test test-fast lint commands docs figures bench bench-scaling torture fuzz clean
 
 demo: $(INSTALLED)-demo
 	$(BIN)/h36m-amass demo demo
@@ -15,11 +15,18 @@ demo: $(INSTALLED)-demo
 test: $(INSTALLED)-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# What starts no process and needs no body models: a minute's check while you work.
+test-fast: $(INSTALLED)-dev
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" -q
+
 lint: $(INSTALLED)-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+commands: $(INSTALLED)-dev
+	$(BIN)/python docs/commands.py
 
 docs: $(INSTALLED)-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -22,7 +22,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "h36m-amass plot amass_h36m.h5 CMU --contact-sheet --out cmu.pdf",
     ),
     "verify": ("h36m-amass verify amass_h36m.h5", "h36m-amass verify amass_h36m.h5 --against data"),
-    "view": ("h36m-amass view amass_h36m.h5", "h36m-amass view amass_h36m.h5 CMU/01/01_01_poses"),
+    "view": ("h36m-amass view amass_h36m.h5", "h36m-amass view amass_h36m.h5 --filter CMU/01 --camera S1/54138969"),
     "demo": ("h36m-amass demo demo", "h36m-amass info demo/amass_h36m.h5"),
 }
 

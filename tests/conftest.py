@@ -18,6 +18,7 @@ from h36m_amass import synthetic
 from h36m_amass.body import model as body_model
 from h36m_amass.recordings import recording as amass
 from tests.object_store import BUCKET, CREDENTIALS, ObjectStore, served
+from tests.scenes import TEST_DATA
 
 if TYPE_CHECKING:
     from h36m_amass.demo import Demo
@@ -28,8 +29,6 @@ settings.load_profile("default")
 
 # What a shell's script starts in the background ignores Ctrl-C, and so would all commands that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-REAL_AMASS = Path(__file__).resolve().parents[2] / "shared" / "amass"
 
 
 @dataclass(frozen=True)
@@ -146,10 +145,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 @pytest.fixture(scope="session")
 def real_amass() -> Path:
-    """A tree with one real AMASS recording, where there is one beside the repository."""
-    if not REAL_AMASS.is_dir():
-        pytest.skip("no real AMASS recording beside the repository")
-    return REAL_AMASS
+    """A tree with one real AMASS recording."""
+    if not (TEST_DATA / "amass").is_dir():
+        pytest.skip("H36M_AMASS_TEST_DATA names no folder with a real AMASS recording")
+    return TEST_DATA / "amass"
 
 
 @pytest.fixture(scope="session")

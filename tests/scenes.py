@@ -19,8 +19,10 @@ import pytest
 from h36m_amass import synthetic
 from h36m_amass.skeleton import H36M
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings beside the repository")
+TEST_DATA = Path(os.environ.get("H36M_AMASS_TEST_DATA", os.devnull))
+"""Folder of real recordings and regressors, which are not ours to distribute."""
+REAL = TEST_DATA / "real"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="H36M_AMASS_TEST_DATA names no folder with real recordings")
 
 
 UPRIGHT = np.pi / 2 * (np.arange(156) == 0)

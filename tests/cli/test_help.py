@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,14 +55,10 @@ def parameters() -> list[Any]:
     ]
 
 
-def stated_default(parameter: Any) -> str:
-    """The default that ``--help`` gives for an option; none for a flag."""
-    if isinstance(parameter.show_default, str):
-        return parameter.show_default
-    if getattr(parameter, "is_flag", False) or parameter.default is None:
-        return ""
-    default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
-    return f"{default:g}" if isinstance(default, float) else str(default)
+stated_default = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "commands.py"), run_name="commands")[
+    "default_of"
+]
+"""The default that ``--help`` gives for an option; none for a flag."""
 
 
 def shown_help(*command: str) -> str:
