@@ -41,8 +41,8 @@ INTRODUCTION = """\
 | 2 | wrong usage, like a value that is not one of an option's choices |
 | 130, 143 | interrupted with Ctrl-C, terminated |
 
-A failure is one line, never a traceback. A line that begins with `internal error:` is a bug: please report it, with what
-the same command prints with `--debug`. Remove the passwords and tokens of URLs first.
+A failure is one line, never a traceback. A line that begins with `internal error:` is a bug: please report it, with
+what the same command prints with `--debug`. Remove the passwords and tokens of URLs first.
 
 `h36m-amass --install-completion` teaches bash, zsh, fish or PowerShell to complete commands, options and their values
 with Tab: datasets, joint sets, devices, and the keys of a store. `h36m-amass --version` prints the version.
