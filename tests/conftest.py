@@ -40,6 +40,20 @@ class Outcome:
     stderr: str
 
 
+SLOW_FOLDERS = {"cli", "conversion", "docs", "plot", "promises", "setup", "verification", "viewer"}
+"""Tests that start processes, draw, or build stores from start to end."""
+SLOW_FIXTURES = {"support_dir", "amass_dir", "demo", "server"}
+"""Whole body models, and a server."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `slow` what ``make test-fast`` skips."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in SLOW_FOLDERS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep what archives hold away from the user's cache folder, in processes that tests start, too."""
