@@ -62,7 +62,7 @@ def check(
     from h36m_amass.conversion.check import check_inputs
     from h36m_amass.conversion.options import BuildOptions
 
-    from .console import print_checked, print_skipped, print_warnings, progress_bar
+    from .console import print_checked, print_skipped, print_warnings, progress_bar, unused
 
     options = BuildOptions(
         support_dir=support_dir,
@@ -92,6 +92,8 @@ def check(
             print_checked(checked.datasets)
         print_skipped(checked.skipped, checked.not_selected)
         print_warnings(checked.warning_groups())
+        for line in unused(checked):
+            typer.echo(printable(line), err=verbosity().quiet)
     if problems:
         are = "is" if problems == 1 else "are"
         typer.echo(f"error: {problems} of {len(checked.findings)} things {are} not in place, see above", err=True)

@@ -14,7 +14,7 @@ from .failures import printable
 from .verbosity import verbosity
 
 if TYPE_CHECKING:
-    from h36m_amass.conversion.check import CheckedDataset
+    from h36m_amass.conversion.check import Check, CheckedDataset
     from h36m_amass.conversion.report import BuildReport, RecordingWarning
     from h36m_amass.recordings.tree import Skipped
     from h36m_amass.system.progress import Progress
@@ -181,6 +181,15 @@ def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -
         out.print(Text(printable(f"warning: {count}: {message}: {shown}{more}")))
 
 
+def unused(report: "BuildReport | Check") -> Iterator[str]:
+    """What was asked for and applies to nothing."""
+    if report.unused_rates:
+        number, first = len(report.unused_rates), report.unused_rates[0]
+        yield f"rules of --frame-rates that fit no recording: {number:,}, the first is {first}"
+    if report.unused_excludes:
+        yield f"patterns of --exclude that match no recording: {', '.join(report.unused_excludes)}"
+
+
 def _remarks(report: "BuildReport") -> Iterator[str]:
     """What else is worth a line; the last ones say what is in the store now."""
     if report.not_selected:
@@ -191,10 +200,8 @@ def _remarks(report: "BuildReport") -> Iterator[str]:
         number, first = len(report.without_dmpls), report.without_dmpls[0]
         yield f"without soft tissue, because the recording has no dmpls: {number:,}, the first is {first}"
     if report.corrected_rates:
-        yield f"frame rates corrected, as asked: those of {report.corrected_rates:,} recordings"
-    if report.unused_rates:
-        number, first = len(report.unused_rates), report.unused_rates[0]
-        yield f"rules of --frame-rates that fit no recording of the store: {number:,}, the first is {first}"
+        yield f"frame rates corrected, as asked: {report.corrected_rates:,}"
+    yield from unused(report)
     if report.reused:
         yield f"converted by an interrupted build: {report.reused:,} sequences"
     if report.ignored:

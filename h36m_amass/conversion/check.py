@@ -31,6 +31,7 @@ from h36m_amass.files.sources import Held
 from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
+from h36m_amass.recordings.rates import Key
 from h36m_amass.recordings.recording import AmassError
 from h36m_amass.recordings.resampling import resampled_length
 from h36m_amass.recordings.subset import EVERYTHING, Subset
@@ -77,6 +78,8 @@ class Check:
     skipped: tuple[Skipped, ...]  # recordings that a build would skip because of its options
     not_selected: Mapping[str, int]  # as in `BuildReport`
     datasets: tuple[CheckedDataset, ...]  # a row for each dataset in the AMASS folder, sorted; none without one
+    unused_rates: tuple[str, ...] = ()  # as in `BuildReport`, as far as recordings were looked at
+    unused_excludes: tuple[str, ...] = ()
 
     def warning_groups(self) -> list[tuple[str, tuple[RecordingWarning, ...]]]:
         """Messages with the recordings that they are about, the most frequent first."""
@@ -140,7 +143,8 @@ def check_inputs(
     if found is None:
         return Check(tuple(findings), (), (), {}, ())
     selected = {name: count for name in Subset.names() if (count := found.not_selected[name])}
-    return Check((*findings, *recordings), tuple(found.warnings), tuple(found.left_out), selected, datasets)
+    unused = how.frame_rates.unused(found.names), options.subset.unused_excludes(found.used_excludes)
+    return Check((*findings, *recordings), tuple(found.warnings), tuple(found.left_out), selected, datasets, *unused)
 
 
 def _check_regressors(
@@ -195,6 +199,14 @@ def _check_body_model(
     return findings
 
 
+def _counted(number: int, converted: int, dataset: str) -> str:
+    """How many recordings of a dataset are there, how many of them a build would convert, and how many AMASS has."""
+    counted = "1 recording" if number == 1 else f"{number:,} recordings"
+    counted += "" if converted == number else f", {converted:,} of them to convert"
+    total = rates.census().get(dataset)
+    return counted + (f"; AMASS's census of SMPL+H has {total:,}" if total else "")
+
+
 class _Recordings:
     """What the recordings of an AMASS folder say of themselves, and what a build would do with them."""
 
@@ -206,6 +218,9 @@ class _Recordings:
         self.left_out: list[Skipped] = []
         self.not_selected = Counter[str]()
         self.warnings: list[RecordingWarning] = []
+        self.names: set[Key] = set()  # of the recordings that the subset selects by their names
+        self.used_excludes: set[str] = set()
+        self._num_present = Counter[str]()  # recordings that are there, by dataset
 
     def look(self, progress: Progress) -> None:
         """Read headers, those of archives from the cache; raises `AmassError` if there are no recordings."""
@@ -231,6 +246,8 @@ class _Recordings:
         limit = self._options.subset.limit
         is_full = limit is not None and sum(map(len, self._members.values())) >= limit
         filtered_by = self._options.subset.missed_by_name(file) or ("limit" if is_full else None)
+        self.used_excludes |= self._options.subset.excluding(file)
+        self._num_present[file.dataset] += 1
         self.not_selected.update([filtered_by] if filtered_by is not None else [])
         return filtered_by is None
 
@@ -240,6 +257,7 @@ class _Recordings:
             self._skipped.append(Skipped(file.dataset, file.path, member.problem))
             return
         names = file.dataset, file.subject, file.sequence
+        self.names.add(names)
         is_given = self._how.rates.find(*names) is not None
         known = None if is_given else rates.contradiction(*names, Fraction(member.frame_rate))
         member = at_rate(member, file, self._how.rates)
@@ -301,14 +319,13 @@ class _Recordings:
 
     def findings(self, datasets: Sequence[CheckedDataset]) -> list[Finding]:
         """A line for each dataset and each file that cannot be converted."""
-        found = []
-        for row in (row for row in datasets if row.recordings):
-            counted = "an archive whose first recording can be read; a build goes through all of it"
-            if not row.archive:
-                total = rates.census().get(row.dataset)
-                counted = "1 recording" if row.recordings == 1 else f"{row.recordings:,} recordings"
-                counted += f"; AMASS's census of SMPL+H has {total:,}" if total else ""
-            found.append(Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {counted}"))
+        counts = {row.dataset: row.recordings for row in datasets}
+        found = [
+            Finding(True, f"{self._amass_dir / dataset}: {_counted(number, counts.get(dataset, 0), dataset)}")
+            for dataset, number in sorted(self._num_present.items())
+        ]
+        what = "an archive whose first recording can be read; a build goes through all of it"
+        found += [Finding(True, f"{self._amass_dir / row.archive}: {what}") for row in datasets if row.archive]
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
             more = f" and {len(paths) - NAMED_FILES:,} more" if len(paths) > NAMED_FILES else ""

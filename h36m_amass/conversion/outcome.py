@@ -37,6 +37,9 @@ class Outcome:
         self._folders = {work.archive.folder for work in todo.archives if work.only is None}
         self._expected: dict[str, str] = {}
         self._waiting: list[PartRow] = []
+        self._used_excludes = {
+            pattern for file in (*todo.known, *todo.unselected) for pattern in job.subset.excluding(file)
+        }
         assembly.open(work.archive.dataset for work in todo.archives if work.only is None)
         assembly.list(todo.known, converts=True)
         assembly.list(todo.unselected, converts=False)
@@ -79,6 +82,7 @@ class Outcome:
             listed = members[file.path]
             self._expected[file.path] = listed.content_digest
             filtered_by = self._job.subset.missed_by_name(file)
+            self._used_excludes |= self._job.subset.excluding(file)
             self._assembly.list([file], converts=filtered_by is None)
             if filtered_by is not None:
                 self._not_selected[filtered_by] += 1
@@ -128,13 +132,6 @@ class Outcome:
             for message in (known, *messages) if known is not None else messages:
                 yield RecordingWarning(record.dataset, record.source_path, message)
 
-    def _unused_rates(self) -> tuple[str, ...]:
-        """Rules of a person's file that count for none of the store's recordings."""
-        given, records = self._job.recipe.frame_rates, self._assembly.records
-        found = (given.find(record.dataset, record.subject, record.sequence) for record in records)
-        used = {rule.key for rule in found if rule is not None}
-        return tuple(",".join(key) for key in given.all_keys() if key not in used)
-
     def report(self, store: Path, seconds: float) -> BuildReport:
         """The report of a build that took so long."""
         records, use_dmpls = self._assembly.records, self._job.recipe.use_dmpls
@@ -145,7 +142,10 @@ class Outcome:
             skipped=tuple(skipped),
             warnings=tuple(sorted(self._warnings(), key=lambda warning: warning.path)),
             corrected_rates=sum(map(rate_is_corrected, records)),
-            unused_rates=self._unused_rates(),
+            unused_rates=self._job.recipe.frame_rates.unused(
+                (record.dataset, record.subject, record.sequence) for record in records
+            ),
+            unused_excludes=self._job.subset.unused_excludes(self._used_excludes),
             ignored=dict(sorted(self._ignored.items())),
             not_selected={name: count for name in Subset.names() if (count := self._not_selected[name])},
             use_dmpls=use_dmpls,

@@ -59,6 +59,7 @@ class BuildReport:
     warnings: tuple[RecordingWarning, ...]  # by path; of what is kept in an update only those about frame rates
     corrected_rates: int  # how many sequences' recordings have another frame rate than their files say, as asked
     unused_rates: tuple[str, ...]  # rules of --frame-rates that count for no recording of the store
+    unused_excludes: tuple[str, ...]  # patterns of --exclude that match no recording
     ignored: Mapping[str, int]  # how many files of which kind are not recordings (licences, ``shape.npz`` ...)
     # How many recordings the subset did not select, by the attribute of `h36m_amass.Subset` that decided it.
     not_selected: Mapping[str, int]

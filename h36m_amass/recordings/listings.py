@@ -18,6 +18,7 @@ import platformdirs
 
 from h36m_amass.files.paths import Location
 from h36m_amass.files.sources import Source, size_of
+from h36m_amass.recordings.plausibility import TWO_RATES
 from h36m_amass.recordings.rates import RateRules
 from h36m_amass.recordings.recording import AmassError, Recording, digest_at_rate
 from h36m_amass.recordings.tree import Archive, RecordingFile
@@ -70,7 +71,10 @@ def at_rate(member: ListedMember, file: RecordingFile, rates: RateRules) -> List
     rate = rates.frame_rate(file.dataset, file.subject, file.sequence)
     if rate is None:
         return member
-    return replace(member, frame_rate=rate, content_digest=digest_at_rate(member.content_digest, rate))
+    warnings = tuple(warning for warning in member.warnings if not warning.startswith(TWO_RATES))
+    return replace(
+        member, frame_rate=rate, content_digest=digest_at_rate(member.content_digest, rate), warnings=warnings
+    )
 
 
 def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListing | None:

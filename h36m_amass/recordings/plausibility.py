@@ -17,6 +17,7 @@ MAX_DISTANCE = 100.0
 """Metres from the origin, along one axis. A standing person's pelvis is some 900 mm above the ground."""
 MIN_UPRIGHT = 0.5  # cosine of 60 degrees: the largest angle from z to the body's own upward direction
 POSE_STEP = 16  # frames from one whose rotations are looked at to the next; the last one is looked at, too
+TWO_RATES = "the file has two frame rates"  # with which a warning about them begins
 _AXES = ("x", "y", "z")
 
 
@@ -27,7 +28,7 @@ def of_rates(first: float, second: float | None) -> list[str]:
             return []
     except FrameRateError:
         pass
-    return [f"the file has two frame rates, {first:g} and {second:g} Hz; the first is taken"]
+    return [f"{TWO_RATES}, {first:g} and {second:g} Hz; the first is taken"]
 
 
 def of_values(poses: Float[np.ndarray, "frames 3*bones"], trans: Float[np.ndarray, "frames 3"]) -> list[str]:

@@ -82,6 +82,11 @@ class RateRules:
         """What the rules are for."""
         return [key for layer in self._layers for key in layer]
 
+    def unused(self, names: Iterable[Key]) -> tuple[str, ...]:
+        """Keys of the rules that count for none of these recordings, as their file has them."""
+        used = {rule.key for rule in (self.find(*name) for name in names) if rule is not None}
+        return tuple(",".join(key) for key in self.all_keys() if key not in used)
+
     @property
     def digest(self) -> str:
         """SHA-256 of all rules by layer, in whatever order their files have them."""

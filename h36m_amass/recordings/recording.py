@@ -185,8 +185,8 @@ def _header(npz: NpzReader, use_dmpls: bool, given_rate: Fraction | None) -> Hea
         num_frames=num_frames,
         model=family.name,
         frame_rate=given_rate or frame_rate,
-        recorded_frame_rate=float(recorded),
-        other_frame_rate=float(others[0]) if others else None,
+        recorded_frame_rate=recorded,
+        other_frame_rate=others[0] if others else None,
         gender=gender,
         betas=betas,
         has_dmpls=has_dmpls,
@@ -248,12 +248,12 @@ def _check_values(name: str, values: Float[np.ndarray, "frames columns"], first_
         raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
 
 
-def _number(npz: NpzReader, name: str) -> np.generic:
+def _number(npz: NpzReader, name: str) -> float:
+    """A number as the shortest decimal that its own type has for it: 59.94 in float32 is 59.94."""
     array = npz.read(name, MAX_SMALL_BYTES)
     if array.dtype.kind not in "fiu" or array.size != 1:
         raise AmassError(f"{name} is {array.dtype} of shape {array.shape}, not one number")
-    number: np.generic = array.reshape(-1)[0]
-    return number
+    return float(str(array.reshape(-1)[0]))
 
 
 def _word(npz: NpzReader, name: str) -> str:

@@ -40,7 +40,7 @@ class Resampling:
         return len(self.frame)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # a float32 equals the float64 that it prints otherwise than
 def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
     """Frame rate in hertz as the decimal that it prints as, 59.94 is 2997/50, or the whole number beside it.
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -64,7 +64,15 @@ class Subset:
         ):
             if pattern is not None and not re.fullmatch(pattern, name):
                 return filtered_by
-        return "exclude" if any(_matches(file, pattern) for pattern in self.exclude) else None
+        return "exclude" if self.excluding(file) else None
+
+    def excluding(self, file: RecordingFile) -> set[str]:
+        """The patterns that exclude a recording."""
+        return {pattern for pattern in self.exclude if _matches(file, pattern)}
+
+    def unused_excludes(self, used: Collection[str]) -> tuple[str, ...]:
+        """The patterns that exclude nothing, if these exclude something."""
+        return tuple(pattern for pattern in self.exclude if pattern not in used)
 
     def missed_by_length(self, num_frames: int, frame_rate: Fraction) -> str | None:
         """Which of the lengths a recording does not fit. Exact: the numbers are the decimals that they print as."""

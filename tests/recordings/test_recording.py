@@ -23,6 +23,7 @@ from h36m_amass.recordings.recording import (
     fit_betas,
     read_header,
 )
+from h36m_amass.recordings.resampling import exact_rate
 from h36m_amass.recordings.tree import find_recordings
 
 FRAMES = 23
@@ -111,6 +112,25 @@ def test_a_frame_rate_is_the_decimal_it_prints_as_under_either_key(
 ) -> None:
     path = write_recording(tmp_path, **{"mocap_framerate": None, key: value})
     assert read_header(path).frame_rate == rate
+
+
+@pytest.mark.parametrize("first", [np.float32, np.float64])
+def test_a_rate_does_not_depend_on_what_was_read_before(tmp_path: Path, first: type) -> None:
+    exact_rate.cache_clear()
+    values = {np.float32: np.array(59.94, np.float32), np.float64: np.array(np.float32(59.94), np.float64)}
+    rates = {
+        dtype: read_header(write_recording(tmp_path, mocap_framerate=values[dtype]))
+        for dtype in sorted(values, key=lambda dtype: dtype is not first)
+    }
+    assert (rates[np.float32].frame_rate, rates[np.float32].recorded_frame_rate) == (Fraction(2997, 50), 59.94)
+    assert rates[np.float64].recorded_frame_rate == 59.939998626708984
+    assert rates[np.float64].frame_rate == Fraction("59.939998626708984")
+
+
+def test_one_rate_in_two_precisions_is_one_rate(tmp_path: Path) -> None:
+    rates = {"mocap_framerate": np.array(59.94, np.float32), "mocap_frame_rate": np.array(59.94)}
+    with Recording(write_recording(tmp_path, **rates)) as recording:
+        assert not recording.warnings
 
 
 @pytest.mark.parametrize("shape", [(1,), (10,), (16,), (300,), (1, 16)])
