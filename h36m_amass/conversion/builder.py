@@ -138,7 +138,7 @@ def build(  # noqa: PLR0913 (one parameter for each option)
                 with _pool(job, options, executor, todo) as runner:
                     _run(job, runner, todo, outcome, progress or nothing)
                 stages.ended("converted on %s", ",".join(job.devices))
-                assembly.finish(outcome.why_nothing)
+                _finish(assembly, outcome, parts_dir)
                 outcome.skip_mismatched()
                 signals.check()
                 temporary.replace(target)
@@ -188,6 +188,16 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
         progress("convert", total // MEGABYTE, total // MEGABYTE)
     finally:
         feeds.stop()
+
+
+def _finish(assembly: Assembly, outcome: Outcome, parts_dir: Path) -> None:
+    """Write the rest of the store. If there is nothing to store, no build could go on from the parts."""
+    try:
+        assembly.finish(outcome.why_nothing)
+    except BuildError:
+        if not assembly.records:
+            part.clear_away(parts_dir, with_parts=True)
+        raise
 
 
 def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,10 @@ from h36m_amass.files.first_bytes import NUM_BYTES, UNFINISHED, archive_kind
 from h36m_amass.files.npz import NpzError, NpzReader
 from h36m_amass.setup.identify import RECORDINGS, REGRESSOR_NAME, WANTED, NotOursError, SetupError, Support, identify
 from h36m_amass.system import atomic_file
+from h36m_amass.system.lock import locked
 
+SCRATCH = ".setup"
+"""Folder in the support folder where files are made whole before they are moved to their places."""
 _HIDDEN = (".", "__MACOSX")
 
 
@@ -77,12 +82,15 @@ def set_up(
     support_dir, result = Path(support_dir), SetUp()
     try:
         support_dir.mkdir(parents=True, exist_ok=True)
-        for download in map(Path, downloads):
-            with TemporaryDirectory(dir=support_dir, prefix=".setup-") as scratch:
-                taking = _Taking(Path(scratch), result.problems, progress)
-                taking.take(download)
-                for candidate in _without_doubles(taking.candidates):
-                    _place(candidate, support_dir, overwrite, result)
+        with locked(support_dir / SCRATCH, support_dir):
+            for left in (support_dir / SCRATCH).glob("*/"):  # by a process that was killed
+                shutil.rmtree(left)
+            for download in map(Path, downloads):
+                with TemporaryDirectory(dir=support_dir / SCRATCH) as scratch:
+                    taking = _Taking(Path(scratch), result.problems, progress)
+                    taking.take(download)
+                    for candidate in _without_doubles(taking.candidates):
+                        _place(candidate, support_dir, overwrite, result)
     except OSError as error:
         raise SetupError(
             f"cannot be written ({error.strerror}); mend that, or give another folder", support_dir
@@ -147,6 +155,8 @@ class _Taking:
         except NotOursError as error:
             self._problems += [f"{shown}: {error.reason}"] if is_asked_for else []
         except (H36mAmassError, OSError) as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise  # which is no fault of the download
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
             self._problems.append(f"{shown}: {reason.removeprefix(f'{path}: ')}")
 

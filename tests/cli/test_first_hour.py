@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from h36m_amass.conversion import feeds, unpack
 from h36m_amass.store.store import Store
 from tests.archive_files import packed_tree
 from tests.scenes import recording, write
@@ -126,6 +127,21 @@ def test_an_archive_of_several_datasets_is_named(
     outcome = cli("build", folder, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0)
     assert f"{name}: holds the datasets CMU, MPI_HDM05, SSM_synced; unpack it into the AMASS folder" in outcome.stdout
     assert Store(tmp_path / "s.h5").datasets == ("D",)
+
+
+def test_an_archive_of_several_datasets_alone_leaves_no_parts_and_promises_none(
+    cli: Cli, support_dir: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "BATCH_BYTES", 1)  # so that recordings are converted before the last one is seen
+    monkeypatch.setattr(feeds, "BATCH_BYTES", 1)
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.make_archive(str(folder / "CMU"), "tar", tree)
+    outcome = cli("build", folder, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0)
+    assert outcome.exit_code == 1
+    assert "CMU.tar: holds the datasets CMU, MPI_HDM05, SSM_synced; unpack it" in outcome.stderr
+    assert "kept" not in outcome.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"amass", "one"} | {tree.name}
 
 
 def test_names_are_printed_as_they_are(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
