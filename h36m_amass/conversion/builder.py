@@ -16,7 +16,7 @@ from h36m_amass.conversion import inputs, part, pool, recipe
 from h36m_amass.conversion.assembly import Assembly
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.inputs import Inputs
-from h36m_amass.conversion.options import MAX_FRAMES, BuildOptions
+from h36m_amass.conversion.options import MAX_FRAMES, BuildError, BuildOptions
 from h36m_amass.conversion.outcome import Outcome
 from h36m_amass.conversion.pool import TASKS_AHEAD, Pool
 from h36m_amass.conversion.report import BuildReport, write_report
