@@ -101,7 +101,7 @@ def _unknown(name: str, present: tuple[str, ...]) -> str:
 
 
 def _likeness(name: str, other: str) -> float:
-    """Of a name to the likest of a dataset's names."""
+    """Similarity, from 0 to 1, of a name to the most similar of a dataset's names."""
     known = find(other)
     names = (other,) if known is None else (other, *known.names)
     return max(SequenceMatcher(None, _spelled(name), _spelled(each)).ratio() for each in names)

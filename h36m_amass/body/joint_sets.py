@@ -34,12 +34,12 @@ class JointSource:
 
     @property
     def digest(self) -> str:
-        """Of the regressor's file; for the skeleton, which has none, that word."""
+        """SHA-256 of the regressor's file; ``"skeleton"`` for the skeleton, which has none."""
         return SKELETON if self.joints is None else self.joints.sha256
 
     @property
     def title(self) -> str:
-        """What people call the regressor; for the skeleton that word."""
+        """What people call the regressor; ``"skeleton"`` for the skeleton."""
         return SKELETON if self.joints is None else self.joints.title
 
     def fit(self, body: BodyModel, vertex_map: VertexMap | None, title: str) -> JointRegressor | None:
@@ -97,10 +97,10 @@ def load_sources(
         if of is None and len(with_regressor) == 1:
             of = with_regressor[0]
         if not with_regressor:
-            raise JointSetError(f"{file}: names no joints, as the skeleton's have their names; leave it out")
+            raise JointSetError(f"{file}: names no joints, because the skeleton's have names already; omit it")
         if of not in with_regressor:
             sets = ", ".join(with_regressor)
-            raise JointSetError(f"{file}: is not said to be of which joint set; give NAME=FILE for one of {sets}")
+            raise JointSetError(f"{file}: does not say which joint set it is for; give NAME=FILE for one of {sets}")
         names_of[of] = file
     return tuple(
         JointSource(name, file, None if file == Path(SKELETON) else regressor.load(file, names_of.get(name)))
@@ -109,11 +109,11 @@ def load_sources(
 
 
 def num_vertices(sources: Sequence[JointSource]) -> int:
-    """Of the mesh that the regressors are for, which a vertex map has to lead to; `JointSetError` if not one."""
+    """Vertices of the mesh that the regressors and a vertex map share; `JointSetError` if there is no such mesh."""
     meshes = {source.joints.num_vertices for source in sources if source.joints is not None}
     if len(meshes) != 1:
-        found = "no regressor that" if not meshes else "regressors for different meshes, of which none"
-        raise JointSetError(f"a vertex map was given, and {found} it could be for; leave it out, or build twice")
+        found = "no regressor that it could be for" if not meshes else "regressors for different meshes"
+        raise JointSetError(f"a vertex map was given, and {found}; omit it, or build twice")
     return meshes.pop()
 
 

@@ -23,7 +23,7 @@ from h36m_amass.files.npz import NpzReader
 _log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 3 * 2**27
-"""Of a file's arrays in float64; SMPL-X has 232 MB."""
+"""Bytes of a file's arrays in float64; SMPL-X has 232 MB."""
 DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
 SHAPE_SPACE, SMALL_SHAPE_SPACE = 300, 10
 """Shape directions of an SMPL-X file, where those of the expression follow them (see `_num_shape_directions`)."""
@@ -43,7 +43,7 @@ class BodyModel:
 
     v_template: Float[np.ndarray, "vertices 3"]
     shapedirs: Float[np.ndarray, "vertices 3 betas"]  # displacement of each vertex per unit of each beta
-    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]  # and of each DMPL coefficient, of which there may be none
+    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]  # and of each DMPL coefficient; there may be none
     # The same per unit of each entry of ``vec(Rot - I)``, nine row-major entries for each bone but the first.
     posedirs: Float[np.ndarray, "vertices 3 9*(bones-1)"]
     weights: Float[np.ndarray, "vertices bones"]
@@ -83,7 +83,7 @@ def dmpl_path(support_dir: Path, gender: str) -> Path:
 
 
 def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8, family: Family = SMPLH) -> BodyModel:
-    """Load and validate one gender's model, with its DMPLs. Expressions of the face are left out: they are zero.
+    """Load and validate one gender's model, with its DMPLs. Expressions of the face are zero, so they are not read.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.nd
     parents: np.ndarray = kintree_table[0].astype(np.int64)
     parents[parents == 2**32 - 1] = -1
     if (parents < -1).any() or (parents >= num_bones).any():
-        raise BodyModelError(f"{path}: kintree_table names a parent that is no bone")
+        raise BodyModelError(f"{path}: kintree_table names a parent that is not a bone")
     roots = np.flatnonzero(parents == -1)
     if roots.tolist() != [0]:
         raise BodyModelError(f"{path}: kintree_table has its roots at {roots.tolist()}, not one root at bone 0")

@@ -212,9 +212,9 @@ def _unpacked_bytes(todo: Inputs) -> int:
 
 @contextmanager
 def _tidied(target: Path, parts_dir: Path) -> Iterator[None]:
-    """Clear away what a killed build has left, and at the end what this one has, but for whole parts.
+    """Remove what a killed build has left, and at the end what this one has, except whole parts.
 
-    Whatever ends the build carries a note of what is kept, and how to go on.
+    An error that ends the build carries a note of what is kept, and how to go on.
     """
     part.clear_away(parts_dir, with_parts=False)
     try:

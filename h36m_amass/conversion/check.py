@@ -65,7 +65,7 @@ class CheckedDataset:
     without_dmpls: int  # how many have no soft tissue, or are not asked for it
     skipped: int  # how many would be skipped because of the options
     problems: int  # how many files cannot be converted
-    archive: str = ""  # name of an archive of which only the first recording was looked at; empty for none
+    archive: str = ""  # name of an archive, if only its first recording was looked at
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class BuildReport:
     warnings: tuple[RecordingWarning, ...]  # by path; of what is kept in an update only those about frame rates
     corrected_rates: int  # how many sequences' recordings have another frame rate than their files say, as asked
     unused_rates: tuple[str, ...]  # rules of --frame-rates that count for no recording of the store
-    ignored: Mapping[str, int]  # how many files of which kind are not recordings (licences, ``shape.npz`` ...)
+    ignored: Mapping[str, int]  # number of files that are not recordings, by kind (licences, ``shape.npz`` ...)
     # How many recordings the subset did not select, by the attribute of `h36m_amass.Subset` that decided it.
     not_selected: Mapping[str, int]
     use_dmpls: bool  # whether soft tissue was asked for
@@ -67,7 +67,7 @@ class BuildReport:
     # knows no soft tissue, do not count.
     without_dmpls: tuple[str, ...]
     reused: int  # how many sequences an interrupted build had converted already
-    changes: Changes | None  # what an update did; None for a build that was none
+    changes: Changes | None  # what an update did; None without ``--update``
     synthetic: bool  # whether anything that went in was made up
     device: str  # where joints were computed, several with commas between them
     seconds: float  # from start to end

@@ -57,7 +57,7 @@ def add_translation(
 ) -> Float[np.ndarray, "frames joints 3"]:
     """World positions in float32: the sum is taken in float64 and rounded once.
 
-    Each joint's share is a product of matrices, with one number other than zero a column, because NumPy is slow over
+    Each joint's share is a product of matrices, with one nonzero number per column, because NumPy is slow over
     rows of three numbers.
     """
     share_of_joint = np.zeros((3, len(row_sums), 3))

@@ -159,8 +159,8 @@ class Skinner:
     ) -> Float[Tensor, "frames joints 3"]:
         """Joints of one batch, in metres, without the root translation.
 
-        Poses have as many frames as `padded` says: rotation vectors in radians of the layout's `rotated` bones, of
-        which only those in spans of its plan for the `moving` classes are looked at. The constants are the sum of the
+        Poses have as many frames as `padded` says: rotation vectors in radians of the layout's `rotated` bones. Only
+        those in spans of its plan for the `moving` classes are read. The constants are the sum of the
         shape terms and the still bones' terms, and behind them ``Rot - I`` of the held bones.
         """
         num_frames = poses.shape[1]

@@ -44,7 +44,7 @@ class Staging:
 
 
 class Workspace:
-    """Memory that skinners of one device and type share, of which one at a time computes a run."""
+    """Memory that skinners of one device and type share; one skinner at a time computes a run."""
 
     def __init__(self) -> None:
         self._buffers: Tensor | None = None

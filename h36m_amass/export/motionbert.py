@@ -81,8 +81,8 @@ def export_motionbert(
 
     Clips of a sequence start at its frames ``0, stride, 2 stride, ...`` and end within it; what is left over at its end
     has no clip, and a sequence shorter than a clip has none, unless `stretch_short`. They are numbered in the order of
-    the store. Beside ``train`` there are ``clips.csv``, which says of each clip which frames of which sequence it
-    shows, and ``test``, empty: MotionBERT lists that folder, too, and stops where there is none.
+    the store. Beside ``train`` there are ``clips.csv``, which lists the sequence and frames of each clip, and an
+    empty ``test``: MotionBERT lists that folder, too, and stops where there is none.
 
     A ``train`` that an earlier export left is replaced, once the new one is whole: no clip of the old one stays. An
     export that is stopped leaves it as it was. The same store and options give the same bytes.

@@ -190,7 +190,7 @@ class RandomFile(io.RawIOBase):
         return count
 
     def fill(self, position: int, view: memoryview) -> int:
-        """Fill `view` with the bytes from `position` on, all of which there are; gives how many were read."""
+        """Fill `view` with the bytes from `position` on, which must be there; gives how many were read."""
         raise NotImplementedError
 
 
@@ -217,7 +217,7 @@ _filesystems: dict[tuple[int, str, str], Any] = {}
 
 
 def _filesystem(path: UPath) -> Any:
-    """What fsspec has for a URL, one a process: connections do not outlive a fork, which `UPath.fs` does not see."""
+    """fsspec's file system of a URL, one per process: connections do not outlive a fork; `UPath.fs` does not see it."""
     key = os.getpid(), path.protocol, repr(sorted(path.storage_options.items()))
     if key not in _filesystems:
         try:

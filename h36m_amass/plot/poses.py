@@ -9,7 +9,7 @@ from h36m_amass.store.selection import StoredSequence
 
 SPACING = 1.3  # metres between neighbouring poses of a picture
 DEFAULT_POSES, MAX_POSES = 7, 50
-FAR_ABOVE_GROUND = 4.0  # metres: whoever is higher is drawn without the ground, or would be too small to see
+FAR_ABOVE_GROUND = 4.0  # metres: higher people are drawn without the ground, or would be too small to see
 _VIEWS = {"front": 0.0, "side": 90.0}  # degrees, see `picture.seen`
 
 

@@ -92,7 +92,7 @@ def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListi
 
 
 def save(amass_dir: Location, archive: Archive, use_dmpls: bool, listing: ArchiveListing) -> None:
-    """Keep what an archive holds, beside other processes that do the same; a failure is no matter."""
+    """Keep what an archive holds, beside other processes that do the same; a failure is ignored."""
     with suppress(OSError, ValueError, RuntimeError):
         path = _path(amass_dir, archive, use_dmpls)
         path.parent.mkdir(parents=True, exist_ok=True)

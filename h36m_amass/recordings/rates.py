@@ -93,7 +93,7 @@ NO_RULES = RateRules()
 
 
 def load(path: Path) -> RateRules:
-    """Rules from a CSV file with the columns `COLUMNS`; others are not looked at, but for ``source``.
+    """Rules from a CSV file with the columns `COLUMNS`; other columns are ignored, except ``source``.
 
     Raises `RatesError`, which names the line, if it cannot be read, lacks a column, or a line is not a rule.
     """

@@ -23,8 +23,8 @@ class Subset:
     Names match the regular expressions `subject` and `sequence` from the first to the last character, and none of the
     shell patterns `exclude`, which are about ``SUBJECT/SEQUENCE`` or ``DATASET/SUBJECT/SEQUENCE``. Recordings last
     `min_seconds` to `max_seconds`, both included, before any resampling. Of those that fit all this, in sorted order,
-    the first `limit` are wanted. None stands for no such condition. Raises `SubsetError` if a pattern is no regular
-    expression, or no recording can fit the numbers.
+    the first `limit` are wanted. None stands for no such condition. Raises `SubsetError` if a pattern is not a
+    regular expression, or no recording can fit the numbers.
     """
 
     subject: str | None = None
@@ -41,10 +41,10 @@ class Subset:
             try:
                 re.compile(pattern or "")
             except (re.error, OverflowError) as error:
-                raise SubsetError(f"{option} {pattern!r} is no regular expression: {error}") from error
+                raise SubsetError(f"{option} {pattern!r} is not a regular expression: {error}") from error
         for option, seconds in (("--min-seconds", self.min_seconds), ("--max-seconds", self.max_seconds)):
             if seconds is not None and not 0 <= seconds < math.inf:
-                raise SubsetError(f"{option} {seconds:g} is no length; give seconds, 0 or more")
+                raise SubsetError(f"{option} {seconds:g} is not a length; give seconds, 0 or more")
         if self.min_seconds is not None and self.max_seconds is not None and self.min_seconds > self.max_seconds:
             reason = f"no recording lasts {self.min_seconds:g} s or more and {self.max_seconds:g} s or less"
             raise SubsetError(f"{reason}; swap --min-seconds and --max-seconds")
@@ -86,7 +86,7 @@ EVERYTHING = Subset()
 def _matches(file: RecordingFile, pattern: str) -> bool:
     """Whether a shell pattern is that of a recording, whatever the case, by any name of its dataset.
 
-    The ending ``_poses`` or ``_stageii`` of the recording's name may be left out.
+    The ending ``_poses`` or ``_stageii`` of the recording's name is optional.
     """
     top, slash, rest = pattern.partition("/")
     patterns = pattern.casefold(), f"{canonical(top)}{slash}{rest}".casefold()

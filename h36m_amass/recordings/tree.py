@@ -71,8 +71,8 @@ class Skipped:
 class Listing:
     """What an AMASS folder holds: recordings in folders, sorted by key, and archives, sorted by name.
 
-    Beside them lie recordings `skipped` because of where they lie or what they are called, and so many files of each
-    kind that are no recordings.
+    Also recordings `skipped` because of their place or name, and the number of files of each kind that are not
+    recordings.
     """
 
     files: tuple[RecordingFile, ...]
@@ -119,10 +119,9 @@ def find_recordings(
             }
             if find(source.name) is None and any(find(name) for name in inner):
                 listed = ", ".join(sorted(inner)[:3])
-                hint = (
-                    f"did you mean {shown(amass_dir / source.folder)}? {source.folder} is no dataset and holds {listed}"
-                )
-                raise AmassError(f"holds no datasets of AMASS itself; {hint}", shown(amass_dir))
+                hint = f"did you mean {shown(amass_dir / source.folder)}?"
+                reason = f"{hint} {source.folder} is not a dataset and holds {listed}"
+                raise AmassError(f"holds no datasets of AMASS itself; {reason}", shown(amass_dir))
             placing.add(source.dataset, entries)
         else:
             file = source.archive
@@ -279,7 +278,7 @@ def same_recording(path: str) -> tuple[str, str]:
 
 
 def _kind_of_other(name: str) -> str | None:
-    """What a file is by its name, if it is no recording."""
+    """What a file is by its name, if it is not a recording."""
     if name.startswith("."):
         return "hidden files"
     if not name.endswith(".npz"):
@@ -294,5 +293,5 @@ def _is_no_folder(name: str) -> bool:
 
 
 def _printable(path: str) -> str:
-    """`path` with bytes that are no UTF-8 written out."""
+    """`path` with bytes that are not UTF-8 written out."""
     return path.encode("utf-8", "backslashreplace").decode()

@@ -134,7 +134,7 @@ class _Taking:
             self._take_file(download, download.absolute().as_posix(), str(download), is_asked_for=True)
 
     def _take_file(self, path: Path, name: str, shown: str, is_asked_for: bool) -> None:
-        """A file of the disk; of a folder, what is none of ours is passed over."""
+        """Take a file of the disk; files of a folder that setup does not need are skipped."""
         self._progress(shown)
         try:
             if path.name.lower().endswith(UNFINISHED):

@@ -82,8 +82,8 @@ class RandomViews:
     As WHAM (Shin et al., CVPR 2024) places its cameras: 1000 by 1000 pixels, a focal length of their diagonal, no
     distortion; yaw uniform, pitch Gaussian (5, 22.5) and roll Gaussian (0, 7.5) degrees; the root of the first frame
     uniformly 2 to 12 m away, and aside and up by Gaussian (0, 0.25) of half the field. Who would come nearer than
-    0.5 m, or with the root farther out than 0.849 of half the field, is moved back. The batch gains what it does of
-    `Project`, but for ``camera``.
+    0.5 m, or with the root farther out than 0.849 of half the field, is moved back. The batch gains the same values
+    as with `Project`, except ``camera``.
     """
 
     size, focal_length = 1000, 1000 * math.sqrt(2)

@@ -115,9 +115,7 @@ class WindowDataset(Dataset[Batch]):
         if not len(frames):
             raise WindowError("no sequences are selected; select some", store.shown_path)
         if not windows.any():
-            reason = (
-                f"no window of {extent} frames fits into any of {len(frames):,} sequences, the longest of which has"
-            )
+            reason = f"no window of {extent} frames fits into any of {len(frames):,} sequences; the longest has"
             raise WindowError(f"{reason} {frames.max()}; use shorter windows or padding='edge'", store.shown_path)
         # The frame of a window that lies at a multiple of the stride.
         self._anchor = 0 if padding == "none" else (length - 1) // 2
@@ -260,7 +258,7 @@ def _number_of_frames(name: str, value: int) -> int:
 
 
 class WindowBatch(Sequence[Batch]):
-    """Windows that were fetched at once: a list of items to whoever takes it for one, `collate` takes it whole."""
+    """Windows that were fetched at once: a sequence of items for PyTorch; `collate` takes it whole."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch

@@ -50,7 +50,7 @@ class _Drawn(NamedTuple):
 
 
 class Comparison:
-    """A store and what it is compared with, all of which is there; raises as `verification.store.verify` does."""
+    """A store and what it is compared with, all of it there; raises as `verification.store.verify` does."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Comparison:
     def _distances(
         self, drawn: dict[str, list[_Drawn]], progress: Progress
     ) -> Iterator[Float64[np.ndarray, "drawn joints"]]:
-        """Of the frames of each sequence; what it cannot be compared with becomes a finding."""
+        """Distances in the drawn frames of each sequence; a recording that cannot be compared becomes a finding."""
         waiting = dict(drawn)
         progress("compare", 0, len(drawn))
         with TemporaryDirectory() as scratch:

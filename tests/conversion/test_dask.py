@@ -1,4 +1,4 @@
-"""Builds on Dask: the same bytes whoever dies, workers of others left as they were, one line for what is missing."""
+"""Builds on Dask: the same bytes whichever worker dies, workers of others unchanged, one line for what is missing."""
 
 from __future__ import annotations
 
