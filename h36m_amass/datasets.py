@@ -49,7 +49,7 @@ CATALOGUE = tuple(
 
 
 def canonical(name: str) -> str:
-    """The canonical name of a dataset; of one that the catalogue does not know, the name as it is.
+    """The canonical name of a dataset; an unknown name is returned as it is.
 
     Names match whatever their case, with or without underscores, hyphens and spaces.
     """

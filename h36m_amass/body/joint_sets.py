@@ -1,4 +1,4 @@
-"""Which joints a build computes: a regressor's, several's, the body model's own skeleton; each set has a name."""
+"""Which joints a build computes: those of one or more regressors, or the body model's skeleton; each set has a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 
 
 class JointSetError(H36mAmassError):
-    """Joint sets, or the files of their joints' names, are not asked for in a way that can be understood."""
+    """The joint sets, or the files of their joint names, are given in a way that makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class JointSource:
         return SKELETON if self.joints is None else self.joints.title
 
     def fit(self, body: BodyModel, vertex_map: VertexMap | None, title: str) -> JointRegressor | None:
-        """The regressor for a body's mesh, its sides held against the rest pose; None for the skeleton.
+        """The regressor for a body's mesh, its sides checked with the rest pose; None for the skeleton.
 
         `title` says which body it is. Raises as `h36m_amass.body.regressor.for_mesh` and
         `h36m_amass.body.sides.check_sides` do.
@@ -77,7 +77,7 @@ def load_sources(
     joint_names: Path | str | Sequence[Path | str] | None,
     support_dir: Path,
 ) -> tuple[JointSource, ...]:
-    """The joint sets that are asked for, in that order; `JointSetError` if a name is given twice or fits none.
+    """The requested joint sets, in that order; `JointSetError` if a name is given twice or fits none.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     names = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
     arrays, base_digest, synthetic = _read(path, names, model_origin(gender, family))
     _check_shapes(path, arrays, family)
-    # Before the others are converted: of SMPL-X's 400 directions only a few are used.
+    # Before the arrays are converted: only a few of SMPL-X's 400 directions are used.
     directions = min(num_betas, _num_shape_directions(arrays["shapedirs"], family))
     arrays["shapedirs"] = arrays["shapedirs"][:, :, :directions]
     v_template, shapedirs, posedirs, weights, j_regressor = (
@@ -241,7 +241,7 @@ def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) -> None:
-    """See to it that all arrays agree about the number of vertices and of bones."""
+    """Check that all arrays agree about the number of vertices and of bones."""
     v_template, shapedirs, weights = arrays["v_template"], arrays["shapedirs"], arrays["weights"]
     if v_template.ndim != 2 or v_template.shape[1] != 3 or len(v_template) == 0:
         raise BodyModelError(f"{path}: v_template has shape {v_template.shape}, not (vertices, 3)")
@@ -266,7 +266,7 @@ def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) 
 
 
 def _num_shape_directions(shapedirs: np.ndarray, family: Family) -> int:
-    """How many of a file's directions are of the shape."""
+    """How many of a file's directions are shape directions."""
     columns = int(shapedirs.shape[2])
     # SMPL-X files hold 300 of the shape and then 100 of the expression, older ones 10 and 10. The number of columns
     # is all that tells them apart: smplx (``SMPLX.__init__``) draws the line at 300 too.

@@ -168,7 +168,7 @@ def _check_file(path: Path, what_it_is: str, save_it: str) -> None:
     if path.suffix not in (".npy", ".npz"):
         raise RegressorError(
             f"{path}: is neither an .npy nor a SciPy sparse .npz file; pickles are not read, because unpickling can "
-            f"run any code: h36m-amass setup takes out those of published ones; of others save the matrix {save_it}"
+            f"run any code: h36m-amass setup takes out those of published ones; for others, save the matrix {save_it}"
         )
 
 

@@ -172,8 +172,8 @@ def _pool(job: Job, options: BuildOptions, executor: Executor | None, todo: Inpu
 
 
 def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Progress) -> None:
-    """Convert what is to be converted, and write as much of the store as is there."""
-    archives = [] if workers.reads_archives else todo.archives  # which this process goes through
+    """Convert the recordings, and write as much of the store as is converted."""
+    archives = [] if workers.reads_archives else todo.archives  # which this process reads
     tasks = [*(Task(archive=work) for work in todo.archives if not archives), *make_tasks(todo.files)]
     total = sum(task.size for task in tasks) + sum(work.archive.size for work in archives)
     done = 0
@@ -191,7 +191,7 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
 
 
 def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
-    """Room that the parts and the store take at the end, as far as sizes of files tell."""
+    """Room that the parts and the store take at the end, estimated from file sizes."""
     rate = job.recipe.frame_rate
     share = 1.0 if rate is None else min(1.0, float(rate / USUAL_SOURCE_RATE))
     frames = int(_unpacked_bytes(todo) // FRAME_BYTES * share)

@@ -15,7 +15,7 @@ from h36m_amass.store.format import COMPRESSIONS
 FRAME_RATE = 50.0
 BATCH_SIZE, MIN_BATCH_SIZE, MAX_BATCH_SIZE = 4096, 2, 65536
 MAX_FRAMES = 10_000_000
-"""Frames of the longest recording, unless told otherwise: a day at 120 Hz. More is a damaged or hostile file."""
+"""Default limit of frames per recording: a day at 120 Hz. A file with more is damaged or hostile."""
 LOCAL_CLUSTER = "local"
 """In place of a Dask scheduler's URL: start one, with processes of this machine."""
 

@@ -25,7 +25,7 @@ def pose_joints(
     """Joints of one sequence in float32 metres, for use outside a build.
 
     `folded` is from `h36m_amass.body.folding.fold`; betas and dmpls are as many as it has, all else is as in an AMASS
-    recording. `batch_size` and `device` are as of `Skinner`. Raises `ValueError` if the shapes do not fit.
+    recording. `batch_size` and `device` are as in `Skinner`. Raises `ValueError` if the shapes do not fit.
     """
     num_columns = 3 * folded.num_body_bones
     shapes = {

@@ -51,7 +51,7 @@ class Workspace:
         self._idle: list[tuple[Staging, Staging]] = []
 
     def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "at_least_length"]:
-        """Room for so many numbers. What has been taken before is kept by those who use it still."""
+        """Room for this many numbers. Memory that was taken before stays valid for its users."""
         if self._buffers is None or len(self._buffers) < length:
             # Skinners of one body with and without soft tissue differ by a few rows.
             self._buffers = torch.empty(-(-length // _GRAIN) * _GRAIN, dtype=dtype, device=device)

@@ -45,7 +45,7 @@ _CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
 
 @dataclass(frozen=True)
 class MotionBertExport:
-    """What an export wrote: clips of so many sequences, into `folder`; `too_short` ones are shorter than a clip."""
+    """Clips that an export wrote into `folder`, their sequences, and the number of sequences shorter than a clip."""
 
     folder: Path
     clips: int
@@ -94,11 +94,11 @@ def export_motionbert(
       ``upsample``;
     - they cut recordings in pieces of 2916 frames, to fit them into memory, and no clip goes from one to the next. The
       clips that they cut are all among those here, as 2916 is a multiple of the stride 81;
-    - of what is shorter than a clip they make one all the same, and draw at random which frames come twice.
+    - they make one clip of a shorter sequence, too, and draw at random which frames come twice.
       `stretch_short` does that to sequences, without chance;
     - they skip recordings without ``dmpls``, and pose neutral bodies with the female model.
 
-    Neither skips clips for how much or how little moves in them.
+    Neither skips clips because of how much moves in them.
 
     Parameters
     ----------
@@ -111,10 +111,10 @@ def export_motionbert(
     clip_length, stride
         Frames of a clip, and frames of a sequence from one clip to the next.
     frame_rate
-        In hertz: what the sequences have to be at, as nothing is resampled here.
+        Frame rate in hertz that the sequences must have, because nothing is resampled here.
     stretch_short
-        Give each sequence that is shorter than a clip one clip all the same, of all its n frames, some of them
-        several times: the clip's frame i is its frame floor(i n / clip_length). That motion is slower than it was.
+        Give each sequence that is shorter than a clip one clip of all its n frames, some of them several times: the
+        clip's frame i is its frame floor(i n / clip_length). That motion is slower than it was.
     progress
         Called with the number of clips written so far, and of all.
 

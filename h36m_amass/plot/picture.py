@@ -144,5 +144,5 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def ignore_missing_glyphs() -> None:
-    """Names of recordings are in any language; where the font lacks a letter, a box stands for it without a word."""
+    """Names of recordings are in any language; where the font lacks a letter, a box replaces it without a warning."""
     warnings.filterwarnings("ignore", message="Glyph .* missing from")

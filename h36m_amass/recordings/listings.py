@@ -1,7 +1,7 @@
-"""What archives hold, kept in the user's cache folder once they were gone through.
+"""The contents of archives, kept in the user's cache folder once they were read.
 
-So `check`, a limit or an update without a change need not decompress them again. Losing it costs time and nothing
-else: what cannot be read or written is passed over.
+So `check`, a limit or an update without a change need not decompress them again. Losing it costs only time: a listing
+that cannot be read or written is ignored.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class ListedMember:
     model: str = ""
     gender: str = ""
     has_dmpls: bool = False
-    warnings: tuple[str, ...] = ()  # what is doubtful about the header and the first frame
+    warnings: tuple[str, ...] = ()  # about the header and the first frame
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Recording:
         try:
             self._npz = NpzReader(source)
             self.name = self._npz.name
-            self.warnings: dict[str, None] = {}  # what is doubtful about what was read so far, in order
+            self.warnings: dict[str, None] = {}  # about what was read so far, in order
             try:
                 self.header = _header(self._npz, use_dmpls, frame_rate)
                 if frame_rate is None:
@@ -118,11 +118,11 @@ class Recording:
             raise AmassError(error.reason) from error
 
     def look_at_first_frame(self) -> None:
-        """Add what is doubtful about the first frame to the warnings; raises as `frames` does."""
+        """Add warnings about the first frame; raises as `frames` does."""
         next(self.frames(1, 0))
 
     def warn(self, *messages: str) -> None:
-        """Add what is doubtful to the warnings, each once."""
+        """Add warnings, each once."""
         self.warnings.update(dict.fromkeys(messages))
 
 

@@ -37,7 +37,7 @@ class SetupError(H36mAmassError):
 
 
 class NotOursError(SetupError):
-    """A file is nothing that belongs into a support folder: in a folder of downloads it is passed over."""
+    """A file does not belong into a support folder: in a folder of downloads it is skipped."""
 
 
 @dataclass(frozen=True)

@@ -62,17 +62,17 @@ def set_up(
     Parameters
     ----------
     downloads
-        Archives (tar, compressed or not, and zip), single files, and folders of these, as they were downloaded: of body
-        models, DMPLs, regressors and vertex maps. Pickles are read by `h36m_amass.files.unpickling`.
+        Body models, DMPLs, regressors and vertex maps as they were downloaded: archives (tar, compressed or not, and
+        zip), single files, and folders of these. Pickles are read by `h36m_amass.files.unpickling`.
     support_dir
         Folder to fill; made if it is not there.
     overwrite
         Replace files that are there and differ. Without it they stay, and are a problem.
     progress
-        Called with the name of each file that is looked at.
+        Called with the name of each file that is read.
 
-    A file is there whole or not at all, and a body model can be loaded. Of an archive that is damaged nothing is
-    taken. Raises `SetupError` if the support folder cannot be written.
+    A file is there whole or not at all, and a body model can be loaded. Nothing is taken from a damaged archive. Raises
+    `SetupError` if the support folder cannot be written.
     """
     support_dir, result = Path(support_dir), SetUp()
     try:
@@ -85,7 +85,7 @@ def set_up(
                     _place(candidate, support_dir, overwrite, result)
     except OSError as error:
         raise SetupError(
-            f"cannot be written ({error.strerror}); mend that, or give another folder", support_dir
+            f"cannot be written ({error.strerror}); correct that, or give another folder", support_dir
         ) from error
     result.missing = _missing(support_dir)
     return result

@@ -58,7 +58,7 @@ class JointSet:
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """What a store says of itself."""
+    """The metadata of a store."""
 
     software_version: str  # of the h36m-amass that wrote it
     frame_rate: float  # in hertz, NaN if each sequence has its recording's own

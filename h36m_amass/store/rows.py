@@ -1,8 +1,8 @@
 """Rows of a store's positions, and the three ways of reading them.
 
-Uncompressed rows take one system call per window, straight into the caller's memory. Nothing is mapped: a file
-that is cut short is an error then, and not a signal. At a URL all that is asked for is fetched at the same time. HDF5
-reads rows that are compressed, or that another program has laid out.
+Uncompressed rows take one system call per window, straight into the caller's memory. Nothing is mapped, so a file that
+is cut short gives an error, not a signal. At a URL all requested ranges are fetched at the same time. HDF5 reads rows
+that are compressed, or that another program wrote.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class RawFrameReader(FrameReader):
             raise StoreError(f"cannot be read ({error.strerror})", self._path) from error
 
     def _read_rest(self, file: LocalFile, buffer: memoryview, offset: int) -> None:
-        """Go on where the system has given less than was asked for."""
+        """Go on where the system has returned less than requested."""
         while len(buffer):
             count = os.preadv(file.descriptor, [buffer], offset)
             if not count:
@@ -207,5 +207,5 @@ def _close_all() -> None:
 
 
 def _memory_of(frames: Frames) -> memoryview:
-    """The bytes of a contiguous array; of any other it would be a copy, and this raises `TypeError`."""
+    """The bytes of a contiguous array; `TypeError` for any other, because it would be a copy."""
     return frames.data.cast("B") if frames.size else memoryview(b"")

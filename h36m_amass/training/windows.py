@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 2**18  # of a store, that are read together to be shared among wi
 
 
 class WindowError(H36mAmassError):
-    """The windows that were asked for do not exist."""
+    """The requested windows do not exist."""
 
 
 class WindowDataset(Dataset[Batch]):
@@ -184,7 +184,7 @@ class WindowDataset(Dataset[Batch]):
     def _arranged(
         self, positions: Float32[Tensor, "windows length joints 3"]
     ) -> Float[Tensor, "windows length joints 3"]:
-        """In the joint order and type that were asked for."""
+        """In the requested joint order and type."""
         if self._columns is not None:
             # Over joints and coordinates in one axis it is much faster than over joints alone.
             flat = positions.view(-1, 3 * len(self.skeleton))

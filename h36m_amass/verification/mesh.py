@@ -202,7 +202,7 @@ class Comparison:
 
 
 def _rows(npz: NpzReader, name: str, rows: Int[np.ndarray, "needed"]) -> Float64[np.ndarray, "needed columns"]:
-    """Some rows of an array, which is read as far as the last of them."""
+    """Some rows of an array, which is read up to the last of them."""
     chosen, start = [], 0
     for run in npz.rows(name, BLOCK_FRAMES):
         chosen.append(run[rows[(rows >= start) & (rows < start + len(run))] - start])

@@ -56,8 +56,8 @@ def camera(points: Float[np.ndarray, "points 3"], ahead: Point, turn: float = 0.
 def beside(first: Point, second: Point, ahead: Point, gap: float, same: bool) -> Point:
     """How far the second figure is moved along the ground to stand `gap` metres to the left of the first.
 
-    The roots start at `first` and `second`, and the first one faces `ahead`. Of the `same` recording, they are not
-    brought together, so that the two differ as they do.
+    The roots start at `first` and `second`, and the first one faces `ahead`. Figures of the `same` recording are not
+    moved together, so that their difference shows.
     """
     to_left = np.array([-ahead[1], ahead[0], 0.0])
     shift = np.zeros(3) if same else (first - second).astype(np.float64) * (1.0, 1.0, 0.0)

@@ -74,7 +74,7 @@ def values(name: str, value: float, row: int = 7) -> Callable[[Path], object]:
 
 
 def claimed_frames(frames: int, padding: int = 2**24) -> Callable[[Path], object]:
-    """Deflated arrays that claim so many frames, in a file that could hold them."""
+    """Deflated arrays that claim this many frames, in a file that could hold them."""
 
     def change(of: dict[str, Member]) -> None:
         for name, columns in (("poses", 156), ("trans", 3), ("dmpls", 8)):

@@ -1,4 +1,4 @@
-"""A subset says of each recording whether it fits, exactly, and refuses what none can fit."""
+"""A subset says exactly which recordings match, and refuses conditions that none can match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs are those of the formulas, step by step; sides are where they belong; and chance is what it should be."""
+"""Pairs are those of the formulas, step by step; sides are right; random numbers have the right distributions."""
 
 from __future__ import annotations
 
