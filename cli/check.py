@@ -31,7 +31,7 @@ from .verbosity import verbosity
 
 def check(
     amass_dir: str | None = typer.Argument(
-        None, help="AMASS folder to look through as well.", metavar="AMASS_DIR", path_type=str
+        None, help="AMASS folder to check as well.", metavar="AMASS_DIR", path_type=str
     ),
     support_dir: SupportDir = Path("support_data"),
     joint_regressor: JointRegressors = None,
@@ -52,11 +52,11 @@ def check(
     frame_rates: FrameRates = None,
     max_frames: MaxFrames = 10_000_000,
     thorough: bool = typer.Option(
-        False, "--thorough", help="Go through archives, and not only to their first recordings."
+        False, "--thorough", help="Read archives to their ends, not only their first recordings."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object, for programs."),
 ) -> None:
-    """Say what a build with these options would do, and what is missing for it."""
+    """Report what a build with these options would do, and what is missing for it."""
     if native_rate and frame_rate is not None:
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     from h36m_amass.conversion.check import check_inputs

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 SHOWN_FILES = 3
-"""Files that are named of those that were skipped for one reason; the report has all."""
+"""Skipped files that are named per reason; the report has all."""
 _STAGES = {
     "bodies": ("loading", "body models"),
     "headers": ("reading headers of", "recordings"),
@@ -35,7 +35,7 @@ _STAGES = {
     "verify": ("reading", "frames"),
     "compare": ("computing through the full mesh", "sequences"),
 }
-"""What is done in each stage of a job, and what is counted."""
+"""The activity and the unit of each stage of a job."""
 
 
 def console(stderr: bool = False) -> Console:
@@ -120,7 +120,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]], amo
 
 
 def print_checked(datasets: "Iterable[CheckedDataset]") -> None:
-    """A row for each dataset that `h36m_amass.conversion.check` has looked through."""
+    """Print one row per dataset that `h36m_amass.conversion.check` has read."""
     counts = "dataset", "recordings", "frames", "hours"
     columns = *counts, "frame rates", "model kinds", "genders", "without dmpls", "skipped", "problems"
     rows: list[Sequence[str | int]] = []
@@ -150,7 +150,7 @@ def print_report(report: "BuildReport") -> None:
 
 
 def print_skipped(skipped: "Iterable[Skipped]", not_selected: Mapping[str, int]) -> None:
-    """What was skipped or would be: a line for each reason; and how many recordings are not asked for."""
+    """Print skipped recordings, one line per reason, and the number that are not selected."""
     from h36m_amass.conversion.report import grouped
 
     reasons = console(stderr=verbosity().quiet)
@@ -172,7 +172,7 @@ def _not_selected(counts: Mapping[str, int]) -> str:
 
 
 def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -> None:
-    """What is doubtful about recordings: a line for each message."""
+    """Print warnings about recordings, one line per message."""
     out = console(stderr=True)
     for message, warnings in groups:
         shown = ", ".join(warning.path for warning in warnings[:SHOWN_FILES])
@@ -191,7 +191,7 @@ def unused(report: "BuildReport | Check") -> Iterator[str]:
 
 
 def _remarks(report: "BuildReport") -> Iterator[str]:
-    """What else is worth a line; the last ones say what is in the store now."""
+    """The other lines of the report; the last ones say what the store contains now."""
     if report.not_selected:
         yield _not_selected(report.not_selected)
     if not report.use_dmpls:

@@ -44,9 +44,9 @@ def reported() -> Iterator[None]:
 
 @contextmanager
 def pipe_may_close() -> Iterator[None]:
-    """End without a word, with exit status 1, when whoever reads the output has stopped, as ``head`` does.
+    """End without a word, with exit status 1, when the process that reads the output has stopped, as ``head`` does.
 
-    Typer does so where printing fails; what is left is what fails when the rest is flushed.
+    Typer does so where printing fails; this handles a failure when the rest is flushed.
     """
     try:
         try:

@@ -186,7 +186,7 @@ def reorder(skeleton: Skeleton, indices: tuple[int, ...]) -> Skeleton:
 
 
 def root(skeleton: Skeleton) -> int:
-    """The first joint that is no bone's end, like the pelvis."""
+    """The first joint that does not end a bone, like the pelvis."""
     return skeleton.parents.index(-1)
 
 

@@ -30,7 +30,7 @@ UPRIGHT = np.pi / 2 * (np.arange(156) == 0)
 
 
 def recording(frames: int, seed: int = 0, gender: str = "male", rate: float = 120.0, **changes: Any) -> dict[str, Any]:
-    """Arrays of a recording of random poses of somebody who stands; None leaves one out."""
+    """Arrays of a recording of random poses of somebody who stands; None omits one."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, Any] = {
         "poses": rng.normal(scale=0.2, size=(frames, 156)) + UPRIGHT,

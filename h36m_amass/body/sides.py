@@ -1,4 +1,4 @@
-"""Left and right of a regressor's joints, held against the rest pose of a body model.
+"""Left and right of a regressor's joints, compared with the rest pose of a body model.
 
 In SMPL's rest pose and those of its successors, the person looks along +z and the left side is at larger x.
 """

@@ -172,8 +172,8 @@ def _pool(job: Job, options: BuildOptions, executor: Executor | None, todo: Inpu
 
 
 def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Progress) -> None:
-    """Convert what is to be converted, and write as much of the store as is there."""
-    archives = [] if workers.reads_archives else todo.archives  # which this process goes through
+    """Convert the recordings, and write as much of the store as is converted."""
+    archives = [] if workers.reads_archives else todo.archives  # which this process reads
     tasks = [*(Task(archive=work) for work in todo.archives if not archives), *make_tasks(todo.files)]
     total = sum(task.size for task in tasks) + sum(work.archive.size for work in archives)
     done = 0
@@ -201,7 +201,7 @@ def _finish(assembly: Assembly, outcome: Outcome, parts_dir: Path) -> None:
 
 
 def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
-    """Room that the parts and the store take at the end, as far as sizes of files tell."""
+    """Room that the parts and the store take at the end, estimated from file sizes."""
     rate = job.recipe.frame_rate
     share = 1.0 if rate is None else min(1.0, float(rate / USUAL_SOURCE_RATE))
     frames = int(_unpacked_bytes(todo) // FRAME_BYTES * share)
@@ -222,9 +222,9 @@ def _unpacked_bytes(todo: Inputs) -> int:
 
 @contextmanager
 def _tidied(target: Path, parts_dir: Path) -> Iterator[None]:
-    """Clear away what a killed build has left, and at the end what this one has, but for whole parts.
+    """Remove what a killed build has left, and at the end what this one has, except whole parts.
 
-    Whatever ends the build carries a note of what is kept, and how to go on.
+    An error that ends the build carries a note of what is kept, and how to go on.
     """
     part.clear_away(parts_dir, with_parts=False)
     try:

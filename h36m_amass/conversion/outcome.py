@@ -65,7 +65,7 @@ class Outcome:
         self._assembly.advance()
 
     def _add_row(self, part_row: PartRow) -> None:
-        """Take a converted recording. Of several of one name in an archive the last counts, as in unpacking it."""
+        """Take a converted recording. If several in an archive have one name, the last counts, as in unpacking."""
         row = part_row.row
         if row.path.split("/")[0] in self._folders and row.path not in self._expected:
             self._waiting.append(part_row)
@@ -73,7 +73,7 @@ class Outcome:
             self._assembly.set_result(row.path, part_row)
 
     def _close(self, archive: Archive, listing: ArchiveListing) -> None:
-        """An archive was gone through: its recordings get their keys."""
+        """An archive was read: its recordings get their keys."""
         if listing.damage is None:
             listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, listing)
         contents, members = inputs.placed(archive, listing, self._job.recipe.rates)
@@ -113,7 +113,7 @@ class Outcome:
 
     @property
     def why_nothing(self) -> str:
-        """Why there is no sequence, if there is none."""
+        """The reason why there is no sequence."""
         selected = f"; not selected: {filters(self._not_selected)}" if self._not_selected else ""
         if not self._skipped:
             return f"{self._job.amass_dir}: no recording is selected{selected}; choose others"
@@ -122,7 +122,7 @@ class Outcome:
         return f"{self._job.amass_dir}: no recording can be converted; {count}{selected}"
 
     def _warnings(self) -> Iterator[RecordingWarning]:
-        """What is doubtful about the store's recordings, as far as that was seen."""
+        """Warnings about the store's recordings."""
         for record in self._assembly.records:
             rate = exact_rate(record.source_frame_rate)
             names = record.dataset, record.subject, record.sequence
@@ -133,7 +133,7 @@ class Outcome:
                 yield RecordingWarning(record.dataset, record.source_path, message)
 
     def report(self, store: Path, seconds: float) -> BuildReport:
-        """The report of a build that took so long."""
+        """The report of a build that took this many seconds."""
         records, use_dmpls = self._assembly.records, self._job.recipe.use_dmpls
         skipped = sorted(self._skipped, key=lambda skipped: skipped.path)
         return BuildReport(

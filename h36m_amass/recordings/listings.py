@@ -1,7 +1,7 @@
-"""What archives hold, kept in the user's cache folder once they were gone through.
+"""The contents of archives, kept in the user's cache folder once they were read.
 
-So `check`, a limit or an update without a change need not decompress them again. Losing it costs time and nothing
-else: what cannot be read or written is passed over.
+So `check`, a limit or an update without a change need not decompress them again. Losing it costs only time: a listing
+that cannot be read or written is ignored.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class ListedMember:
     model: str = ""
     gender: str = ""
     has_dmpls: bool = False
-    warnings: tuple[str, ...] = ()  # what is doubtful about the header and the first frame
+    warnings: tuple[str, ...] = ()  # about the header and the first frame
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListi
 
 
 def save(amass_dir: Location, archive: Archive, use_dmpls: bool, listing: ArchiveListing) -> None:
-    """Keep what an archive holds, beside other processes that do the same; a failure is no matter."""
+    """Keep what an archive holds, beside other processes that do the same; a failure is ignored."""
     with suppress(OSError, ValueError, RuntimeError):
         path = _path(amass_dir, archive, use_dmpls)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Is what a recording says plausible? Nobody turns by 90 radians, lives 900 m up, or has two frame rates.
 
-Such a recording is converted all the same; what is doubtful about it becomes a warning, in words that are the same for
-all recordings of one fault.
+Such a recording is still converted, with a warning whose words are the same for all recordings of one fault.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Output frame ``i`` lies at time ``i / target``, that is at source position ``i * source / target``, between two
 source frames that are interpolated linearly; there is no anti-alias filter. This is what the AMASS-to-3DHPE
-script does (Einfalt et al., WACV 2023), but for its float arithmetic, which can lose the last frame.
+script does (Einfalt et al., WACV 2023), except for its float arithmetic, which can lose the last frame.
 """
 
 from __future__ import annotations

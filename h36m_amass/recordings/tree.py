@@ -1,7 +1,7 @@
 """Finding the recordings in an AMASS tree.
 
 AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``. An archive of a dataset is named
-and not opened; once it was gone through, its names are placed as if it had been unpacked into a folder of its name.
+and not opened; once it was read, its names are placed as if it had been unpacked into a folder of its name.
 """
 
 import re
@@ -18,7 +18,7 @@ from h36m_amass.recordings.folders import LINKS_UP, NO_FOLDERS, Entry, files_bel
 from h36m_amass.recordings.recording import AmassError
 
 UNSAFE = "its name leads out of the archive; pack it again under another one"
-EMPTY = "holds no recordings; download it again, or take it away"
+EMPTY = "holds no recordings; download it again, or remove it"
 STRAY = "lies outside a dataset's folder"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
@@ -45,7 +45,7 @@ class RecordingFile:
 
 @dataclass(frozen=True)
 class Archive:
-    """The archive of a dataset (canonical name): its file's name, size and time as of a `RecordingFile`."""
+    """The archive of a dataset (canonical name): its file's name, size and time as in `RecordingFile`."""
 
     dataset: str
     name: str
@@ -60,7 +60,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What cannot be converted: a recording or an archive, by its path relative to the AMASS folder, and why."""
+    """A recording or archive that cannot be converted: its path relative to the AMASS folder, and the reason."""
 
     dataset: str
     path: str
@@ -71,8 +71,8 @@ class Skipped:
 class Listing:
     """What an AMASS folder holds: recordings in folders, sorted by key, and archives, sorted by name.
 
-    Beside them lie recordings `skipped` because of where they lie or what they are called, and so many files of each
-    kind that are no recordings.
+    Also recordings `skipped` because of their place or name, and the number of files of each kind that are not
+    recordings.
     """
 
     files: tuple[RecordingFile, ...]
@@ -86,9 +86,9 @@ def find_recordings(
 ) -> Listing:
     """List the recordings and archives under `amass_dir`, a folder or URL with one of either per dataset, unopened.
 
-    Of `datasets`, see `h36m_amass.datasets.choose`, or of all; `check` is called between folders, and what it raises
-    ends the search. Raises `AmassError` if the folder is not there or empty, a dataset that was asked for is not in it,
-    it has two sources of one dataset, or it holds no recording and no archive.
+    Only those of `datasets`, see `h36m_amass.datasets.choose`, or all. `check` is called between folders, and an
+    exception from it ends the search. Raises `AmassError` if the folder is not there or empty, a requested dataset is
+    not in it, it has two sources of one dataset, or it holds no recording and no archive.
     """
     folders, files = top_of(amass_dir)
     if not folders and not files:
@@ -119,10 +119,9 @@ def find_recordings(
             }
             if find(source.name) is None and any(find(name) for name in inner):
                 listed = ", ".join(sorted(inner)[:3])
-                hint = (
-                    f"did you mean {shown(amass_dir / source.folder)}? {source.folder} is no dataset and holds {listed}"
-                )
-                raise AmassError(f"holds no datasets of AMASS itself; {hint}", shown(amass_dir))
+                hint = f"did you mean {shown(amass_dir / source.folder)}?"
+                reason = f"{hint} {source.folder} is not a dataset and holds {listed}"
+                raise AmassError(f"holds no datasets of AMASS itself; {reason}", shown(amass_dir))
             placing.add(source.dataset, entries)
         else:
             file = source.archive
@@ -145,10 +144,10 @@ def place_members(
     unsafe: Iterable[str] = (),
     damage: str | None = None,
 ) -> Listing:
-    """Find the recordings in an archive that was gone through, as `find_recordings` does in folders.
+    """Find the recordings in an archive that was read, as `find_recordings` does in folders.
 
-    `names` are name, size and problem of its members, of several of one name the last counts; `unsafe` and `damage` are
-    those of its `ArchiveStream`.
+    `names` are name, size and problem of its members; if several have one name, the last counts. `unsafe` and `damage`
+    are those of its `ArchiveStream`.
     """
     top, names = archive.folder, list(names)
     inner = {name.split("/")[0] for name, _, _ in names if name.count("/") > 1}
@@ -186,7 +185,7 @@ class _Source:
 
 
 def _chosen(amass_dir: Location, sources: Iterable[_Source], datasets: Sequence[str]) -> list[_Source]:
-    """Those of the sources that are asked for, sorted.
+    """The requested sources, sorted.
 
     No two may be of one dataset, under any two of its names: their recordings would have the same keys.
     """
@@ -228,7 +227,7 @@ class _Placing:
         """Take all files of a dataset."""
         rows = [(entry, entry.path.split("/")) for entry in entries]
         rows = [(entry, parts) for entry, parts in rows if not any(_is_no_folder(part) for part in parts[1:-1])]
-        # One folder in between is looked through, where no folder beside it holds recordings.
+        # One folder in between is searched, if no folder beside it holds recordings.
         folders = [parts[1:-1] for entry, parts in rows if is_wanted(entry.name)]
         inner = {parts[0] for parts in folders if len(parts) == 2}
         depth = 4 if len(inner) == 1 and all(len(parts) != 1 for parts in folders) else 3
@@ -279,7 +278,7 @@ def same_recording(path: str) -> tuple[str, str]:
 
 
 def _kind_of_other(name: str) -> str | None:
-    """What a file is by its name, if it is no recording."""
+    """What a file is by its name, if it is not a recording."""
     if name.startswith("."):
         return "hidden files"
     if not name.endswith(".npz"):
@@ -294,5 +293,5 @@ def _is_no_folder(name: str) -> bool:
 
 
 def _printable(path: str) -> str:
-    """`path` with bytes that are no UTF-8 written out."""
+    """`path` with bytes that are not UTF-8 written out."""
     return path.encode("utf-8", "backslashreplace").decode()

@@ -180,7 +180,7 @@ def test_the_skeleton_is_of_one_family_of_bodies(smplx_support: Path, tmp_path: 
     ("regressors", "names", "message"),
     [
         (["{h}", "{h}"], None, "same name"),
-        (["skeleton"], "{n}", "the skeleton's have their names; leave it out"),
+        (["skeleton"], "{n}", "the skeleton's have names already; omit it"),
         (["{h}", "few={f}"], "{n}", "give NAME=FILE for one of h36m, few"),
         (["{h}"], "other={n}", "give NAME=FILE for one of h36m"),
     ],
@@ -203,7 +203,7 @@ def test_names_go_to_the_set_that_they_are_given_for(support_dir: Path, half: Pa
     assert [source.name for source in sources] == ["skeleton", "few"]
     assert sources[1].joints is not None
     assert sources[1].joints.skeleton.joint_names == tuple(f"j{i}" for i in range(7))
-    with pytest.raises(RegressorError, match=r"is no file"):
+    with pytest.raises(RegressorError, match=r"is not a file"):
         load_sources("few=nowhere.npy", None, support_dir)
 
 

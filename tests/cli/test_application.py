@@ -1,4 +1,4 @@
-"""What all commands have in common: -q, -v, --debug, colours, and ends that are no failure of the input."""
+"""What all commands have in common: -q, -v, --debug, colours, and ends that are not failures of the input."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Cli = Callable[..., Any]
 RUN = "import sys; from h36m_amass.cli import app; app(prog_name='h36m-amass')"
 ESCAPE = "\x1b["
 COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|9[0-7])(?:;[0-9;]*)?m")
-"""An escape sequence that sets a colour; bold and dim are none."""
+"""An escape sequence that sets a colour; bold and dim do not set one."""
 
 
 @pytest.fixture
 def spoiled(amass_dir: Path, tmp_path: Path) -> Path:
-    """The made-up tree, with one recording that is none, and its path in it."""
+    """The made-up tree, with one file that is not a recording, and its path in it."""
     for dataset in amass_dir.iterdir():
         (tmp_path / dataset.name).symlink_to(dataset)
     (tmp_path / "Bad" / "s1").mkdir(parents=True)

@@ -180,7 +180,7 @@ def test_an_export_in_another_order_replaces_nothing_unasked(
 ) -> None:
     store, out = tmp_path / "s.h5", tmp_path / "npz"
     assert cli("build", tree, store, "--support-dir", support_dir, "--workers", 0, "--dataset", "CMU").exit_code == 0
-    for _ in range(2):  # the same is no change
+    for _ in range(2):  # the same file is not a change
         assert cli("export-npz", store, out).exit_code == 0
     before = (out / "CMU.npz").read_bytes()
     outcome = cli("export-npz", store, out, "--joint-order", "h36m")

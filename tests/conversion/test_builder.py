@@ -172,10 +172,10 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"poses": np.full((90, 156), np.nan)}, "poses of frame 0 is no number below 1e6"),
-        ({"trans": np.full((90, 3), 1e300)}, "trans of frame 0 is no number below 1e6"),
-        ({"betas": np.full(16, 1e42)}, "betas are no numbers"),
-        ({"poses": np.full((90, 156), -1e200)}, "poses of frame 0 is no number"),
+        ({"poses": np.full((90, 156), np.nan)}, "poses of frame 0 is not a number below 1e6"),
+        ({"trans": np.full((90, 3), 1e300)}, "trans of frame 0 is not a number below 1e6"),
+        ({"betas": np.full(16, 1e42)}, "betas are not numbers"),
+        ({"poses": np.full((90, 156), -1e200)}, "poses of frame 0 is not a number"),
         ({"betas": None}, "has no betas"),
         ({"trans": np.zeros((91, 3))}, "differ in frames"),
         ({"gender": np.array("robot")}, "gender is 'robot'"),

@@ -1,4 +1,4 @@
-"""The law of the house that import-linter and ruff cannot say: sizes, and what is imported before any work begins.
+"""Rules of the project that import-linter and ruff cannot check: sizes, and what is imported before any work begins.
 
 Rooms, torch and circles are contracts in pyproject.toml; the number of parameters is ruff's PLR0913.
 """

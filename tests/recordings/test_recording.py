@@ -30,7 +30,7 @@ FRAMES = 23
 
 
 def recording_arrays(**changed: Any) -> dict[str, Any]:
-    """A recording in AMASS's layout; None leaves an array out."""
+    """A recording in AMASS's layout; None omits an array."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {
         "poses": rng.normal(size=(FRAMES, 156)),
@@ -55,7 +55,7 @@ def read_frames(path: Path, num_frames: int, num_dmpls: int, use_dmpls: bool = T
 
 
 def reason_of(path: Path, use_dmpls: bool = True) -> str:
-    """Why a recording is left out: one line that does not repeat the file, which it stands beside in a list."""
+    """Why a recording is skipped: one line that does not repeat the file, because a list shows the file beside it."""
     with pytest.raises(AmassError) as caught:
         read_header(path, use_dmpls)
     reason = str(caught.value)
@@ -367,9 +367,9 @@ def test_a_recording_that_turns_out_bad_is_closed_at_once(tmp_path: Path, name: 
     array = recording_arrays()[name]
     array[13] = np.nan
     path = write_recording(tmp_path, **{name: array})
-    with pytest.raises(AmassError, match="no number") as caught:
+    with pytest.raises(AmassError, match="not a number") as caught:
         list(read_frames(path, 5, num_dmpls=8))
-    assert caught.value.__traceback__ is not None, "whoever holds the error must not hold the file"
+    assert caught.value.__traceback__ is not None, "the error must not keep the file open"
     assert path not in {link.resolve() for link in Path("/proc/self/fd").iterdir()}
 
 

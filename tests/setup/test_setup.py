@@ -188,8 +188,8 @@ CASES: dict[str, tuple[str, bytes, str]] = {
     "unfinished": ("smplh.tar.xz.crdownload", b"\xfd7zXZ\0" + bytes(600), "still being downloaded"),
     "text": ("readme.npz", b"hello" * 200, "is not a body model, regressor or vertex map"),
     "recording": ("01_01_poses.npz", npz(recording(3)), "is a recording"),
-    "no gender": ("model.npz", npz(made.light(made.body_model("male"))), "of which gender"),
-    "two genders": ("male_female.npz", npz(made.light(made.body_model("male"))), "of which gender"),
+    "no gender": ("model.npz", npz(made.light(made.body_model("male"))), "tells its gender"),
+    "two genders": ("male_female.npz", npz(made.light(made.body_model("male"))), "tells its gender"),
     "mano": (
         "SMPLH_MALE.pkl",
         pickle.dumps({n: a for n, a in made.light(made.body_model("male")).items() if n != "synthetic"}, 2),
@@ -276,7 +276,7 @@ def test_a_gender_is_told_by_the_file_and_its_folder_alone(tmp_path: Path) -> No
     folder.mkdir(parents=True)
     (folder / "model.npz").write_bytes(npz(made.light(made.body_model("male"))))
     result = set_up([folder / "model.npz"], tmp_path / "s")
-    assert (result.placed, "of which gender" in result.problems[0]) == ([], True)
+    assert (result.placed, "tells its gender" in result.problems[0]) == ([], True)
     (folder / "male").mkdir()
     shutil.move(folder / "model.npz", folder / "male/model.npz")
     (taken,) = set_up([folder / "male/model.npz"], tmp_path / "s").placed

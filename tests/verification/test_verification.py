@@ -1,4 +1,4 @@
-"""`verify`: a clean store passes, and whatever is done to one is found."""
+"""`verify`: a clean store passes, and every kind of damage is found."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 
 
 def change(path: Path, edit: Callable[[h5py.File], Any]) -> Path:
-    """Change a store through HDF5, and give it a new footer, so that only what it says can tell."""
+    """Change a store through HDF5, and give it a new footer, so that only its content shows the change."""
     with h5py.File(path, "r+") as file:
         edit(file)
     footer.write(path)
