@@ -178,6 +178,22 @@ def test_a_bug_is_one_line_without_a_traceback(cli: Cli, demo: Demo, failing: Ca
     assert line.startswith("internal error: KeyError: ")
     assert "--debug" in line
     assert "report" in line
+    assert "as an issue of the repository" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error", "/mnt/amass/a.npz"), "/mnt/amass/a.npz: Input/output error"),
+        (OSError("something else"), "something else"),
+    ],
+)
+def test_an_error_of_the_system_names_its_file(
+    cli: Cli, demo: Demo, failing: Callable[[BaseException], None], error: OSError, said: str
+) -> None:
+    failing(error)
+    outcome = cli("info", demo.store)
+    assert (outcome.exit_code, outcome.stderr) == (1, f"error: {said}\n")
 
 
 @pytest.mark.parametrize("place", [("--debug", "info"), ("info", "--debug")])
