@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # bytecode is not to be written, as images of containers do: installation compiles nothing, see below.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-fast lint commands docs figures bench bench-scaling torture fuzz clean
+.PHONY: demo test test-fast test-lowest lint commands docs figures bench bench-scaling torture fuzz clean
 
 demo: $(INSTALLED)-demo
 	$(BIN)/h36m-amass demo demo
@@ -18,6 +18,13 @@ test: $(INSTALLED)-dev
 # What starts no process and needs no body models: a minute's check while you work.
 test-fast: $(INSTALLED)-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" -q
+
+# With the lowest versions that pyproject.toml allows. Warnings of old packages about new ones are not ours.
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[test]'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist worksteal -W ignore::DeprecationWarning
 
 lint: $(INSTALLED)-dev
 	$(BIN)/ruff format --check .
@@ -54,7 +61,7 @@ bench-scaling: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/remote_reading.py
 
 clean:
-	rm -rf .venv demo site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest demo site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One stamp for each set of extras, so that each command installs what it needs and no more. Compiling all modules of
 # torch, sympy and others would take longer than all the rest; Python compiles those that it imports.

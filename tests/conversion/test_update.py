@@ -126,6 +126,23 @@ def test_exchanged_recordings_are_changes_that_need_no_conversion(
     assert_fresh(tree, store, support_dir)
 
 
+def test_a_recording_that_was_compressed_anew_keeps_its_joints_and_gets_its_size(
+    tree: Path, store: Path, support_dir: Path, converted: Counter[str]
+) -> None:
+    with Store(store) as before:
+        first = before.sequences[0]
+        path, joints, size = tree / first.record.source_path, first.positions_3d[:], first.record.source_size
+    with np.load(path) as npz:
+        arrays = dict(npz)
+    np.savez_compressed(path, **arrays)
+    assert path.stat().st_size != size
+    build(tree, store, support_dir=support_dir, update=True)
+    with Store(store) as after:
+        assert after.sequences[0].record.source_size == path.stat().st_size
+        np.testing.assert_array_equal(after.sequences[0].positions_3d[:], joints)
+    assert not converted
+
+
 def test_a_renamed_recording_is_added_without_conversion_and_stays_under_its_old_name(
     tree: Path, store: Path, support_dir: Path, converted: Counter[str]
 ) -> None:

@@ -16,12 +16,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from h36m_amass.demo import Demo
+from h36m_amass.plot import picture
 from h36m_amass.plot.animation import DPI, MARGIN, MAX_BOX, MAX_GIF_FRAMES, MAX_RATES, SIZE, animate, boxes, timing
 from h36m_amass.plot.contact_sheet import PAGE, page_paths
 from h36m_amass.plot.picture import label, seen
+from h36m_amass.plot.poses import draw_poses
 from h36m_amass.skeleton import H36M, named
 from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
@@ -358,3 +362,52 @@ def test_pages_hold_all_cells_and_sort_by_their_names(number: int) -> None:
     assert len(paths) == len(set(paths))
     assert (len(paths) - 1) * PAGE < number <= len(paths) * PAGE
     assert paths == sorted(paths)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are saved, as matplotlib has them."""
+    figures: list[Any] = []
+    monkeypatch.setattr(picture, "save", lambda figure, path: figures.append(figure))
+    return figures
+
+
+def test_left_is_blue_and_right_is_red_in_pictures_legends_and_the_viewer() -> None:
+    colours = dict(zip(H36M.joint_names, picture.colours_of(H36M).tolist(), strict=True))
+    legend = {line.get_label(): 255 * np.array(to_rgb(line.get_color())) for line in picture.legend_handles()}
+    for name, (red, green, blue) in (colours | legend).items():
+        if name.startswith("left"):
+            assert blue > 1.3 * max(red, green), name
+        elif name.startswith("right"):
+            assert red > 1.3 * max(green, blue), name
+        else:
+            assert max(red, green, blue) < 1.3 * min(red, green, blue), name
+
+
+def test_a_picture_of_poses_shows_the_frames_that_its_ticks_name(tmp_path: Path, drawn: list[Any], demo: Demo) -> None:
+    with Store(demo.store) as store:
+        walk = store["Pretend/s1/walk_poses"]
+        draw_poses(walk, tmp_path / "walk.png", num_poses=4, start=1.0, seconds=2.0)
+        (figure,) = drawn
+        front = figure.axes[0]
+        frames = [50, 83, 116, 149]
+        assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == [
+            "1.00 s",
+            "1.66 s",
+            "2.32 s",
+            "2.98 s",
+        ]
+        clouds = [c for c in front.collections if isinstance(c, PathCollection)]
+        heights = [np.asarray(cloud.get_offsets())[:, 1] for cloud in clouds]
+        for frame, drawn_heights in zip(frames, heights, strict=True):
+            np.testing.assert_allclose(drawn_heights, walk.positions_3d[frame][:, 2], atol=1e-6)
+        # In the front view the left side is on the right; a bone has the colour of the joint that it leads to.
+        names = list(walk.store.joint_names)
+        points = np.asarray(clouds[0].get_offsets())
+        assert points[names.index("left_hip"), 0] > points[names.index("right_hip"), 0]
+        side = np.asarray(next(c for c in figure.axes[1].collections if isinstance(c, PathCollection)).get_offsets())
+        assert side[names.index("nose"), 0] > side[names.index("thorax"), 0]
+        limbs = next(c for c in front.collections if isinstance(c, LineCollection))
+        for segment, colour in zip(limbs.get_segments(), limbs.get_colors(), strict=True):
+            joint = int(np.argmin(np.abs(points - segment[1]).sum(axis=1)))
+            assert np.allclose(colour[:3], picture.colours_of(walk.store.skeleton)[joint] / 255), names[joint]

@@ -464,6 +464,9 @@ def test_a_sequence_is_chosen_played_and_scrubbed_in_a_browser(viewer: Viewer, t
         expect(shown).to_have_text("Frame 0 of 300", timeout=60_000)
         slider.press("ArrowRight")
         expect(shown).to_have_text("Frame 1 of 300", timeout=60_000)
+        for step, expected in (("+10", 11), ("-1", 10), ("+1", 11), ("-10", 1)):
+            page.get_by_role("button", name=step, exact=True).click()
+            expect(shown).to_have_text(f"Frame {expected} of 300", timeout=60_000)
         page.get_by_label("Joint names").click()
 
         picture = tmp_path / "page.png"
