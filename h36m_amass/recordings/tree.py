@@ -114,15 +114,8 @@ def find_recordings(
     for source in _chosen(amass_dir, sources, datasets):
         if source.archive is None:
             entries = list(files_below(amass_dir, source.folder, check))
-            inner = {
-                entry.path.split("/")[1] for entry in entries if entry.path.count("/") > 1 and is_wanted(entry.name)
-            }
-            if find(source.name) is None and any(find(name) for name in inner):
-                listed = ", ".join(sorted(inner)[:3])
-                hint = (
-                    f"did you mean {shown(amass_dir / source.folder)}? {source.folder} is no dataset and holds {listed}"
-                )
-                raise AmassError(f"holds no datasets of AMASS itself; {hint}", shown(amass_dir))
+            if find(source.name) is None:
+                _refuse_datasets_in(amass_dir, source.folder, entries)
             placing.add(source.dataset, entries)
         else:
             file = source.archive
@@ -203,6 +196,16 @@ def _chosen(amass_dir: Location, sources: Iterable[_Source], datasets: Sequence[
             reason = f"{other.label} and {source.label} are two sources of the dataset {source.dataset}"
             raise AmassError(f"{reason}; move one of them elsewhere", shown(amass_dir))
     return chosen
+
+
+def _refuse_datasets_in(amass_dir: Location, folder: str, entries: Iterable[Entry]) -> None:
+    """Raise `AmassError` if a folder that is not a dataset holds some, unpacked or packed."""
+    names = [entry.path.split("/") for entry in entries if is_wanted(entry.name) or dataset_name(entry.name)]
+    inner = {_COPY.sub("", dataset_name(path[1]) or path[1]) for path in names if len(path) > 1}
+    held = ", ".join(sorted(name for name in inner if find(name))[:3])
+    if held:
+        reason = f"{folder} is not a dataset, and holds {held}; did you mean {shown(amass_dir / folder)}?"
+        raise AmassError(f"{reason} Otherwise move what it holds up", shown(amass_dir))
 
 
 class _Placing:

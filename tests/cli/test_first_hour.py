@@ -102,6 +102,24 @@ def test_a_folder_one_level_too_high_is_named(
     assert f"did you mean {tmp_path / 'data/smplh_g'}?" in outcome.stdout + outcome.stderr
 
 
+@pytest.mark.parametrize("beside", [None, "CMU"])
+@pytest.mark.parametrize("command", ["check", "build", "datasets"])
+def test_a_folder_of_archives_one_level_too_high_is_named(
+    cli: Cli, support_dir: Path, tree: Path, tmp_path: Path, command: str, beside: str | None
+) -> None:
+    top = tmp_path / "hia"
+    top.mkdir()
+    packed_tree(tree, top / "amass", ".tar.bz2")
+    if beside is not None:
+        shutil.move(tree / beside, top)
+    options = [] if command == "datasets" else ["--support-dir", support_dir]
+    outcome = cli(command, top, *([tmp_path / "s.h5"] if command == "build" else []), *options)
+    assert outcome.exit_code == 1
+    said = outcome.stdout + outcome.stderr
+    assert f"{top}: amass is not a dataset, and holds CMU, MPI_HDM05, SSM_synced; did you mean {top}/amass?" in said
+    assert "no datasets of AMASS itself" not in said
+
+
 def test_a_folder_one_level_too_low_is_named(cli: Cli, support_dir: Path, tree: Path) -> None:
     said = cli("check", tree / "CMU", "--support-dir", support_dir).stdout
     assert "is this a single dataset? Then give its parent folder" in said
