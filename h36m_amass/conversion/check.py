@@ -129,7 +129,7 @@ def check_inputs(
             findings.append(Finding(False, reason))
             continue
         findings += _check_body_model(support_dir, kind, sources, loaded_map)
-    if any("there is no such file" in finding.message for finding in findings if not finding.ok):
+    if not all(finding.ok for finding in findings):
         findings += [Finding(False, line) for line in misplaced(support_dir)]
     if not support_dir.is_dir():
         findings.insert(

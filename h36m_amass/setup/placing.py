@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -92,24 +93,43 @@ def set_up(
 
 
 def misplaced(support_dir: Path) -> list[str]:
-    """What lies in a support folder where nothing is looked for, one line each, with how it gets to its place."""
+    """What lies in a support folder where nothing is looked for, one line each, with how it gets to its place.
+
+    What its place holds already is passed over.
+    """
     lines = []
     for path in _files_of(support_dir) if support_dir.is_dir() else ():
         command = f"h36m-amass setup {quote(str(path))} --support-dir {quote(str(support_dir))}"
         try:
-            kind = _archive_kind(path)
-            if kind is not None:
-                lines.append(f"{path}: is packed; {command} takes out what is needed")
+            if _archive_kind(path) is not None:
+                if _holds_missing(path, support_dir):
+                    lines.append(f"{path}: is packed; {command} takes out what is needed")
             elif path.suffix.lower() in WANTED:
                 support = identify(path, path.relative_to(support_dir).as_posix())
-                if path not in (support_dir / support.target, _found(support_dir, support.target)):
-                    place = support_dir / support.target
-                    lines.append(f"{path}: is {support.title}, which belongs to {place}; {command} puts it there")
+                place = _place_of(support_dir, support)
+                line = f"{path}: is {support.title}, which belongs to {place}"
+                if not place.exists():
+                    lines.append(f"{line}; {command} puts it there")
+                elif path != place and not support.is_converted and _digest(path) != _digest(place):
+                    lines.append(f"{line}, where another file lies; put each where it belongs")
         except (NotOursError, OSError):
             continue
         except H36mAmassError as error:
             lines.append(f"{path}: {error.reason.removeprefix(f'{path}: ')}")
     return lines
+
+
+def _holds_missing(archive: Path, support_dir: Path) -> bool:
+    """Whether an archive holds what a support folder lacks; it is read no further than to the first such file."""
+    with TemporaryDirectory() as scratch, open_archive(archive, _is_wanted, kind=_archive_kind(archive)) as stream:
+        for member in stream:
+            path = Path(scratch, f"member{Path(member.name).suffix}")
+            with path.open("wb") as file:
+                member.copy_to(file)
+            with suppress(H36mAmassError):
+                if not _place_of(support_dir, identify(path, member.name)).exists():
+                    return True
+    return False
 
 
 class _Taking:
@@ -223,30 +243,28 @@ def _without_doubles(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
 def _place(candidate: _Candidate, support_dir: Path, overwrite: bool, result: SetUp) -> None:
     """Move a file to its place, unless another one is there."""
     support = candidate.support
-    target = support_dir / support.target
+    target = _place_of(support_dir, support)
     taken = Taken(support.target, support.title, candidate.source)
-    there = _found(support_dir, support.target) or target
-    if there.exists():
-        if _digest(there) == _digest(candidate.content):
+    if target.exists():
+        if _digest(target) == _digest(candidate.content):
             result.unchanged.append(taken)
             return
         if not overwrite:
             reason = f"is there already and differs from {candidate.source}, which was not taken"
-            result.problems.append(f"{there}: {reason}; --overwrite replaces it")
+            result.problems.append(f"{target}: {reason}; --overwrite replaces it")
             return
-        target = there
     target.parent.mkdir(parents=True, exist_ok=True)
     candidate.content.replace(target)
     atomic_file.sync(target.parent)
     result.placed.append(taken)
 
 
-def _found(support_dir: Path, target: str) -> Path | None:
-    """Where a body model lies that may lie at several places."""
-    _, family, gender, *_ = (*target.split("/"), "", "")
-    if target.startswith("body_models/") and family in FAMILIES:
+def _place_of(support_dir: Path, support: Support) -> Path:
+    """Where a file belongs, or lies already: a body model may lie at several places."""
+    _, family, gender, *_ = (*support.target.split("/"), "", "")
+    if support.target.startswith("body_models/") and family in FAMILIES:
         return model.model_path(support_dir, gender, FAMILIES[family])
-    return None
+    return support_dir / support.target
 
 
 def _missing(support_dir: Path) -> list[str]:
