@@ -175,7 +175,12 @@ def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -
     """What is doubtful about recordings: a line for each message."""
     out = console(stderr=True)
     for message, warnings in groups:
-        shown = ", ".join(warning.path for warning in warnings[:SHOWN_FILES])
+        paths = [warning.path for warning in warnings]
+        if all("/" not in path for path in paths):  # folders and archives
+            for path in paths:
+                out.print(Text(printable(f"warning: {path}: {message}")))
+            continue
+        shown = ", ".join(paths[:SHOWN_FILES])
         more = f" and {len(warnings) - SHOWN_FILES:,} more" if len(warnings) > SHOWN_FILES else ""
         count = "1 recording" if len(warnings) == 1 else f"{len(warnings):,} recordings"
         out.print(Text(printable(f"warning: {count}: {message}: {shown}{more}")))

@@ -18,7 +18,7 @@ from h36m_amass.body import model, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind
 from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
 from h36m_amass.conversion.convert import why_not
-from h36m_amass.conversion.inputs import placed
+from h36m_amass.conversion.inputs import doubtful_names, placed
 from h36m_amass.conversion.options import BuildOptions
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, of_options
 from h36m_amass.conversion.report import RecordingWarning, grouped
@@ -211,6 +211,7 @@ class _Recordings:
         """Read headers, those of archives from the cache; raises `AmassError` if there are no recordings."""
         listing = find_recordings(self._amass_dir, tuple(self._options.datasets))
         self._skipped += listing.skipped
+        self.warnings += doubtful_names(listing)
         for done, file in enumerate(listing.files):
             progress("headers", done, len(listing.files), file.path)
             if self._is_selected(file):

@@ -23,7 +23,8 @@ STRAY = "lies outside a dataset's folder"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
 NESTED = "is an archive within a dataset's folder; move it up into the AMASS folder, or unpack it"
-_COPY = re.compile(r" ?\(\d+\)$")  # what browsers put behind the name of a file that they download once more
+# What browsers and file managers put behind the name of a file or folder that is there already.
+_COPY = re.compile(r"(?<=.)( ?\(\d+\)| ?\(copy\)|( -)? copy( \d+)?)+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,15 @@ def find_recordings(
         empty = "is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each"
         raise AmassError(nothing if is_url(amass_dir) else empty, shown(amass_dir))
     placing = _Placing()
-    sources, unread = [_Source(name, f"the folder {name}", name) for name in folders], 0
+    sources, unread = [_Source(spelled(name), f"the folder {name}", name) for name in folders], 0
     for entry in files:
-        name = dataset_name(entry.name)
         if entry.name.lower().endswith(UNFINISHED) and not entry.name.startswith("."):
             if not datasets:
                 placing.skip("", entry.path, "is still being downloaded; wait until it is there")
         elif is_unread(entry.name):
             unread += 1
-        elif name is not None and entry.problem is None:
-            sources.append(_Source(_COPY.sub("", name), entry.name, archive=entry))
+        elif dataset_name(entry.name) is not None and entry.problem is None:
+            sources.append(_Source(spelled(entry.name), entry.name, archive=entry))
         elif not datasets:
             placing.skip_stray("", entry, STRAY)
     if unread and not datasets:
@@ -201,7 +201,7 @@ def _chosen(amass_dir: Location, sources: Iterable[_Source], datasets: Sequence[
 def _refuse_datasets_in(amass_dir: Location, folder: str, entries: Iterable[Entry]) -> None:
     """Raise `AmassError` if a folder that is not a dataset holds some, unpacked or packed."""
     names = [entry.path.split("/") for entry in entries if is_wanted(entry.name) or dataset_name(entry.name)]
-    inner = {_COPY.sub("", dataset_name(path[1]) or path[1]) for path in names if len(path) > 1}
+    inner = {spelled(path[1]) for path in names if len(path) > 1}
     held = ", ".join(sorted(name for name in inner if find(name))[:3])
     if held:
         reason = f"{folder} is not a dataset, and holds {held}; did you mean {shown(amass_dir / folder)}?"
@@ -269,6 +269,11 @@ def is_wanted(base_name: str) -> bool:
     return _kind_of_other(base_name) is None
 
 
+def spelled(name: str) -> str:
+    """The dataset of a folder or archive, as its name spells it."""
+    return _COPY.sub("", dataset_name(name) or name)
+
+
 def names_of(path: str) -> tuple[str, str]:
     """Subject and sequence of a recording by its path, if it lies where it should."""
     folder, _, base = path.rpartition("/")
@@ -278,7 +283,7 @@ def names_of(path: str) -> tuple[str, str]:
 def same_recording(path: str) -> tuple[str, str]:
     """A path, relative to the AMASS folder, that is the same whatever the dataset's folder or archive is called."""
     folder, _, rest = path.partition("/")
-    return canonical(_COPY.sub("", folder)), rest
+    return canonical(spelled(folder)), rest
 
 
 def _kind_of_other(name: str) -> str | None:

@@ -120,6 +120,34 @@ def test_a_folder_of_archives_one_level_too_high_is_named(
     assert "no datasets of AMASS itself" not in said
 
 
+def test_a_renamed_dataset_is_said(cli: Cli, support_dir: Path, tree: Path, tmp_path: Path) -> None:
+    shutil.move(tree / "CMU", tree / "cmu_smplhg")
+    packed_tree(tree, tmp_path / "packed", ".tar.bz2")
+    shutil.move(tmp_path / "packed/SSM_synced.tar.bz2", tree / "MySSM.tar.bz2")
+    shutil.rmtree(tree / "SSM_synced")
+    report = tmp_path / "r.json"
+    options = "--support-dir", support_dir
+    checked = cli("check", tree, *options)
+    built = cli("build", tree, tmp_path / "s.h5", *options, "--workers", 0, "--report", report)
+    assert built.exit_code == 0
+    lines = [
+        f"warning: {name}: is not a name of a dataset of AMASS; if it holds one, rename it: h36m-amass datasets lists"
+        for name in ("MySSM.tar.bz2", "cmu_smplhg")
+    ]
+    for outcome in (checked, built):
+        assert [sum(line in said for said in outcome.stderr.splitlines()) for line in lines] == [1, 1]
+        assert "MPI_HDM05: is not" not in outcome.stderr
+    assert {"MySSM.tar.bz2", "cmu_smplhg"} <= {
+        warning["path"] for warning in json.loads(report.read_text())["warnings"]
+    }
+
+
+def test_a_copy_of_a_dataset_has_its_name(cli: Cli, support_dir: Path, tree: Path, tmp_path: Path) -> None:
+    shutil.move(tree / "CMU", tree / "CMU - Copy")
+    assert cli("build", tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0).exit_code == 0
+    assert "CMU" in Store(tmp_path / "s.h5").datasets
+
+
 def test_a_folder_one_level_too_low_is_named(cli: Cli, support_dir: Path, tree: Path) -> None:
     said = cli("check", tree / "CMU", "--support-dir", support_dir).stdout
     assert "is this a single dataset? Then give its parent folder" in said

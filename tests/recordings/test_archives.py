@@ -246,6 +246,9 @@ def test_a_deflated_member_that_is_damaged_is_refused_alone(tmp_path: Path) -> N
         (("SSM(2).tar.bz2", "SSM_synced.tar.gz"), r"SSM(2).tar.bz2 and SSM_synced.tar.gz"),
         (("D.tar", "D.tar.gz"), "D.tar and D.tar.gz"),
         (("HDM05/", "MPI_HDM05/"), "the folder HDM05 and the folder MPI_HDM05"),
+        (("KIT/", "KIT (1)/"), "the folder KIT and the folder KIT (1)"),
+        (("KIT - Copy (2)/", "KIT.tar.bz2"), "KIT.tar.bz2 and the folder KIT - Copy (2)"),
+        (("KIT (copy)/", "kit copy 2/"), "the folder KIT (copy) and the folder kit copy 2"),
     ],
 )
 def test_two_sources_of_one_dataset_are_one_error_before_anything_is_read(
