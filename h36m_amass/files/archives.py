@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO
 
-from h36m_amass.files.archive_names import DAMAGE, Explained, base_name, kind_of, safe_name
+from h36m_amass.files.archive_names import DAMAGE, VIDEOS, Explained, base_name, kind_of, safe_name
 from h36m_amass.files.archive_names import ArchiveError as ArchiveError
 from h36m_amass.files.archive_names import dataset_name as dataset_name
 from h36m_amass.files.archive_names import is_unread as is_unread
@@ -118,7 +118,7 @@ class ArchiveStream(ABC):
                     if self.damage is not None:
                         return
             if self._num_videos and not found:
-                self.damage = "holds videos and no recordings: it is AMASS's Render download; take SMPL+H G instead"
+                self.damage = VIDEOS
         except ArchiveError as error:
             self.damage = error.reason
 

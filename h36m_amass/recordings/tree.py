@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from h36m_amass.datasets import DatasetError, canonical, choose, find
-from h36m_amass.files.archives import dataset_name, is_unread
+from h36m_amass.files.archive_names import VIDEOS, dataset_name, is_unread
 from h36m_amass.files.first_bytes import UNFINISHED
 from h36m_amass.files.paths import Location, is_url, shown
 from h36m_amass.files.sources import FileSlice
@@ -22,6 +22,7 @@ EMPTY = "holds no recordings; download it again, or take it away"
 STRAY = "lies outside a dataset's folder"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
+UNREAD = "is an archive with an ending that is not read; unpack it, or rename it to .tar.bz2 if it is one"
 NESTED = "is an archive within a dataset's folder; move it up into the AMASS folder, or unpack it"
 # What browsers and file managers put behind the name of a file or folder that is there already.
 _COPY = re.compile(r"(?<=.)( ?\(\d+\)| ?\(copy\)|( -)? copy( \d+)?)+$", re.IGNORECASE)
@@ -97,19 +98,18 @@ def find_recordings(
         empty = "is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each"
         raise AmassError(nothing if is_url(amass_dir) else empty, shown(amass_dir))
     placing = _Placing()
-    sources, unread = [_Source(spelled(name), f"the folder {name}", name) for name in folders], 0
+    sources = [_Source(spelled(name), f"the folder {name}", name) for name in folders]
     for entry in files:
-        if entry.name.lower().endswith(UNFINISHED) and not entry.name.startswith("."):
-            if not datasets:
-                placing.skip("", entry.path, "is still being downloaded; wait until it is there")
-        elif is_unread(entry.name):
-            unread += 1
-        elif dataset_name(entry.name) is not None and entry.problem is None:
+        if dataset_name(entry.name) is not None and entry.problem is None:
             sources.append(_Source(spelled(entry.name), entry.name, archive=entry))
-        elif not datasets:
+        elif datasets:
+            continue
+        elif entry.name.lower().endswith(UNFINISHED) and not entry.name.startswith("."):
+            placing.skip("", entry.path, "is still being downloaded; wait until it is there")
+        elif is_unread(entry.name):
+            placing.skip("", entry.path, UNREAD)
+        else:
             placing.skip_stray("", entry, STRAY)
-    if unread and not datasets:
-        placing.ignored["archives of a kind that is not read"] = unread
     archives = []
     for source in _chosen(amass_dir, sources, datasets):
         if source.archive is None:
@@ -234,6 +234,8 @@ class _Placing:
         # One folder in between is looked through, where no folder beside it holds recordings.
         folders = [parts[1:-1] for entry, parts in rows if is_wanted(entry.name)]
         inner = {parts[0] for parts in folders if len(parts) == 2}
+        if not folders and any(entry.name.lower().endswith(".mp4") for entry, _ in rows):
+            self.skip(dataset, rows[0][1][0], VIDEOS)
         depth = 4 if len(inner) == 1 and all(len(parts) != 1 for parts in folders) else 3
         for entry, parts in rows:
             if dataset_name(entry.name) is not None and not entry.name.startswith("."):

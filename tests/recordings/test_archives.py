@@ -287,18 +287,34 @@ def test_endings_count_in_their_short_form_and_whatever_their_case(
     assert dict(listing.ignored) == {}
 
 
-def test_archives_that_are_not_read_are_counted_as_such(tmp_path: Path) -> None:
+def test_archives_that_are_not_read_are_named(tmp_path: Path) -> None:
     members_of(tmp_path / "D.tar", ("S/a.npz", recording()))
-    for name in ("CNRS.rar", "EKUT.tar.bz2.part", "SFU.7Z", "license.txt", ".hidden.rar"):
+    unread = {"CNRS.rar", "SFU.7Z", "HDM05.bz2", "SSM.tar.bz2.1", "KIT.zip.2"}
+    for name in ("EKUT.tar.bz2.part", "license.txt", ".hidden.rar", *unread):
         (tmp_path / name).touch()
     listing = find_recordings(tmp_path)
-    assert dict(listing.ignored) == {
-        "archives of a kind that is not read": 2,
-        "files that are not .npz": 1,
-        "hidden files": 1,
-    }
-    (unfinished,) = listing.skipped
-    assert (unfinished.path, "still being downloaded" in unfinished.reason) == ("EKUT.tar.bz2.part", True)
+    assert dict(listing.ignored) == {"files that are not .npz": 1, "hidden files": 1}
+    found = reasons(listing)
+    assert "still being downloaded" in found.pop("EKUT.tar.bz2.part")
+    assert found.keys() == unread
+    assert all("an ending that is not read; unpack it" in reason for reason in found.values())
+    assert find_recordings(tmp_path, ("D",)).skipped == ()
+
+
+@pytest.mark.parametrize("name", ["SFU/0005/video.mp4", "SFU.rar"])
+def test_what_else_was_downloaded_is_named_alone_and_beside_recordings(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    path = name.partition("/")[0]
+    with pytest.raises(AmassError, match=f"holds no AMASS sequences; {path} ") as caught:
+        find_recordings(tmp_path)
+    (tmp_path / "D/S").mkdir(parents=True)
+    (tmp_path / "D/S/a.npz").touch()
+    (tmp_path / "D/S/a.mp4").touch()
+    found = reasons(find_recordings(tmp_path))
+    assert found.keys() == {path}
+    assert found[path] in str(caught.value)
+    assert ("Render download; take SMPL+H G" if "/" in name else "unpack it") in found[path]
 
 
 def test_an_archive_that_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
