@@ -121,7 +121,7 @@ def misplaced(support_dir: Path) -> list[str]:
 
 def _holds_missing(archive: Path, support_dir: Path) -> bool:
     """Whether an archive holds what a support folder lacks; it is read no further than to the first such file."""
-    with TemporaryDirectory() as scratch, open_archive(archive, _is_wanted, kind=_archive_kind(archive)) as stream:
+    with TemporaryDirectory() as scratch, open_archive(archive, _is_wanted) as stream:
         for member in stream:
             path = Path(scratch, f"member{Path(member.name).suffix}")
             with path.open("wb") as file:
@@ -159,9 +159,8 @@ class _Taking:
         try:
             if path.name.lower().endswith(UNFINISHED):
                 raise SetupError("is still being downloaded; wait until it is there")
-            kind = _archive_kind(path)
-            if kind is not None:
-                self._take_archive(path, kind)
+            if _archive_kind(path) is not None:
+                self._take_archive(path)
             elif is_asked_for or path.name.lower().endswith((*WANTED, *SUFFIXES)):
                 self._keep(identify(path, name), shown)
         except NotOursError as error:
@@ -170,10 +169,10 @@ class _Taking:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
             self._problems.append(f"{shown}: {reason.removeprefix(f'{path}: ')}")
 
-    def _take_archive(self, path: Path, kind: str) -> None:
+    def _take_archive(self, path: Path) -> None:
         """What an archive holds, unless it is damaged anywhere."""
         before, problems = len(self.candidates), list[str]()
-        with open_archive(path, _is_wanted, kind=kind) as stream:
+        with open_archive(path, _is_wanted) as stream:
             for member in stream:
                 if member.name.endswith(RECORDINGS):
                     raise NotOursError("holds recordings; put it into your AMASS folder as it is")

@@ -123,6 +123,28 @@ def test_a_file_that_is_no_archive_is_skipped_by_name(tmp_path: Path, suffix: st
     assert "\n" not in row.reason
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", ["D.tar.bz2", "D.zip"])
+def test_an_archive_is_opened_as_what_it_is_whatever_its_ending(
+    amass_dir: Path, tmp_path: Path, suffix: str, name: str
+) -> None:
+    pack(amass_dir / "Invented", tmp_path / f"packed{suffix}", ".")
+    (tmp_path / "amass").mkdir()
+    (tmp_path / f"packed{suffix}").rename(tmp_path / "amass" / name)
+    listing = listed(tmp_path / "amass")
+    expected = [file for file in find_recordings(amass_dir).files if file.dataset == "Invented"]
+    assert [file.key.partition("/")[2] for file in listing.files] == [
+        f"{each.subject}/{each.sequence}" for each in expected
+    ]
+    assert listing.skipped == ()
+
+
+@pytest.mark.parametrize("begin", [b"Rar!\x1a\x07\0", b"7z\xbc\xaf\x27\x1c"])
+def test_an_archive_of_another_kind_is_called_so_whatever_its_ending(tmp_path: Path, begin: bytes) -> None:
+    (tmp_path / "D.tar.bz2").write_bytes(begin + bytes(600))
+    assert reasons(listed(tmp_path)) == {"D.tar.bz2": "is a RAR or 7z archive, which is not read; unpack it"}
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.bz2"])
 def test_what_lies_before_the_missing_end_of_an_archive_is_listed(tmp_path: Path, suffix: str) -> None:
     members = [(f"S/{number}.npz", recording(200, number)) for number in range(5)]
