@@ -34,7 +34,7 @@ from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate
 from h36m_amass.recordings.recording import AmassError
 from h36m_amass.recordings.resampling import resampled_length
 from h36m_amass.recordings.subset import EVERYTHING, Subset
-from h36m_amass.recordings.tree import Archive, RecordingFile, Skipped, find_recordings, is_wanted, names_of
+from h36m_amass.recordings.tree import Archive, RecordingFile, Skipped, find_recordings, is_wanted, place_members
 from h36m_amass.setup.placing import misplaced
 from h36m_amass.system.progress import Progress, Stages, nothing
 
@@ -274,10 +274,12 @@ class _Recordings:
         try:
             with open_archive(self._amass_dir / archive.name, is_wanted) as stream:
                 for member in stream:
-                    path, content = f"{archive.folder}/{member.name}", io.BytesIO()
-                    member.copy_to(content)
-                    listed = list_member(path, Held(path, content.getvalue()), self._how.use_dmpls)
-                    self._add(RecordingFile(archive.dataset, *names_of(path), path, member.size, 0), listed)
+                    found = place_members(archive, [(member.name, member.size, member.problem)])
+                    self._skipped += found.skipped
+                    for file in found.files:
+                        path, content = file.path, io.BytesIO()
+                        member.copy_to(content)
+                        self._add(file, list_member(path, Held(path, content.getvalue()), self._how.use_dmpls))
                     return
             reason = stream.damage or "holds no recordings; download it again, or remove it"
         except ArchiveError as error:

@@ -22,6 +22,7 @@ EMPTY = "holds no recordings; download it again, or take it away"
 STRAY = "lies outside a dataset's folder"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
+DEEPER_PACKED = "lies deeper in its archive than [DATASET/]SUBJECT/; unpack that, and move the dataset up"
 UNREAD = "is an archive with an ending that is not read; unpack it, or rename it to .tar.bz2 if it is one"
 NESTED = "is an archive within a dataset's folder; move it up into the AMASS folder, or unpack it"
 # What browsers and file managers put behind the name of a file or folder that is there already.
@@ -145,18 +146,20 @@ def place_members(
     """
     top, names = archive.folder, list(names)
     inner = {name.split("/")[0] for name, _, _ in names if name.count("/") > 1}
-    if (find(archive.dataset) is None and sum(find(name) is not None for name in inner) > 0) or (
-        len(inner) > 1 and all(find(name) for name in inner)
-    ):
+    known = sorted(name for name in inner if find(name))
+    if (known and find(archive.dataset) is None) or len(inner) == len(known) > 1:
+        reason = f"holds the datasets {', '.join(sorted(inner)[:3])}; unpack it into the AMASS folder"
+        if len(inner) == 1:
+            ending = archive.name.removeprefix(archive.folder)
+            reason = f"holds the dataset {known[0]}; rename it to {known[0]}{ending}"
         placing = _Placing()
-        several = ", ".join(sorted(inner)[:3])
-        placing.skip(archive.dataset, archive.name, f"holds the datasets {several}; unpack it into the AMASS folder")
+        placing.skip(archive.dataset, archive.name, reason)
         return placing.result()
     entries = {name: Entry(f"{top}/{name}", size, archive.modified, problem) for name, size, problem in names}
     placing = _Placing()
     for name in unsafe:
         placing.skip(archive.dataset, f"{archive.name}/{name}", UNSAFE)
-    placing.add(archive.dataset, entries.values())
+    placing.add(archive.dataset, entries.values(), DEEPER_PACKED)
     if damage is not None:
         placing.skip(archive.dataset, archive.name, damage)
     elif not placing.files and not placing.skipped:
@@ -227,8 +230,8 @@ class _Placing:
     def skip(self, dataset: str, path: str, reason: str) -> None:
         self.skipped.append(Skipped(dataset, _printable(path), reason))
 
-    def add(self, dataset: str, entries: Iterable[Entry]) -> None:
-        """Take all files of a dataset."""
+    def add(self, dataset: str, entries: Iterable[Entry], deeper: str = DEEPER) -> None:
+        """Take all files of a dataset; `deeper` is said of those that lie too deep."""
         rows = [(entry, entry.path.split("/")) for entry in entries]
         rows = [(entry, parts) for entry, parts in rows if not any(_is_no_folder(part) for part in parts[1:-1])]
         # One folder in between is looked through, where no folder beside it holds recordings.
@@ -241,7 +244,7 @@ class _Placing:
             if dataset_name(entry.name) is not None and not entry.name.startswith("."):
                 self.skip(dataset, entry.path, NESTED)
             elif len(parts) != depth:
-                self.skip_stray(dataset, entry, OUTSIDE if len(parts) < depth else DEEPER)
+                self.skip_stray(dataset, entry, OUTSIDE if len(parts) < depth else deeper)
             elif self._is_recording(dataset, entry):
                 self.files.append(RecordingFile(dataset, *names_of(entry.path), entry.path, entry.size, entry.modified))
 

@@ -174,6 +174,28 @@ def test_an_archive_of_several_datasets_is_named(
     assert Store(tmp_path / "s.h5").datasets == ("D",)
 
 
+@pytest.mark.parametrize(
+    ("folder", "name", "reason"),
+    [
+        ("amass/SSM_synced", "all.tar", "lies deeper in its archive than [DATASET/]SUBJECT/; unpack that"),
+        ("SSM_synced", "MySSM.tar", "holds the dataset SSM_synced; rename it to SSM_synced.tar"),
+    ],
+)
+def test_an_archive_that_a_build_cannot_use_is_named_at_first_look(
+    cli: Cli, support_dir: Path, tmp_path: Path, folder: str, name: str, reason: str
+) -> None:
+    write(tmp_path / "tree" / folder / "s/a_poses.npz", recording(60))
+    write(tmp_path / "amass/D/s/fine.npz", recording(60))
+    shutil.make_archive(str(tmp_path / "amass" / name.removesuffix(".tar")), "tar", tmp_path / "tree")
+    common = tmp_path / "amass", "--support-dir", support_dir
+    checked = cli("check", *common)
+    assert checked.exit_code == 1
+    built = cli("build", common[0], tmp_path / "s.h5", *common[1:], "--workers", 0)
+    assert reason in checked.stdout
+    assert reason in built.stdout
+    assert Store(tmp_path / "s.h5").datasets == ("D",)
+
+
 def test_names_are_printed_as_they_are(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "a  b" / "two  spaces.h5"
     path.parent.mkdir()
