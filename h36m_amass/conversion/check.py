@@ -131,10 +131,6 @@ def check_inputs(
         findings += _check_body_model(support_dir, kind, sources, loaded_map)
     if not all(finding.ok for finding in findings):
         findings += [Finding(False, line) for line in misplaced(support_dir)]
-    if not support_dir.is_dir():
-        findings.insert(
-            0, Finding(False, f"{support_dir}: is not a folder; h36m-amass setup makes one of your downloads")
-        )
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
     if found is None:

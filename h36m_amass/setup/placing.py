@@ -97,8 +97,8 @@ def misplaced(support_dir: Path) -> list[str]:
 
     What its place holds already is passed over.
     """
-    lines = []
-    for path in _files_of(support_dir) if support_dir.is_dir() else ():
+    lines, is_wrong = [], not support_dir.is_dir() or support_dir.absolute().name == "body_models"
+    for path in () if is_wrong else _files_of(support_dir):
         command = f"h36m-amass setup {quote(str(path))} --support-dir {quote(str(support_dir))}"
         try:
             if _archive_kind(path) is not None:

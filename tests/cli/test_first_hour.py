@@ -120,6 +120,27 @@ def test_a_folder_of_archives_one_level_too_high_is_named(
     assert "no datasets of AMASS itself" not in said
 
 
+@pytest.mark.parametrize("command", ["check", "build", "verify"])
+def test_a_support_folder_that_is_none_is_named(
+    cli: Cli, support_dir: Path, tree: Path, tmp_path: Path, command: str
+) -> None:
+    store = tmp_path / "s.h5"
+    assert cli("build", tree, store, "--support-dir", support_dir, "--workers", 0).exit_code == 0
+    arguments = {
+        "check": ["check"],
+        "build": ["build", tree, tmp_path / "n.h5"],
+        "verify": ["verify", store, "--against", tree],
+    }
+    for folder, reason in (
+        (tmp_path / "suport", "is not a folder; give yours as --support-dir"),
+        (support_dir / "body_models", f"lies in a support folder; did you mean {support_dir}?"),
+    ):
+        outcome = cli(*arguments[command], "--support-dir", folder)
+        assert outcome.exit_code == 1
+        assert f"{folder}: {reason}" in outcome.stdout + outcome.stderr
+        assert "puts it there" not in outcome.stdout
+
+
 def test_a_renamed_dataset_is_said(cli: Cli, support_dir: Path, tree: Path, tmp_path: Path) -> None:
     shutil.move(tree / "CMU", tree / "cmu_smplhg")
     packed_tree(tree, tmp_path / "packed", ".tar.bz2")
