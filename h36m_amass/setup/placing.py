@@ -171,11 +171,14 @@ class _Taking:
 
     def _take_archive(self, path: Path) -> None:
         """What an archive holds, unless it is damaged anywhere."""
-        before, problems = len(self.candidates), list[str]()
+        before, problems, packed = len(self.candidates), list[str](), ""
         with open_archive(path, _is_wanted) as stream:
             for member in stream:
                 if member.name.endswith(RECORDINGS):
                     raise NotOursError("holds recordings; put it into your AMASS folder as it is")
+                if member.name.lower().endswith(tuple(SUFFIXES)):
+                    packed = member.name
+                    continue
                 self._progress(f"{path}: {member.name}")
                 scratch = self._new_file(Path(member.name).suffix)
                 try:
@@ -196,6 +199,8 @@ class _Taking:
             raise ArchiveError(f"{stream.damage.split(';')[0]}; nothing of it was taken, download it again")
         self._problems += problems
         if len(self.candidates) == before and not problems:
+            if packed:
+                raise NotOursError(f"holds the archive {packed}; unpack it, and give what is in it")
             raise NotOursError("holds no body model, regressor or vertex map")
 
     def _keep(self, support: Support, source: str) -> None:
@@ -299,7 +304,7 @@ def _files_of(folder: Path) -> Iterator[Path]:
 
 
 def _is_wanted(base_name: str) -> bool:
-    return base_name.lower().endswith(WANTED) and not base_name.startswith(_HIDDEN)
+    return base_name.lower().endswith((*WANTED, *SUFFIXES)) and not base_name.startswith(_HIDDEN)
 
 
 def _digest(path: Path) -> bytes:

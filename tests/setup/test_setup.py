@@ -342,6 +342,12 @@ def test_members_that_are_no_downloads_are_named(tmp_path: Path) -> None:
     assert "male/model.npz: is a web page" in result.problems[0]
 
 
+def test_an_archive_in_an_archive_is_to_be_unpacked_first(official: dict[str, Path], tmp_path: Path) -> None:
+    path = zipped(tmp_path / "all.zip", {"mano/smplh.tar.xz": official["smplh"].read_bytes()})
+    (problem,) = set_up([path], tmp_path / "s").problems
+    assert problem == f"{path}: holds the archive mano/smplh.tar.xz; unpack it, and give what is in it"
+
+
 def test_the_two_vertex_maps_are_the_same_file(tmp_path: Path) -> None:
     for form in ("matrix", "mtx"):
         (tmp_path / f"{form}.pkl").write_bytes(made.vertex_map(form))
