@@ -311,7 +311,7 @@ class _Recordings:
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
             more = f" and {len(paths) - NAMED_FILES:,} more" if len(paths) > NAMED_FILES else ""
-            line = f"{len(paths):,} files: {reason}: {', '.join(paths[:NAMED_FILES])}{more}"
+            line = f"{len(paths):,} files, each: {reason}: {', '.join(paths[:NAMED_FILES])}{more}"
             found.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
         if not any(row.recordings for row in datasets) and not self._skipped:
             reason = "no recording can be converted" if self.left_out else "no recording is selected"

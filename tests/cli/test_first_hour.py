@@ -76,7 +76,7 @@ def test_what_a_rate_leaves_out_is_known_beforehand(cli: Cli, support_dir: Path,
     assert outcome.exit_code == 0
     lines = [line for line in outcome.stdout.splitlines() if line.startswith("skipped: ")]
     assert [line.split(", slower than 120 Hz")[0] for line in lines] == [
-        "skipped: 2 recordings: is at 60 Hz",
+        "skipped: 2 recordings, each: is at 60 Hz",
         "skipped: MPI_HDM05/bk/slow_poses.npz: is at 30 Hz",
     ]
     assert "AMASS's census has 120 Hz; --known-rates corrects it" in lines[0]
@@ -87,7 +87,7 @@ def test_equal_reasons_are_one_line(cli: Cli, support_dir: Path, tree: Path) -> 
         shutil.copy(tree / "CMU/01/01_03_poses.npz", tree / f"CMU/01/02_{number}_poses.npz")
     outcome = cli("check", tree, "--support-dir", support_dir)
     (line,) = [line for line in outcome.stdout.splitlines() if line.startswith("problem")]
-    assert line.startswith("problem: 6 files: is a web page, not the download")
+    assert line.startswith("problem: 6 files, each: is a web page, not the download")
     assert line.endswith("and 3 more")
 
 
@@ -312,6 +312,15 @@ def test_choices_that_nothing_can_fit_are_wrong_usage(
 ) -> None:
     store = [tmp_path / "s.h5"] if command == "build" else []
     assert cli(command, tmp_path, *store, *options).exit_code == 2
+
+
+def test_a_file_beside_the_datasets_is_of_none(cli: Cli, support_dir: Path, tree: Path, tmp_path: Path) -> None:
+    (tree / "KIT.tar.bz2.crdownload").write_bytes(b"BZh9")
+    for outcome in (
+        cli("check", tree, "--support-dir", support_dir),
+        cli("build", tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0),
+    ):
+        assert sum(line.startswith("(no dataset) ") for line in outcome.stdout.splitlines()) == 1
 
 
 def test_why_there_is_nothing_is_said(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
