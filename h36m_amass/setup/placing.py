@@ -123,6 +123,8 @@ def _holds_missing(archive: Path, support_dir: Path) -> bool:
     """Whether an archive holds what a support folder lacks; it is read no further than to the first such file."""
     with TemporaryDirectory() as scratch, open_archive(archive, _is_wanted) as stream:
         for member in stream:
+            if member.name.endswith(RECORDINGS):
+                return False
             path = Path(scratch, f"member{Path(member.name).suffix}")
             with path.open("wb") as file:
                 member.copy_to(file)
