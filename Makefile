@@ -24,6 +24,8 @@ lint: $(INSTALLED)-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python tests/house/words.py
+	$(BIN)/codespell
 
 commands: $(INSTALLED)-dev
 	$(BIN)/python docs/commands.py

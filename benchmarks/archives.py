@@ -20,7 +20,7 @@ from common import MIB, Target, in_turns, pick, seconds_of, table
 from trees import Archives, Tree
 
 FRAMES, DATASETS = pick(400_000, 6_000), 4
-"""Of the tree, and the datasets of it that are packed."""
+"""Frames of the tree, and how many of its datasets are packed."""
 LEAST_MIB = pick(150, 0)
 WORKERS, ROUNDS = 2, pick(3, 1)
 MOST_TIMES_FLOOR, MOST_UPDATE_SECONDS, MOST_MEMORY_MIB = 1.0, 3.0, 512

@@ -66,7 +66,7 @@ class Target:
 
 
 def in_turns(calls: Mapping[str, Callable[[], _T]], rounds: int) -> dict[str, list[_T]]:
-    """What `calls` return, each called once a round.
+    """What `calls` return, each called once per round.
 
     Machines are shared and their speed drifts: what is measured in the same rounds can be compared by ratio.
     """

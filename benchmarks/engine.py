@@ -76,7 +76,7 @@ class Case:
 
     @property
     def num_frames(self) -> int:
-        """Of all recordings that the engine poses."""
+        """Number of frames in all recordings that the engine poses."""
         return self._work.num_frames
 
     def pose(self, batch_size: int, num_frames: int) -> np.ndarray:

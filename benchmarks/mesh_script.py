@@ -41,7 +41,7 @@ class MeshScript:
         return MeshScript(models, torch.as_tensor(regressor, dtype=torch.float32))
 
     def convert(self, amass_dir: Path, recordings: Iterable[Recording], out_dir: Path, batch_size: int) -> Datasets:
-        """Convert `recordings` and write one npz with a pickled dictionary a dataset."""
+        """Convert `recordings` and write one npz with a pickled dictionary per dataset."""
         datasets: Datasets = {}
         for recording in recordings:
             dataset, subject, name = recording.path.removesuffix(".npz").split("/")

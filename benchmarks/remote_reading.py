@@ -1,7 +1,7 @@
 """Windows from a server on this machine, beside a plain loop of range reads: ``python benchmarks/remote_reading.py``.
 
 Both ask the same server, in a process of its own, through the same file system of fsspec. Needs the extra ``remote``.
-Prints the medians of several rounds, in each of which every way reads the same windows, and writes
+Each round reads the same windows in every way. Prints the medians of the rounds, and writes
 ``results/remote_reading.json``.
 """
 

@@ -254,7 +254,7 @@ def _cut(person: Person, start: int, length: int) -> dict[str, np.ndarray]:
 
 
 def _motions(people: Iterable[Person]) -> None:
-    """Make up the motions of `people` before threads ask for them, each of which would make its own."""
+    """Make up the motions of `people` before threads ask for them: each thread would make its own."""
     for person in people:
         _motion(person.frame_rate, person.fingers)
 

@@ -1,4 +1,4 @@
-"""The command line ``h36m-amass``: one file a command, no logic of its own."""
+"""The command line ``h36m-amass``: one file per command, no logic of its own."""
 
 from .main import app
 

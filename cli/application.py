@@ -1,4 +1,4 @@
-"""What all commands have in common: their last options, the logs that these show, colours, and how a command ends."""
+"""What all commands share: common options, logs, colours, and how a command ends."""
 
 import logging
 import os
@@ -33,8 +33,8 @@ def _flag(*names: str, sets: str = "", help: str) -> Any:
     return typer.Option(*names, help=help, callback=answer, expose_value=False, rich_help_panel=PANEL)
 
 
-_QUIET = "Print errors and warnings only; the exit status tells the rest."
-_VERBOSE = "Print what is done when, which files are loaded, and skipped recordings as they occur."
+_QUIET = "Print errors and warnings only; the exit status says whether it worked."
+_VERBOSE = "Print each step with its time, loaded files, and skipped recordings as they occur."
 
 
 def _common(
@@ -102,7 +102,7 @@ class Group(_WithCommonOptions, TyperGroup):
     def main(self, args: Any = None, *rest: Any, **settings: Any) -> Any:
         arguments = sys.argv[1:] if args is None else args
         with nothing_asked(), ExitStack() as stack, pipe_may_close(), quoted_for_bash():
-            # Looked for before anything is parsed, so that what is said of wrong usage has no colours either.
+            # Looked for before parsing, so that messages about wrong usage have no colours either.
             if _NO_COLOR in takewhile(lambda argument: argument != "--", arguments) and not os.environ.get("NO_COLOR"):
                 os.environ["NO_COLOR"] = "1"
                 stack.callback(os.environ.pop, "NO_COLOR", None)

@@ -67,7 +67,7 @@ def build(
     workers: int | None = typer.Option(
         None,
         min=0,
-        help="Worker processes; 0 to convert in the command's own.",
+        help="Worker processes; 0 converts in the command's own process.",
         show_default="one per core or GPU, fewer for little data",
         metavar="PROCESSES",
     ),
@@ -93,15 +93,13 @@ def build(
         None, help="Compression of the store: smaller, and slower to read.", show_default="none"
     ),
     max_frames: MaxFrames = 10_000_000,
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace STORE if it is there."),
-    update: bool = typer.Option(
-        False, "--update", help="Add to STORE what is new, and convert again what has changed since."
-    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace STORE if it exists."),
+    update: bool = typer.Option(False, "--update", help="Add new recordings to STORE, and convert changed ones again."),
     prune: bool = typer.Option(
         False, "--prune", help="With --update: remove recordings from STORE that are no longer in AMASS_DIR."
     ),
     skip_missing: bool = typer.Option(
-        False, "--skip-missing", help="Skip recordings whose body model is missing or does not fit, and go on."
+        False, "--skip-missing", help="Skip recordings whose body model is missing or does not fit."
     ),
     strict: bool = typer.Option(False, "--strict", help="Fail if any recording would be skipped."),
     report: Path | None = typer.Option(

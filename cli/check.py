@@ -31,7 +31,7 @@ from .verbosity import verbosity
 
 def check(
     amass_dir: str | None = typer.Argument(
-        None, help="AMASS folder to look through as well.", metavar="AMASS_DIR", path_type=str
+        None, help="AMASS folder to check as well.", metavar="AMASS_DIR", path_type=str
     ),
     support_dir: SupportDir = Path("support_data"),
     joint_regressor: JointRegressors = None,
@@ -52,17 +52,17 @@ def check(
     frame_rates: FrameRates = None,
     max_frames: MaxFrames = 10_000_000,
     thorough: bool = typer.Option(
-        False, "--thorough", help="Go through archives, and not only to their first recordings."
+        False, "--thorough", help="Read archives to their ends, not only their first recordings."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object, for programs."),
 ) -> None:
-    """Say what a build with these options would do, and what is missing for it."""
+    """Report what a build with these options would do, and what is missing for it."""
     if native_rate and frame_rate is not None:
         raise typer.BadParameter("--native-rate and --frame-rate exclude each other")
     from h36m_amass.conversion.check import check_inputs
     from h36m_amass.conversion.options import BuildOptions
 
-    from .console import print_checked, print_skipped, print_warnings, progress_bar
+    from .console import print_checked, print_skipped, print_warnings, progress_bar, unused
 
     options = BuildOptions(
         support_dir=support_dir,
@@ -92,6 +92,8 @@ def check(
             print_checked(checked.datasets)
         print_skipped(checked.skipped, checked.not_selected)
         print_warnings(checked.warning_groups())
+        for line in unused(checked):
+            typer.echo(printable(line), err=verbosity().quiet)
     if problems:
         are = "is" if problems == 1 else "are"
         typer.echo(f"error: {problems} of {len(checked.findings)} things {are} not in place, see above", err=True)

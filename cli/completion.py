@@ -1,7 +1,7 @@
-"""What a shell offers for the value of an option or argument, after what stands before it on the line.
+"""What a shell suggests for the value of an option or argument, given the words before it on the line.
 
-The shell runs the command for each Tab, so nothing here imports torch, and of a store only the index is read. What
-cannot be read offers nothing: there is nobody to complain to.
+The shell runs the command for each Tab, so nothing here imports torch, and only the index of a store is read. A store
+that cannot be read gives no suggestions: an error would go nowhere.
 """
 
 import io
@@ -24,8 +24,8 @@ _SPECIAL = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
 def complete_key(context: typer.Context, incomplete: str) -> list[str]:
     """``DATASET``, ``DATASET/SUBJECT`` or ``DATASET/SUBJECT/SEQUENCE`` of the store in the argument ``store``.
 
-    A level is offered at a time. What alone fits and has something below is offered with a slash, too, so that the
-    shell does not take the word for finished.
+    One level is suggested at a time. A single match with a level below is suggested with a slash, too, so that the
+    shell does not end the word.
     """
     with _store(context) as store:
         if store is None:

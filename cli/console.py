@@ -15,14 +15,14 @@ from .failures import printable
 from .verbosity import verbosity
 
 if TYPE_CHECKING:
-    from h36m_amass.conversion.check import CheckedDataset
+    from h36m_amass.conversion.check import Check, CheckedDataset
     from h36m_amass.conversion.report import BuildReport, RecordingWarning
     from h36m_amass.recordings.tree import Skipped
     from h36m_amass.system.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 SHOWN_FILES = 3
-"""Files that are named of those that were skipped for one reason; the report has all."""
+"""Skipped files that are named per reason; the report has all."""
 NO_DATASET = "(no dataset)"  # of files beside the datasets' folders
 _STAGES = {
     "bodies": ("loading", "body models"),
@@ -37,7 +37,7 @@ _STAGES = {
     "verify": ("reading", "frames"),
     "compare": ("computing through the full mesh", "sequences"),
 }
-"""What is done in each stage of a job, and what is counted."""
+"""The activity and the unit of each stage of a job."""
 
 
 def console(stderr: bool = False) -> Console:
@@ -115,7 +115,7 @@ class _Lines:
 
 
 def counted(number: int, plural: str) -> str:
-    """A number and what it counts, of which the plural is given."""
+    """A number and its noun, which is given in the plural."""
     return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
 
 
@@ -140,7 +140,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]], amo
 
 
 def print_checked(datasets: "Iterable[CheckedDataset]") -> None:
-    """A row for each dataset that `h36m_amass.conversion.check` has looked through."""
+    """Print one row per dataset that `h36m_amass.conversion.check` has read."""
     counts = "dataset", "recordings", "frames", "hours"
     columns = *counts, "frame rates", "model kinds", "genders", "without dmpls", "skipped", "problems"
     rows: list[Sequence[str | int]] = []
@@ -169,7 +169,7 @@ def print_report(report: "BuildReport") -> None:
 
 
 def print_skipped(skipped: "Iterable[Skipped]", not_selected: Mapping[str, int]) -> None:
-    """What was skipped or would be: a line for each reason; and how many recordings are not asked for."""
+    """Print skipped recordings, one line per reason, and the number that are not selected."""
     from h36m_amass.conversion.report import grouped
 
     for reason, files in grouped((file.reason, file) for file in skipped):
@@ -189,7 +189,7 @@ def _not_selected(counts: Mapping[str, int]) -> str:
 
 
 def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -> None:
-    """What is doubtful about recordings: a line for each message."""
+    """Print warnings about recordings, one line per message, and about folders and archives, one line each."""
     for message, warnings in groups:
         paths = [warning.path for warning in warnings]
         if all("/" not in path for path in paths):  # folders and archives
@@ -201,8 +201,17 @@ def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -
         _say(f"warning: {counted(len(paths), 'recordings')}: {message}: {shown}{more}", stderr=True)
 
 
+def unused(report: "BuildReport | Check") -> Iterator[str]:
+    """What was asked for and applies to nothing."""
+    if report.unused_rates:
+        number, first = len(report.unused_rates), report.unused_rates[0]
+        yield f"rules of --frame-rates that fit no recording: {number:,}, the first is {first}"
+    if report.unused_excludes:
+        yield f"patterns of --exclude that match no recording: {', '.join(report.unused_excludes)}"
+
+
 def _remarks(report: "BuildReport") -> Iterator[str]:
-    """What else is worth a line; the last ones say what is in the store now."""
+    """The other lines of the report; the last ones say what the store contains now."""
     if report.not_selected:
         yield _not_selected(report.not_selected)
     if not report.use_dmpls:
@@ -211,10 +220,8 @@ def _remarks(report: "BuildReport") -> Iterator[str]:
         number, first = len(report.without_dmpls), report.without_dmpls[0]
         yield f"without soft tissue, because the recording has no dmpls: {number:,}, the first is {first}"
     if report.corrected_rates:
-        yield f"frame rates corrected, as asked: those of {report.corrected_rates:,} recordings"
-    if report.unused_rates:
-        number, first = len(report.unused_rates), report.unused_rates[0]
-        yield f"rules of --frame-rates that fit no recording of the store: {number:,}, the first is {first}"
+        yield f"frame rates corrected, as asked: {report.corrected_rates:,}"
+    yield from unused(report)
     if report.reused:
         yield f"converted by an interrupted build: {report.reused:,} sequences"
     if report.ignored:

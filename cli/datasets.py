@@ -7,10 +7,10 @@ from .failures import printable
 
 def datasets(
     amass_dir: str | None = typer.Argument(
-        None, help="AMASS folder: say which of them are in it.", metavar="AMASS_DIR", path_type=str
+        None, help="AMASS folder: mark the datasets that are in it.", metavar="AMASS_DIR", path_type=str
     ),
 ) -> None:
-    """List the datasets of AMASS and all their names; each is good for --dataset."""
+    """List the datasets of AMASS and all their names; --dataset takes any of them."""
     from h36m_amass.datasets import CATALOGUE
     from h36m_amass.recordings.inventory import Folder, take_inventory
 

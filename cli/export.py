@@ -19,7 +19,7 @@ def export_npz(
     joint_order: JointOrder = typer.Option(
         JointOrder.regressor, help="Order of the joints: as stored, right leg first, or that of uplift-upsample-3dhpe."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there and differ."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files that differ."),
 ) -> None:
     """Write the npz dictionaries of the AMASS-to-3DHPE script, one file per dataset."""
     from h36m_amass.export.npz import export_npz as run
@@ -48,10 +48,10 @@ def export_motionbert(
     clip_length: int = typer.Option(243, min=1, help="Frames of a clip.", metavar="FRAMES"),
     stride: int = typer.Option(81, min=1, help="Frames from the start of one clip to the next.", metavar="FRAMES"),
     frame_rate: float = typer.Option(
-        60.0, help="Rate in hertz that the store has to be at; nothing is resampled.", metavar="HERTZ"
+        60.0, help="Frame rate that the store must have; nothing is resampled.", metavar="HERTZ"
     ),
     stretch_short: bool = typer.Option(
-        False, "--stretch-short", help="Stretch what is shorter than a clip to one, slower than it was."
+        False, "--stretch-short", help="Stretch sequences that are shorter than a clip to one clip; they become slower."
     ),
 ) -> None:
     """Write the clips that MotionBERT's pretraining reads, one pickle per clip."""

@@ -38,15 +38,16 @@ def reported() -> Iterator[None]:
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _end(f"error: {text}", error, FAILED)
     except Exception as error:  # noqa: BLE001 (whatever it is, it ends here with a line)
-        advice = "" if verbosity().debug else ": run the command again with --debug, and report what it prints"
-        _end(f"internal error: {type(error).__name__}: {error} (this is a bug{advice})", error, FAILED)
+        what = "this" if verbosity().debug else "what the command prints with --debug"
+        advice = f"this is a bug: report {what} as an issue of the repository that you have h36m-amass from"
+        _end(f"internal error: {type(error).__name__}: {error} ({advice})", error, FAILED)
 
 
 @contextmanager
 def pipe_may_close() -> Iterator[None]:
-    """End without a word, with exit status 1, when whoever reads the output has stopped, as ``head`` does.
+    """End without a word, with exit status 1, when the process that reads the output has stopped, as ``head`` does.
 
-    Typer does so where printing fails; what is left is what fails when the rest is flushed.
+    Typer does so where printing fails; this handles a failure when the rest is flushed.
     """
     try:
         try:

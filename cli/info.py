@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    store: str = typer.Argument(..., help="Store to look into.", metavar="STORE", path_type=str),
+    store: str = typer.Argument(..., help="Store to show.", metavar="STORE", path_type=str),
     key: str | None = typer.Argument(
         None, help="DATASET, DATASET/SUBJECT or DATASET/SUBJECT/SEQUENCE.", metavar="KEY", autocompletion=complete_key
     ),
@@ -40,11 +40,11 @@ def info(
         show_default="none",
         metavar="FILE",
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the --plot FILE if it is there."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the --plot FILE if it exists."),
 ) -> None:
     """Show what is inside a store, or inside one of its datasets, subjects or sequences."""
     if overwrite and plot is None:
-        raise typer.BadParameter("--overwrite is about the file of --plot, which is not given")
+        raise typer.BadParameter("--overwrite replaces the file of --plot, which is not given")
     from h36m_amass.store import summary as describe
     from h36m_amass.store.selection import StoredSequence
     from h36m_amass.store.store import Store
@@ -53,7 +53,7 @@ def info(
         key = None if key is None else key.strip("/")
         item = opened if key is None else opened[key]
         if depth is not None and isinstance(item, StoredSequence):
-            raise typer.BadParameter("--depth is of a tree, and a sequence has none")
+            raise typer.BadParameter("--depth limits a tree, and a sequence has none")
         root = describe.tree(opened, key, joint_set)
         if plot is not None:
             from h36m_amass.plot.overview import draw_overview

@@ -34,7 +34,7 @@ ExportedDatasets = Annotated[
 JointSet = Annotated[
     str | None,
     typer.Option(
-        help="Joint set of the store to take.",
+        help="Joint set of the store to use.",
         show_default="its first",
         metavar="NAME",
         autocompletion=complete_joint_set,
@@ -70,7 +70,7 @@ def human36m_camera(name: str) -> Any:
 
 
 def subset_of(*conditions: Any) -> Any:
-    """The `Subset` of these options; what none can be is wrong usage."""
+    """The `Subset` of these options; impossible values are usage errors."""
     from h36m_amass.recordings.subset import Subset, SubsetError
 
     try:
@@ -79,7 +79,7 @@ def subset_of(*conditions: Any) -> Any:
         raise typer.BadParameter(str(error)) from error
 
 
-# What decides which recordings are converted, and how: of build, and of check.
+# Options of build and check that decide which recordings are converted, and how.
 JointRegressors = Annotated[
     list[str] | None,
     typer.Option(
@@ -141,7 +141,7 @@ MaxSeconds = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(help="Convert only so many recordings, the first ones.", show_default="all", metavar="RECORDINGS"),
+    typer.Option(help="Convert only this many recordings, the first ones.", show_default="all", metavar="RECORDINGS"),
 ]
 NoDmpls = Annotated[bool, typer.Option("--no-dmpls", help="Convert all recordings without soft tissue.")]
 Upsample = Annotated[bool, typer.Option("--upsample", help="Convert recordings slower than the target rate too.")]

@@ -29,15 +29,15 @@ def plot(
         False, "--contact-sheet", help="Draw one pose of each sequence at KEY, 48 per page."
     ),
     poses: int | None = typer.Option(
-        None, help="How many poses of a sequence to draw side by side, 1 to 50.", show_default="7", metavar="NUMBER"
+        None, help="Number of poses to draw side by side, 1 to 50.", show_default="7", metavar="NUMBER"
     ),
-    start: float = typer.Option(0.0, help="Begin so many seconds after the sequence's start.", metavar="SECONDS"),
+    start: float = typer.Option(0.0, help="Begin this many seconds after the sequence's start.", metavar="SECONDS"),
     seconds: float | None = typer.Option(
-        None, help="Draw no more than so many seconds.", show_default="all", metavar="SECONDS"
+        None, help="Draw at most this many seconds.", show_default="all", metavar="SECONDS"
     ),
     joint_set: JointSet = None,
     camera: Camera = None,
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it is there."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
 ) -> None:
     """Draw a sequence, as a picture of its poses or as an animation, or one pose of each of many sequences."""
     from h36m_amass.plot.drawing import draw

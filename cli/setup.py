@@ -12,13 +12,13 @@ from .verbosity import verbosity
 def setup(
     downloads: list[str] = typer.Argument(
         ...,
-        help="What you have downloaded, as it is: smplh.tar.xz, dmpls.tar.xz, SMPL-X's and SMPL's zips, SPIN's "
+        help="Your downloads, as they are: smplh.tar.xz, dmpls.tar.xz, SMPL-X's and SMPL's zips, SPIN's "
         "data.tar.gz, vertex maps, regressors, or folders of these.",
         metavar="DOWNLOAD...",
         path_type=str,
     ),
     support_dir: SupportDir = Path("support_data"),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there and differ."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files that differ."),
 ) -> None:
     """Put downloaded body models, regressors and vertex maps where build looks for them."""
     from h36m_amass.setup.placing import set_up

@@ -18,18 +18,18 @@ _current: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity())  
 
 
 def verbosity() -> Verbosity:
-    """Of the command that runs; the usual one outside of commands."""
+    """The verbosity of the command that runs; the default outside of commands."""
     return _current.get()
 
 
 def ask(**more: bool) -> None:
-    """Add to what was asked for, by the names of `Verbosity`'s attributes."""
+    """Set more attributes of the current `Verbosity`, by name."""
     _current.set(_current.get()._replace(**more))
 
 
 @contextmanager
 def nothing_asked() -> Iterator[None]:
-    """Start anew, and forget at the end what was asked for until then."""
+    """Use the default verbosity inside the context, and restore the previous one at its end."""
     token = _current.set(Verbosity())
     try:
         yield

@@ -14,7 +14,7 @@ def verify(
     quick: bool = typer.Option(False, "--quick", help="Look only at the index: no checksums, values or bone lengths."),
     against: str | None = typer.Option(
         None,
-        help="AMASS folder that it was built from: compute some frames again through the full mesh.",
+        help="AMASS folder of the recordings: compute some frames again through the full mesh.",
         show_default="none",
         metavar="AMASS_DIR",
         path_type=str,
@@ -27,12 +27,12 @@ def verify(
         metavar="FILE",
     ),
     vertex_map: Path | None = typer.Option(
-        None, help="Vertex map that it was built with.", show_default="none", metavar="FILE"
+        None, help="Vertex map that the store was built with.", show_default="none", metavar="FILE"
     ),
     sample: int = typer.Option(500, min=1, help="Frames to compute again.", metavar="FRAMES"),
-    seed: int = typer.Option(0, min=0, help="Number that tells which frames are drawn for that.", metavar="NUMBER"),
+    seed: int = typer.Option(0, min=0, help="Seed for drawing these frames at random.", metavar="NUMBER"),
 ) -> None:
-    """Say whether a store is whole, and whether it agrees with the full mesh. Exit status 1 if anything is wrong."""
+    """Check whether a store is whole, and whether it agrees with the full mesh. Exit status 1 if anything is wrong."""
     from h36m_amass.verification.store import verify as run
 
     from .console import counted, progress_bar

@@ -31,7 +31,7 @@ def view(
     ),
     host: str = typer.Option(
         "127.0.0.1",
-        help="Address of this machine to serve on. Any but a loopback one, as 127.0.0.1 is, lets others see the data.",
+        help="Address of this machine to serve on. Others can see the data, except at a loopback one, like 127.0.0.1.",
         metavar="ADDRESS",
     ),
     port: int = typer.Option(
@@ -59,7 +59,7 @@ def view(
         if only_this_machine(host):
             typer.echo(printable(f"from another machine: {tunnel(host, served)}, then open {url} there"))
         else:
-            typer.echo(f"warning: whoever reaches port {served} of this machine sees the data", err=True)
+            typer.echo(f"warning: anyone who can reach port {served} of this machine sees the data", err=True)
         if browser:
             webbrowser.open(url)
 

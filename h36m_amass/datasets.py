@@ -49,7 +49,7 @@ CATALOGUE = tuple(
 
 
 def canonical(name: str) -> str:
-    """The canonical name of a dataset; of one that the catalogue does not know, the name as it is.
+    """The canonical name of a dataset; an unknown name is returned as it is.
 
     Names match whatever their case, with or without underscores, hyphens and spaces.
     """
@@ -101,7 +101,7 @@ def _unknown(name: str, present: tuple[str, ...]) -> str:
 
 
 def _likeness(name: str, other: str) -> float:
-    """Of a name to the likest of a dataset's names."""
+    """Similarity, from 0 to 1, of a name to the most similar of a dataset's names."""
     known = find(other)
     names = (other,) if known is None else (other, *known.names)
     return max(SequenceMatcher(None, _spelled(name), _spelled(each)).ratio() for each in names)

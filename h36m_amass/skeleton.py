@@ -21,7 +21,7 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.paths import open_file
 
 MAX_NAMES_BYTES = 2**20
-_SIDE = re.compile(r"(left|l|right|r)[_ .-](.+)|(.+)[_ .-](left|l|right|r)", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # RHip has two, LEFT_HIP and leftHip as well
 
 
 class SkeletonError(H36mAmassError):
@@ -105,17 +105,18 @@ def named(joint_names: tuple[str, ...]) -> Skeleton:
 
 
 def side_pairs(joint_names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Joints whose names begin or end with ``left`` or ``l``, and their partners, which have ``right`` or ``r`` there.
+    """Joints with the word ``left`` or ``l`` in their names, and their partners, which have ``right`` or ``r`` there.
 
-    A word ends at ``_``, ``-``, a point or a space, and case does not count: ``Left hip`` and ``Right hip``, ``hip_l``
-    and ``hip_r``. A joint without a partner is in no pair.
+    A word ends at anything but a letter, and before a capital; case does not count: ``Left hip`` and ``Right hip``,
+    ``hip_l`` and ``hip_r``, ``LHip`` and ``RHip``, ``mixamorig:LeftUpLeg`` and ``mixamorig:RightUpLeg``. In ``lhip``
+    and ``rhip`` the first letter counts, if both are there. A joint without a partner is in no pair.
     """
     sides: dict[str, dict[str, int]] = {"l": {}, "r": {}}
     for joint, name in enumerate(joint_names):
-        match = _SIDE.fullmatch(name.lower())
-        if match is not None:
-            side, rest = (match[1], match[2]) if match[1] else (match[4], match[3])
-            sides[side[0]][rest] = joint
+        word = next((word for word in _WORD.finditer(name) if word[0].lower() in ("left", "l", "right", "r")), None)
+        start, end = (0, 1) if word is None else word.span()
+        if name[start:end].lower() in ("left", "l", "right", "r"):
+            sides[name[start].lower()][f"{name[:start]}\0{name[end:]}".lower()] = joint
     pairs = [(joint, sides["r"][rest]) for rest, joint in sides["l"].items() if rest in sides["r"]]
     return tuple(left for left, _ in pairs), tuple(right for _, right in pairs)
 
@@ -185,7 +186,7 @@ def reorder(skeleton: Skeleton, indices: tuple[int, ...]) -> Skeleton:
 
 
 def root(skeleton: Skeleton) -> int:
-    """The first joint that is no bone's end, like the pelvis."""
+    """The first joint that does not end a bone, like the pelvis."""
     return skeleton.parents.index(-1)
 
 

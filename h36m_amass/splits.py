@@ -16,7 +16,7 @@ SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 class SplitError(H36mAmassError):
-    """There is no split, or no part of it, of that name."""
+    """There is no split or part of a split with that name."""
 
 
 def datasets_of(split: str, part: str, names: tuple[str, ...]) -> tuple[str, ...]:

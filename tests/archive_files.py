@@ -76,7 +76,7 @@ def zip_of(target: Path, members: Iterable[tuple[str, bytes]], method: int = zip
 
 
 def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
-    """A member that is no plain file."""
+    """A member that is not a plain file."""
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info

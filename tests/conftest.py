@@ -167,7 +167,7 @@ def real_amass() -> Path:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ObjectStore]:
-    """An object store on this machine; one for all tests, because s3fs keeps its file systems, whatever the address."""
+    """An object store on this machine; one for all tests, because s3fs keeps its file systems, whatever the URL."""
     pytest.importorskip("s3fs")
     pytest.importorskip("moto.server")
     with served() as store:

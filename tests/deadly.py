@@ -1,4 +1,4 @@
-"""What workers run instead of `run_task`: recordings that kill them, as want of memory does, or that report on them."""
+"""What workers run instead of `run_task`: recordings that kill them, as lack of memory does, or that report on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from h36m_amass.conversion.tasks import Job, Task, TaskResult
 
 
 def make_deadly(amass_dir: Path, deaths: Mapping[str, int]) -> None:
-    """Let recordings, or archives, of these names kill so many workers, in builds of `amass_dir`."""
+    """Let recordings, or archives, of these names kill this many workers, in builds of `amass_dir`."""
     for left in _folder(amass_dir).glob("*"):
         left.unlink()
     _folder(amass_dir).mkdir(exist_ok=True)

@@ -175,7 +175,7 @@ class Fuzzer:
 
 
 def examples(number: int, count: int = EXAMPLES) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    """Run a property on so many examples, of this seed, each of which may take its time but not hang."""
+    """Run a property on `count` examples of this seed; each may take its time but not hang."""
 
     def decorate(test: Callable[..., None]) -> Callable[[], None]:
         chosen = settings(

@@ -1,4 +1,4 @@
-"""An object store on this machine: moto's server of S3 on loopback, which notes what it is asked for."""
+"""An object store on this machine: moto's server of S3 on loopback, which records its requests."""
 
 from __future__ import annotations
 

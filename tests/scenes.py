@@ -30,7 +30,7 @@ UPRIGHT = np.pi / 2 * (np.arange(156) == 0)
 
 
 def recording(frames: int, seed: int = 0, gender: str = "male", rate: float = 120.0, **changes: Any) -> dict[str, Any]:
-    """Arrays of a recording of random poses of somebody who stands; None leaves one out."""
+    """Arrays of a recording of random poses of somebody who stands; None omits one."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, Any] = {
         "poses": rng.normal(scale=0.2, size=(frames, 156)) + UPRIGHT,
@@ -78,17 +78,27 @@ def write_long_tree(amass_dir: Path, recordings: int) -> Path:
 
 
 def random_template(rng: np.random.Generator, num_vertices: int) -> np.ndarray:
-    """Vertices anywhere, from the left to the right."""
+    """Vertices anywhere, from the left to the right; the outermost ones are low, and one in the middle is high."""
     vertices = rng.normal(size=(num_vertices, 3))
-    vertices[:, 0] = np.sort(vertices[:, 0])[::-1]
+    vertices[:, 0] = np.sort(vertices[:, 0] - vertices[:, 0].mean())[::-1]
+    vertices[[0, -1], 1] = vertices[:, 1].min() - 0.5
+    vertices[num_vertices // 2, 1] = vertices[:, 1].max() + 0.5
     return vertices
 
 
 def random_h36m_regressor(rng: np.random.Generator, num_vertices: int) -> np.ndarray:
-    """Seventeen joints, the left ones on the left of a random template and the right ones on its right."""
-    weights = rng.dirichlet(np.ones(num_vertices), len(H36M))
-    left, right = list(H36M.left), list(H36M.right)
-    weights[left], weights[right] = np.sort(weights[left])[:, ::-1], np.sort(weights[right])
+    """Seventeen joints of a random template: left and right, and in order from hip to ankle, shoulder to wrist, and up.
+
+    Each of a chain of joints lies nearer to a vertex at its end than the one before.
+    """
+    weights, names = rng.dirichlet(np.ones(num_vertices), len(H36M)), H36M.joint_names
+    limbs = [(names.index(f"{side}_{name}"), side) for side in ("left", "right") for name in ("hip", "shoulder")]
+    chains = [(range(first, first + 3), {"left": 0, "right": num_vertices - 1}[side]) for first, side in limbs]
+    for joints, end in [*chains, ([names.index(name) for name in ("pelvis", "thorax", "head_top")], num_vertices // 2)]:
+        first = np.sort(weights[joints[0]]) if end == num_vertices - 1 else np.sort(weights[joints[0]])[::-1]
+        for joint, share in zip(joints, (0.0, 0.3, 0.6), strict=True):
+            weights[joint] = (1 - share) * first
+            weights[joint, end] += share
     return weights
 
 

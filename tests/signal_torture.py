@@ -66,7 +66,7 @@ class Scene:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Of the command line."""
+        """Arguments of the command line."""
         support = ("--support-dir", str(self.support))
         return ("build", str(self.tree), str(self.store), *support, "--workers", str(self.workers))
 
@@ -154,7 +154,7 @@ def strike_some(folder: Path, strikes: int, seed: int, workers: int = 2, support
 
 
 class _run:  # used like a function
-    """A build in a process group of its own, of which nothing is left at the end."""
+    """A build in a process group of its own; no process of it is left at the end."""
 
     def __init__(self, where: dict[str, object], arguments: tuple[str, ...], errors: Path) -> None:
         line = [sys.executable, "-c", _PROGRAM, json.dumps(where), *arguments]

@@ -34,7 +34,7 @@ TITLES = {"smplh": "SMPL+H: 52 joints", "smplx": "SMPL-X: 55 joints", "smpl": "S
 REACH, HAND_REACH = 0.22, 0.035
 """Metres from a body or a hand to the names beside it."""
 ROOM = 2.9
-"""Of these, from a body to the edge of the picture: what the longest name needs."""
+"""Metres from a body to the edge of the picture: what the longest name needs."""
 
 Flat = Float[np.ndarray, "joints 2"]
 

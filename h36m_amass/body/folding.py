@@ -39,7 +39,7 @@ class FoldedRegressor:
     num_dmpls: int
     num_body_bones: int
     row_sums: Float[np.ndarray, "joints"]  # ``r_k``, the share of the root translation in each joint
-    bones: Int[np.ndarray, "bones"]  # of each kept bone its index in the body model, and so its columns in ``poses``
+    bones: Int[np.ndarray, "bones"]  # index of each kept bone in the body model, and so its columns in ``poses``
     parents: Int[np.ndarray, "bones"]  # an index into `bones`, -1 for the root
     depth: Int[np.ndarray, "bones"]  # number of ancestors
     # Rest position relative to the parent (of the root: its rest position), as a linear form of the shape columns.
@@ -74,7 +74,7 @@ def fold(body: BodyModel, regressor: JointRegressor) -> FoldedRegressor:
     reaches = (joint_reaches @ bone_reaches).tocoo()
     order = np.lexsort((reaches.coords[0], reaches.coords[1]))
     pair_joint, pair_bone = reaches.coords[0][order], reaches.coords[1][order]
-    # R_kv W_vj, one row a pair (k, j).
+    # R_kv W_vj, one row per pair (k, j).
     pair_vertex_weights = scipy.sparse.csr_array(matrix[pair_joint].multiply(weights.T.tocsr()[pair_bone]))
     pair_weight = np.asarray(pair_vertex_weights.sum(axis=1)).reshape(-1)
 
@@ -119,7 +119,7 @@ def fold_skeleton(body: BodyModel) -> FoldedRegressor:
 def join(parts: Sequence[FoldedRegressor]) -> FoldedRegressor:
     """Several regressors folded into one body, as one: the joints of each behind those of the one before.
 
-    What they share, the bones and their rotations, is evaluated once.
+    The bones and rotations that they share are evaluated once.
     """
     if len(parts) == 1:
         return parts[0]
@@ -181,7 +181,7 @@ def _shape_and_rest(
 def _bone_tree(
     body: BodyModel, rest: Float[np.ndarray, "bones 3 columns"], needed: Int[np.ndarray, "needed"]
 ) -> tuple[dict[str, Any], Int[np.ndarray, "bones"]]:
-    """What a folded regressor has of the `needed` bones and their ancestors; and the new index of each bone, or -1."""
+    """The `needed` bones of a folded regressor and their ancestors, and the new index of each bone, or -1."""
     bones = _with_ancestors(needed, body.parents)
     new_index = np.full(body.num_bones, -1)
     new_index[bones] = np.arange(len(bones))

@@ -1,4 +1,4 @@
-"""Which joints a build computes: a regressor's, several's, the body model's own skeleton; each set has a name."""
+"""Which joints a build computes: those of one or more regressors, or the body model's skeleton; each set has a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 
 
 class JointSetError(H36mAmassError):
-    """Joint sets, or the files of their joints' names, are not asked for in a way that can be understood."""
+    """The joint sets, or the files of their joint names, are given in a way that makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class JointSource:
 
     @property
     def digest(self) -> str:
-        """Of the regressor's file; for the skeleton, which has none, that word."""
+        """SHA-256 of the regressor's file; ``"skeleton"`` for the skeleton, which has none."""
         return SKELETON if self.joints is None else self.joints.sha256
 
     @property
     def title(self) -> str:
-        """What people call the regressor; for the skeleton that word."""
+        """What people call the regressor; ``"skeleton"`` for the skeleton."""
         return SKELETON if self.joints is None else self.joints.title
 
     def fit(self, body: BodyModel, vertex_map: VertexMap | None, title: str) -> JointRegressor | None:
-        """The regressor for a body's mesh, its sides held against the rest pose; None for the skeleton.
+        """The regressor for a body's mesh, its sides checked with the rest pose; None for the skeleton.
 
         `title` says which body it is. Raises as `h36m_amass.body.regressor.for_mesh` and
         `h36m_amass.body.sides.check_sides` do.
@@ -77,7 +77,7 @@ def load_sources(
     joint_names: Path | str | Sequence[Path | str] | None,
     support_dir: Path,
 ) -> tuple[JointSource, ...]:
-    """The joint sets that are asked for, in that order.
+    """The requested joint sets, in that order.
 
     Raises `JointSetError` if a name is given twice or fits none, or `support_dir` is not a support folder.
 
@@ -100,10 +100,10 @@ def load_sources(
         if of is None and len(with_regressor) == 1:
             of = with_regressor[0]
         if not with_regressor:
-            raise JointSetError(f"{file}: names no joints, as the skeleton's have their names; leave it out")
+            raise JointSetError(f"{file}: names no joints, because the skeleton's have names already; omit it")
         if of not in with_regressor:
             sets = ", ".join(with_regressor)
-            raise JointSetError(f"{file}: is not said to be of which joint set; give NAME=FILE for one of {sets}")
+            raise JointSetError(f"{file}: does not say which joint set it is for; give NAME=FILE for one of {sets}")
         names_of[of] = file
     return tuple(
         JointSource(name, file, None if file == Path(SKELETON) else regressor.load(file, names_of.get(name)))
@@ -112,11 +112,11 @@ def load_sources(
 
 
 def num_vertices(sources: Sequence[JointSource]) -> int:
-    """Of the mesh that the regressors are for, which a vertex map has to lead to; `JointSetError` if not one."""
+    """Vertices of the mesh that the regressors and a vertex map share; `JointSetError` if there is no such mesh."""
     meshes = {source.joints.num_vertices for source in sources if source.joints is not None}
     if len(meshes) != 1:
-        found = "no regressor that" if not meshes else "regressors for different meshes, of which none"
-        raise JointSetError(f"a vertex map was given, and {found} it could be for; leave it out, or build twice")
+        found = "no regressor that it could be for" if not meshes else "regressors for different meshes"
+        raise JointSetError(f"a vertex map was given, and {found}; omit it, or build twice")
     return meshes.pop()
 
 

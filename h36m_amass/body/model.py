@@ -23,7 +23,7 @@ from h36m_amass.files.npz import NpzReader
 _log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 3 * 2**27
-"""Of a file's arrays in float64; SMPL-X has 232 MB."""
+"""Bytes of a file's arrays in float64; SMPL-X has 232 MB."""
 DMPL_PAGE = "https://smpl.is.tue.mpg.de (DMPLs compatible with SMPL)"
 SHAPE_SPACE, SMALL_SHAPE_SPACE = 300, 10
 """Shape directions of an SMPL-X file, where those of the expression follow them (see `_num_shape_directions`)."""
@@ -43,7 +43,7 @@ class BodyModel:
 
     v_template: Float[np.ndarray, "vertices 3"]
     shapedirs: Float[np.ndarray, "vertices 3 betas"]  # displacement of each vertex per unit of each beta
-    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]  # and of each DMPL coefficient, of which there may be none
+    dmpldirs: Float[np.ndarray, "vertices 3 dmpls"]  # and of each DMPL coefficient; there may be none
     # The same per unit of each entry of ``vec(Rot - I)``, nine row-major entries for each bone but the first.
     posedirs: Float[np.ndarray, "vertices 3 9*(bones-1)"]
     weights: Float[np.ndarray, "vertices bones"]
@@ -83,7 +83,7 @@ def dmpl_path(support_dir: Path, gender: str) -> Path:
 
 
 def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8, family: Family = SMPLH) -> BodyModel:
-    """Load and validate one gender's model, with its DMPLs. Expressions of the face are left out: they are zero.
+    """Load and validate one gender's model, with its DMPLs. Expressions of the face are zero, so they are not read.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def load(support_dir: Path, gender: str, num_betas: int = 16, num_dmpls: int = 8
     names = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table")
     arrays, base_digest, synthetic = _read(path, names, model_origin(gender, family))
     _check_shapes(path, arrays, family)
-    # Before the others are converted: of SMPL-X's 400 directions only a few are used.
+    # Before the arrays are converted: only a few of SMPL-X's 400 directions are used.
     directions = min(num_betas, _num_shape_directions(arrays["shapedirs"], family))
     arrays["shapedirs"] = arrays["shapedirs"][:, :, :directions]
     v_template, shapedirs, posedirs, weights, j_regressor = (
@@ -241,7 +241,7 @@ def _floats(array: np.ndarray, path: Path, name: str) -> Float[np.ndarray, ...]:
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) -> None:
-    """See to it that all arrays agree about the number of vertices and of bones."""
+    """Check that all arrays agree about the number of vertices and of bones."""
     v_template, shapedirs, weights = arrays["v_template"], arrays["shapedirs"], arrays["weights"]
     if v_template.ndim != 2 or v_template.shape[1] != 3 or len(v_template) == 0:
         raise BodyModelError(f"{path}: v_template has shape {v_template.shape}, not (vertices, 3)")
@@ -266,7 +266,7 @@ def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) 
 
 
 def _num_shape_directions(shapedirs: np.ndarray, family: Family) -> int:
-    """How many of a file's directions are of the shape."""
+    """How many of a file's directions are shape directions."""
     columns = int(shapedirs.shape[2])
     # SMPL-X files hold 300 of the shape and then 100 of the expression, older ones 10 and 10. The number of columns
     # is all that tells them apart: smplx (``SMPLX.__init__``) draws the line at 300 too.
@@ -283,7 +283,7 @@ def _parents(path: Path, kintree_table: np.ndarray, num_bones: int) -> Int[np.nd
     parents: np.ndarray = kintree_table[0].astype(np.int64)
     parents[parents == 2**32 - 1] = -1
     if (parents < -1).any() or (parents >= num_bones).any():
-        raise BodyModelError(f"{path}: kintree_table names a parent that is no bone")
+        raise BodyModelError(f"{path}: kintree_table names a parent that is not a bone")
     roots = np.flatnonzero(parents == -1)
     if roots.tolist() != [0]:
         raise BodyModelError(f"{path}: kintree_table has its roots at {roots.tolist()}, not one root at bone 0")

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 SPIN_PAGE = "https://github.com/nkolot/SPIN (fetch_data.sh, data/J_regressor_h36m.npy)"
 H36M_FILE_NAME = "J_regressor_h36m"
 MAX_BYTES = 2**27
-"""Of the arrays of a sparse matrix in float64; the dense Human3.6M one has less than a megabyte."""
+"""Bytes of a sparse matrix's arrays in float64; the dense Human3.6M one has less than a megabyte."""
 MAP_PAGE = "https://smpl-x.is.tue.mpg.de (model transfer data)"
 
 
@@ -98,7 +98,7 @@ def load(path: Path, joint_names: Path | None = None) -> JointRegressor:
     if len(empty):
         hint = f", or transpose the matrix: {matrix.shape} should be (joints, vertices)"
         hint = hint if matrix.shape[0] > 1000 else ""
-        raise RegressorError(f"{path}: row {empty[0]} is all zeros, so that joint has no vertices; leave it out{hint}")
+        raise RegressorError(f"{path}: row {empty[0]} is all zeros, so that joint has no vertices; remove it{hint}")
     num_joints = int(matrix.shape[0])
     known, sides_unknown = published.find(matrix, digest), False
     if joint_names is not None:
@@ -164,11 +164,11 @@ def for_mesh(
 
 def _check_file(path: Path, what_it_is: str, save_it: str) -> None:
     if not path.is_file():
-        raise RegressorError(f"{path}: is no file; it should be {what_it_is}")
+        raise RegressorError(f"{path}: is not a file; it should be {what_it_is}")
     if path.suffix not in (".npy", ".npz"):
         raise RegressorError(
             f"{path}: is neither an .npy nor a SciPy sparse .npz file; pickles are not read, because unpickling can "
-            f"run any code: h36m-amass setup takes out those of published ones; of others save the matrix {save_it}"
+            f"run any code: h36m-amass setup takes out those of published ones; for others, save the matrix {save_it}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Left and right of a regressor's joints, held against the rest pose of a body model.
+"""Left and right of a regressor's joints, compared with the rest pose of a body model.
 
 In SMPL's rest pose and those of its successors, the person looks along +z and the left side is at larger x.
 """
@@ -37,9 +37,11 @@ def check_sides(path: Path, regressor: JointRegressor, v_template: Float[np.ndar
 def h36m_skeleton(path: Path, matrix: scipy.sparse.csr_array, v_template: Float[np.ndarray, "vertices 3"]) -> Skeleton:
     """The Human3.6M joints in the order of a regressor's 17 rows, whose left leg or right leg comes first.
 
-    Raises `RegressorError`, which names the rows, if the rows of a limb lie on different sides.
+    Raises `RegressorError`, which names the rows, if the rows of a limb lie on different sides, or if a row lies where
+    its joint cannot be: legs go down from hip to ankle, arms out from shoulder to wrist, and the trunk goes up.
     """
-    x, rows = matrix @ v_template[:, 0], list(range(len(H36M)))
+    x, y = (matrix @ v_template[:, axis] for axis in (0, 1))
+    rows = list(range(len(H36M)))
     for pairs in (_LEGS, _ARMS):
         first_is_left = [bool(x[first] > x[second]) for first, second in pairs]
         if len(set(first_is_left)) > 1 or any(x[first] == x[second] for first, second in pairs):
@@ -50,4 +52,12 @@ def h36m_skeleton(path: Path, matrix: scipy.sparse.csr_array, v_template: Float[
         if not first_is_left[0]:
             for first, second in pairs:
                 rows[first], rows[second] = second, first
+    trunk = [H36M.joint_names.index(name) for name in ("pelvis", "thorax", "head_top")]
+    legs, arms = list(zip(*_LEGS, strict=True)), list(zip(*_ARMS, strict=True))
+    for chain, values in ((trunk, y), *((leg, -y) for leg in legs), *((arm, np.abs(x)) for arm in arms)):
+        if (np.diff(values[list(chain)]) <= 0).any():
+            expected = ", ".join(H36M.joint_names[row].removeprefix("left_").removeprefix("right_") for row in chain)
+            listed = ", ".join(map(str, chain))
+            reason = f"rows {listed} are not {expected}, by where they lie in the rest pose"
+            raise RegressorError(f"{reason}; name its joints with --joint-names", path)
     return reorder(H36M, tuple(rows))

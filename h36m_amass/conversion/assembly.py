@@ -1,4 +1,4 @@
-"""The store is written front to back, in the order of its keys, as far as what comes next is there."""
+"""Writes the store front to back, in the order of its keys, as soon as the next sequence is converted."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Assembly:
                 self._entries[file.dataset][key] = _Entry(file, None if before is None else before.stored)
 
     def set_result(self, path: str, result: PartRow | int | None) -> None:
-        """What came of a recording: its row in a part or in the store that is updated, or None if it was skipped."""
+        """Take the result of a recording: its row in a part or in the updated store, or None if it was skipped."""
         if result is not None or path not in self.results:
             self.results[path] = result
 
@@ -160,7 +160,7 @@ class Assembly:
         return is_input and (record.dataset, record.subject, record.sequence) not in self._listed
 
     def _in_order(self) -> Iterator[tuple[Key, _Entry] | None]:
-        """Each sequence in the order of the index, and None as often as the next one is not there yet."""
+        """Each sequence in the order of the index, and None whenever the next one is not converted yet."""
         for dataset in sorted(self._entries):
             while dataset in self.open_datasets:
                 yield None
@@ -267,7 +267,7 @@ class Assembly:
         )
 
     def _skeleton(self) -> Skeleton:
-        """The kinematic joints of the store's family, whose bones a body model tells."""
+        """The kinematic joints of the store's family, with the bones of a body model."""
         family = FAMILIES[self._skeleton_family()]
         gender = next(gender for gender in GENDERS if model.model_path(self._job.support_dir, gender, family).exists())
         body = model.load(self._job.support_dir, gender, NUM_BETAS, 0, family)

@@ -16,7 +16,7 @@ from h36m_amass.conversion import inputs, part, pool, recipe
 from h36m_amass.conversion.assembly import Assembly
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.inputs import Inputs
-from h36m_amass.conversion.options import MAX_FRAMES, BuildOptions
+from h36m_amass.conversion.options import MAX_FRAMES, BuildError, BuildOptions
 from h36m_amass.conversion.outcome import Outcome
 from h36m_amass.conversion.pool import TASKS_AHEAD, Pool
 from h36m_amass.conversion.report import BuildReport, write_report
@@ -138,7 +138,7 @@ def build(  # noqa: PLR0913 (one parameter for each option)
                 with _pool(job, options, executor, todo) as runner:
                     _run(job, runner, todo, outcome, progress or nothing)
                 stages.ended("converted on %s", ",".join(job.devices))
-                assembly.finish(outcome.why_nothing)
+                _finish(assembly, outcome, parts_dir)
                 outcome.skip_mismatched()
                 signals.check()
                 temporary.replace(target)
@@ -172,8 +172,8 @@ def _pool(job: Job, options: BuildOptions, executor: Executor | None, todo: Inpu
 
 
 def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Progress) -> None:
-    """Convert what is to be converted, and write as much of the store as is there."""
-    archives = [] if workers.reads_archives else todo.archives  # which this process goes through
+    """Convert the recordings, and write as much of the store as is converted."""
+    archives = [] if workers.reads_archives else todo.archives  # which this process reads
     tasks = [*(Task(archive=work) for work in todo.archives if not archives), *make_tasks(todo.files)]
     total = sum(task.size for task in tasks) + sum(work.archive.size for work in archives)
     done = 0
@@ -190,8 +190,18 @@ def _run(job: Job, workers: Pool, todo: Inputs, outcome: Outcome, progress: Prog
         feeds.stop()
 
 
+def _finish(assembly: Assembly, outcome: Outcome, parts_dir: Path) -> None:
+    """Write the rest of the store. If there is nothing to store, no build could go on from the parts."""
+    try:
+        assembly.finish(outcome.why_nothing)
+    except BuildError:
+        if not assembly.records:
+            part.clear_away(parts_dir, with_parts=True)
+        raise
+
+
 def _needed_bytes(job: Job, todo: Inputs, stored: StoredRows | None) -> int:
-    """Room that the parts and the store take at the end, as far as sizes of files tell."""
+    """Room that the parts and the store take at the end, estimated from file sizes."""
     rate = job.recipe.frame_rate
     share = 1.0 if rate is None else min(1.0, float(rate / USUAL_SOURCE_RATE))
     frames = int(_unpacked_bytes(todo) // FRAME_BYTES * share)
@@ -212,9 +222,9 @@ def _unpacked_bytes(todo: Inputs) -> int:
 
 @contextmanager
 def _tidied(target: Path, parts_dir: Path) -> Iterator[None]:
-    """Clear away what a killed build has left, and at the end what this one has, but for whole parts.
+    """Remove what a killed build has left, and at the end what this one has, except whole parts.
 
-    Whatever ends the build carries a note of what is kept, and how to go on.
+    An error that ends the build carries a note of what is kept, and how to go on.
     """
     part.clear_away(parts_dir, with_parts=False)
     try:

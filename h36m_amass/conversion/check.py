@@ -1,4 +1,4 @@
-"""What would a build do? Is everything in place that it needs?"""
+"""What would a build do? Is everything that it needs in place?"""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from h36m_amass.files.sources import Held
 from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
+from h36m_amass.recordings.rates import Key
 from h36m_amass.recordings.recording import AmassError
 from h36m_amass.recordings.resampling import resampled_length
 from h36m_amass.recordings.subset import EVERYTHING, Subset
@@ -45,7 +46,7 @@ NOTHING = frozenset({""})  # paths of recordings that no archive has
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: whether it is as it should be, and a line about it."""
+    """One checked thing: whether it is as it should be, and a line about it."""
 
     ok: bool
     message: str
@@ -53,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckedDataset:
-    """What a build would make of a dataset, by the headers of its recordings."""
+    """What a build would convert of a dataset, according to the headers of its recordings."""
 
     dataset: str
     recordings: int  # how many would be converted; the following are about these
@@ -62,21 +63,23 @@ class CheckedDataset:
     frame_rates: tuple[Fraction, ...]  # in hertz, ascending
     models: tuple[str, ...]  # the body models that they need, sorted
     genders: tuple[str, ...]
-    without_dmpls: int  # how many have no soft tissue, or are not asked for it
+    without_dmpls: int  # how many have no soft tissue, or are converted without
     skipped: int  # how many would be skipped because of the options
     problems: int  # how many files cannot be converted
-    archive: str = ""  # name of an archive of which only the first recording was looked at; empty for none
+    archive: str = ""  # name of an archive, if only its first recording was read
 
 
 @dataclass(frozen=True)
 class Check:
     """What was found."""
 
-    findings: tuple[Finding, ...]  # a line for each thing that was looked at
-    warnings: tuple[RecordingWarning, ...]  # what is doubtful about recordings, from their headers and first frames
+    findings: tuple[Finding, ...]  # one line per checked thing
+    warnings: tuple[RecordingWarning, ...]  # warnings about recordings, from their headers and first frames
     skipped: tuple[Skipped, ...]  # recordings that a build would skip because of its options
     not_selected: Mapping[str, int]  # as in `BuildReport`
     datasets: tuple[CheckedDataset, ...]  # a row for each dataset in the AMASS folder, sorted; none without one
+    unused_rates: tuple[str, ...] = ()  # as in `BuildReport`, as far as recordings were looked at
+    unused_excludes: tuple[str, ...] = ()
 
     def warning_groups(self) -> list[tuple[str, tuple[RecordingWarning, ...]]]:
         """Messages with the recordings that they are about, the most frequent first."""
@@ -94,11 +97,11 @@ def check_inputs(
     thorough: bool = False,
     progress: Progress = nothing,
 ) -> Check:
-    """Say what a build with these options would do: load what it needs, and look through an AMASS folder.
+    """Report what a build with these options would do: load the models that it needs, and read an AMASS folder.
 
-    Of recordings only headers and first frames are read. Of an archive that was never gone through only the first
-    recording is, unless the check is `thorough`. Without `amass_dir` only the models and the regressors are looked at,
-    and all three genders of SMPL+H count. Raises `h36m_amass.recordings.rates.RatesError` if the file of frame rates is
+    Only headers and first frames of recordings are read, and only the first recording of an archive that was never read
+    before, unless the check is `thorough`. Without `amass_dir` only the models and the regressors are checked, and
+    all three genders of SMPL+H count. Raises `h36m_amass.recordings.rates.RatesError` if the file of frame rates is
     wrong.
     """
     stages = Stages(_log)
@@ -136,7 +139,8 @@ def check_inputs(
     if found is None:
         return Check(tuple(findings), (), (), {}, ())
     selected = {name: count for name in Subset.names() if (count := found.not_selected[name])}
-    return Check((*findings, *recordings), tuple(found.warnings), tuple(found.left_out), selected, datasets)
+    unused = how.frame_rates.unused(found.names), options.subset.unused_excludes(found.used_excludes)
+    return Check((*findings, *recordings), tuple(found.warnings), tuple(found.left_out), selected, datasets, *unused)
 
 
 def _check_regressors(
@@ -172,7 +176,7 @@ def _check_body_model(
 ) -> list[Finding]:
     findings, family, gender = list[Finding](), FAMILIES[kind.model], kind.gender
     path, path_of_dmpls = model.model_path(support_dir, gender, family), model.dmpl_path(support_dir, gender)
-    # Without and with the DMPLs, so that one look tells of both files.
+    # Without and with the DMPLs, so that one check covers both files.
     for file, num_dmpls in ((path, 0), (path_of_dmpls, NUM_DMPLS))[: 1 + kind.has_dmpls]:
         try:
             if num_dmpls:
@@ -191,8 +195,16 @@ def _check_body_model(
     return findings
 
 
+def _counted(number: int, converted: int, dataset: str) -> str:
+    """How many recordings of a dataset are there, how many of them a build would convert, and how many AMASS has."""
+    counted = "1 recording" if number == 1 else f"{number:,} recordings"
+    counted += "" if converted == number else f", {converted:,} of them to convert"
+    total = rates.census().get(dataset)
+    return counted + (f"; AMASS's census of SMPL+H has {total:,}" if total else "")
+
+
 class _Recordings:
-    """What the recordings of an AMASS folder say of themselves, and what a build would do with them."""
+    """The headers of the recordings in an AMASS folder, and what a build would do with them."""
 
     def __init__(self, amass_dir: Location, options: BuildOptions, how: Recipe, thorough: bool) -> None:
         self._amass_dir, self._options, self._how, self._thorough = amass_dir, options, how, thorough
@@ -202,6 +214,9 @@ class _Recordings:
         self.left_out: list[Skipped] = []
         self.not_selected = Counter[str]()
         self.warnings: list[RecordingWarning] = []
+        self.names: set[Key] = set()  # of the recordings that the subset selects by their names
+        self.used_excludes: set[str] = set()
+        self._num_present = Counter[str]()  # recordings that are there, by dataset
 
     def look(self, progress: Progress) -> None:
         """Read headers, those of archives from the cache; raises `AmassError` if there are no recordings."""
@@ -224,10 +239,12 @@ class _Recordings:
             progress("archives", len(listing.archives), len(listing.archives))
 
     def _is_selected(self, file: RecordingFile) -> bool:
-        """Whether the subset selects a recording, as far as that can be told before it is opened."""
+        """Whether the subset selects a recording, as far as is known before it is opened."""
         limit = self._options.subset.limit
         is_full = limit is not None and sum(map(len, self._members.values())) >= limit
         filtered_by = self._options.subset.missed_by_name(file) or ("limit" if is_full else None)
+        self.used_excludes |= self._options.subset.excluding(file)
+        self._num_present[file.dataset] += 1
         self.not_selected.update([filtered_by] if filtered_by is not None else [])
         return filtered_by is None
 
@@ -237,6 +254,7 @@ class _Recordings:
             self._skipped.append(Skipped(file.dataset, file.path, member.problem))
             return
         names = file.dataset, file.subject, file.sequence
+        self.names.add(names)
         is_given = self._how.rates.find(*names) is not None
         known = None if is_given else rates.contradiction(*names, Fraction(member.frame_rate))
         member = at_rate(member, file, self._how.rates)
@@ -254,7 +272,7 @@ class _Recordings:
         self._members[file.dataset].append(member)
 
     def _look_into(self, archive: Archive) -> None:
-        """The recordings of an archive, if it was ever gone through or is now; otherwise the first of them."""
+        """All recordings of an archive, if it was or is now read to its end; otherwise the first of them."""
         known = listings.load(self._amass_dir, archive, self._how.use_dmpls)
         if known is None and self._thorough:
             known = self._go_through(archive)
@@ -300,14 +318,13 @@ class _Recordings:
 
     def findings(self, datasets: Sequence[CheckedDataset]) -> list[Finding]:
         """A line for each dataset and each file that cannot be converted."""
-        found = []
-        for row in (row for row in datasets if row.recordings):
-            counted = "an archive whose first recording can be read; a build goes through all of it"
-            if not row.archive:
-                total = rates.census().get(row.dataset)
-                counted = "1 recording" if row.recordings == 1 else f"{row.recordings:,} recordings"
-                counted += f"; AMASS's census of SMPL+H has {total:,}" if total else ""
-            found.append(Finding(True, f"{self._amass_dir / (row.archive or row.dataset)}: {counted}"))
+        counts = {row.dataset: row.recordings for row in datasets}
+        found = [
+            Finding(True, f"{self._amass_dir / dataset}: {_counted(number, counts.get(dataset, 0), dataset)}")
+            for dataset, number in sorted(self._num_present.items())
+        ]
+        what = "an archive whose first recording can be read; a build reads all of it"
+        found += [Finding(True, f"{self._amass_dir / row.archive}: {what}") for row in datasets if row.archive]
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
             more = f" and {len(paths) - NAMED_FILES:,} more" if len(paths) > NAMED_FILES else ""

@@ -54,7 +54,7 @@ def convert(
 
     The result depends on the recording, the folded body, the batch size, the frame rate and the kind of device alone.
     The skinner has the joints of each joint set, `joint_counts`, one set behind the other. Raises `AmassError` if the
-    recording is damaged; blocks before the damage have been given out.
+    recording is damaged; blocks before the damage were yielded already.
     """
     from h36m_amass.engine.posing import add_translation
     from h36m_amass.engine.runs import relative_joints
@@ -103,7 +103,7 @@ def _joined(blocks: list[Positions]) -> Positions:
 
 
 def why_not(num_frames: int, source: Fraction, recipe: Recipe) -> str | None:
-    """Why a recording of so many frames at the frame rate `source` is skipped, if it is."""
+    """Why a recording of `num_frames` frames at the frame rate `source` is skipped; None if it is not."""
     target = recipe.frame_rate
     if num_frames > recipe.max_frames:
         return f"has {num_frames} frames, more than {recipe.max_frames}; if that is right, raise --max-frames"

@@ -31,7 +31,7 @@ class DaskError(WorkerError):
 
 
 class DaskPool(Pool):
-    """The workers of the scheduler at a URL, of which this is a client."""
+    """The workers of the Dask scheduler at a URL; this is its client."""
 
     reads_archives = True
     capacity = EXECUTOR_TASKS

@@ -1,4 +1,4 @@
-"""Archives gone through by threads of this process, whose batches become tasks.
+"""Archives read by threads of this process; their batches become tasks.
 
 Decompression leaves the interpreter alone, so the threads use other cores while the workers convert what they gave.
 What lies in scratch files at a time is bounded: when the workers are behind, the threads wait.
@@ -22,7 +22,7 @@ class _StoppedError(Exception):
 
 
 class ArchiveFeeds:
-    """Goes through archives, the largest first, each once; so many batches may wait for a worker in scratch files."""
+    """Reads archives, the largest first, each once; a limited number of batches wait for workers in scratch files."""
 
     def __init__(self, job: Job, archives: Sequence[ArchiveWork], batches_ahead: int) -> None:
         self.news = threading.Event()  # set when a task or an archive is ready
@@ -53,7 +53,7 @@ class ArchiveFeeds:
 
     @property
     def position(self) -> int:
-        """Bytes of the archives that were gone through."""
+        """Bytes of the archives that were read."""
         return sum(unpacked.position for unpacked in self._passes)
 
     def next_task(self) -> Task | None:
@@ -63,7 +63,7 @@ class ArchiveFeeds:
         return self._tasks.popleft() if self._tasks else None
 
     def ended_archives(self) -> Iterator[tuple[Task, TaskResult]]:
-        """Archives that were gone through since the last call, each as if it had been a task without rows."""
+        """Archives that were read since the last call, each as a task without rows."""
         while self._ended:
             unpacked = self._ended.popleft()
             yield Task(archive=unpacked.work), TaskResult(listing=unpacked.listing)

@@ -1,4 +1,4 @@
-"""What a build has to convert: the recordings of a listing, less those that are not asked for or converted already."""
+"""What a build has to convert: the recordings of a listing, except those not selected or already converted."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -28,7 +28,7 @@ UNKNOWN = "is not a name of a dataset of AMASS; if it holds one, rename it: h36m
 
 @dataclass
 class Inputs:
-    """What is known of a build's recordings before any is converted."""
+    """What is known about a build's recordings before any is converted."""
 
     files: list[RecordingFile] = field(default_factory=list)  # recordings to convert, sorted by key
     archives: list[ArchiveWork] = field(default_factory=list)  # archives to go through
@@ -89,7 +89,7 @@ class _Finder:
         self.inputs = Inputs()
 
     def add(self, file: RecordingFile, listed: ListedMember | None = None) -> None:
-        """Note a recording, and what is to be done with it; `listed` is what is known of it, if it was looked at."""
+        """Note a recording, and what to do with it; `listed` is its metadata, if it was read."""
         verdict = self._verdict(file, listed)
         if isinstance(verdict, str):
             self._unselect(file, verdict)
@@ -109,7 +109,7 @@ class _Finder:
         self.inputs.unselected.append(file)
 
     def add_archive(self, archive: Archive) -> None:
-        """Note an archive; it is not gone through if all that it holds is known, and converted."""
+        """Note an archive; it is not read if its contents are known and converted."""
         listing = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
         if listing is not None and listing.damage is None:
             contents, members = placed(archive, listing, self._job.recipe.rates)
@@ -128,7 +128,7 @@ class _Finder:
         self.inputs.archives.append(ArchiveWork(archive, converted))
 
     def add_first(self, listing: Listing, limit: int) -> None:
-        """Take the first recordings in sorted order that fit all else of the subset; look at no more than needed."""
+        """Take the first recordings in sorted order that fit the rest of the subset; read no more than needed."""
         chosen: dict[Archive, set[str]] = {}
         missing = limit
         for file, listed, archive in self._in_order(listing):
@@ -177,7 +177,7 @@ class _Finder:
             return None
 
     def _in_order(self, listing: Listing) -> Iterator[tuple[RecordingFile, ListedMember | None, Archive | None]]:
-        """All recordings in sorted order; archives are gone through where that is not known yet what they hold."""
+        """All recordings in sorted order; archives with unknown contents are read."""
         archives = {archive.dataset: archive for archive in listing.archives}
         for dataset in sorted({*archives, *(file.dataset for file in listing.files)}):
             if dataset not in archives:

@@ -15,7 +15,7 @@ from h36m_amass.store.format import COMPRESSIONS
 FRAME_RATE = 50.0
 BATCH_SIZE, MIN_BATCH_SIZE, MAX_BATCH_SIZE = 4096, 2, 65536
 MAX_FRAMES = 10_000_000
-"""Frames of the longest recording, unless told otherwise: a day at 120 Hz. More is a damaged or hostile file."""
+"""Default limit of frames per recording: a day at 120 Hz. A file with more is damaged or hostile."""
 LOCAL_CLUSTER = "local"
 """In place of a Dask scheduler's URL: start one, with processes of this machine."""
 
@@ -139,11 +139,11 @@ class BuildOptions:
         if self.prune and not self.update:
             raise BuildError("--prune removes recordings from a store that is updated; give it with --update")
         if self.dask not in (None, LOCAL_CLUSTER) and self.workers:
-            reason = "a Dask scheduler has workers already; leave --workers out, or use --dask local"
+            reason = "a Dask scheduler has workers already; omit --workers, or use --dask local"
             raise BuildError(reason, self.dask)
 
     def stored(self) -> dict[str, Any]:
-        """What is given of the options that a store keeps, under the store's names."""
+        """The options that a store keeps, under the store's names; those that are not given are omitted."""
         names = "use_dmpls", "upsample", "known_rates", "batch_size", "compression"
         options: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.native_rate or self.frame_rate is not None:

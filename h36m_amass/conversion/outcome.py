@@ -36,6 +36,9 @@ class Outcome:
         self._folders = {work.archive.folder for work in todo.archives if work.only is None}
         self._expected: dict[str, str] = {}
         self._waiting: list[PartRow] = []
+        self._used_excludes = {
+            pattern for file in (*todo.known, *todo.unselected) for pattern in job.subset.excluding(file)
+        }
         assembly.open(work.archive.dataset for work in todo.archives if work.only is None)
         assembly.list(todo.known, converts=True)
         assembly.list(todo.unselected, converts=False)
@@ -60,7 +63,7 @@ class Outcome:
         self._assembly.advance()
 
     def _add_row(self, part_row: PartRow) -> None:
-        """Take a converted recording. Of several of one name in an archive the last counts, as in unpacking it."""
+        """Take a converted recording. If several in an archive have one name, the last counts, as in unpacking."""
         row = part_row.row
         if row.path.split("/")[0] in self._folders and row.path not in self._expected:
             self._waiting.append(part_row)
@@ -68,7 +71,7 @@ class Outcome:
             self._assembly.set_result(row.path, part_row)
 
     def _close(self, archive: Archive, listing: ArchiveListing) -> None:
-        """An archive was gone through: its recordings get their keys."""
+        """An archive was read: its recordings get their keys."""
         if listing.damage is None:
             listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, listing)
         contents, members = inputs.placed(archive, listing, self._job.recipe.rates)
@@ -77,6 +80,7 @@ class Outcome:
             listed = members[file.path]
             self._expected[file.path] = listed.content_digest
             filtered_by = self._job.subset.missed_by_name(file)
+            self._used_excludes |= self._job.subset.excluding(file)
             self._assembly.list([file], converts=filtered_by is None)
             if filtered_by is not None:
                 self._not_selected[filtered_by] += 1
@@ -107,7 +111,7 @@ class Outcome:
 
     @property
     def why_nothing(self) -> str:
-        """Why there is no sequence, if there is none."""
+        """The reason why there is no sequence."""
         selected = f"; not selected: {filters(self._not_selected)}" if self._not_selected else ""
         if not self._skipped:
             return f"{self._job.amass_dir}: no recording is selected{selected}; choose others"
@@ -116,7 +120,7 @@ class Outcome:
         return f"{self._job.amass_dir}: no recording can be converted; {count}{selected}"
 
     def _warnings(self) -> Iterator[RecordingWarning]:
-        """What is doubtful about names of datasets, and the store's recordings, as far as that was seen."""
+        """Warnings about names of datasets, and about the store's recordings."""
         yield from self._doubts
         for record in self._assembly.records:
             rate = exact_rate(record.source_frame_rate)
@@ -127,15 +131,8 @@ class Outcome:
             for message in (known, *messages) if known is not None else messages:
                 yield RecordingWarning(record.dataset, record.source_path, message)
 
-    def _unused_rates(self) -> tuple[str, ...]:
-        """Rules of a person's file that count for none of the store's recordings."""
-        given, records = self._job.recipe.frame_rates, self._assembly.records
-        found = (given.find(record.dataset, record.subject, record.sequence) for record in records)
-        used = {rule.key for rule in found if rule is not None}
-        return tuple(",".join(key) for key in given.all_keys() if key not in used)
-
     def report(self, store: Path, seconds: float) -> BuildReport:
-        """The report of a build that took so long."""
+        """The report of a build that took this many seconds."""
         records, use_dmpls = self._assembly.records, self._job.recipe.use_dmpls
         skipped = sorted(self._skipped, key=lambda skipped: skipped.path)
         return BuildReport(
@@ -144,7 +141,10 @@ class Outcome:
             skipped=tuple(skipped),
             warnings=tuple(sorted(self._warnings(), key=lambda warning: warning.path)),
             corrected_rates=sum(map(rate_is_corrected, records)),
-            unused_rates=self._unused_rates(),
+            unused_rates=self._job.recipe.frame_rates.unused(
+                (record.dataset, record.subject, record.sequence) for record in records
+            ),
+            unused_excludes=self._job.subset.unused_excludes(self._used_excludes),
             ignored=dict(sorted(self._ignored.items())),
             not_selected={name: count for name in Subset.names() if (count := self._not_selected[name])},
             use_dmpls=use_dmpls,

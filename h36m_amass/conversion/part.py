@@ -62,7 +62,7 @@ class Row:
     body_sha256: str  # digest of the body model's files
     synthetic: bool  # whether the recording or its body model says that it was made up
     checksums: tuple[int, ...] = ()  # CRC-32 of the positions of each joint set, as little-endian float32
-    warnings: tuple[str, ...] = ()  # what is doubtful about the recording
+    warnings: tuple[str, ...] = ()  # about the recording
     num_blocks: int = 0  # members of each joint set that its positions are cut into
 
 

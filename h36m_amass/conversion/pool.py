@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS = 0.1
 TASKS_AHEAD = 2  # per worker that the pool is given: one runs, another waits for it
 BYTES_WORTH_A_WORKER = 2**26
-"""A process takes about as long to start as to convert so many bytes of recordings."""
+"""Starting a process takes about as long as converting this many bytes of recordings."""
 MAX_DEATHS = 2  # of workers after which a recording is skipped
 MAX_STARTS = 5  # of a pool whose workers have all died
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
@@ -62,7 +62,7 @@ class NoMainGuardError(WorkerError, SystemExit):
 class Pool:
     """Runs tasks; this one does in this process, when they are submitted."""
 
-    reads_archives = False  # whether its workers go through archives themselves; otherwise this process does
+    reads_archives = False  # whether its workers read archives themselves; otherwise this process does
 
     @property
     def capacity(self) -> int:
@@ -137,7 +137,7 @@ class Processes(Pool):
 
     def _start(self) -> None:
         if self._num_starts == MAX_STARTS:
-            raise WorkerError("worker processes die again and again, perhaps for want of memory; use fewer --workers")
+            raise WorkerError("worker processes die repeatedly, perhaps because memory ran out; use fewer --workers")
         self._num_starts += 1
         Thread(target=self._start_pool, daemon=True).start()
 
@@ -158,7 +158,7 @@ class Processes(Pool):
                 )
                 _ = pool.active  # which starts it
                 self._pool = pool
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is told where the pool is used)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is raised where the pool is used)
             self._failure = error
 
 
@@ -175,7 +175,7 @@ class OnExecutor(Pool):
         try:
             return self._executor.submit(run_task, job, task)
         except RuntimeError as error:  # a broken executor's error is one, too
-            why = "perhaps because a worker process died for want of memory; use fewer workers"
+            why = "perhaps because a worker process ran out of memory; use fewer workers"
             raise WorkerError(f"the executor takes no more work ({error}), {why}") from error
 
     def is_death(self, error: BaseException) -> bool:
@@ -186,7 +186,7 @@ class OnExecutor(Pool):
 
 
 def check_choice(options: BuildOptions, executor: Executor | None, devices: tuple[str, ...]) -> None:
-    """Raise `BuildError` if what is said about where tasks run does not go together."""
+    """Raise `BuildError` if the options about where tasks run exclude each other."""
     if executor is not None and options.dask is not None:
         raise BuildError("tasks run either on an executor or with Dask; give one of the two")
     if len(devices) > 1 and (executor is not None or options.dask is not None):
@@ -216,7 +216,7 @@ def end_in_bootstrap() -> None:
 
 
 def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Iterator[tuple[Task, TaskResult]]:
-    """Run tasks, and those that archives give, in whatever order.
+    """Run tasks, and those that archives give, in any order.
 
     A task whose process died runs again as tasks of one recording each; a recording whose process died twice is
     skipped.
@@ -254,8 +254,8 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
 
 def _given_up(task: Task) -> TaskResult:
     reason = (
-        f"{task.deaths + 1} worker processes died while converting it, perhaps for want of memory; use fewer workers, "
-        "or convert it alone to see why"
+        f"{task.deaths + 1} worker processes died while converting it, perhaps because memory ran out; use fewer "
+        "workers, or convert it alone to see why"
     )
     paths = [file.path for file in task.files] if task.archive is None else [task.archive.archive.name]
     listing = None if task.archive is None else ArchiveListing((), (), reason)

@@ -21,7 +21,7 @@ from h36m_amass.store.format import StoreHeader
 NUMERICS = 5
 """Version of the arithmetic: another number for each change of the software that changes the bits of joints."""
 NUM_BETAS, NUM_DMPLS = 300, 8
-"""The most directions of shape and of soft tissue that are used; of its shape a body model may have fewer."""
+"""The most directions of shape and soft tissue that are used; a body model may have fewer shape directions."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ class Recipe:
 
 
 def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, store: Path) -> Recipe:
-    """The recipe of a build: what is not given is the default, or as in `stored`, the header of the `store` to update.
+    """The recipe of a build. Options that are not given are the defaults, or those of `stored`, the header of the
+    `store` to update.
 
-    Raises `BuildError` if an option differs from the store's, and what the rooms below say of a wrong file.
+    Raises `BuildError` if an option differs from the store's, and the errors of the packages below for a wrong file.
     """
     kept: Mapping[str, Any] = {} if stored is None else stored.options
     for name, value in options.stored().items():
@@ -104,7 +105,7 @@ def of_options(
     device_kind: str,
     kept: Mapping[str, Any],
 ) -> Recipe:
-    """The recipe of a build of these joint sets: what is not given is as in `kept`, a store's options, or the default.
+    """The recipe of a build of these joint sets. Options that are not given are those of `kept`, or the defaults.
 
     Raises `RatesError` if the file of frame rates is wrong.
     """
@@ -126,7 +127,7 @@ def of_options(
 
 
 def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSource, ...]:
-    """The joint sets that are asked for, or those of the store as far as the support folder has them."""
+    """The requested joint sets, or those of the store that the support folder has."""
     support_dir = Path(options.support_dir)
     if options.joint_regressor is not None or stored is None:
         return load_sources(options.joint_regressor, options.joint_names, support_dir)

@@ -31,7 +31,7 @@ class DatasetRow:
 
 @dataclass(frozen=True)
 class RecordingWarning:
-    """What is doubtful about a recording that was converted all the same."""
+    """A warning about a recording that was still converted."""
 
     dataset: str
     path: str  # relative to the AMASS folder
@@ -56,18 +56,19 @@ class BuildReport:
     store: str  # its path
     datasets: tuple[DatasetRow, ...]  # sorted
     skipped: tuple[Skipped, ...]  # every file that could have been a sequence and was not converted, with the reason
-    warnings: tuple[RecordingWarning, ...]  # by path; of what is kept in an update only those about frame rates
+    warnings: tuple[RecordingWarning, ...]  # by path; for sequences that an update keeps, only those about frame rates
     corrected_rates: int  # how many sequences' recordings have another frame rate than their files say, as asked
     unused_rates: tuple[str, ...]  # rules of --frame-rates that count for no recording of the store
-    ignored: Mapping[str, int]  # how many files of which kind are not recordings (licences, ``shape.npz`` ...)
+    unused_excludes: tuple[str, ...]  # patterns of --exclude that match no recording
+    ignored: Mapping[str, int]  # number of files that are not recordings, by kind (licences, ``shape.npz`` ...)
     # How many recordings the subset did not select, by the attribute of `h36m_amass.Subset` that decided it.
     not_selected: Mapping[str, int]
-    use_dmpls: bool  # whether soft tissue was asked for
+    use_dmpls: bool  # whether soft tissue was requested
     # Paths of the recordings that were converted without soft tissue because they have none. Those of SMPL-X, which
     # knows no soft tissue, do not count.
     without_dmpls: tuple[str, ...]
     reused: int  # how many sequences an interrupted build had converted already
-    changes: Changes | None  # what an update did; None for a build that was none
+    changes: Changes | None  # what an update did; None without ``--update``
     synthetic: bool  # whether anything that went in was made up
     device: str  # where joints were computed, several with commas between them
     seconds: float  # from start to end
@@ -108,7 +109,7 @@ def grouped(items: Iterable[tuple[str, _Item]]) -> list[tuple[str, tuple[_Item, 
 
 
 def rate_is_corrected(record: SequenceRecord) -> bool:
-    """Whether a recording was taken to have another frame rate than its file says."""
+    """Whether a recording was converted at another frame rate than its file says."""
     return exact_rate(record.recorded_frame_rate) != exact_rate(record.source_frame_rate)
 
 

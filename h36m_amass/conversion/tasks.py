@@ -47,7 +47,7 @@ class Task:
     """Recordings to convert."""
 
     files: tuple[RecordingFile, ...] = ()  # the recordings; none if those of an archive are to be converted
-    archive: ArchiveWork | None = None  # what the worker goes through itself
+    archive: ArchiveWork | None = None  # which the worker reads itself
     # File that holds the recordings, which is removed when the task has ended; None if they lie elsewhere.
     scratch: Path | None = None
     deaths: int = 0  # processes that have died of it

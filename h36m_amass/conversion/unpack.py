@@ -1,4 +1,4 @@
-"""An archive, gone through once: its recordings come by in batches, each a scratch file on the disk."""
+"""An archive, read once: its recordings come in batches, each a scratch file on the disk."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ class _Checked:
 
 
 class Unpacked:
-    """One pass through an archive, decompressed by so many threads; `check` is called often, and may end it."""
+    """One pass through an archive, decompressed by `threads` threads; `check` is called often, and may end it."""
 
     def __init__(
         self, job: Job, work: ArchiveWork, threads: int = 1, check: Callable[[], None] = signals.check
@@ -39,11 +39,11 @@ class Unpacked:
         self._damage: str | None = None
         self._members: list[ListedMember] = []
         self._missing = None if work.only is None else set(work.only)
-        self.position = 0  # bytes of the archive that were gone through
+        self.position = 0  # bytes of the archive that were read
 
     @property
     def listing(self) -> ArchiveListing | None:
-        """What the archive holds; None if it was not gone through to its end."""
+        """What the archive holds; None if it was not read to its end."""
         if self._is_complete:
             return None
         return ArchiveListing(tuple(self._members), self._unsafe, self._damage)
@@ -86,7 +86,7 @@ class Unpacked:
 
     @property
     def _is_complete(self) -> bool:
-        """Whether all recordings that are asked for have come by, if only some are."""
+        """Whether all requested recordings were read, if only some are requested."""
         return self._missing is not None and not self._missing
 
     def _take(self, member: StreamedMember, scratch: IO[bytes], path: Path, files: list[RecordingFile]) -> None:
@@ -109,7 +109,7 @@ class Unpacked:
         file = RecordingFile(
             self.work.archive.dataset, *names_of(name), name, member.size, self.work.archive.modified, content
         )
-        # What is wrong, or not selected by its name, the listing says of all at the end.
+        # The listing reports wrong or unselected names at the end, for all members.
         is_right = listed.problem is None and self._job.subset.missed_by_name(file) is None
         if is_right and self.work.needs(file.path, at_rate(listed, file, self._job.recipe.rates).content_digest):
             files.append(file)

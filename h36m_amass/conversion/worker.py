@@ -1,4 +1,4 @@
-"""What runs in a worker process, whoever started it; light, so that sending a task there imports no torch here."""
+"""What runs in a worker process of any pool; light, so that sending a task there imports no torch here."""
 
 import os
 from collections.abc import Mapping

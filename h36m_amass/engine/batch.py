@@ -55,7 +55,7 @@ def gathers(size: int, device: torch.device) -> bool:
     """Whether vectors are turned all in one go, by rotations that are gathered first.
 
     In small batches, and on a GPU, a torch call costs more than its arithmetic, and to gather less than a call per
-    bone. In a large batch on a CPU what bounds the engine is how often memory is passed over.
+    bone. In a large batch on a CPU, the number of passes over memory bounds the engine.
     """
     return device.type != "cpu" or size <= GATHER_FRAMES
 

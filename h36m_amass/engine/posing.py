@@ -25,7 +25,7 @@ def pose_joints(
     """Joints of one sequence in float32 metres, for use outside a build.
 
     `folded` is from `h36m_amass.body.folding.fold`; betas and dmpls are as many as it has, all else is as in an AMASS
-    recording. `batch_size` and `device` are as of `Skinner`. Raises `ValueError` if the shapes do not fit.
+    recording. `batch_size` and `device` are as in `Skinner`. Raises `ValueError` if the shapes do not fit.
     """
     num_columns = 3 * folded.num_body_bones
     shapes = {
@@ -57,7 +57,7 @@ def add_translation(
 ) -> Float[np.ndarray, "frames joints 3"]:
     """World positions in float32: the sum is taken in float64 and rounded once.
 
-    Each joint's share is a product of matrices, with one number other than zero a column, because NumPy is slow over
+    Each joint's share is a product of matrices, with one nonzero number per column, because NumPy is slow over
     rows of three numbers.
     """
     share_of_joint = np.zeros((3, len(row_sums), 3))

@@ -1,4 +1,4 @@
-"""The same joints through the full mesh, in float64: the oracle that everything else is held against.
+"""The same joints through the full mesh, in float64: the reference for everything else.
 
 Every vertex of every frame is posed with smplx's own ``lbs`` (Pavlakos et al., CVPR 2019), then regressed: what
 the AMASS-to-3DHPE script does, slowly. Rotation matrices come from SciPy, because smplx's Rodrigues formula

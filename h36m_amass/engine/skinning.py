@@ -138,7 +138,7 @@ class Skinner:
         return terms
 
     def moving_classes(self, poses: Float[np.ndarray, "frames 3*body_bones"]) -> frozenset[int]:
-        """Indices of those classes of bones that do not hold one pose throughout."""
+        """Indices of the classes of bones that do not hold one pose throughout."""
         first = poses[0]
         # Most bones that move at all are elsewhere at the end, which spares a look at every frame.
         at_the_end = first != poses[-1]
@@ -159,8 +159,8 @@ class Skinner:
     ) -> Float[Tensor, "frames joints 3"]:
         """Joints of one batch, in metres, without the root translation.
 
-        Poses have as many frames as `padded` says: rotation vectors in radians of the layout's `rotated` bones, of
-        which only those in spans of its plan for the `moving` classes are looked at. The constants are the sum of the
+        Poses have as many frames as `padded` says: rotation vectors in radians of the layout's `rotated` bones. Only
+        those in spans of its plan for the `moving` classes are read. The constants are the sum of the
         shape terms and the still bones' terms, and behind them ``Rot - I`` of the held bones.
         """
         num_frames = poses.shape[1]
@@ -214,7 +214,7 @@ class Skinner:
 
         Rotations of the lead class lie right before the slow features, so that one product takes both. A product of
         its own for the slow features would write all terms, only for the correctives to read and write them again:
-        what bounds the engine is how often memory is passed over.
+        the number of passes over memory bounds the engine.
         """
         layout, features, terms = self.layout, buffers.features, buffers.terms
         lead_rows, first_slow = layout.num_lead_rows, layout.first_slow
@@ -251,5 +251,5 @@ class Skinner:
 
 
 def _copy(source: Tensor, out: Tensor) -> None:
-    """``out[:] = source``, which `Tensor.copy_` would do from one device to another without a word."""
+    """``out[:] = source`` on one device; `Tensor.copy_` would silently copy between devices."""
     torch.mul(source, 1.0, out=out)

@@ -44,14 +44,14 @@ class Staging:
 
 
 class Workspace:
-    """Memory that skinners of one device and type share, of which one at a time computes a run."""
+    """Memory that skinners of one device and type share; one skinner at a time computes a run."""
 
     def __init__(self) -> None:
         self._buffers: Tensor | None = None
         self._idle: list[tuple[Staging, Staging]] = []
 
     def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "at_least_length"]:
-        """Room for so many numbers. What has been taken before is kept by those who use it still."""
+        """Room for this many numbers. Memory that was taken before stays valid for its users."""
         if self._buffers is None or len(self._buffers) < length:
             # Skinners of one body with and without soft tissue differ by a few rows.
             self._buffers = torch.empty(-(-length // _GRAIN) * _GRAIN, dtype=dtype, device=device)

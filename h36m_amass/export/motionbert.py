@@ -45,7 +45,7 @@ _CLIP_NAME = re.compile(r"[0-9]{8,}\.pkl")
 
 @dataclass(frozen=True)
 class MotionBertExport:
-    """What an export wrote: clips of so many sequences, into `folder`; `too_short` ones are shorter than a clip."""
+    """Clips that an export wrote into `folder`, their sequences, and the number of sequences shorter than a clip."""
 
     folder: Path
     clips: int
@@ -81,8 +81,8 @@ def export_motionbert(
 
     Clips of a sequence start at its frames ``0, stride, 2 stride, ...`` and end within it; what is left over at its end
     has no clip, and a sequence shorter than a clip has none, unless `stretch_short`. They are numbered in the order of
-    the store. Beside ``train`` there are ``clips.csv``, which says of each clip which frames of which sequence it
-    shows, and ``test``, empty: MotionBERT lists that folder, too, and stops where there is none.
+    the store. Beside ``train`` there are ``clips.csv``, which lists the sequence and frames of each clip, and an
+    empty ``test``: MotionBERT lists that folder, too, and stops where there is none.
 
     A ``train`` that an earlier export left is replaced, once the new one is whole: no clip of the old one stays. An
     export that is stopped leaves it as it was. The same store and options give the same bytes.
@@ -94,11 +94,11 @@ def export_motionbert(
       ``upsample``;
     - they cut recordings in pieces of 2916 frames, to fit them into memory, and no clip goes from one to the next. The
       clips that they cut are all among those here, as 2916 is a multiple of the stride 81;
-    - of what is shorter than a clip they make one all the same, and draw at random which frames come twice.
+    - they make one clip of a shorter sequence, too, and draw at random which frames come twice.
       `stretch_short` does that to sequences, without chance;
     - they skip recordings without ``dmpls``, and pose neutral bodies with the female model.
 
-    Neither skips clips for how much or how little moves in them.
+    Neither skips clips because of how much moves in them.
 
     Parameters
     ----------
@@ -111,10 +111,10 @@ def export_motionbert(
     clip_length, stride
         Frames of a clip, and frames of a sequence from one clip to the next.
     frame_rate
-        In hertz: what the sequences have to be at, as nothing is resampled here.
+        Frame rate in hertz that the sequences must have, because nothing is resampled here.
     stretch_short
-        Give each sequence that is shorter than a clip one clip all the same, of all its n frames, some of them
-        several times: the clip's frame i is its frame floor(i n / clip_length). That motion is slower than it was.
+        Give each sequence that is shorter than a clip one clip of all its n frames, some of them several times: the
+        clip's frame i is its frame floor(i n / clip_length). That motion is slower than it was.
     progress
         Called with the number of clips written so far, and of all.
 

@@ -123,7 +123,7 @@ def _dictionary(dataset: DatasetView, order: list[int], note: Callable[[int], No
 
 
 def _write(path: Path, dictionary: dict[str, Any], regressor: str, overwrite: bool) -> None:
-    """What ``numpy.savez(path, positions_3d=dictionary, joint_regressor=regressor)`` writes, but for its pickles."""
+    """What ``numpy.savez(path, positions_3d=dictionary, joint_regressor=regressor)`` writes, except its pickles."""
     header = {"descr": "|O", "fortran_order": False, "shape": ()}
     check = partial(_require_same, path, overwrite)
     with atomic_file.written(path, check=check) as file, zipfile.ZipFile(file, "w") as archive:

@@ -37,7 +37,7 @@ class ObjectArray:
 
 
 def dump(content: object, file: IO[bytes]) -> None:
-    """Pickle something into a file; of its arrays one is in memory at a time."""
+    """Pickle an object into a file; one of its arrays is in memory at a time."""
     pickler = pickle.Pickler(file, PROTOCOL)
     pickler.fast = True  # or it would keep what it has written, to refer to it
     pickler.dump(content)

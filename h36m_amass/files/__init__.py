@@ -1,1 +1,1 @@
-"""Bytes of files: npz, archives, addresses. Knows no recordings and no stores."""
+"""Bytes of files: npz, archives, URLs. Knows no recordings and no stores."""

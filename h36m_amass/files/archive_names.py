@@ -34,7 +34,7 @@ class ArchiveError(H36mAmassError):
 
 
 def dataset_name(file_name: str) -> str | None:
-    """The dataset that a file is an archive of, by its name; None if it is no archive."""
+    """The dataset that a file is an archive of, by its name; None if it is not an archive."""
     name = file_name[: -len(_suffix(file_name)) or None]
     return None if name in ("", file_name) or name.startswith(".") else name
 

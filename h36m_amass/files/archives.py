@@ -1,7 +1,7 @@
 """Archives of recordings, as AMASS ships them: ``.tar``, compressed or not, and ``.zip``.
 
-An archive is gone through once, front to back, and a member copied block by block. Damage costs what lies behind it in
-a tar, and one member in a zip. Names in an archive are only compared and printed; nothing is written under them.
+An archive is read once, front to back, and members are copied block by block. Damage costs the members behind it in a
+tar, and one member in a zip. Names in an archive are only compared and printed; nothing is written under them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LINK, _FILE_TYPES = 0xA000, 0xF000
 
 
 def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
-    """An archive that is to be gone through; `ArchiveError` or `UrlError` if it cannot be opened.
+    """Open an archive for one pass; `ArchiveError` or `UrlError` if it cannot be opened.
 
     `wanted` says whether a file of a name, without its folders, matters; a local ``.tar.bz2`` is decoded by `threads`,
     where rapidgzip is installed. Its first bytes tell its kind, and where they do not its name.
@@ -98,7 +98,7 @@ class ArchiveStream(ABC):
     @property
     @abstractmethod
     def position(self) -> int:
-        """Bytes of the archive that have been gone through."""
+        """Bytes of the archive that have been read."""
 
     @property
     def unsafe(self) -> tuple[str, ...]:

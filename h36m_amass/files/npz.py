@@ -95,7 +95,7 @@ class NpzReader:
         return tuple(self._members)
 
     def checksums(self, names: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
-        """Name, bytes and CRC-32, which reading checks, of those of `names` that the archive's directory has."""
+        """Name, bytes and CRC-32 (checked when read) of the `names` that are in the archive's directory."""
         members = [(name, self._members[name]) for name in names if name in self._members]
         return tuple((name, member.file_size, member.CRC) for name, member in members)
 

@@ -1,4 +1,4 @@
-"""A local path or a URL, such as ``s3://bucket/key``, and the few ways in which the bytes of either are read.
+"""A local path or a URL, such as ``s3://bucket/key``, and the ways to read its bytes.
 
 URLs are `upath.UPath` objects of universal-pathlib; fsspec behind it reads them. Both are imported when a URL is used
 and not before. Whatever a backend raises becomes one line without passwords and tokens.
@@ -42,7 +42,7 @@ _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "Last-Mod
 
 
 class UrlError(H36mAmassError):
-    """A URL cannot be reached or read: no recording is skipped for it, it ends a build."""
+    """A URL cannot be reached or read: this ends a build, and skips no recording."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def version_of(path: Location) -> FileVersion:
 
 
 def open_file(path: Location | str, buffering: int = -1) -> IO[bytes]:
-    """A file, open for reading bytes at random; of one at a URL `buffering` bytes are fetched at once, or `BLOCK`.
+    """A file, open for reading bytes at random; at a URL, `buffering` bytes are fetched at once, or `BLOCK`.
 
     Raises `OSError` if there is none, or a pipe or device, whose reader would wait for ever, and `UrlError`, later too.
     """
@@ -109,7 +109,7 @@ def open_file(path: Location | str, buffering: int = -1) -> IO[bytes]:
 
 
 def open_at_once(path: str, flags: int) -> int:
-    """A descriptor of a file; of a pipe, too, without waiting for somebody who writes to it."""
+    """A descriptor of a file, or of a pipe without waiting for its writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -190,7 +190,7 @@ class RandomFile(io.RawIOBase):
         return count
 
     def fill(self, position: int, view: memoryview) -> int:
-        """Fill `view` with the bytes from `position` on, all of which there are; gives how many were read."""
+        """Fill `view` with the bytes from `position` on, which must be there; gives how many were read."""
         raise NotImplementedError
 
 
@@ -217,7 +217,7 @@ _filesystems: dict[tuple[int, str, str], Any] = {}
 
 
 def _filesystem(path: UPath) -> Any:
-    """What fsspec has for a URL, one a process: connections do not outlive a fork, which `UPath.fs` does not see."""
+    """fsspec's file system of a URL, one per process: connections do not outlive a fork; `UPath.fs` does not see it."""
     key = os.getpid(), path.protocol, repr(sorted(path.storage_options.items()))
     if key not in _filesystems:
         try:
@@ -237,7 +237,7 @@ def _explained(path: UPath, verb: str = "read") -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        # fsspec says so, too, of a web server that does not answer, or refuses to.
+        # fsspec raises the same for a web server that does not answer or refuses.
         cause = error.__cause__
         is_missing = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
         if path.protocol in WEB:
@@ -265,8 +265,8 @@ def _reason(error: Exception, path: UPath) -> str:
 def _version(path: UPath, entry: Mapping[str, Any]) -> FileVersion:
     size = entry.get("size")
     if size is None:
-        raise UrlError("its server does not tell its size; copy it to a disk", shown(path))
+        raise UrlError("its server does not report its size; copy it to a disk", shown(path))
     value = next((entry[name] for name in _VERSIONS if entry.get(name)), "")
-    # Of one file, some backends list a number of seconds, and say a date when they are asked for it alone.
+    # For one file, some backends give seconds in a listing, and a date when asked for the file alone.
     token = str(value.timestamp() if isinstance(value, datetime) else value)
     return FileVersion(int(size), int.from_bytes(hashlib.sha256(token.encode()).digest()[:7]) if token else 0)

@@ -1,6 +1,6 @@
 """The bytes and the headers of a tar, compressed or not, read once from front to back.
 
-Of a ``.tar.bz2`` the optional rapidgzip decodes blocks in parallel. `tarfile` parses headers, but its reader is not
+The optional rapidgzip decodes the blocks of a ``.tar.bz2`` in parallel. `tarfile` parses headers, but its reader is not
 used: it reads ahead, takes damage for the end, and bounds neither headers nor what a stream may grow to.
 """
 

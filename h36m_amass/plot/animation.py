@@ -42,7 +42,7 @@ class Timing(NamedTuple):
 
 
 def timing(sequence: StoredSequence, kind: str, start: float = 0.0, seconds: float | None = None) -> Timing:
-    """Which frames are drawn in real time in a ``.gif`` or ``.mp4``, from `start` on, for so many seconds.
+    """Which frames are drawn in real time in a ``.gif`` or ``.mp4``, from `start` on, for `seconds`.
 
     Every n-th is, at `MAX_RATES` at most. A GIF counts in hundredths of a second: its rate is the next lower one that
     takes a whole number of them for each frame, and the frames are those nearest in time.
@@ -116,7 +116,7 @@ def animate(
             if isinstance(error.__context__, KeyboardInterrupt):  # which ended ffmpeg, too
                 raise error.__context__ from None
             message = " ".join((getattr(error, "stderr", "") or str(error)).split())[:1000]
-            raise PlotError(f"ffmpeg failed ({message}); mend it, or name a .gif", path) from error
+            raise PlotError(f"ffmpeg failed ({message}); repair it, or name a .gif", path) from error
         if kind == ".gif":
             finish()
     return drawn

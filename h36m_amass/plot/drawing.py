@@ -53,7 +53,7 @@ def draw(
     """
     if contact_sheet and (num_poses, start, seconds, camera) != (None, 0.0, None, None):
         options_of_one = "--poses, --start, --seconds and --camera are of one sequence"
-        raise PlotError(f"{options_of_one}; leave out --contact-sheet or them", store.shown_path)
+        raise PlotError(f"{options_of_one}; omit --contact-sheet or them", store.shown_path)
     if key is None and not contact_sheet:
         raise PlotError(
             "which sequence is to be drawn? Give its KEY, or draw all with --contact-sheet", store.shown_path
@@ -71,7 +71,7 @@ def draw(
         title = store.path.name if key is None else key
         return draw_contact_sheet(item.sequences, path, title=title, overwrite=overwrite, progress=progress)
     if not isinstance(item, StoredSequence):
-        raise PlotError(f"{key}: is no sequence; add the name of one, or draw all of it with --contact-sheet")
+        raise PlotError(f"{key}: is not a sequence; add the name of one, or draw all of it with --contact-sheet")
     if ending(path, (*PICTURES, *ANIMATIONS), "a picture or an animation") in PICTURES:
         poses = DEFAULT_POSES if num_poses is None else num_poses
         options: dict[str, Any] = {"num_poses": poses, "start": start, "seconds": seconds, "overwrite": overwrite}
@@ -80,9 +80,9 @@ def draw(
         else:
             draw_image(item, path, camera, **options)
     elif camera is not None:
-        raise PlotError("a camera's image is a picture; leave --camera out, or name a .png", path)
+        raise PlotError("a camera's image is a picture; omit --camera, or name a .png", path)
     elif num_poses is not None:
-        raise PlotError("an animation has all poses; leave --poses out, or name a .png", path)
+        raise PlotError("an animation has all poses; omit --poses, or name a .png", path)
     else:
         animate(item, path, start=start, seconds=seconds, overwrite=overwrite, progress=progress)
     return [path]

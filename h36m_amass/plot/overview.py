@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_BARS, MAX_RATES = 30, 12
-"""Of the charts of durations and of frame rates; what is left is one more bar. AMASS has some 25 datasets."""
+"""Bars in the charts of durations and of frame rates; one more bar holds the rest. AMASS has some 25 datasets."""
 BAR = "tab:blue"
 _UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 120.0), ("s", 1.0, 0.0))
 
@@ -30,7 +30,7 @@ def draw_overview(store: Store, root: Node, path: Path | str, *, overwrite: bool
     """
     path = picture.output_path(path, picture.PICTURES, "an overview", overwrite)
     if root.kind == LEVELS[-1]:
-        raise PlotError(f"{root.key}: is one sequence, of which there is no overview; h36m-amass plot draws it")
+        raise PlotError(f"{root.key}: is one sequence and has no overview; h36m-amass plot draws it")
     if not root.below:
         raise PlotError(f"{root.key}: has no sequences, so there is nothing to draw")
     from matplotlib.figure import Figure

@@ -83,7 +83,7 @@ def require_bones(skeleton: Skeleton, name: str) -> None:
 
 
 def dot_area(skeleton: Skeleton) -> float:
-    """Of a joint in square points: 52 joints have hands, whose fingers are not to be one blot."""
+    """Area of a joint in square points: 52 joints have hands, whose fingers must not become one blot."""
     return 9.0 if len(skeleton) <= 30 else 3.0
 
 
@@ -125,7 +125,7 @@ def legend_handles() -> list[Any]:
 
 
 def label(text: str, limit: int) -> str:
-    """`text` for a picture: unprintable characters as question marks, the middle left out beyond `limit` characters."""
+    """`text` for a picture: unprintable characters as question marks, the middle omitted beyond `limit` characters."""
     printable = "".join(c if c.isprintable() else "?" for c in text)
     if len(printable) <= limit:
         return printable
@@ -144,5 +144,5 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def ignore_missing_glyphs() -> None:
-    """Names of recordings are in any language; where the font lacks a letter, a box stands for it without a word."""
+    """Names of recordings are in any language; where the font lacks a letter, a box replaces it without a warning."""
     warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -9,14 +9,14 @@ from h36m_amass.store.selection import StoredSequence
 
 SPACING = 1.3  # metres between neighbouring poses of a picture
 DEFAULT_POSES, MAX_POSES = 7, 50
-FAR_ABOVE_GROUND = 4.0  # metres: whoever is higher is drawn without the ground, or would be too small to see
+FAR_ABOVE_GROUND = 4.0  # metres: higher people are drawn without the ground, or would be too small to see
 _VIEWS = {"front": 0.0, "side": 90.0}  # degrees, see `picture.seen`
 
 
 def frames_of_poses(
     sequence: StoredSequence, path: Path, num_poses: int, start: float, seconds: float | None
 ) -> list[int]:
-    """The frames of a picture of so many poses, evenly spread; raises `PlotError` as `draw_poses` does."""
+    """The frames of a picture of `num_poses` poses, evenly spread; raises `PlotError` as `draw_poses` does."""
     if not 1 <= num_poses <= MAX_POSES:
         raise PlotError(f"{num_poses} poses cannot be drawn in one picture; ask for 1 to {MAX_POSES}", path)
     picture.require_bones(sequence.store.skeleton, sequence.key)

@@ -1,4 +1,4 @@
-"""The bytes of recordings, wherever they lie: of those that were found, and of those that are known by their paths."""
+"""The bytes of recordings that were found, or that are known by their paths."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def open_recordings(
 ) -> Iterator[tuple[str, Source | AmassError]]:
     """Each of some recordings and what it can be read from until the next one is asked for, in any order.
 
-    Archives are gone through once, and of each no further than needed; their members are copied into `scratch_dir`, one
-    at a time. `paths` are as of `RecordingFile.path`, and come with a source or why there is none; a dataset's folder
-    or archive may be called otherwise by now, and what is not there is not given. `check` is called now and then, and
-    what it raises ends the search. Raises as `find_recordings` does.
+    Archives are read once, and no further than needed; their members are copied into `scratch_dir`, one at a time.
+    `paths` are as in `RecordingFile.path`, and come with a source or the reason why there is none. A dataset's folder
+    or archive may have another name by now; missing recordings are not yielded. `check` is called now and then, and an
+    exception from it ends the search. Raises as `find_recordings` does.
     """
     waiting = {same_recording(path): path for path in paths}
     if not is_url(amass_dir):

@@ -17,7 +17,7 @@ DEAD = "is a link that leads nowhere, or no file"
 
 @dataclass(frozen=True)
 class Entry:
-    """A file by its path, or why it, or a folder, cannot be read; size and time as of a `RecordingFile`."""
+    """A file by its path, or why it, or a folder, cannot be read; size and time as in `RecordingFile`."""
 
     path: str
     size: int = 0

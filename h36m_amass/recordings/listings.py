@@ -1,7 +1,7 @@
-"""What archives hold, kept in the user's cache folder once they were gone through.
+"""The contents of archives, kept in the user's cache folder once they were read.
 
-So `check`, a limit or an update without a change need not decompress them again. Losing it costs time and nothing
-else: what cannot be read or written is passed over.
+So `check`, a limit or an update without a change need not decompress them again. Losing it costs only time: a listing
+that cannot be read or written is ignored.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import platformdirs
 
 from h36m_amass.files.paths import Location
 from h36m_amass.files.sources import Source, size_of
+from h36m_amass.recordings.plausibility import TWO_RATES
 from h36m_amass.recordings.rates import RateRules
 from h36m_amass.recordings.recording import AmassError, Recording, digest_at_rate
 from h36m_amass.recordings.tree import Archive, RecordingFile
@@ -40,7 +41,7 @@ class ListedMember:
     model: str = ""
     gender: str = ""
     has_dmpls: bool = False
-    warnings: tuple[str, ...] = ()  # what is doubtful about the header and the first frame
+    warnings: tuple[str, ...] = ()  # about the header and the first frame
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ def at_rate(member: ListedMember, file: RecordingFile, rates: RateRules) -> List
     rate = rates.frame_rate(file.dataset, file.subject, file.sequence)
     if rate is None:
         return member
-    return replace(member, frame_rate=rate, content_digest=digest_at_rate(member.content_digest, rate))
+    warnings = tuple(warning for warning in member.warnings if not warning.startswith(TWO_RATES))
+    return replace(
+        member, frame_rate=rate, content_digest=digest_at_rate(member.content_digest, rate), warnings=warnings
+    )
 
 
 def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListing | None:
@@ -92,7 +96,7 @@ def load(amass_dir: Location, archive: Archive, use_dmpls: bool) -> ArchiveListi
 
 
 def save(amass_dir: Location, archive: Archive, use_dmpls: bool, listing: ArchiveListing) -> None:
-    """Keep what an archive holds, beside other processes that do the same; a failure is no matter."""
+    """Keep what an archive holds, beside other processes that do the same; a failure is ignored."""
     with suppress(OSError, ValueError, RuntimeError):
         path = _path(amass_dir, archive, use_dmpls)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Is what a recording says plausible? Nobody turns by 90 radians, lives 900 m up, or has two frame rates.
 
-Such a recording is converted all the same; what is doubtful about it becomes a warning, in words that are the same for
-all recordings of one fault.
+Such a recording is still converted, with a warning whose words are the same for all recordings of one fault.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ MAX_DISTANCE = 100.0
 """Metres from the origin, along one axis. A standing person's pelvis is some 900 mm above the ground."""
 MIN_UPRIGHT = 0.5  # cosine of 60 degrees: the largest angle from z to the body's own upward direction
 POSE_STEP = 16  # frames from one whose rotations are looked at to the next; the last one is looked at, too
+TWO_RATES = "the file has two frame rates"  # with which a warning about them begins
 _AXES = ("x", "y", "z")
 
 
@@ -27,7 +27,7 @@ def of_rates(first: float, second: float | None) -> list[str]:
             return []
     except FrameRateError:
         pass
-    return [f"the file has two frame rates, {first:g} and {second:g} Hz; the first is taken"]
+    return [f"{TWO_RATES}, {first:g} and {second:g} Hz; the first is taken"]
 
 
 def of_values(poses: Float[np.ndarray, "frames 3*bones"], trans: Float[np.ndarray, "frames 3"]) -> list[str]:

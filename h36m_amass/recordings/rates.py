@@ -1,10 +1,10 @@
-"""Frame rates of AMASS's recordings that are known beforehand, or given by a person: rules in CSV files.
+"""Known frame rates of AMASS's recordings, or those that a user gives: rules in CSV files.
 
-A rule has a dataset, a subject, a sequence and a rate in hertz; ``*`` stands for all. Of several rules that fit a
-recording the most specific one counts. ``known_rates.csv`` is a census of the SMPL+H release: the rates of all 14,244
-recordings as NVlabs/ProtoMotions lists them (``data/yaml_files/motion_fps_amass.yaml``). About 5,000 files of the
-SMPL-X release say something else (https://github.com/nghorbani/amass/issues/49). ``known_disputed_rates.csv`` lists
-recordings whose SMPL+H files are believed to be wrong, too (https://github.com/nghorbani/amass/issues/68).
+A rule has a dataset, a subject, a sequence and a rate in hertz; ``*`` stands for all. If several rules fit a recording,
+the most specific one counts. ``known_rates.csv`` is a census of the SMPL+H release: the rates of all 14,244 recordings
+as NVlabs/ProtoMotions lists them (``data/yaml_files/motion_fps_amass.yaml``). About 5,000 files of the SMPL-X release
+say something else (https://github.com/nghorbani/amass/issues/49). ``known_disputed_rates.csv`` lists recordings whose
+SMPL+H files are believed to be wrong, too (https://github.com/nghorbani/amass/issues/68).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Rule:
 class RateRules:
     """Rules of one file, or of several in layers: a recording's rule is that of the first layer that has one for it.
 
-    In a layer the most specific rule counts: the one with the fewest ``*``; of as many, one with a sequence, and then
-    one with a subject.
+    In a layer the most specific rule counts: the one with the fewest ``*``. Among equals, a rule with a sequence
+    counts, then one with a subject.
     """
 
     def __init__(self, *layers: Iterable[Rule]) -> None:
@@ -82,6 +82,11 @@ class RateRules:
         """What the rules are for."""
         return [key for layer in self._layers for key in layer]
 
+    def unused(self, names: Iterable[Key]) -> tuple[str, ...]:
+        """Keys of the rules that count for none of these recordings, as their file has them."""
+        used = {rule.key for rule in (self.find(*name) for name in names) if rule is not None}
+        return tuple(",".join(key) for key in self.all_keys() if key not in used)
+
     @property
     def digest(self) -> str:
         """SHA-256 of all rules by layer, in whatever order their files have them."""
@@ -93,7 +98,7 @@ NO_RULES = RateRules()
 
 
 def load(path: Path) -> RateRules:
-    """Rules from a CSV file with the columns `COLUMNS`; others are not looked at, but for ``source``.
+    """Rules from a CSV file with the columns `COLUMNS`; other columns are ignored, except ``source``.
 
     Raises `RatesError`, which names the line, if it cannot be read, lacks a column, or a line is not a rule.
     """
@@ -138,7 +143,7 @@ def census() -> Mapping[str, int]:
 
 
 def contradiction(dataset: str, subject: str, sequence: str, frame_rate: Fraction) -> str | None:
-    """What is known to be another frame rate than a recording's, in words; None if nothing is."""
+    """A warning if another frame rate is known than the recording has; otherwise None."""
     rule = known().find(dataset, subject, sequence)
     if rule is None or rule.frame_rate == frame_rate:
         return None
@@ -148,7 +153,7 @@ def contradiction(dataset: str, subject: str, sequence: str, frame_rate: Fractio
 
 
 def hint(dataset: str, subject: str, sequence: str, frame_rate: Fraction) -> str:
-    """What to add to the reason for which a recording is skipped at its frame rate, if that may be wrong."""
+    """What to add to the reason for skipping a recording if its frame rate may be wrong."""
     found = contradiction(dataset, subject, sequence, frame_rate)
     return "" if found is None else f"; {found}"
 

@@ -76,7 +76,7 @@ class Recording:
         try:
             self._npz = NpzReader(source)
             self.name = self._npz.name
-            self.warnings: dict[str, None] = {}  # what is doubtful about what was read so far, in order
+            self.warnings: dict[str, None] = {}  # about what was read so far, in order
             try:
                 self.header = _header(self._npz, use_dmpls, frame_rate)
                 if frame_rate is None:
@@ -98,7 +98,7 @@ class Recording:
 
         Each run but the first begins with the last frame of the one before, because an output frame may lie between.
         `num_dmpls` soft-tissue coefficients are read. Raises `AmassError` if the file is damaged or holds values that
-        are no numbers below `MAX_VALUE`, where float32 could overflow; the frames before have been given out then.
+        are not numbers below `MAX_VALUE`, where float32 could overflow; the frames before were yielded already.
         """
         types: dict[str, np.dtype[Any]] = {"poses": np.dtype(np.float32), "trans": np.dtype(np.float64)}
         if self.header.has_dmpls and num_dmpls > 0:
@@ -118,11 +118,11 @@ class Recording:
             raise AmassError(error.reason) from error
 
     def look_at_first_frame(self) -> None:
-        """Add what is doubtful about the first frame to the warnings; raises as `frames` does."""
+        """Add warnings about the first frame; raises as `frames` does."""
         next(self.frames(1, 0))
 
     def warn(self, *messages: str) -> None:
-        """Add what is doubtful to the warnings, each once."""
+        """Add warnings, each once."""
         self.warnings.update(dict.fromkeys(messages))
 
 
@@ -171,7 +171,7 @@ def _header(npz: NpzReader, use_dmpls: bool, given_rate: Fraction | None) -> Hea
         raise AmassError(f"betas are {betas.dtype} of shape {betas.shape}, not a row of numbers")
     betas = betas.reshape(-1).astype(np.float64)
     if not (np.abs(betas) <= MAX_VALUE).all():
-        raise AmassError("betas are no numbers below 1e6; download the file again")
+        raise AmassError("betas are not numbers below 1e6; download the file again")
     recorded, *others = (_number(npz, key) for key in rate_keys)
     try:
         frame_rate = exact_rate(recorded)  # which must be a rate, whatever was given
@@ -185,8 +185,8 @@ def _header(npz: NpzReader, use_dmpls: bool, given_rate: Fraction | None) -> Hea
         num_frames=num_frames,
         model=family.name,
         frame_rate=given_rate or frame_rate,
-        recorded_frame_rate=float(recorded),
-        other_frame_rate=float(others[0]) if others else None,
+        recorded_frame_rate=recorded,
+        other_frame_rate=others[0] if others else None,
         gender=gender,
         betas=betas,
         has_dmpls=has_dmpls,
@@ -245,15 +245,15 @@ def _check_values(name: str, values: Float[np.ndarray, "frames columns"], first_
     within = (np.abs(values) <= MAX_VALUE).all(axis=1)
     if not within.all():
         frame = first_frame + int(np.argmin(within))
-        raise AmassError(f"{name} of frame {frame} is no number below 1e6; download the file again")
+        raise AmassError(f"{name} of frame {frame} is not a number below 1e6; download the file again")
 
 
-def _number(npz: NpzReader, name: str) -> np.generic:
+def _number(npz: NpzReader, name: str) -> float:
+    """A number as the shortest decimal that its own type has for it: 59.94 in float32 is 59.94."""
     array = npz.read(name, MAX_SMALL_BYTES)
     if array.dtype.kind not in "fiu" or array.size != 1:
         raise AmassError(f"{name} is {array.dtype} of shape {array.shape}, not one number")
-    number: np.generic = array.reshape(-1)[0]
-    return number
+    return float(str(array.reshape(-1)[0]))
 
 
 def _word(npz: NpzReader, name: str) -> str:

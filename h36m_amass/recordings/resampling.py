@@ -2,7 +2,7 @@
 
 Output frame ``i`` lies at time ``i / target``, that is at source position ``i * source / target``, between two
 source frames that are interpolated linearly; there is no anti-alias filter. This is what the AMASS-to-3DHPE
-script does (Einfalt et al., WACV 2023), but for its float arithmetic, which can lose the last frame.
+script does (Einfalt et al., WACV 2023), except for its float arithmetic, which can lose the last frame.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Resampling:
         return len(self.frame)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # a float32 equals the float64 that it prints otherwise than
 def exact_rate(rate: float | Fraction | np.generic) -> Fraction:
     """Frame rate in hertz as the decimal that it prints as, 59.94 is 2997/50, or the whole number beside it.
 

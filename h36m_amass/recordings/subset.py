@@ -1,8 +1,8 @@
-"""Which recordings of a tree are wanted, where not all of them are."""
+"""Which recordings of a tree are selected."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -13,18 +13,17 @@ from h36m_amass.recordings.tree import RecordingFile
 
 
 class SubsetError(H36mAmassError):
-    """A choice of recordings that none can fit."""
+    """A selection that no recording can match."""
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Which recordings are wanted: those that fit everything here, of all datasets or of those chosen by name.
+    """A selection of recordings: those that match every condition here, from all datasets or those chosen by name.
 
-    Names match the regular expressions `subject` and `sequence` from the first to the last character, and none of the
-    shell patterns `exclude`, which are about ``SUBJECT/SEQUENCE`` or ``DATASET/SUBJECT/SEQUENCE``. Recordings last
-    `min_seconds` to `max_seconds`, both included, before any resampling. Of those that fit all this, in sorted order,
-    the first `limit` are wanted. None stands for no such condition. Raises `SubsetError` if a pattern is no regular
-    expression, or no recording can fit the numbers.
+    Whole names must match the regular expressions `subject` and `sequence`, and none of the shell patterns `exclude`,
+    which are for ``SUBJECT/SEQUENCE`` or ``DATASET/SUBJECT/SEQUENCE``. Recordings last `min_seconds` to `max_seconds`,
+    both included, before any resampling. The first `limit` of these, in sorted order, are selected. None stands for no
+    such condition. Raises `SubsetError` if a pattern is not a regular expression, or no recording can fit the numbers.
     """
 
     subject: str | None = None
@@ -41,10 +40,10 @@ class Subset:
             try:
                 re.compile(pattern or "")
             except (re.error, OverflowError) as error:
-                raise SubsetError(f"{option} {pattern!r} is no regular expression: {error}") from error
+                raise SubsetError(f"{option} {pattern!r} is not a regular expression: {error}") from error
         for option, seconds in (("--min-seconds", self.min_seconds), ("--max-seconds", self.max_seconds)):
             if seconds is not None and not 0 <= seconds < math.inf:
-                raise SubsetError(f"{option} {seconds:g} is no length; give seconds, 0 or more")
+                raise SubsetError(f"{option} {seconds:g} is not a length; give seconds, 0 or more")
         if self.min_seconds is not None and self.max_seconds is not None and self.min_seconds > self.max_seconds:
             reason = f"no recording lasts {self.min_seconds:g} s or more and {self.max_seconds:g} s or less"
             raise SubsetError(f"{reason}; swap --min-seconds and --max-seconds")
@@ -53,7 +52,7 @@ class Subset:
 
     @staticmethod
     def names() -> tuple[str, ...]:
-        """The attributes, in the order in which a recording is held against them."""
+        """The attributes, in the order in which a recording is compared with them."""
         return tuple(field.name for field in fields(Subset))
 
     def missed_by_name(self, file: RecordingFile) -> str | None:
@@ -64,7 +63,15 @@ class Subset:
         ):
             if pattern is not None and not re.fullmatch(pattern, name):
                 return filtered_by
-        return "exclude" if any(_matches(file, pattern) for pattern in self.exclude) else None
+        return "exclude" if self.excluding(file) else None
+
+    def excluding(self, file: RecordingFile) -> set[str]:
+        """The patterns that exclude a recording."""
+        return {pattern for pattern in self.exclude if _matches(file, pattern)}
+
+    def unused_excludes(self, used: Collection[str]) -> tuple[str, ...]:
+        """The patterns that exclude nothing, if these exclude something."""
+        return tuple(pattern for pattern in self.exclude if pattern not in used)
 
     def missed_by_length(self, num_frames: int, frame_rate: Fraction) -> str | None:
         """Which of the lengths a recording does not fit. Exact: the numbers are the decimals that they print as."""
@@ -84,9 +91,9 @@ EVERYTHING = Subset()
 
 
 def _matches(file: RecordingFile, pattern: str) -> bool:
-    """Whether a shell pattern is that of a recording, whatever the case, by any name of its dataset.
+    """Whether a shell pattern matches a recording, in any case and under any name of its dataset.
 
-    The ending ``_poses`` or ``_stageii`` of the recording's name may be left out.
+    The ending ``_poses`` or ``_stageii`` of the recording's name is optional.
     """
     top, slash, rest = pattern.partition("/")
     patterns = pattern.casefold(), f"{canonical(top)}{slash}{rest}".casefold()
@@ -97,6 +104,6 @@ def _matches(file: RecordingFile, pattern: str) -> bool:
 
 
 def filters(not_selected: Mapping[str, int]) -> str:
-    """Numbers of recordings that are not wanted, by attribute of `Subset`, with the options' names."""
+    """Numbers of recordings that are not selected, by attribute of `Subset`, with the options' names."""
     counts = ((name, not_selected.get(name, 0)) for name in Subset.names())
     return ", ".join(f"{number:,} by --{name.replace('_', '-')}" for name, number in counts if number)

@@ -1,7 +1,7 @@
 """Finding the recordings in an AMASS tree.
 
 AMASS (Mahmood et al., ICCV 2019) unpacks to ``DATASET/[INNER/]SUBJECT/SEQUENCE.npz``. An archive of a dataset is named
-and not opened; once it was gone through, its names are placed as if it had been unpacked into a folder of its name.
+and not opened; once it was read, its names are placed as if it had been unpacked into a folder of its name.
 """
 
 import re
@@ -18,11 +18,11 @@ from h36m_amass.recordings.folders import LINKS_UP, NO_FOLDERS, Entry, files_bel
 from h36m_amass.recordings.recording import AmassError
 
 UNSAFE = "its name leads out of the archive; pack it again under another one"
-EMPTY = "holds no recordings; download it again, or take it away"
+EMPTY = "holds no recordings; download it again, or remove it"
 STRAY = "lies outside a dataset's folder"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
-DEEPER_PACKED = "lies deeper in its archive than [DATASET/]SUBJECT/; unpack that, and move the dataset up"
+DEEPER_PACKED = "lies deeper in its archive than [DATASET/]SUBJECT/; unpack it, and move the dataset up"
 UNREAD = "is an archive with an ending that is not read; unpack it, or rename it to .tar.bz2 if it is one"
 NESTED = "is an archive within a dataset's folder; move it up into the AMASS folder, or unpack it"
 # What browsers and file managers put behind the name of a file or folder that is there already.
@@ -48,7 +48,7 @@ class RecordingFile:
 
 @dataclass(frozen=True)
 class Archive:
-    """The archive of a dataset (canonical name): its file's name, size and time as of a `RecordingFile`."""
+    """The archive of a dataset (canonical name): its file's name, size and time as in `RecordingFile`."""
 
     dataset: str
     name: str
@@ -63,7 +63,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What cannot be converted: a recording or an archive, by its path relative to the AMASS folder, and why."""
+    """A recording or archive that cannot be converted: its path relative to the AMASS folder, and the reason."""
 
     dataset: str
     path: str
@@ -74,8 +74,8 @@ class Skipped:
 class Listing:
     """What an AMASS folder holds: recordings in folders, sorted by key, and archives, sorted by name.
 
-    Beside them lie recordings `skipped` because of where they lie or what they are called, and so many files of each
-    kind that are no recordings.
+    Also recordings `skipped` because of their place or name, and the number of files of each kind that are not
+    recordings.
     """
 
     files: tuple[RecordingFile, ...]
@@ -89,9 +89,9 @@ def find_recordings(
 ) -> Listing:
     """List the recordings and archives under `amass_dir`, a folder or URL with one of either per dataset, unopened.
 
-    Of `datasets`, see `h36m_amass.datasets.choose`, or of all; `check` is called between folders, and what it raises
-    ends the search. Raises `AmassError` if the folder is not there or empty, a dataset that was asked for is not in it,
-    it has two sources of one dataset, or it holds no recording and no archive.
+    Only those of `datasets`, see `h36m_amass.datasets.choose`, or all. `check` is called between folders, and an
+    exception from it ends the search. Raises `AmassError` if the folder is not there or empty, a requested dataset is
+    not in it, it has two sources of one dataset, or it holds no recording and no archive.
     """
     folders, files = top_of(amass_dir)
     if not folders and not files:
@@ -139,10 +139,10 @@ def place_members(
     unsafe: Iterable[str] = (),
     damage: str | None = None,
 ) -> Listing:
-    """Find the recordings in an archive that was gone through, as `find_recordings` does in folders.
+    """Find the recordings in an archive that was read, as `find_recordings` does in folders.
 
-    `names` are name, size and problem of its members, of several of one name the last counts; `unsafe` and `damage` are
-    those of its `ArchiveStream`.
+    `names` are name, size and problem of its members; if several have one name, the last counts. `unsafe` and `damage`
+    are those of its `ArchiveStream`.
     """
     top, names = archive.folder, list(names)
     inner = {name.split("/")[0] for name, _, _ in names if name.count("/") > 1}
@@ -182,7 +182,7 @@ class _Source:
 
 
 def _chosen(amass_dir: Location, sources: Iterable[_Source], datasets: Sequence[str]) -> list[_Source]:
-    """Those of the sources that are asked for, sorted.
+    """The requested sources, sorted.
 
     No two may be of one dataset, under any two of its names: their recordings would have the same keys.
     """
@@ -234,7 +234,7 @@ class _Placing:
         """Take all files of a dataset; `deeper` is said of those that lie too deep."""
         rows = [(entry, entry.path.split("/")) for entry in entries]
         rows = [(entry, parts) for entry, parts in rows if not any(_is_no_folder(part) for part in parts[1:-1])]
-        # One folder in between is looked through, where no folder beside it holds recordings.
+        # One folder in between is searched, if no folder beside it holds recordings.
         folders = [parts[1:-1] for entry, parts in rows if is_wanted(entry.name)]
         inner = {parts[0] for parts in folders if len(parts) == 2}
         if not folders and any(entry.name.lower().endswith(".mp4") for entry, _ in rows):
@@ -292,7 +292,7 @@ def same_recording(path: str) -> tuple[str, str]:
 
 
 def _kind_of_other(name: str) -> str | None:
-    """What a file is by its name, if it is no recording."""
+    """What a file is by its name, if it is not a recording."""
     if name.startswith("."):
         return "hidden files"
     if not name.endswith(".npz"):
@@ -307,5 +307,5 @@ def _is_no_folder(name: str) -> bool:
 
 
 def _printable(path: str) -> str:
-    """`path` with bytes that are no UTF-8 written out."""
+    """`path` with bytes that are not UTF-8 written out."""
     return path.encode("utf-8", "backslashreplace").decode()

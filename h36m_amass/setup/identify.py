@@ -37,7 +37,7 @@ class SetupError(H36mAmassError):
 
 
 class NotOursError(SetupError):
-    """A file is nothing that belongs into a support folder: in a folder of downloads it is passed over."""
+    """A file does not belong into a support folder: in a folder of downloads it is skipped."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ def identify(path: Path, name: str) -> Support:
             return _of_regressor(path, name)
     except NpzError as error:
         raise SetupError(error.reason) from error
-    raise NotOursError("is not a body model, regressor or vertex map; leave it out")
+    raise NotOursError("is not a body model, regressor or vertex map; omit it")
 
 
 def gender_of(name: str) -> str:
-    """The gender that a file is of, by its name or else its folder's; `SetupError` if neither says."""
+    """The gender of a body model, by its name or else its folder's; `SetupError` if neither tells it."""
     *_, folder, base = ("", *name.lower().split("/"))
     for part, genders in ((base, _GENDER_WORDS), (folder, {gender: gender for gender in GENDERS})):
         found = {genders[word] for word in _WORD.findall(part) if word in genders}
         if len(found) == 1:
             return found.pop()
     advice = "put it into a folder called female, male or neutral"
-    raise SetupError(f"is a body model, and neither its name nor its folder's says of which gender; {advice}")
+    raise SetupError(f"is a body model, and neither its name nor its folder's tells its gender; {advice}")
 
 
 def _of_npz(path: Path, name: str) -> Support:

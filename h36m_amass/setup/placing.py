@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +23,10 @@ from h36m_amass.files.first_bytes import NUM_BYTES, UNFINISHED, archive_kind
 from h36m_amass.files.npz import NpzError, NpzReader
 from h36m_amass.setup.identify import RECORDINGS, REGRESSOR_NAME, WANTED, NotOursError, SetupError, Support, identify
 from h36m_amass.system import atomic_file
+from h36m_amass.system.lock import locked
 
+SCRATCH = ".setup"
+"""Folder in the support folder where files are made whole before they are moved to their places."""
 _HIDDEN = (".", "__MACOSX")
 
 
@@ -63,30 +68,33 @@ def set_up(
     Parameters
     ----------
     downloads
-        Archives (tar, compressed or not, and zip), single files, and folders of these, as they were downloaded: of body
-        models, DMPLs, regressors and vertex maps. Pickles are read by `h36m_amass.files.unpickling`.
+        Body models, DMPLs, regressors and vertex maps as they were downloaded: archives (tar, compressed or not, and
+        zip), single files, and folders of these. Pickles are read by `h36m_amass.files.unpickling`.
     support_dir
         Folder to fill; made if it is not there.
     overwrite
         Replace files that are there and differ. Without it they stay, and are a problem.
     progress
-        Called with the name of each file that is looked at.
+        Called with the name of each file that is read.
 
-    A file is there whole or not at all, and a body model can be loaded. Of an archive that is damaged nothing is
-    taken. Raises `SetupError` if the support folder cannot be written.
+    A file is there whole or not at all, and a body model can be loaded. Nothing is taken from a damaged archive. Raises
+    `SetupError` if the support folder cannot be written.
     """
     support_dir, result = Path(support_dir), SetUp()
     try:
         support_dir.mkdir(parents=True, exist_ok=True)
-        for download in map(Path, downloads):
-            with TemporaryDirectory(dir=support_dir, prefix=".setup-") as scratch:
-                taking = _Taking(Path(scratch), result.problems, progress)
-                taking.take(download)
-                for candidate in _without_doubles(taking.candidates):
-                    _place(candidate, support_dir, overwrite, result)
+        with locked(support_dir / SCRATCH, support_dir):
+            for left in (support_dir / SCRATCH).glob("*/"):  # by a process that was killed
+                shutil.rmtree(left)
+            for download in map(Path, downloads):
+                with TemporaryDirectory(dir=support_dir / SCRATCH) as scratch:
+                    taking = _Taking(Path(scratch), result.problems, progress)
+                    taking.take(download)
+                    for candidate in _without_doubles(taking.candidates):
+                        _place(candidate, support_dir, overwrite, result)
     except OSError as error:
         raise SetupError(
-            f"cannot be written ({error.strerror}); mend that, or give another folder", support_dir
+            f"cannot be written ({error.strerror}); correct that, or give another folder", support_dir
         ) from error
     result.missing = _missing(support_dir)
     return result
@@ -156,7 +164,7 @@ class _Taking:
             self._take_file(download, download.absolute().as_posix(), str(download), is_asked_for=True)
 
     def _take_file(self, path: Path, name: str, shown: str, is_asked_for: bool) -> None:
-        """A file of the disk; of a folder, what is none of ours is passed over."""
+        """Take a file of the disk; files of a folder that setup does not need are skipped."""
         self._progress(shown)
         try:
             if path.name.lower().endswith(UNFINISHED):
@@ -168,6 +176,8 @@ class _Taking:
         except NotOursError as error:
             self._problems += [f"{shown}: {error.reason}"] if is_asked_for else []
         except (H36mAmassError, OSError) as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise  # the download is not at fault
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
             self._problems.append(f"{shown}: {reason.removeprefix(f'{path}: ')}")
 

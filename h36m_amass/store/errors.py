@@ -4,7 +4,7 @@ from h36m_amass.errors import H36mAmassError
 
 
 class StoreError(H36mAmassError):
-    """A store cannot be opened or does not hold what was asked for."""
+    """A store cannot be opened, or lacks the requested data."""
 
 
 class UnknownKeyError(StoreError, KeyError):

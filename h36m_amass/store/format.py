@@ -51,19 +51,19 @@ class JointSet:
 
     name: str
     regressor_sha256: str
-    """Of the joint regressor's file; ``"skeleton"`` for the body model's own joints."""
+    """SHA-256 of the joint regressor's file; ``"skeleton"`` for the body model's own joints."""
     skeleton: Skeleton
     regressor: str = ""  # what people call the regressor, see `h36m_amass.body.published`; or the name of its file
 
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """What a store says of itself."""
+    """The metadata of a store."""
 
     software_version: str  # of the h36m-amass that wrote it
     frame_rate: float  # in hertz, NaN if each sequence has its recording's own
     body_model_sha256: Mapping[str, str]
-    """Digest of each body model's files: a gender for SMPL+H, ``MODEL/GENDER`` for the others."""
+    """Digest of each body model's files, by gender for SMPL+H and by ``MODEL/GENDER`` for the others."""
     options: Mapping[str, Any]  # those of the build that change its numbers
     synthetic: bool  # true if any body model, regressor or recording was made up: not data to train on
     joint_sets: tuple[JointSet, ...]  # at least one; the first is what is read unless another is asked for
@@ -75,7 +75,7 @@ class StoreHeader:
 
 
 def header_object(header: StoreHeader) -> dict[str, Any]:
-    """A header as a JSON object, but for the skeletons, which are datasets."""
+    """A header as a JSON object, without the skeletons, which are datasets."""
     return {
         "format": FORMAT,
         "software_version": header.software_version,

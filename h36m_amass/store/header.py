@@ -1,4 +1,4 @@
-"""Opening a store's file, and what it says of itself: refused by name if it is no store, damaged or too new."""
+"""Opening a store's file, and its header: refused by name if it is not a store, damaged or too new."""
 
 import json
 import math
@@ -207,7 +207,7 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _options(value: object) -> dict[str, Any]:
-    """The options of a build, of which those that are worked with must be what a build can have."""
+    """The options of a build; those that the library uses must be valid."""
     options = _object(value)
     rate, soft_tissue = options.get("frame_rate"), options.get("use_dmpls", True)
     if rate is not None and not (isinstance(rate, str) and _RATE.fullmatch(rate)):

@@ -1,4 +1,4 @@
-"""The index of a store in columns: one row a sequence, which becomes a `SequenceRecord` when it is asked for."""
+"""The index of a store in columns: one row per sequence, which becomes a `SequenceRecord` on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a store, open for reading: of this machine or at a URL, in the form in which h5py takes Python files."""
+"""The file of a store, open for reading, on this machine or at a URL, as a Python file for h5py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from h36m_amass.store.errors import StoreError
 if TYPE_CHECKING:
     from upath import UPath
 
-END = 2**20  # bytes of the end that come with the head: of most stores all that is read to open one
+END = 2**20  # bytes of the end that come with the head: for most stores all that opening reads
 REQUEST = 2**22  # bytes of one request; more of them are under way at the same time
 
 _GONE = "is gone since it was opened; open another one"
@@ -85,7 +85,7 @@ def fetch_ranges(path: UPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
 
 
 def check_same(path: UPath, version: FileVersion) -> None:
-    """See that a file at a URL is the one that was opened: one that replaces it has its rows elsewhere."""
+    """Check that a file at a URL is the one that was opened: one that replaces it has its rows elsewhere."""
     try:
         if version_of(path) == version:
             return

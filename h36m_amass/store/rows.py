@@ -1,8 +1,8 @@
 """Rows of a store's positions, and the three ways of reading them.
 
-Uncompressed rows take one call of the system a window, straight into the caller's memory. Nothing is mapped: a file
-that is cut short is an error then, and not a signal. At a URL all that is asked for is fetched at the same time. HDF5
-reads rows that are compressed, or that another program has laid out.
+Uncompressed rows take one system call per window, straight into the caller's memory. Nothing is mapped, so a file that
+is cut short gives an error, not a signal. At a URL all requested ranges are fetched at the same time. HDF5 reads rows
+that are compressed, or that another program wrote.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Runs: TypeAlias = Int[np.ndarray, "runs"]
 SECONDS_UNCHECKED = 10.0  # between two looks at whether a file at a URL is still the same
 BYTES_AT_ONCE = 2**26  # that are fetched from a URL at the same time
 CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
-"""Of decoded chunks, a process; HDF5 wants a prime number of slots, well above that of the chunks."""
+"""Bytes and slots of HDF5's cache of decoded chunks, per process; slots should be prime and well above the chunks."""
 
 
 class FrameReader(ABC):
@@ -103,7 +103,7 @@ class RawFrameReader(FrameReader):
             raise StoreError(f"cannot be read ({error.strerror})", self._path) from error
 
     def _read_rest(self, file: LocalFile, buffer: memoryview, offset: int) -> None:
-        """Go on where the system has given less than was asked for."""
+        """Go on where the system has returned less than requested."""
         while len(buffer):
             count = os.preadv(file.descriptor, [buffer], offset)
             if not count:
@@ -153,7 +153,7 @@ class UrlFrameReader(FrameReader):
 
 
 class Hdf5FrameReader(FrameReader):
-    """Reads rows of the dataset `name` through HDF5, which keeps `CACHED_BYTES` of decoded chunks a process."""
+    """Reads rows of the dataset `name` through HDF5, which keeps `CACHED_BYTES` of decoded chunks per process."""
 
     def __init__(self, path: Location, version: FileVersion, frame_shape: tuple[int, ...], name: str) -> None:
         super().__init__(path, version, frame_shape)
@@ -171,7 +171,7 @@ class Hdf5FrameReader(FrameReader):
             raise StoreError(f"is damaged ({error}); build it again", shown(self._path)) from error
 
     def _open(self) -> h5py.Dataset:
-        """The dataset, which is opened once a process: HDF5's handles do not survive a fork."""
+        """The dataset, which is opened once per process: HDF5's handles do not survive a fork."""
         opened = self._opened
         if opened is None or opened[0] != os.getpid():
             with self._opening:
@@ -207,5 +207,5 @@ def _close_all() -> None:
 
 
 def _memory_of(frames: Frames) -> memoryview:
-    """The bytes of a contiguous array; of any other it would be a copy, and this raises `TypeError`."""
+    """The bytes of a contiguous array; `TypeError` for any other, because it would be a copy."""
     return frames.data.cast("B") if frames.size else memoryview(b"")

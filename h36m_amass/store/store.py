@@ -136,7 +136,7 @@ class Store(_Level[DatasetView]):
             self._num_frames = len(positions)
             self._frames = _frame_reader(positions, group, store, self.path)
             try:
-                # A row a sequence, in columns, with the checksums of this joint set.
+                # One row per sequence, in columns, with the checksums of this joint set.
                 self.index = store_index.read(store.file, group, self._num_frames)
             except ValueError as error:
                 raise StoreError(f"its index is damaged ({error}); build it again", self.shown_path) from error
@@ -178,7 +178,7 @@ class Store(_Level[DatasetView]):
 
     @property
     def frame_rate(self) -> float:
-        """Of all sequences in hertz; NaN if each has its recording's own."""
+        """Frame rate of all sequences in hertz; NaN if each has that of its recording."""
         return self.header.frame_rate
 
     def with_joint_set(self, name: str) -> Store:

@@ -123,7 +123,7 @@ def fitting_depth(root: Node) -> int:
 
 
 def joint_ranges(sequence: StoredSequence, joint_set: str | None = None) -> list[JointRange]:
-    """Where the joints of each joint set are during a sequence; of `joint_set` alone, if that is given."""
+    """Bounds of the joints of each joint set during a sequence, or of `joint_set` alone."""
     ranges = []
     for name in sequence.store.joint_sets if joint_set is None else (joint_set,):
         with sequence.store.with_joint_set(name) as store:
@@ -145,7 +145,7 @@ def summary(node: Node) -> str:
 
 
 def provenance(store: Store, joint_set: str | None = None) -> list[str]:
-    """Lines that tell what a store says of itself; of its joint sets, of `joint_set` alone if that is given."""
+    """Lines about a store and all its joint sets, or `joint_set` alone."""
     header, rate = store.header, store.header.frame_rate
     shown = [s for s in header.joint_sets if joint_set in (None, s.name)]
     origins = {SKELETON: "the body model's own joints"}
@@ -168,7 +168,7 @@ def _regressor(joint_set: JointSet) -> str:
 
 
 def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) -> list[str]:
-    """Lines that tell all that is known of a sequence; of its joint sets, of `joint_set` alone if that is given."""
+    """Lines about a sequence and its bounds in all joint sets, or in `joint_set` alone."""
     record, stop = sequence.record, sequence.start + len(sequence)
     lines = [
         f"{sequence.key}: {len(sequence):,} frames at {sequence.frame_rate:g} Hz, {sequence.duration:.2f} s",

@@ -181,7 +181,7 @@ def _new_file(path: Path, target: WritableFile) -> h5py.File:
 
 
 def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -> None:
-    """The skeleton of a joint set, and its positions, of which there are none yet."""
+    """The skeleton of a joint set, and its positions, still empty."""
     bones = h5py.Group(_new_group(group.id, "skeleton"))
     _write_columns(bones, {"joint_names": str}, {"joint_names": joint_set.skeleton.joint_names})
     for name in ("parents", "left", "right"):
@@ -193,7 +193,7 @@ def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -
 
 
 def _write_columns(group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[Any]]) -> None:
-    """One dataset a column, strings of a fixed length."""
+    """One dataset per column, strings of a fixed length."""
     for name, kind in kinds.items():
         if kind is str:
             encoded = np.array([str(value).encode("utf-8") for value in columns[name]], dtype=np.bytes_)

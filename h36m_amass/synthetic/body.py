@@ -164,7 +164,7 @@ def _pose_directions(rng: np.random.Generator) -> Float[np.ndarray, "vertices 3 
 
 
 def _skinning_weights() -> Float[np.ndarray, "vertices 52"]:
-    """Weights that fall off with the distance to a tube's bones beyond the nearest; at most four a vertex."""
+    """Weights that fall off with the distance to a tube's bones beyond the nearest; at most four per vertex."""
     skin = surface()
     affinity = np.zeros((VERTICES, len(JOINT_NAMES)))
     for name, tube in skin.tubes.items():

@@ -129,7 +129,7 @@ def _translation(
 
 
 def write_recording(path: Path | str, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
-    """Write a recording, from `motion` or like it, as ``.npz`` in place of what is there, making its folder."""
+    """Write a recording, from `motion` or like it, as ``.npz``, replacing an existing file and making its folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save = np.savez_compressed if compressed else np.savez
     save(path, **arrays)

@@ -22,7 +22,7 @@ _ARMS_DOWN = 1.25
 
 @dataclass(frozen=True)
 class Movement:
-    """Joint rotations by name, of which ``"pelvis"`` tilts the upright body, and the body's way through the world."""
+    """Joint rotations by name, and the body's way through the world; ``"pelvis"`` tilts the upright body."""
 
     rotations: dict[str, Rotation]
     heading: Series | float  # radians

@@ -45,7 +45,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError:
-        if not path.is_dir():  # some file systems cannot sync a folder; what is in it has its name all the same
+        if not path.is_dir():  # some file systems cannot sync a folder; the file in it still has its name
             raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Which device a build computes on, and how many cores there are; torch takes seconds, and is asked only if need be."""
+"""Which device a build computes on, and how many cores there are; importing torch takes seconds, so it is avoided."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 class DeviceError(H36mAmassError):
-    """The device that was asked for is not there."""
+    """The requested device does not exist."""
 
 
 def resolve_device(device: str) -> str:

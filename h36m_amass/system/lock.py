@@ -39,14 +39,15 @@ def locked(folder: Path, target: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            (folder / FILE_NAME).unlink()  # while it is held: whoever waits for this file tries again with a new one
+            # While it is held: a process that waits for this file tries again with a new one.
+            (folder / FILE_NAME).unlink()
         lock.release()
         with suppress(OSError):
             folder.rmdir()
 
 
 def _acquire(lock: FileLock, folder: Path) -> None:
-    """Acquire a lock in a folder that whoever held it before may just be removing."""
+    """Acquire a lock in a folder that the process that held it before may just be removing."""
     for attempt in range(ATTEMPTS):
         try:
             folder.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM as a flag: a handler sets it, and long loops look at it where nothing is half done.
 
 No handler raises. An exception that arrives inside a lock of `threading` or `concurrent.futures` leaves it locked, and
-whoever waits for it next waits for ever.
+the next thread that waits for it waits for ever.
 """
 
 import multiprocessing

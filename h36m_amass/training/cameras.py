@@ -36,7 +36,7 @@ POINTS_AT_ONCE = 2**18
 
 
 class CameraError(H36mAmassError):
-    """A camera that was asked for is not known, or cannot be."""
+    """A requested camera is unknown or impossible."""
 
 
 class Seen(NamedTuple):
@@ -65,7 +65,7 @@ class Cameras:
         return len(self.center)
 
     def __getitem__(self, chosen: int | slice | Sequence[int]) -> Cameras:
-        """Some of the cameras; of one number a single one, still with an axis."""
+        """Some of the cameras; one number gives a single one, still with an axis."""
         if isinstance(chosen, int):
             chosen = [chosen]
         rows = list(range(len(self)))[chosen] if isinstance(chosen, slice) else [range(len(self))[i] for i in chosen]
@@ -181,7 +181,7 @@ class Cameras:
     def mirrored(self) -> Cameras:
         """The cameras' mirror images in the plane x = 0 of the world.
 
-        The image of a mirrored point is the mirrored image; so it is, too, of a point that is mirrored in the camera's
+        The image of a mirrored point is the mirrored image; the same holds for a point that is mirrored in the camera's
         frame. The first coordinates of principal point and tangential distortion change their signs.
         """
         flip = torch.tensor([-1.0, 1.0, 1.0], dtype=self.center.dtype, device=self.center.device)
@@ -209,7 +209,7 @@ class Cameras:
 
 
 def human36m(subjects: Sequence[str] = SUBJECTS, ids: Sequence[str] = IDS) -> Cameras:
-    """Cameras of Human3.6M (Ionescu et al., PAMI 2014), float64: each subject's in turn, 28 unless told otherwise.
+    """Cameras of Human3.6M (Ionescu et al., PAMI 2014), float64: each subject's in turn, 28 by default.
 
     Names are ``"S1/54138969"`` and so on. Raises `CameraError` if there is no such subject or camera.
     """

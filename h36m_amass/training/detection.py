@@ -22,7 +22,7 @@ KEY_FRAMES = 27
 
 
 class DetectionDraws(NamedTuple):
-    """What chance decides about `Detect`; K are `KEY_FRAMES`."""
+    """The random numbers of `Detect`; K are `KEY_FRAMES`."""
 
     select: Float[Tensor, "windows K joints"]  # uniform in [0, 1)
     gauss: Float[Tensor, "windows K joints 2"]  # standard normal
@@ -34,10 +34,10 @@ class DetectionDraws(NamedTuple):
 class Detect:
     """Noise and confidence of a detector on ``positions_2d``; the batch gains ``confidence`` (windows, frames, joints).
 
-    Of 27 key frames each joint is off by a Gaussian of its own, with its own probability, or else by up to 0.03; in
-    between, linearly; and each frame by a little more. The confidence falls with the distance. `skeleton` says in which
-    order the windows have the 17 joints of Human3.6M; `SkeletonError` if they are others. Unlike the original, chance
-    is drawn anew for each window, and not once per batch.
+    In 27 key frames, each joint is off by a Gaussian of its own, with its own probability, or else by up to 0.03.
+    Frames in between are interpolated linearly, and each frame gets a little more noise. The confidence falls with the
+    distance. `skeleton` says in which order the windows have the 17 joints of Human3.6M; `SkeletonError` if they are
+    others. Unlike the original, random numbers are drawn per window, not per batch.
     """
 
     def __init__(self, skeleton: Skeleton) -> None:

@@ -1,6 +1,6 @@
 """Presets: from windows in the world to what the networks that people train see, each a chain of transforms.
 
-``docs/pairs.md`` says of each what the original does, and where it differs on purpose.
+``docs/pairs.md`` says what each original does, and where a preset differs on purpose.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def uplift_upsample(skeleton: Skeleton, *, training: bool = True, cameras: Camer
 
     Windows of 71 frames with a dilation of 5, edge padding and joint order ``"uplift-upsample"``. In training each is
     followed by its mirror image, so a batch has twice as many; then one of the 28 cameras of Human3.6M sees it, chosen
-    by chance, or in validation always the same. Targets are relative to the pelvis, and ``stride_mask`` says which
+    at random, or in validation always the same. Targets are relative to the pelvis, and ``stride_mask`` says which
     frames are seen.
     """
     mirror = [FollowedByMirror(skeleton)] if training else []

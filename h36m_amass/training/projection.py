@@ -25,13 +25,13 @@ _MIX = 0x9E3779B97F4A7C15 - 2**64, 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111E
 
 
 class Project:
-    """See each window through a camera: one of `cameras` by chance, or with `fixed` always the same.
+    """See each window through a camera: a random one of `cameras`, or with `fixed` always the same.
 
     ``positions_3d`` become those in the camera's frame. The batch gains ``positions_2d`` (windows, frames, joints, 2),
     ``visible`` (windows, frames, joints), ``camera`` (windows,), the row of each window's camera, and ``intrinsic``
     (windows, 9), see `Cameras.parameters`. A fixed camera goes by the sequence's row in the store's index and the
     window's start, so that validation sees the same each epoch. Where not all joints of a window are visible, another
-    camera is drawn, up to `redraws` times. `distortion` and `limit` are as of `Cameras.project`.
+    camera is drawn, up to `redraws` times. `distortion` and `limit` are as in `Cameras.project`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Project:
 
 
 class ViewDraws(NamedTuple):
-    """What chance decides about the views of `RandomViews`."""
+    """The random numbers of `RandomViews`."""
 
     yaw: Float[Tensor, "windows"]  # uniform in [0, 1)
     pitch: Float[Tensor, "windows"]  # standard normal
@@ -81,9 +81,9 @@ class RandomViews:
 
     As WHAM (Shin et al., CVPR 2024) places its cameras: 1000 by 1000 pixels, a focal length of their diagonal, no
     distortion; yaw uniform, pitch Gaussian (5, 22.5) and roll Gaussian (0, 7.5) degrees; the root of the first frame
-    uniformly 2 to 12 m away, and aside and up by Gaussian (0, 0.25) of half the field. Who would come nearer than
-    0.5 m, or with the root farther out than 0.849 of half the field, is moved back. The batch gains what it does of
-    `Project`, but for ``camera``.
+    uniformly 2 to 12 m away, and aside and up by Gaussian (0, 0.25) of half the field. A person who would be nearer
+    than 0.5 m, or whose root would be farther out than 0.849 of half the field, is moved back. The batch gains the same
+    values as with `Project`, except ``camera``.
     """
 
     size, focal_length = 1000, 1000 * math.sqrt(2)
@@ -158,7 +158,7 @@ class Orthographic:
 class MirrorImage:
     """Mirror images after the projection: 2D, 3D and camera together, joints of left and right changed.
 
-    `skeleton` and `probability` are as of `h36m_amass.training.transforms.Mirror`.
+    `skeleton` and `probability` are as in `h36m_amass.training.transforms.Mirror`.
     """
 
     def __init__(self, skeleton: Skeleton, probability: float = 0.5) -> None:
@@ -247,7 +247,7 @@ class ImageTarget:
 
 
 class PixelNoise:
-    """Gaussian noise of so many pixels on ``positions_2d``, as PoseFormerV2 adds it (Zhao et al., CVPR 2023).
+    """Gaussian noise of `pixels` pixels on ``positions_2d``, as PoseFormerV2 adds it (Zhao et al., CVPR 2023).
 
     `width` is that of the image in pixels.
     """
@@ -263,8 +263,8 @@ class PixelNoise:
 class StrideMask:
     """Hide frames as uplift-upsample does: every m-th frame, counted from the middle one, is seen.
 
-    The batch gains ``stride_mask`` (windows, frames), and ``positions_2d`` are zero where it is false. m is one of
-    `strides` by chance; in `training` the frames that are seen are shifted by chance, too.
+    The batch gains ``stride_mask`` (windows, frames), and ``positions_2d`` are zero where it is false. m is a random
+    one of `strides`; in `training` the frames that are seen are shifted at random, too.
     """
 
     def __init__(self, strides: tuple[int, ...] = (1, 2, 4), training: bool = True) -> None:

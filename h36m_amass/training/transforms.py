@@ -2,8 +2,8 @@
 
 Each is called with a dictionary whose ``positions_3d`` are (windows, frames, joints, 3), on any device, and gives
 another one with other positions; all frames of a window get the same. Those of `h36m_amass.training.projection` add
-what a camera sees. Chance is torch's own: ``torch.manual_seed``, and in a dataloader's workers its seeds; `Seeded`
-makes it the same whatever the number of workers.
+what a camera sees. Random numbers are torch's: ``torch.manual_seed`` seeds them, and a dataloader seeds its workers;
+`Seeded` makes them independent of the number of workers.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Compose:
 
 
 class Seeded:
-    """A transform whose chance depends on `seed`, `epoch` and the windows of the batch alone.
+    """A transform whose random numbers depend only on `seed`, `epoch` and the windows of the batch.
 
     So the same seed gives the same batches whatever the number of a dataloader's workers. Set `epoch` before each
-    epoch's iterator is made, as for torch's `DistributedSampler`, or all epochs have the same chance.
+    epoch's iterator is made, as for torch's `DistributedSampler`, or all epochs have the same random numbers.
     """
 
     def __init__(self, transform: Callable[[Batch], Batch], seed: int = 0) -> None:

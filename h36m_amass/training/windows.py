@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 2**18  # of a store, that are read together to be shared among wi
 
 
 class WindowError(H36mAmassError):
-    """The windows that were asked for do not exist."""
+    """The requested windows do not exist."""
 
 
 class WindowDataset(Dataset[Batch]):
@@ -115,9 +115,7 @@ class WindowDataset(Dataset[Batch]):
         if not len(frames):
             raise WindowError("no sequences are selected; select some", store.shown_path)
         if not windows.any():
-            reason = (
-                f"no window of {extent} frames fits into any of {len(frames):,} sequences, the longest of which has"
-            )
+            reason = f"no window of {extent} frames fits into any of {len(frames):,} sequences; the longest has"
             raise WindowError(f"{reason} {frames.max()}; use shorter windows or padding='edge'", store.shown_path)
         # The frame of a window that lies at a multiple of the stride.
         self._anchor = 0 if padding == "none" else (length - 1) // 2
@@ -186,7 +184,7 @@ class WindowDataset(Dataset[Batch]):
     def _arranged(
         self, positions: Float32[Tensor, "windows length joints 3"]
     ) -> Float[Tensor, "windows length joints 3"]:
-        """In the joint order and type that were asked for."""
+        """In the requested joint order and type."""
         if self._columns is not None:
             # Over joints and coordinates in one axis it is much faster than over joints alone.
             flat = positions.view(-1, 3 * len(self.skeleton))
@@ -260,7 +258,7 @@ def _number_of_frames(name: str, value: int) -> int:
 
 
 class WindowBatch(Sequence[Batch]):
-    """Windows that were fetched at once: a list of items to whoever takes it for one, `collate` takes it whole."""
+    """Windows that were fetched at once: a sequence of items for PyTorch; `collate` takes it whole."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch

@@ -50,7 +50,7 @@ class _Drawn(NamedTuple):
 
 
 class Comparison:
-    """A store and what it is compared with, all of which is there; raises as `verification.store.verify` does."""
+    """A store and what it is compared with, all of it there; raises as `verification.store.verify` does."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Comparison:
     def _distances(
         self, drawn: dict[str, list[_Drawn]], progress: Progress
     ) -> Iterator[Float64[np.ndarray, "drawn joints"]]:
-        """Of the frames of each sequence; what it cannot be compared with becomes a finding."""
+        """Distances in the drawn frames of each sequence; a recording that cannot be compared becomes a finding."""
         waiting = dict(drawn)
         progress("compare", 0, len(drawn))
         with TemporaryDirectory() as scratch:
@@ -202,7 +202,7 @@ class Comparison:
 
 
 def _rows(npz: NpzReader, name: str, rows: Int[np.ndarray, "needed"]) -> Float64[np.ndarray, "needed columns"]:
-    """Some rows of an array, which is read as far as the last of them."""
+    """Some rows of an array, which is read up to the last of them."""
     chosen, start = [], 0
     for run in npz.rows(name, BLOCK_FRAMES):
         chosen.append(run[rows[(rows >= start) & (rows < start + len(run))] - start])

@@ -1,7 +1,7 @@
 """Is a store whole, and does it agree with the full mesh?
 
-Its bytes are held against its footer, its index against its frames and views, each sequence against its checksum and
-against a body, whose bones do not stretch. `h36m_amass.verification.mesh` computes frames of the recordings again.
+It compares a store's bytes with its footer, its index with its frames and views, and each sequence with its checksum
+and with a body, whose bones do not stretch. `h36m_amass.verification.mesh` computes frames of the recordings again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BLOCK_FRAMES = 8192
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found: what is wrong, a line each, and how much was looked at."""
+    """What `verify` found: the faults, a line each, and how much was checked."""
 
     findings: tuple[str, ...]
     sequences: int
@@ -71,7 +71,7 @@ def verify(
     store
         A file that `h36m_amass.build` wrote, or its URL.
     quick
-        Whether reading the frames is skipped: then checksums, views, values and bone lengths are not looked at.
+        Do not read the frames, so checksums, views, values and bone lengths are not checked.
     against
         The AMASS folder that it was built from: `sample` frames drawn at random, by `seed`, are computed again through
         the full mesh in double precision.
@@ -83,7 +83,7 @@ def verify(
         ``"compare"`` and the sequences that frames were drawn from.
 
     Raises `h36m_amass.errors.H36mAmassError` if there is no such file, or something that comparing needs is missing;
-    before anything is looked at.
+    before anything is checked.
     """
     path, stages = parse(store), Stages(_log)
     try:

@@ -44,7 +44,7 @@ class Catalogue:
 
 
 def catalogue(store: Store, text: str = "") -> Catalogue:
-    """The sequences of `store` that match `text`, of which there has to be one."""
+    """The sequences of `store` that match `text`; `ViewerError` if there are none."""
     matching = Catalogue.of(store).matching(text)
     if not matching.names:
         words = " and ".join(repr(word) for word in text.split())

@@ -13,7 +13,7 @@ from h36m_amass.store.selection import StoredSequence
 from h36m_amass.viewer.playback import Frames
 
 FIELD_OF_VIEW, ASPECT = np.radians(40.0), 0.7
-"""Of the camera, from top to bottom, in radians; and width by height of the narrowest window that cuts nobody off."""
+"""Angle of the camera from top to bottom, in radians; width by height of the narrowest window that shows everybody."""
 _MARGIN = 1.15  # how much more than the person fits into the view
 _THICKEST, _THINNEST = 0.024, 0.006  # radii of joints in metres: of limbs, and of fingers
 _PATH_COLOUR = (255, 150, 0)
@@ -56,8 +56,8 @@ def camera(points: Float[np.ndarray, "points 3"], ahead: Point, turn: float = 0.
 def beside(first: Point, second: Point, ahead: Point, gap: float, same: bool) -> Point:
     """How far the second figure is moved along the ground to stand `gap` metres to the left of the first.
 
-    The roots start at `first` and `second`, and the first one faces `ahead`. Of the `same` recording, they are not
-    brought together, so that the two differ as they do.
+    The roots start at `first` and `second`, and the first one faces `ahead`. Figures of the `same` recording are not
+    moved together, so that their difference shows.
     """
     to_left = np.array([-ahead[1], ahead[0], 0.0])
     shift = np.zeros(3) if same else (first - second).astype(np.float64) * (1.0, 1.0, 0.0)
@@ -65,7 +65,7 @@ def beside(first: Point, second: Point, ahead: Point, gap: float, same: bool) ->
 
 
 def joint_radii(pose: Pose, skeleton: Skeleton) -> Float[np.ndarray, "joints"]:
-    """Of each joint's ball, in metres: a fifth of the shortest bone that it is an end of, within limits."""
+    """Radius of each joint's ball, in metres: a fifth of the shortest bone that ends there, within limits."""
     radii = np.full(len(skeleton), _THICKEST)
     for ends, length in zip(bones(skeleton), bone_lengths(pose, skeleton), strict=True):
         radii[ends] = np.minimum(radii[ends], 0.2 * length)
@@ -90,7 +90,7 @@ def place_bones(pose: Pose, skeleton: Skeleton, radii: Float[np.ndarray, "joints
 
 
 def faint_colours_of(skeleton: Skeleton) -> UInt8[np.ndarray, "joints 3"]:
-    """Of a second figure's joints: half way from those of the first to white."""
+    """Colours of a second figure's joints: half way from those of the first to white."""
     return (colours_of(skeleton) // 2 + 127).astype(np.uint8)
 
 

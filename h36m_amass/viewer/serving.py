@@ -19,7 +19,8 @@ def free_port(host: str, port: int, tries: int = 100) -> int:
                 listener.bind(address)
                 return int(listener.getsockname()[1])
         except socket.gaierror as error:
-            raise ViewerError(f"{host}: is no address ({error.strerror}); give one of this machine's") from error
+            reason = f"is not an address of this machine ({error.strerror})"
+            raise ViewerError(f"{host}: {reason}; give another one, like 127.0.0.1") from error
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise ViewerError(f"{host}: cannot be served on ({error.strerror}); use 127.0.0.1") from error
@@ -35,7 +36,7 @@ def only_this_machine(host: str) -> bool:
 
 
 def page_url(host: str, port: int) -> str:
-    """What a browser on this machine opens; an address that stands for all of the machine's is its loopback."""
+    """The URL that a browser on this machine opens; 0.0.0.0 and :: stand for all interfaces and become loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

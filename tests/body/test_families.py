@@ -1,4 +1,4 @@
-"""SMPL-X and SMPL beside SMPL+H: the joints of smplx's own models, in one run, or left out with what is missing."""
+"""SMPL-X and SMPL beside SMPL+H: the joints of smplx's own models, in one run, or skipped with what is missing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One recording a family, of half a second. Not to be written to."""
+    """One recording per family, of half a second. Not to be written to."""
     folder = tmp_path_factory.mktemp("tree")
     for name, arrays in recordings().items():
         synthetic.write_recording(folder / "D" / "S" / f"{name}.npz", arrays)
@@ -433,7 +433,7 @@ def test_a_joint_that_the_map_leaves_without_vertices_is_refused(
 
 
 BAD_MAPS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
-    "none": ("map.npz", lambda path: None, "is no file.*https://smpl-x.is.tue.mpg.de"),
+    "none": ("map.npz", lambda path: None, "is not a file.*https://smpl-x.is.tue.mpg.de"),
     "transposed": ("map.npy", lambda path: np.save(path, MAP.T), r"\(4, 3\).*mesh of 3 vertices"),
     "a pickle": ("map.pkl", lambda path: path.write_bytes(b"\x80\x04N."), "pickles are not read.*save_npz"),
     "objects": ("map.npy", lambda path: np.save(path, MAP.astype(object)), "holds Python objects"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,7 @@ from h36m_amass.body import model as body_model
 from h36m_amass.body import regressor
 from h36m_amass.body.joint_sets import JointSetError, load_sources
 from h36m_amass.body.regressor import RegressorError
+from h36m_amass.conversion import recipe
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.check import check_inputs
 from h36m_amass.conversion.options import BuildError, BuildOptions
@@ -178,7 +180,7 @@ def test_the_skeleton_is_of_one_family_of_bodies(smplx_support: Path, tmp_path: 
     ("regressors", "names", "message"),
     [
         (["{h}", "{h}"], None, "same name"),
-        (["skeleton"], "{n}", "the skeleton's have their names; leave it out"),
+        (["skeleton"], "{n}", "the skeleton's have names already; omit it"),
         (["{h}", "few={f}"], "{n}", "give NAME=FILE for one of h36m, few"),
         (["{h}"], "other={n}", "give NAME=FILE for one of h36m"),
     ],
@@ -201,5 +203,16 @@ def test_names_go_to_the_set_that_they_are_given_for(support_dir: Path, half: Pa
     assert [source.name for source in sources] == ["skeleton", "few"]
     assert sources[1].joints is not None
     assert sources[1].joints.skeleton.joint_names == tuple(f"j{i}" for i in range(7))
-    with pytest.raises(RegressorError, match=r"is no file"):
+    with pytest.raises(RegressorError, match=r"is not a file"):
         load_sources("few=nowhere.npy", None, support_dir)
+
+
+def test_a_made_up_vertex_map_makes_what_comes_of_it_made_up(smplx_support: Path) -> None:
+    (source,) = load_sources(None, None, smplx_support)
+    assert source.joints is not None
+    real = replace(source, joints=replace(source.joints, synthetic=False))
+    vertex_map = regressor.load_map(smplx_support / "smplx_to_smpl.npz", source.joints.num_vertices)
+    for made_up in (False, True):
+        how = recipe.of_options(BuildOptions(), (real,), replace(vertex_map, synthetic=made_up), "cpu", {})
+        assert how.synthetic == made_up
+    assert not recipe.of_options(BuildOptions(), (real,), None, "cpu", {}).synthetic

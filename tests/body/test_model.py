@@ -24,7 +24,7 @@ SHAPES = {
 
 
 def smplh_arrays(**changed: Any) -> dict[str, Any]:
-    """A made-up model of a few vertices in the layout of the real file; None leaves an array out."""
+    """A made-up model of a few vertices in the layout of the real file; None omits an array."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
     arrays["kintree_table"] = np.array([PARENTS, range(BONES)]).astype(np.uint32)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from h36m_amass.body import model, published, regressor, sides
 from h36m_amass.body.joint_sets import load_sources
 from h36m_amass.body.regressor import RegressorError
+from h36m_amass.body.sides import h36m_skeleton
 from h36m_amass.skeleton import H36M, JOINT_ORDERS, joint_order, named, side_pairs
 from tests.scenes import REAL, needs_real
 
@@ -76,6 +77,42 @@ def test_pairs_are_found_in_names() -> None:
     names = ("Left Hip", "r_knee", "neck", "right hip", "L_Knee", "left_ear", "leftover", "right-hand", "left-hand")
     assert side_pairs(names) == ((0, 4, 8), (3, 1, 7))
     assert side_pairs(("foot_L", "foot_R", "l.eye", "r.eye")) == ((0, 2), (1, 3))
+    assert side_pairs(("hip_left_1", "hip_left_2", "hip_right_2")) == ((1,), (2,))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("LHip", "RHip"),
+        ("leftHip", "rightHip"),
+        ("LeftUpLeg", "RightUpLeg"),
+        ("mixamorig:LeftUpLeg", "mixamorig:RightUpLeg"),
+        ("m_avg_L_Hip", "m_avg_R_Hip"),
+        ("Hip (left)", "Hip (right)"),
+        ("hip_left_1", "hip_right_1"),
+        ("lhip", "rhip"),
+        ("LEFT_HIP", "RIGHT_HIP"),
+    ],
+)
+def test_pairs_are_found_however_they_are_spelt(left: str, right: str) -> None:
+    assert side_pairs(("Spine", right, "Root", left)) == ((3,), (1,))
+
+
+@pytest.mark.parametrize(
+    ("order", "rows"),
+    [
+        ([0, 3, 2, 1, 6, 5, 4, *range(7, 17)], "1, 2, 3 are not hip, knee, ankle"),  # legs from the ankle up
+        ([0, *range(11, 17), 7, 8, 9, 10, *range(1, 7)], "1, 2, 3 are not hip, knee, ankle"),  # arms first
+        ([*range(11), 13, 12, 11, 16, 15, 14], "11, 12, 13 are not shoulder, elbow, wrist"),
+        ([10, *range(1, 10), 0, *range(11, 17)], "0, 8, 10 are not pelvis, thorax, head_top"),
+    ],
+)
+def test_rows_that_lie_where_their_joints_cannot_be_are_refused(support_dir: Path, order: list[int], rows: str) -> None:
+    joints = regressor.load(support_dir / "J_regressor_h36m.npy")
+    body = model.load(support_dir, "neutral")
+    h36m_skeleton(Path("own.npy"), joints.matrix, body.v_template)
+    with pytest.raises(regressor.RegressorError, match=f"rows {rows}"):
+        h36m_skeleton(Path("own.npy"), joints.matrix[order], body.v_template)
 
 
 def test_published_regressors_have_whole_skeletons() -> None:

@@ -1,4 +1,4 @@
-"""What all commands have in common: -q, -v, --debug, colours, and ends that are no failure of the input."""
+"""What all commands have in common: -q, -v, --debug, colours, and ends that are not failures of the input."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Cli = Callable[..., Any]
 RUN = "import sys; from h36m_amass.cli import app; app(prog_name='h36m-amass')"
 ESCAPE = "\x1b["
 COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|9[0-7])(?:;[0-9;]*)?m")
-"""An escape sequence that sets a colour; bold and dim are none."""
+"""An escape sequence that sets a colour; bold and dim do not set one."""
 
 
 @pytest.fixture
 def spoiled(amass_dir: Path, tmp_path: Path) -> Path:
-    """The made-up tree, with one recording that is none, and its path in it."""
+    """The made-up tree, with one file that is not a recording, and its path in it."""
     for dataset in amass_dir.iterdir():
         (tmp_path / dataset.name).symlink_to(dataset)
     (tmp_path / "Bad" / "s1").mkdir(parents=True)
@@ -179,6 +179,22 @@ def test_a_bug_is_one_line_without_a_traceback(cli: Cli, demo: Demo, failing: Ca
     assert line.startswith("internal error: KeyError: ")
     assert "--debug" in line
     assert "report" in line
+    assert "as an issue of the repository" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error", "/mnt/amass/a.npz"), "/mnt/amass/a.npz: Input/output error"),
+        (OSError("something else"), "something else"),
+    ],
+)
+def test_an_error_of_the_system_names_its_file(
+    cli: Cli, demo: Demo, failing: Callable[[BaseException], None], error: OSError, said: str
+) -> None:
+    failing(error)
+    outcome = cli("info", demo.store)
+    assert (outcome.exit_code, outcome.stderr) == (1, f"error: {said}\n")
 
 
 @pytest.mark.parametrize("place", [("--debug", "info"), ("info", "--debug")])

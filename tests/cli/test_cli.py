@@ -33,7 +33,7 @@ Cli = Callable[..., Any]
 
 
 def small_model(gender: str, **changed: Any) -> dict[str, Any]:
-    """An SMPL+H model with all 52 bones and hardly any vertices; None leaves an array out."""
+    """An SMPL+H model with all 52 bones and hardly any vertices; None omits an array."""
     rng = np.random.default_rng(len(gender))
     arrays: dict[str, Any] = {
         "v_template": random_template(rng, VERTICES),

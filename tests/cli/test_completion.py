@@ -27,7 +27,7 @@ def typed(*words: object, shell: str = "bash") -> dict[str, str]:
 
 
 def completed(*words: object, shell: str = "bash") -> list[str]:
-    """What is offered for the last of the words, as it is typed; nothing else may be printed."""
+    """Suggestions for the last of the words, as it is typed; nothing else may be printed."""
     result = CliRunner().invoke(app, prog_name="h36m-amass", env=typed(*words, shell=shell), catch_exceptions=False)
     assert result.stderr == ""
     assert result.exit_code == 0

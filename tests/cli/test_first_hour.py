@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from h36m_amass.conversion import feeds, unpack
 from h36m_amass.store.store import Store
 from tests.archive_files import packed_tree
 from tests.scenes import recording, write
@@ -199,7 +200,7 @@ def test_an_archive_of_several_datasets_is_named(
 @pytest.mark.parametrize(
     ("folder", "name", "reason"),
     [
-        ("amass/SSM_synced", "all.tar", "lies deeper in its archive than [DATASET/]SUBJECT/; unpack that"),
+        ("amass/SSM_synced", "all.tar", "lies deeper in its archive than [DATASET/]SUBJECT/; unpack it"),
         ("SSM_synced", "MySSM.tar", "holds the dataset SSM_synced; rename it to SSM_synced.tar"),
     ],
 )
@@ -216,6 +217,21 @@ def test_an_archive_that_a_build_cannot_use_is_named_at_first_look(
     assert reason in checked.stdout
     assert reason in built.stdout
     assert Store(tmp_path / "s.h5").datasets == ("D",)
+
+
+def test_an_archive_of_several_datasets_alone_leaves_no_parts_and_promises_none(
+    cli: Cli, support_dir: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "BATCH_BYTES", 1)  # so that recordings are converted before the last one is seen
+    monkeypatch.setattr(feeds, "BATCH_BYTES", 1)
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.make_archive(str(folder / "CMU"), "tar", tree)
+    outcome = cli("build", folder, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0)
+    assert outcome.exit_code == 1
+    assert "CMU.tar: holds the datasets CMU, MPI_HDM05, SSM_synced; unpack it" in outcome.stderr
+    assert "kept" not in outcome.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"amass", "one"} | {tree.name}
 
 
 def test_names_are_printed_as_they_are(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
@@ -260,7 +276,7 @@ def test_an_export_in_another_order_replaces_nothing_unasked(
 ) -> None:
     store, out = tmp_path / "s.h5", tmp_path / "npz"
     assert cli("build", tree, store, "--support-dir", support_dir, "--workers", 0, "--dataset", "CMU").exit_code == 0
-    for _ in range(2):  # the same is no change
+    for _ in range(2):  # the same file is not a change
         assert cli("export-npz", store, out).exit_code == 0
     before = (out / "CMU.npz").read_bytes()
     outcome = cli("export-npz", store, out, "--joint-order", "h36m")

@@ -73,7 +73,7 @@ def shown_help(*command: str) -> str:
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids="-".join)
 def test_help_fits_and_nothing_of_it_is_cut(command: tuple[str, ...]) -> None:
-    """Every word of what is said about the options is there, in order, at 100 columns."""
+    """Every word about the options is there, in order, at 100 columns."""
     shown = shown_help(*command)
     assert max(map(len, shown.splitlines())) <= WIDTH
     assert "…" not in shown
@@ -98,7 +98,7 @@ def test_an_option_says_its_default_and_its_unit(command: str, option: Any) -> N
 
 @pytest.mark.parametrize(("command", "option"), parameters())
 def test_a_stated_default_is_the_real_one(command: str, option: Any) -> None:
-    """What is said of an option that need not be given is what the library does without it."""
+    """The default in the help of an option is what the library does without the option."""
     stated, library = stated_default(option), LIBRARY.get(command)
     if isinstance(option.show_default, str):
         assert option.default is None, "what is not None shows itself"

@@ -1,4 +1,4 @@
-"""An archive is gone through once and no more; a damaged or hostile one costs nothing beside itself."""
+"""An archive is read exactly once; a damaged or hostile one affects no other."""
 
 from __future__ import annotations
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -169,7 +172,7 @@ def test_known_rates_are_held_against_the_files(cli: Cli, support_dir: Path, wro
 def test_known_rates_are_taken_on_request_and_by_an_update(cli: Cli, support_dir: Path, wrong_rates: Path) -> None:
     store, outcome = build(cli, wrong_rates, support_dir, "--known-rates")
     assert "warning" not in outcome.stderr
-    assert "frame rates corrected, as asked: those of 3 recordings" in outcome.stdout
+    assert "frame rates corrected, as asked: 3\n" in outcome.stdout
     for key, rate in RIGHT.items():
         record = store[key].record
         assert (record.source_frame_rate, record.recorded_frame_rate) == (rate, WRONG[key])
@@ -204,7 +207,9 @@ def test_a_persons_rules_are_the_same_for_folders_archives_and_updates(
     own.write_text("dataset,subject,sequence,hertz\nCMU,62,*,100\nCMU,62,62_02,30\nCUM,*,*,9\n")
     options = "--frame-rates", own, "--upsample"
     store, outcome = build(cli, wrong_rates, support_dir, *options)
-    assert "fit no recording of the store: 1, the first is CUM,*,*" in outcome.stdout
+    unused = "rules of --frame-rates that fit no recording: 1, the first is CUM,*,*"
+    assert unused in outcome.stdout
+    assert unused in run(cli, "check", wrong_rates, "--support-dir", support_dir, *options).stdout
     assert "CMU/62" not in outcome.stderr  # what is given needs no warning
     rates = {key: store[key].record.source_frame_rate for key in (*WRONG, "CMU/01/01_01_poses")}
     assert list(rates.values()) == [100.0, 30.0, 120.0, 120.0]
@@ -310,5 +315,62 @@ def test_recordings_are_excluded_by_patterns(
     store, outcome = build(cli, tmp_path / "amass", support_dir, *options)
     kept = [store.names(row) for row in range(len(store.sequences))]
     assert [f"{subject}/{sequence}" for _, subject, sequence in kept] == left
-    if len(left) < 4:
-        assert f"{4 - len(left)} by --exclude" in outcome.stdout
+    checked = run(cli, "check", tmp_path / "amass", "--support-dir", support_dir, *options)
+    for said in (outcome.stdout, checked.stdout):
+        assert (f"{4 - len(left)} by --exclude" in said) == (len(left) < 4)
+        assert ("patterns of --exclude that match no recording: walk" in said) == (patterns == ["walk"])
+
+
+def test_excludes_that_match_nothing_are_named_of_archives_as_well(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
+    write(tmp_path / "amass/D/s/walk.npz", upright(60))
+    write(tmp_path / "amass/D/s/run.npz", upright(60))
+    packed = packed_tree(tmp_path / "amass", tmp_path / "packed", ".tar.gz")
+    _, outcome = build(cli, packed, support_dir, "--exclude", "s/run", "--exclude", "s/rum")
+    assert "patterns of --exclude that match no recording: s/rum\n" in outcome.stdout
+
+
+def test_the_census_counts_recordings_that_are_there_and_not_those_that_options_leave(
+    cli: Cli, support_dir: Path, wrong_rates: Path
+) -> None:
+    checked = run(cli, "check", wrong_rates, "--support-dir", support_dir, "--subject", "62")
+    assert "CMU: 3 recordings, 2 of them to convert; AMASS's census of SMPL+H has 2,082" in checked.stdout
+    checked = cli("check", wrong_rates, "--support-dir", support_dir, "--subject", "99")
+    assert "BMLhandball: 1 recording, 0 of them to convert" in checked.stdout
+
+
+def test_two_rates_are_no_matter_where_another_is_given(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
+    write(tmp_path / "amass/D/s/q.npz", upright(60) | {"mocap_frame_rate": np.array(60.0)})
+    rates = tmp_path / "rates.csv"
+    rates.write_text("dataset,subject,sequence,hertz\nD,s,q,60\n")
+    plain = run(cli, "check", tmp_path / "amass", "--support-dir", support_dir)
+    assert "the file has two frame rates, 120 and 60 Hz" in plain.stderr
+    given = run(cli, "check", tmp_path / "amass", "--support-dir", support_dir, "--frame-rates", rates)
+    assert "two frame rates" not in given.stderr
+
+
+def test_a_store_that_another_process_has_locked_is_read(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
+    """As on a network's file system: HDF5's own locks would refuse it."""
+    write(tmp_path / "amass/D/s/q.npz", upright(60))
+    store, _ = build(cli, tmp_path / "amass", support_dir)
+    hold = f"import fcntl, sys\nfile = open({str(store.path)!r}, 'r+b')\nfcntl.flock(file, fcntl.LOCK_EX)\nprint()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{hold}sys.stdout.flush()\nsys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(OSError, match="lock"):
+            h5py.File(store.path, locking=True)
+        assert len(Store(store.path)["D/s/q"].positions_3d[:]) == 25
+        run(cli, "verify", store.path)
+        run(cli, "export-npz", store.path, tmp_path / "npz")
+        process.communicate()
+
+
+def test_the_index_is_sorted_by_names_and_not_by_paths(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
+    for subject in ("s9-x", "s9"):  # as paths, s9-x/ comes before s9/
+        write(tmp_path / f"amass/D/{subject}/q.npz", upright(60))
+    store, _ = build(cli, tmp_path / "amass", support_dir)
+    assert [store.names(row)[1] for row in range(2)] == ["s9", "s9-x"]
+    run(cli, "verify", store.path)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from h36m_amass.conversion import assembly, bodies, pool, tasks
 from h36m_amass.conversion import convert as conversion
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
+from h36m_amass.conversion.report import BuildReport
 from h36m_amass.engine.reference import mesh_joints
 from h36m_amass.engine.skinning import Skinner
 from h36m_amass.recordings import recording as amass
@@ -169,10 +172,10 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"poses": np.full((90, 156), np.nan)}, "poses of frame 0 is no number below 1e6"),
-        ({"trans": np.full((90, 3), 1e300)}, "trans of frame 0 is no number below 1e6"),
-        ({"betas": np.full(16, 1e42)}, "betas are no numbers"),
-        ({"poses": np.full((90, 156), -1e200)}, "poses of frame 0 is no number"),
+        ({"poses": np.full((90, 156), np.nan)}, "poses of frame 0 is not a number below 1e6"),
+        ({"trans": np.full((90, 3), 1e300)}, "trans of frame 0 is not a number below 1e6"),
+        ({"betas": np.full(16, 1e42)}, "betas are not numbers"),
+        ({"poses": np.full((90, 156), -1e200)}, "poses of frame 0 is not a number"),
         ({"betas": None}, "has no betas"),
         ({"trans": np.zeros((91, 3))}, "differ in frames"),
         ({"gender": np.array("robot")}, "gender is 'robot'"),
@@ -296,7 +299,12 @@ def test_the_report_counts_what_the_store_holds(amass_dir: Path, support_dir: Pa
     for row in report.datasets:
         assert row.subjects == len(store[row.dataset])
         assert row.sequences == sum(len(subject) for subject in store[row.dataset].values())
-    assert json.loads(report.to_json())["datasets"][0]["dataset"] == store.datasets[0]
+    written = json.loads(report.to_json())
+    assert written["datasets"][0]["dataset"] == store.datasets[0]
+    page = (Path(__file__).parents[2] / "docs" / "converting.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `(\w+)` \|", page[page.index("## The report as JSON") :], re.MULTILINE)
+    assert list(written) == [field.name for field in fields(BuildReport)]
+    assert sorted(written) == sorted(documented)
     assert list(stages) == ["convert"]
     files = find_recordings(amass_dir).files
     assert names - {""} <= {file.path for file in files}

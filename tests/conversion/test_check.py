@@ -1,4 +1,4 @@
-"""The table of a check says of each dataset what its headers say, and no more than headers are read for it."""
+"""The table of a check agrees with the headers of each dataset, and only headers are read for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds on Dask: the same bytes whoever dies, workers of others left as they were, one line for what is missing."""
+"""Builds on Dask: the same bytes whichever worker dies, workers of others unchanged, one line for what is missing."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_recording_that_kills_every_worker_is_skipped_alone(
     report = build(tree, tmp_path / "s.h5", support_dir=support_dir, dask=client.scheduler.address)
     (skipped,) = report.skipped
     assert skipped.path == "D/S/0002.npz"
-    assert "worker processes died while converting it, perhaps for want of memory" in skipped.reason
+    assert "worker processes died while converting it, perhaps because memory ran out" in skipped.reason
     assert deaths_left(tree) == 9 - 2  # once among others, once alone
 
 

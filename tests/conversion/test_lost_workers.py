@@ -70,7 +70,7 @@ def test_only_the_recording_that_kills_again_is_skipped_and_the_next_build_tries
     report = build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, workers=2)
     (skipped,) = report.skipped
     assert (skipped.dataset, skipped.path) == ("D", "D/S/0002.npz")
-    assert f"{MAX_DEATHS} worker processes died while converting it, perhaps for want of memory" in skipped.reason
+    assert f"{MAX_DEATHS} worker processes died while converting it, perhaps because memory ran out" in skipped.reason
     assert deaths_left(tree) == 9 - MAX_DEATHS
     assert len(Store(tmp_path / "s.h5").sequences) == RECORDINGS - 1
     assert not (tmp_path / "s.h5.parts").exists()
@@ -142,7 +142,7 @@ def test_workers_take_devices_in_turn(
 
 
 class Losing(ThreadPoolExecutor):
-    """Loses a task of a deadly recording, as often as is said, as an executor whose process died does."""
+    """Loses a task of a deadly recording, a given number of times, as an executor whose process died does."""
 
     def __init__(self, deaths: dict[str, int]) -> None:
         super().__init__(1)

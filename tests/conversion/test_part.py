@@ -91,7 +91,7 @@ def test_a_part_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_anywhere_costs_the_part(tmp_path: Path) -> None:
-    """Or what it says is the same all the same: no flip changes a position or a row."""
+    """Or it still says the same: no flip changes a position or a row."""
     _, rows = write_parts(tmp_path, [[2], [1]], (2, 1))
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()

@@ -41,7 +41,7 @@ def whole(tree: Path, support_dir: Path, tmp_path: Path) -> bytes:
 
 
 def interrupted_after(num_tasks: int) -> Progress:
-    """A progress that interrupts the build when so many tasks have ended."""
+    """A progress that interrupts the build when this many tasks have ended."""
     calls: list[str] = []
 
     def progress(stage: str, done: int, total: int, name: str = "", /) -> None:

@@ -1,4 +1,4 @@
-"""An update adds what is new, converts what has changed, and neither takes away nor changes anything unasked."""
+"""An update adds what is new, converts what has changed, and removes or changes nothing else."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ VERTICES, BONES = 30, 52
 
 
 def model(**changes: Any) -> dict[str, Any]:
-    """Arrays of a small SMPL+H model; None leaves one out."""
+    """Arrays of a small SMPL+H model; None omits one."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {
         "v_template": rng.normal(size=(VERTICES, 3)),
@@ -72,7 +72,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "fewer bones": (saved(weights=np.ones((VERTICES, 24)) / 24), "does not fit 30 vertices and 24 bones"),
     "a cycle": (saved(kintree_table=parents(-1, 2, 1)), "has a cycle"),
     "two roots": (saved(kintree_table=parents(-1, -1)), "has its roots at"),
-    "no such parent": (saved(kintree_table=parents(-1, 99)), "names a parent that is no bone"),
+    "no such parent": (saved(kintree_table=parents(-1, 99)), "names a parent that is not a bone"),
     "NaN": (saved(posedirs=np.full((VERTICES, 3, 459), np.nan)), "not finite"),
     "words": (saved(v_template=np.full((VERTICES, 3), "a")), "not numbers"),
     "no vertices": (saved(v_template=np.zeros((0, 3))), "not .vertices, 3."),
@@ -118,7 +118,7 @@ REGRESSORS: dict[str, tuple[Callable[[Path], object], str]] = {
     "holes.npy": (lambda path: holes(path, 4, 100_000_000), "row 0 is all zeros"),
     "many rows.npy": (lambda path: holes(path, 17_000_000, 1), "more weights than"),
     "many weights.npy": (lambda path: np.save(path, np.ones((3, 3_000_000), np.int8)), "more weights than"),
-    "pipe.npy": (os.mkfifo, "is no file"),
+    "pipe.npy": (os.mkfifo, "is not a file"),
     "dense.npz": (lambda path: np.savez(path, np.ones((3, 3))), "is not a SciPy sparse matrix"),
     "indices outside.npz": (sparse(ROWS, indices=np.array([0, 1, 99])), "is not a SciPy sparse matrix"),
     "many joints.npz": (sparse(ROWS, shape=np.array([10**12, VERTICES])), "not a SciPy sparse|joints and only"),

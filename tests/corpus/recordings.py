@@ -1,4 +1,4 @@
-"""Recordings that must be left out, each with its reason, and odd ones that must be converted."""
+"""Recordings that must be skipped, each with its reason, and odd ones that must be converted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def saved(**changes: Any) -> Callable[[Path], object]:
-    """A recording with other arrays; None leaves one out."""
+    """A recording with other arrays; None omits one."""
     return lambda path: np.savez(path, **recording(FRAMES, **changes))
 
 
@@ -74,7 +74,7 @@ def values(name: str, value: float, row: int = 7) -> Callable[[Path], object]:
 
 
 def claimed_frames(frames: int, padding: int = 2**24) -> Callable[[Path], object]:
-    """Deflated arrays that claim so many frames, in a file that could hold them."""
+    """Deflated arrays that claim this many frames, in a file that could hold them."""
 
     def change(of: dict[str, Member]) -> None:
         for name, columns in (("poses", 156), ("trans", 3), ("dmpls", 8)):
@@ -174,9 +174,9 @@ FAULTS: dict[str, Fault] = {
     "no poses": (saved(poses=None), "has no poses"),
     "no betas": (saved(betas=None), "has no betas"),
     "no frame rate": (saved(mocap_framerate=None), "has no mocap_framerate"),
-    "NaN in poses": (values("poses", NAN), "poses of frame 7 is no number"),
-    "infinite trans": (values("trans", INF), "trans of frame 7 is no number"),
-    "huge dmpls": (values("dmpls", 1e300), "dmpls of frame 7 is no number"),
+    "NaN in poses": (values("poses", NAN), "poses of frame 7 is not a number"),
+    "infinite trans": (values("trans", INF), "trans of frame 7 is not a number"),
+    "huge dmpls": (values("dmpls", 1e300), "dmpls of frame 7 is not a number"),
     "four trans": (saved(trans=np.zeros((FRAMES, 4))), "trans have 4 columns"),
     "frames differ": (saved(trans=np.zeros((FRAMES + 1, 3))), "differ in frames"),
     "dmpls differ": (saved(dmpls=np.zeros((FRAMES - 1, 8))), "differ in frames"),
@@ -189,7 +189,7 @@ FAULTS: dict[str, Fault] = {
         saved(poses=np.zeros((0, 156)), trans=np.zeros((0, 3)), dmpls=np.zeros((0, 8))),
         "has no frames",
     ),
-    "NaN in betas": (saved(betas=np.full(16, NAN)), "betas are no numbers"),
+    "NaN in betas": (saved(betas=np.full(16, NAN)), "betas are not numbers"),
     "betas of two": (saved(betas=np.zeros((2, 8))), "not a row of numbers"),
     "no such gender": (saved(gender=np.array("robot")), "gender is 'robot'"),
     "gender is a number": (saved(gender=np.array(1)), "not a word"),

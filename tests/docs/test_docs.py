@@ -196,7 +196,7 @@ def lines_of_consoles(page: Path) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_console_lines_are_of_programs_that_are_there(page: Path) -> None:
-    """Of ``h36m-amass`` see below; of ``make`` the targets exist, of ``pip install .`` the extras do."""
+    """The targets of ``make`` and the extras of ``pip install .`` exist; for ``h36m-amass`` see below."""
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for where, (program, *words) in lines_of_consoles(page):

@@ -1,4 +1,4 @@
-"""An archive gives its members in one pass; a damaged or hostile one costs nothing beside itself."""
+"""An archive gives its members in one pass; a damaged or hostile one affects no other."""
 
 from __future__ import annotations
 

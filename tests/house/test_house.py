@@ -1,4 +1,4 @@
-"""The law of the house that import-linter and ruff cannot say: sizes, and what is imported before any work begins.
+"""Rules of the project that import-linter and ruff cannot check: sizes, and what is imported before any work begins.
 
 Rooms, torch and circles are contracts in pyproject.toml; the number of parameters is ruff's PLR0913.
 """
@@ -22,7 +22,7 @@ MODULES = {
     for path in sorted(folder.rglob("*.py"))
 }
 # A limit is raised by the change that needs it, which says what for.
-MAX_LINES, MAX_LINES_OF_ALL, MAX_BODY, MAX_MODULES = 450, 18_200, 60, 18
+MAX_LINES, MAX_LINES_OF_ALL, MAX_BODY, MAX_MODULES = 450, 18_300, 60, 18
 IMPORT_TORCH = ("h36m_amass.engine", "h36m_amass.training")
 
 

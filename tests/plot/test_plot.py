@@ -262,7 +262,7 @@ import json, pathlib, sys
 data = sys.stdin.buffer.read()
 pathlib.Path({log!r}).write_text(json.dumps([len(data), sys.argv[1:]]))
 if {status}:
-    sys.exit("spam is no codec")
+    sys.exit("spam is not a codec")
 pathlib.Path(sys.argv[-1]).write_bytes(b"movie")
 """
 
@@ -297,7 +297,7 @@ def test_an_ffmpeg_that_fails_or_is_missing_is_one_line(
     store = small_store(tmp_path / "s.h5", ["D/s/q"], 3)
     fake_ffmpeg(tmp_path / "bin", monkeypatch, status=1)
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # those of pytest would take what matplotlib prints
-    refused(cli("plot", store, "D/s/q", "--out", tmp_path / "q.mp4"), "q.mp4", "spam is no codec", ".gif")
+    refused(cli("plot", store, "D/s/q", "--out", tmp_path / "q.mp4"), "q.mp4", "spam is not a codec", ".gif")
     monkeypatch.setenv("PATH", str(tmp_path))
     refused(cli("plot", store, "D/s/q", "--out", tmp_path / "q.mp4"), "q.mp4", "ffmpeg", ".gif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "s.h5"]

@@ -27,7 +27,7 @@ from tests.scenes import write_dataset
 
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[int], Path]]:
-    """Mounts a file system of so many kilobytes, where that is allowed."""
+    """Mounts a file system of this many kilobytes, where that is allowed."""
     mounted: list[Path] = []
 
     def mount(kilobytes: int) -> Path:
@@ -77,7 +77,7 @@ def test_a_disk_that_fills_up_is_one_error_and_a_rerun_with_room_finishes(
 
 
 class FullDisk:
-    """Lets so many writes of parts and store through, and says that the disk is full from then on."""
+    """Lets this many writes of parts and store through, and then reports a full disk."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         self.writes, self.reached = writes, False

@@ -1,4 +1,4 @@
-"""An archive is listed as its unpacked tree is; a damaged or hostile one costs nothing beside itself."""
+"""An archive is listed as its unpacked tree is; a damaged or hostile one affects no other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.archive_files import SUFFIXES, members_of, pack, packed_tree, recordi
 
 
 def listed(amass_dir: Location) -> Listing:
-    """What a folder holds, once its archives were gone through."""
+    """What a folder holds, once its archives were read."""
     listing = find_recordings(amass_dir)
     files, skipped, ignored = list(listing.files), list(listing.skipped), dict(listing.ignored)
     for archive in listing.archives:
@@ -163,7 +163,7 @@ def test_an_archive_without_recordings_is_skipped_by_name(tmp_path: Path) -> Non
     members_of(tmp_path / "Empty.tar.gz")
     members_of(tmp_path / "None.tar", ("readme.txt", b"text"))
     members_of(tmp_path / "Good.tar", ("S/a.npz", recording()))
-    reason = "holds no recordings; download it again, or take it away"
+    reason = "holds no recordings; download it again, or remove it"
     assert reasons(listed(tmp_path)) == {"Empty.tar.gz": reason, "None.tar": reason}
 
 

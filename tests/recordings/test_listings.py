@@ -1,4 +1,4 @@
-"""What an archive holds is remembered until the archive changes; whatever happens to it is no error."""
+"""What an archive holds is remembered until the archive changes; a damaged listing is not an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARCHIVE = Archive("CMU", "CMU.tar.bz2", 1000, 5)
 LISTING = ArchiveListing(
     (
         ListedMember("01/走る.npz", 10, "ab" * 32, None, 600, Fraction(2997, 50), "smplh", "male", True),
-        ListedMember("01/bad.npz", 3, problem="is no npz"),
+        ListedMember("01/bad.npz", 3, problem="is not an npz"),
     ),
     ("../x.npz",),
     "is damaged",

@@ -1,4 +1,4 @@
-"""What is doubtful about a recording is said, and nothing is said of one that is as AMASS's are."""
+"""Doubtful recordings give warnings, and recordings like AMASS's give none."""
 
 from __future__ import annotations
 

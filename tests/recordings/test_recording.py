@@ -23,13 +23,14 @@ from h36m_amass.recordings.recording import (
     fit_betas,
     read_header,
 )
+from h36m_amass.recordings.resampling import exact_rate
 from h36m_amass.recordings.tree import find_recordings
 
 FRAMES = 23
 
 
 def recording_arrays(**changed: Any) -> dict[str, Any]:
-    """A recording in AMASS's layout; None leaves an array out."""
+    """A recording in AMASS's layout; None omits an array."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {
         "poses": rng.normal(size=(FRAMES, 156)),
@@ -54,7 +55,7 @@ def read_frames(path: Path, num_frames: int, num_dmpls: int, use_dmpls: bool = T
 
 
 def reason_of(path: Path, use_dmpls: bool = True) -> str:
-    """Why a recording is left out: one line that does not repeat the file, which it stands beside in a list."""
+    """Why a recording is skipped: one line that does not repeat the file, because a list shows the file beside it."""
     with pytest.raises(AmassError) as caught:
         read_header(path, use_dmpls)
     reason = str(caught.value)
@@ -111,6 +112,25 @@ def test_a_frame_rate_is_the_decimal_it_prints_as_under_either_key(
 ) -> None:
     path = write_recording(tmp_path, **{"mocap_framerate": None, key: value})
     assert read_header(path).frame_rate == rate
+
+
+@pytest.mark.parametrize("first", [np.float32, np.float64])
+def test_a_rate_does_not_depend_on_what_was_read_before(tmp_path: Path, first: type) -> None:
+    exact_rate.cache_clear()
+    values = {np.float32: np.array(59.94, np.float32), np.float64: np.array(np.float32(59.94), np.float64)}
+    rates = {
+        dtype: read_header(write_recording(tmp_path, mocap_framerate=values[dtype]))
+        for dtype in sorted(values, key=lambda dtype: dtype is not first)
+    }
+    assert (rates[np.float32].frame_rate, rates[np.float32].recorded_frame_rate) == (Fraction(2997, 50), 59.94)
+    assert rates[np.float64].recorded_frame_rate == 59.939998626708984
+    assert rates[np.float64].frame_rate == Fraction("59.939998626708984")
+
+
+def test_one_rate_in_two_precisions_is_one_rate(tmp_path: Path) -> None:
+    rates = {"mocap_framerate": np.array(59.94, np.float32), "mocap_frame_rate": np.array(59.94)}
+    with Recording(write_recording(tmp_path, **rates)) as recording:
+        assert not recording.warnings
 
 
 @pytest.mark.parametrize("shape", [(1,), (10,), (16,), (300,), (1, 16)])
@@ -347,9 +367,9 @@ def test_a_recording_that_turns_out_bad_is_closed_at_once(tmp_path: Path, name: 
     array = recording_arrays()[name]
     array[13] = np.nan
     path = write_recording(tmp_path, **{name: array})
-    with pytest.raises(AmassError, match="no number") as caught:
+    with pytest.raises(AmassError, match="not a number") as caught:
         list(read_frames(path, 5, num_dmpls=8))
-    assert caught.value.__traceback__ is not None, "whoever holds the error must not hold the file"
+    assert caught.value.__traceback__ is not None, "the error must not keep the file open"
     assert path not in {link.resolve() for link in Path("/proc/self/fd").iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""A subset says of each recording whether it fits, exactly, and refuses what none can fit."""
+"""A subset says exactly which recordings match, and refuses conditions that none can match."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def test_a_recording_as_long_as_the_bound_fits_it(num_frames: int, rate: Fractio
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"subject": "("}, "--subject '(' is no regular expression"),
-        ({"sequence": "a{9999999999}"}, "--sequence 'a{9999999999}' is no regular"),
-        ({"min_seconds": -1.0}, "--min-seconds -1 is no length"),
-        ({"max_seconds": float("nan")}, "--max-seconds nan is no length"),
+        ({"subject": "("}, "--subject '(' is not a regular expression"),
+        ({"sequence": "a{9999999999}"}, "--sequence 'a{9999999999}' is not a regular"),
+        ({"min_seconds": -1.0}, "--min-seconds -1 is not a length"),
+        ({"max_seconds": float("nan")}, "--max-seconds nan is not a length"),
         ({"min_seconds": 3.0, "max_seconds": 2.0}, "swap --min-seconds and --max-seconds"),
         ({"limit": 0}, "--limit 0 leaves no recording"),
     ],

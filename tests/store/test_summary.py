@@ -1,4 +1,4 @@
-"""What `info` tells agrees with the store's index and positions."""
+"""The output of `info` agrees with the store's index and positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that HDF5 writes to never fails within HDF5: what cannot be written is kept, and the error told afterwards."""
+"""A file that HDF5 writes to never fails within HDF5: its bytes are kept, and the error is raised afterwards."""
 
 from __future__ import annotations
 

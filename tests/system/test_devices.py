@@ -17,7 +17,7 @@ from h36m_amass.system.devices import DeviceError, resolve_devices
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Have torch see so many GPUs."""
+    """Have torch see this many GPUs."""
 
     def see(count: int) -> None:
         monkeypatch.setattr(devices, "_may_have_gpu", lambda: True)

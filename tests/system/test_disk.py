@@ -1,4 +1,4 @@
-"""The room that is asked for before a build is never less than what it takes."""
+"""The room that a build requires beforehand is never less than it uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs are those of the formulas, step by step; sides are where they belong; and chance is what it should be."""
+"""Pairs are those of the formulas, step by step; sides are right; random numbers have the right distributions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ORDER = reorder(H36M, JOINT_ORDERS["h36m"])
 FOLDER = Path(detection.__file__).parent
 NOISE: dict[str, Any] = json.loads((FOLDER / "motionbert_noise.json").read_text(encoding="utf-8"))
 SWAPPED = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]
-"""Of the order h36m, as VideoPose3D writes it: joints of left and right changed."""
+"""Joints of the order h36m with left and right exchanged, as VideoPose3D writes it."""
 
 
 def batch_of(seed: int, windows: int = 3, frames: int = 5, dtype: torch.dtype = torch.float64) -> Batch:
@@ -273,7 +273,7 @@ def test_views_in_the_wild_have_the_person_in_their_field(seed: int) -> None:
 
 
 def view_draws(depth: float = 0.0, aside: tuple[float, float] = (0.0, 0.0)) -> ViewDraws:
-    """Of one level camera that looks along the world's y."""
+    """Draws of one level camera that looks along the world's y."""
     numbers = ([0.0], [-5 / 22.5], [0.0], [depth], [aside])
     return ViewDraws(*(torch.tensor(number, dtype=torch.float64) for number in numbers))
 

@@ -57,6 +57,25 @@ def test_rotations_add_up_and_keep_heights_and_distances(seed: int, first: float
     np.testing.assert_allclose(lengths(once, skeleton.H36M), lengths(positions, skeleton.H36M))
 
 
+def test_a_mirror_negates_x_unless_told_otherwise() -> None:
+    positions = windows(3)
+    (left, right), swapped = (skeleton.H36M.left, skeleton.H36M.right), list(range(17))
+    for one, other in zip(left, right, strict=True):
+        swapped[one], swapped[other] = other, one
+    images = Mirror(skeleton.H36M, probability=1.0)({"positions_3d": positions})["positions_3d"]
+    assert torch.equal(images, positions[:, :, swapped] * torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
+
+
+def test_half_precision_is_turned_by_angles_in_float32() -> None:
+    half = windows(4).half()
+    turned = {}
+    for dtype in (torch.float16, torch.float32):
+        torch.manual_seed(5)
+        turned[dtype] = RotateVertical()({"positions_3d": half.to(dtype)})["positions_3d"]
+    assert turned[torch.float16].dtype == torch.float16
+    assert torch.equal(turned[torch.float16], turned[torch.float32].half())
+
+
 def test_a_quarter_turn_takes_x_to_y() -> None:
     positions = torch.zeros(1, 1, 1, 3)
     positions[..., 0] = 1.0

@@ -176,7 +176,7 @@ def test_what_cannot_be_had_is_refused(store: Store) -> None:
         ({"length": 5, "dtype": "float32"}, "cannot hold positions"),
         ({"length": 5, "stride": -1}, "stride -1"),
         ({"length": 5, "padding": "reflect"}, "padding 'reflect' is unknown; choose from none, edge, zero"),
-        ({"length": 531}, "no window of 531 frames .* longest of which has 530"),
+        ({"length": 531}, "no window of 531 frames .* the longest has 530"),
         ({"length": 54, "dilation": 10}, "no window of 531 frames"),
         ({"length": 5, "sequences": store.sequences[:0]}, "no sequences are selected"),
     ):

@@ -1,4 +1,4 @@
-"""`verify`: a clean store passes, and whatever is done to one is found."""
+"""`verify`: a clean store passes, and every kind of damage is found."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 
 
 def change(path: Path, edit: Callable[[h5py.File], Any]) -> Path:
-    """Change a store through HDF5, and give it a new footer, so that only what it says can tell."""
+    """Change a store through HDF5, and give it a new footer, so that only its content shows the change."""
     with h5py.File(path, "r+") as file:
         edit(file)
     footer.write(path)
@@ -102,6 +102,37 @@ def test_one_flipped_byte_anywhere_is_found(whole: Path, tmp_path: Path, data: s
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     (tmp_path / "s.h5").write_bytes(content)
     assert verify(tmp_path / "s.h5").findings
+
+
+@pytest.mark.parametrize("offset", [1e-4, 2e-5])
+def test_a_store_that_is_off_by_a_hundredth_of_a_millimetre_is_found(
+    converted: Path, support_dir: Path, tmp_path: Path, offset: float
+) -> None:
+    copy = Path(shutil.copy(converted, tmp_path / "s.h5"))
+
+    def edit(file: h5py.File) -> None:
+        file["positions_3d"][..., 0] += np.float32(offset)
+
+    found = verify(change(copy, edit), quick=True, against=converted.parent / "amass", support_dir=support_dir)
+    assert found.largest == pytest.approx(offset, rel=0.1)
+    assert any("differs from the full mesh by up to" in finding for finding in found.findings)
+
+
+def test_percentiles_are_numpys(converted: Path, support_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distances = np.random.default_rng(0).exponential(1e-7, size=(400, 17))
+    monkeypatch.setattr(verification.Comparison, "run", lambda *_: verification.Deviations((), distances))
+    found = verify(converted, quick=True, against=converted.parent / "amass", support_dir=support_dir)
+    assert found.percentile_99_9 == np.percentile(distances, 99.9)
+    assert (found.largest, found.compared_frames) == (distances.max(), 400)
+
+
+def test_a_frame_that_is_not_a_number_is_named_in_any_block(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "BLOCK_FRAMES", 7)
+
+    def edit(file: h5py.File) -> None:
+        file["positions_3d"][125 + 23, 4, 1] = np.nan
+
+    assert any("D/S/0001: frame 23 holds" in finding for finding in verify(change(copy, edit)).findings)
 
 
 def test_every_sequence_whose_bytes_changed_is_named(copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""The viewer: what it shows, its figures, its address; and its page in a real browser."""
+"""The viewer: what it shows, its figures, its URL; and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_a_long_sequence_opens_at_once(long_store: Store, reads: list[int]) -> N
 def test_a_trajectory_is_read_in_few_calls(
     long_store: Store, reads: list[int], monkeypatch: pytest.MonkeyPatch, points: int, rows: int
 ) -> None:
-    """All rows while nearly each chunk has a point, and after that the points alone: `CHUNK` rows a point at most."""
+    """All rows while nearly each chunk has a point, and after that the points alone: `CHUNK` rows per point at most."""
     monkeypatch.setattr("h36m_amass.viewer.playback.LONGEST_PATH", points)
     sequence = long_store["D/s/walk"]
     whole = sequence.positions_3d[:, 5]
