@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -61,6 +62,14 @@ class _WithCommonOptions:
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.params: list[Any] = [*getattr(self, "params", ()), *common_options()]
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        try:
+            return super().make_context(*arguments, **settings)  # type: ignore[misc]
+        except typer.BadParameter as error:  # in the words of Typer's validator
+            error.message = re.sub(r"^Value error, |, unable to parse .*", "", error.message)
+            error.message = error.message.replace("Input should be", "it should be")
+            raise
 
     def get_params(self, ctx: Any) -> list[Any]:
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc] # Click's, of the class beside this one

@@ -62,7 +62,7 @@ def build(
         autocompletion=complete_device,
     ),
     batch_size: int | None = typer.Option(
-        None, help="Frames computed at a time.", show_default="4096", metavar="FRAMES"
+        None, min=2, max=65536, help="Frames computed at a time.", show_default="4096", metavar="FRAMES"
     ),
     workers: int | None = typer.Option(
         None,

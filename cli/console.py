@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10.0
 SHOWN_FILES = 3
 """Skipped files that are named per reason; the report has all."""
+NO_DATASET = "(no dataset)"  # of files beside the datasets' folders
 _STAGES = {
     "bodies": ("loading", "body models"),
     "headers": ("reading headers of", "recordings"),
@@ -70,6 +72,8 @@ def progress_bar() -> "Iterator[Progress]":
 
             def show(stage: str, done: int, total: int, name: str = "", /) -> None:
                 words, unit = _STAGES[stage]
+                if not total:
+                    return
                 if stage not in tasks:
                     tasks[stage] = bar.add_task(words, total=total, unit=unit, name="")
                 bar.update(tasks[stage], completed=done, total=total, name=printable(name))
@@ -97,15 +101,31 @@ class _Lines:
 
     def __call__(self, stage: str, done: int, total: int, name: str = "", /) -> None:
         now, (words, unit) = time.monotonic(), _STAGES[stage]
+        if not total:
+            return
         if stage != self._stage:
             self._stage, self._began, self._last = stage, now, now
-            sys.stderr.write(f"{words} {total:,} {unit}\n")
+            sys.stderr.write(f"{words} {counted(total, unit)}\n")
         elif now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
             rate = done / (now - self._began)
             left = f", {(total - done) / rate:,.0f} s left" if rate else ""
             at = f", at {printable(name)}" if name else ""
             sys.stderr.write(f"{words} {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}{at}\n")
+
+
+def counted(number: int, plural: str) -> str:
+    """A number and its noun, which is given in the plural."""
+    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+
+
+def _counted_files(files: "Sequence[Skipped]") -> str:
+    return counted(len(files), "recordings" if all(file.path.endswith(".npz") for file in files) else "files")
+
+
+def _say(line: str, stderr: bool = False) -> None:
+    """A line that a terminal may wrap, and nobody else, so that names can be copied."""
+    typer.echo(printable(line), err=stderr)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]], amounts: bool = False) -> None:
@@ -125,7 +145,7 @@ def print_checked(datasets: "Iterable[CheckedDataset]") -> None:
     columns = *counts, "frame rates", "model kinds", "genders", "without dmpls", "skipped", "problems"
     rows: list[Sequence[str | int]] = []
     for row in datasets:
-        name = f"{row.dataset} (first recording)" if row.archive else row.dataset
+        name = f"{row.dataset} (first recording)" if row.archive else row.dataset or NO_DATASET
         rates, models, genders = (f"{float(rate):g}" for rate in row.frame_rates), row.models, row.genders
         words = [", ".join(texts) for texts in (rates, models, genders)]
         numbers = row.without_dmpls, row.skipped, row.problems
@@ -137,48 +157,48 @@ def print_report(report: "BuildReport") -> None:
     """The closing table of a build, what was skipped, and what an update has changed."""
     names = "dataset", "subjects", "sequences", "source_frames", "frames", "without_dmpls", "skipped"
     columns = [name.replace("_", " ") for name in names]
-    print_table(columns, [[getattr(row, name) for name in names] for row in report.datasets])
-    out = console()
+    rows = [[getattr(row, name) for name in names] for row in report.datasets]
+    print_table(columns, [[row[0] or NO_DATASET, *row[1:]] for row in rows])
     print_skipped(report.skipped, {})
     print_warnings(report.warning_groups())
     for line in _remarks(report):
-        out.print(Text(printable(line)))
+        _say(line)
     if report.skipped:
-        were = "recording was" if len(report.skipped) == 1 else "recordings were"
-        message = f"warning: {len(report.skipped):,} {were} skipped, see above for the reasons"
-        console(stderr=True).print(Text(message))
+        were = "was" if len(report.skipped) == 1 else "were"
+        _say(f"warning: {_counted_files(report.skipped)} {were} skipped, see above for the reasons", stderr=True)
 
 
 def print_skipped(skipped: "Iterable[Skipped]", not_selected: Mapping[str, int]) -> None:
     """Print skipped recordings, one line per reason, and the number that are not selected."""
     from h36m_amass.conversion.report import grouped
 
-    reasons = console(stderr=verbosity().quiet)
     for reason, files in grouped((file.reason, file) for file in skipped):
         shown = ", ".join(file.path for file in files[:SHOWN_FILES])
         more = f" and {len(files) - SHOWN_FILES:,} more" if len(files) > SHOWN_FILES else ""
         one = len(files) == 1
-        line = f"{shown}: {reason}" if one else f"{len(files):,} recordings: {reason}: {shown}{more}"
-        reasons.print(Text(f"skipped: {printable(line)}"))
+        line = f"{shown}: {reason}" if one else f"{_counted_files(files)}, each: {reason}: {shown}{more}"
+        _say(f"skipped: {line}", stderr=verbosity().quiet)
     if not_selected:
-        console().print(Text(_not_selected(not_selected)))
+        _say(_not_selected(not_selected))
 
 
 def _not_selected(counts: Mapping[str, int]) -> str:
     from h36m_amass.recordings.subset import filters
 
-    number = sum(counts.values())
-    return f"not selected: {number:,} recording{'' if number == 1 else 's'}, {filters(counts)}"
+    return f"not selected: {counted(sum(counts.values()), 'recordings')}, {filters(counts)}"
 
 
 def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -> None:
-    """Print warnings about recordings, one line per message."""
-    out = console(stderr=True)
+    """Print warnings about recordings, one line per message, and about folders and archives, one line each."""
     for message, warnings in groups:
-        shown = ", ".join(warning.path for warning in warnings[:SHOWN_FILES])
-        more = f" and {len(warnings) - SHOWN_FILES:,} more" if len(warnings) > SHOWN_FILES else ""
-        count = "1 recording" if len(warnings) == 1 else f"{len(warnings):,} recordings"
-        out.print(Text(printable(f"warning: {count}: {message}: {shown}{more}")))
+        paths = [warning.path for warning in warnings]
+        if all("/" not in path for path in paths):  # folders and archives
+            for path in paths:
+                _say(f"warning: {path}: {message}", stderr=True)
+            continue
+        shown = ", ".join(paths[:SHOWN_FILES])
+        more = f" and {len(paths) - SHOWN_FILES:,} more" if len(paths) > SHOWN_FILES else ""
+        _say(f"warning: {counted(len(paths), 'recordings')}: {message}: {shown}{more}", stderr=True)
 
 
 def unused(report: "BuildReport | Check") -> Iterator[str]:

@@ -158,5 +158,5 @@ FrameRates = Annotated[
     ),
 ]
 MaxFrames = Annotated[
-    int, typer.Option(help="Skip recordings of more frames: they are damaged or hostile.", metavar="FRAMES")
+    int, typer.Option(min=1, help="Skip recordings of more frames: they are damaged or hostile.", metavar="FRAMES")
 ]

@@ -35,7 +35,7 @@ def verify(
     """Check whether a store is whole, and whether it agrees with the full mesh. Exit status 1 if anything is wrong."""
     from h36m_amass.verification.store import verify as run
 
-    from .console import progress_bar
+    from .console import counted, progress_bar
 
     with progress_bar() as progress:
         result = run(
@@ -57,6 +57,6 @@ def verify(
             f"m, 99.9 percent are below {result.percentile_99_9:.2g} m"
         )
     if result.findings:
-        typer.echo(f"error: {len(result.findings)} findings, see above", err=True)
+        typer.echo(f"error: {counted(len(result.findings), 'findings')}, see above", err=True)
         raise typer.Exit(FAILED)
     typer.echo(f"ok: {result.sequences:,} sequences, {result.frames:,} frames")

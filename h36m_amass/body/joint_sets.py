@@ -77,7 +77,9 @@ def load_sources(
     joint_names: Path | str | Sequence[Path | str] | None,
     support_dir: Path,
 ) -> tuple[JointSource, ...]:
-    """The requested joint sets, in that order; `JointSetError` if a name is given twice or fits none.
+    """The requested joint sets, in that order.
+
+    Raises `JointSetError` if a name is given twice or fits none, or `support_dir` is not a support folder.
 
     Parameters
     ----------
@@ -87,6 +89,7 @@ def load_sources(
     joint_names
         Files of joint names, see `h36m_amass.body.regressor.load`, each as ``NAME=FILE`` if there are several sets.
     """
+    _check_folder(support_dir)
     named = [_split(name) for name in _listed(regressors) or (support_dir / f"{regressor.H36M_FILE_NAME}.npy",)]
     files = {name or _default_name(file): file for name, file in named}
     if len(files) < len(named):
@@ -120,6 +123,14 @@ def num_vertices(sources: Sequence[JointSource]) -> int:
 def skeleton_family(models: Collection[str]) -> str:
     """Whose joints the skeleton's are, where recordings are of several families: the first of `FAMILIES`."""
     return next(name for name in FAMILIES if name in models)
+
+
+def _check_folder(support_dir: Path) -> None:
+    if not support_dir.is_dir():
+        advice = "give yours as --support-dir, or let h36m-amass setup make one of your downloads"
+        raise JointSetError(f"is not a folder; {advice}", support_dir)
+    if support_dir.absolute().name == "body_models" and not (support_dir / "body_models").exists():
+        raise JointSetError(f"lies in a support folder; did you mean {support_dir.parent}?", support_dir)
 
 
 def _listed(given: Path | str | Sequence[Path | str] | None) -> tuple[Path | str, ...]:

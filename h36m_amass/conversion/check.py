@@ -18,7 +18,7 @@ from h36m_amass.body import model, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind
 from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
 from h36m_amass.conversion.convert import why_not
-from h36m_amass.conversion.inputs import placed
+from h36m_amass.conversion.inputs import doubtful_names, placed
 from h36m_amass.conversion.options import BuildOptions
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, of_options
 from h36m_amass.conversion.report import RecordingWarning, grouped
@@ -35,7 +35,7 @@ from h36m_amass.recordings.rates import Key
 from h36m_amass.recordings.recording import AmassError
 from h36m_amass.recordings.resampling import resampled_length
 from h36m_amass.recordings.subset import EVERYTHING, Subset
-from h36m_amass.recordings.tree import Archive, RecordingFile, Skipped, find_recordings, is_wanted, names_of
+from h36m_amass.recordings.tree import Archive, RecordingFile, Skipped, find_recordings, is_wanted, place_members
 from h36m_amass.setup.placing import misplaced
 from h36m_amass.system.progress import Progress, Stages, nothing
 
@@ -132,12 +132,8 @@ def check_inputs(
             findings.append(Finding(False, reason))
             continue
         findings += _check_body_model(support_dir, kind, sources, loaded_map)
-    if any("there is no such file" in finding.message for finding in findings if not finding.ok):
+    if not all(finding.ok for finding in findings):
         findings += [Finding(False, line) for line in misplaced(support_dir)]
-    if not support_dir.is_dir():
-        findings.insert(
-            0, Finding(False, f"{support_dir}: is not a folder; h36m-amass setup makes one of your downloads")
-        )
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
     if found is None:
@@ -226,6 +222,7 @@ class _Recordings:
         """Read headers, those of archives from the cache; raises `AmassError` if there are no recordings."""
         listing = find_recordings(self._amass_dir, tuple(self._options.datasets))
         self._skipped += listing.skipped
+        self.warnings += doubtful_names(listing)
         for done, file in enumerate(listing.files):
             progress("headers", done, len(listing.files), file.path)
             if self._is_selected(file):
@@ -291,10 +288,12 @@ class _Recordings:
         try:
             with open_archive(self._amass_dir / archive.name, is_wanted) as stream:
                 for member in stream:
-                    path, content = f"{archive.folder}/{member.name}", io.BytesIO()
-                    member.copy_to(content)
-                    listed = list_member(path, Held(path, content.getvalue()), self._how.use_dmpls)
-                    self._add(RecordingFile(archive.dataset, *names_of(path), path, member.size, 0), listed)
+                    found = place_members(archive, [(member.name, member.size, member.problem)])
+                    self._skipped += found.skipped
+                    for file in found.files:
+                        path, content = file.path, io.BytesIO()
+                        member.copy_to(content)
+                        self._add(file, list_member(path, Held(path, content.getvalue()), self._how.use_dmpls))
                     return
             reason = stream.damage or "holds no recordings; download it again, or remove it"
         except ArchiveError as error:
@@ -329,7 +328,7 @@ class _Recordings:
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
             more = f" and {len(paths) - NAMED_FILES:,} more" if len(paths) > NAMED_FILES else ""
-            line = f"{len(paths):,} files: {reason}: {', '.join(paths[:NAMED_FILES])}{more}"
+            line = f"{len(paths):,} files, each: {reason}: {', '.join(paths[:NAMED_FILES])}{more}"
             found.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
         if not any(row.recordings for row in datasets) and not self._skipped:
             reason = "no recording can be converted" if self.left_out else "no recording is selected"

@@ -9,9 +9,11 @@ from h36m_amass.body import model
 from h36m_amass.body.families import BodyKind
 from h36m_amass.conversion.convert import why_not
 from h36m_amass.conversion.part import PartRow
+from h36m_amass.conversion.report import RecordingWarning
 from h36m_amass.conversion.tasks import ArchiveWork, Job
 from h36m_amass.conversion.unpack import Unpacked
 from h36m_amass.conversion.update import StoredRows
+from h36m_amass.datasets import find
 from h36m_amass.files.npz import NpzError
 from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.access import source_of
@@ -20,6 +22,8 @@ from h36m_amass.recordings.rates import NO_RULES, RateRules
 from h36m_amass.recordings.recording import AmassError, content_digest
 from h36m_amass.recordings.tree import Archive, Listing, RecordingFile, Skipped, place_members
 from h36m_amass.system import signals
+
+UNKNOWN = "is not a name of a dataset of AMASS; if it holds one, rename it: h36m-amass datasets lists the names"
 
 
 @dataclass
@@ -55,6 +59,14 @@ def find_inputs(job: Job, listing: Listing, rows: Collection[PartRow], stored: S
     for archive in listing.archives:
         finder.add_archive(archive)
     return finder.inputs
+
+
+def doubtful_names(listing: Listing) -> Iterator[RecordingWarning]:
+    """A warning for each folder and archive whose name is not one of a dataset of AMASS."""
+    names = {(file.dataset, file.path.split("/")[0]) for file in listing.files}
+    for dataset, name in sorted(names | {(archive.dataset, archive.name) for archive in listing.archives}):
+        if find(dataset) is None:
+            yield RecordingWarning(dataset, name, UNKNOWN)
 
 
 _Verdict = str | Skipped | PartRow | int | None

@@ -14,12 +14,11 @@ from h36m_amass.conversion.report import BuildReport, RecordingWarning, dataset_
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.datasets import canonical
-from h36m_amass.files.archives import dataset_name
 from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.recordings.resampling import exact_rate
 from h36m_amass.recordings.subset import Subset, filters
-from h36m_amass.recordings.tree import Archive, Listing, Skipped
+from h36m_amass.recordings.tree import Archive, Listing, Skipped, spelled
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ class Outcome:
         self, job: Job, strict: bool, listing: Listing, todo: Inputs, assembly: Assembly, stored: StoredRows | None
     ) -> None:
         self._job, self._strict, self._todo, self._assembly, self._stored = job, strict, todo, assembly, stored
-        self._ignored = Counter(listing.ignored)
+        self._ignored, self._doubts = Counter(listing.ignored), tuple(inputs.doubtful_names(listing))
         self._not_selected = Counter(todo.not_selected)
         self._skipped: list[Skipped] = []
         self._folders = {work.archive.folder for work in todo.archives if work.only is None}
@@ -55,8 +54,7 @@ class Outcome:
         for part_row in result.rows:
             self._add_row(part_row)
         for path, reason in result.skipped:
-            first = path.split("/")[0]
-            self._skip(Skipped(canonical(dataset_name(first) or first), path, reason))
+            self._skip(Skipped(canonical(spelled(path.split("/")[0])), path, reason))
         for path, filtered_by in result.not_selected:
             self._assembly.set_result(path, None)
             self._not_selected[filtered_by] += 1
@@ -122,7 +120,8 @@ class Outcome:
         return f"{self._job.amass_dir}: no recording can be converted; {count}{selected}"
 
     def _warnings(self) -> Iterator[RecordingWarning]:
-        """Warnings about the store's recordings."""
+        """Warnings about names of datasets, and about the store's recordings."""
+        yield from self._doubts
         for record in self._assembly.records:
             rate = exact_rate(record.source_frame_rate)
             names = record.dataset, record.subject, record.sequence

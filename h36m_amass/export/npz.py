@@ -42,8 +42,8 @@ def export_npz(
 
     ``numpy.load(path, allow_pickle=True)["positions_3d"].item()`` is ``{subject: {sequence: {"positions_3d":
     float32 (frames, joints, 3), "frame_rate": float}}}``, in NumPy 1.17 and newer. A second array, ``joint_regressor``,
-    is the name of the regressor that the joints come from. A file of that name
-    that differs is replaced with `overwrite` alone, once the new one is whole. The same store gives the same bytes.
+    is the name of the regressor that the joints come from. A file of that name that differs is replaced with
+    `overwrite` alone, once the new one is whole; without it nothing is written. The same store gives the same bytes.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def export_npz(
 
     note(0)
     with disk.guarded(needed, out_dir, str(out_dir)):
-        for dataset, path in zip(exported, paths, strict=True):
+        # What is there already comes first: if it differs, that is known before anything has changed.
+        for dataset, path in sorted(zip(exported, paths, strict=True), key=lambda pair: not pair[1].exists()):
             _write(path, _dictionary(dataset, order, note), store.joint_set.regressor, overwrite)
             stages.ended("wrote %s: %d frames", path, dataset.num_frames)
     return paths
@@ -136,7 +137,9 @@ def _write(path: Path, dictionary: dict[str, Any], regressor: str, overwrite: bo
 def _require_same(path: Path, overwrite: bool, written: Path) -> None:
     """Raise `ExportError` if another file is there, and may not be replaced."""
     if path.exists() and not overwrite and not filecmp.cmp(path, written, shallow=False):
-        raise ExportError("is there already and differs, in its joint order say; replace it with --overwrite", path)
+        raise ExportError(
+            "is there already and differs; replace it with --overwrite, or export to another folder", path
+        )
 
 
 def _file_name(dataset: str) -> str:

@@ -1,6 +1,7 @@
 """Which files are archives, by their names; names of their members; and what goes wrong with either."""
 
 import lzma
+import re
 import struct
 import tarfile
 import zipfile
@@ -17,7 +18,9 @@ SUFFIXES = {
     **{".tbz2": "bz2", ".txz": "xz", ".tgz": "gz"},
 }
 """Endings of archives, whatever their case, and the kinds that they stand for."""
-OTHER_SUFFIXES = (".rar", ".7z", ".tbz", ".tar.zst", ".tzst", ".tar.lzma", ".tar.z")
+# Those of other kinds, of compressed files, and what wget puts behind a name that is there already.
+_UNREAD = re.compile(r"\.(rar|7z|tbz|tzst|bz2|xz|tar\.(zst|lzma|z)|(tar|tar\.\w+|tbz2|txz|tgz|zip)\.\d+)$")
+VIDEOS = "holds videos and no recordings: it is AMASS's Render download; take SMPL+H G instead"
 # What zipfile, tarfile, the decompressors and rapidgzip raise at damage.
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error),
@@ -42,8 +45,9 @@ def kind_of(file_name: str) -> str:
 
 
 def is_unread(file_name: str) -> bool:
-    """Whether a file is an archive by its name, of a kind that is not read or not there as a whole."""
-    return not file_name.startswith(".") and file_name.lower().endswith(OTHER_SUFFIXES)
+    """Whether a file is an archive by its name, with an ending that is not read."""
+    is_read = file_name.startswith(".") or dataset_name(file_name) is not None
+    return not is_read and _UNREAD.search(file_name.lower()) is not None
 
 
 def _suffix(file_name: str) -> str:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO
 
-from h36m_amass.files.archive_names import DAMAGE, Explained, base_name, kind_of, safe_name
+from h36m_amass.files.archive_names import DAMAGE, VIDEOS, Explained, base_name, kind_of, safe_name
 from h36m_amass.files.archive_names import ArchiveError as ArchiveError
 from h36m_amass.files.archive_names import dataset_name as dataset_name
 from h36m_amass.files.archive_names import is_unread as is_unread
-from h36m_amass.files.first_bytes import mishap_of
+from h36m_amass.files.first_bytes import NUM_BYTES, archive_kind, mishap
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.tar_reading import BLOCK, TarFile, open_packed, walk
 from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, METHODS, open_zip
@@ -28,17 +28,25 @@ MAX_DIRECTORY = 2**24  # bytes of a zip archive's directory; each member takes a
 _LINK, _FILE_TYPES = 0xA000, 0xF000
 
 
-def open_archive(
-    path: Location, wanted: Callable[[str], bool], threads: int = 1, kind: str | None = None
-) -> ArchiveStream:
+def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
     """Open an archive for one pass; `ArchiveError` or `UrlError` if it cannot be opened.
 
     `wanted` says whether a file of a name, without its folders, matters; a local ``.tar.bz2`` is decoded by `threads`,
-    where rapidgzip is installed. `kind` is one of the values of `h36m_amass.files.archive_names.SUFFIXES`, if the name
-    does not tell it.
+    where rapidgzip is installed. Its first bytes tell its kind, and where they do not its name.
     """
-    kind = kind or kind_of(path.name)
-    return (_ZipStream if kind == "zip" else _TarStream)(path, wanted, threads, kind)
+    with Explained():
+        packed, size = open_packed(path)
+        try:
+            begin = packed.read(NUM_BYTES)
+            packed.seek(0)
+            what = mishap(begin)
+            if what is not None:
+                raise ArchiveError(what)
+            kind = archive_kind(begin) or kind_of(path.name)
+            return (_ZipStream if kind == "zip" else _TarStream)(path, packed, size, wanted, threads, kind)
+        except BaseException:
+            packed.close()
+            raise
 
 
 class StreamedMember:
@@ -69,22 +77,14 @@ class StreamedMember:
 class ArchiveStream(ABC):
     """A context manager that gives the wanted members once, in archive order; then `damage` says if there is any."""
 
-    def __init__(self, path: Location, wanted: Callable[[str], bool], threads: int, kind: str) -> None:
+    def __init__(
+        self, path: Location, packed: IO[bytes], size: int, wanted: Callable[[str], bool], threads: int, kind: str
+    ) -> None:
         self.damage: str | None = None
-        self._wanted = wanted
+        self._packed, self._size, self._wanted = packed, size, wanted
         self._unsafe: set[str] = set()
         self._num_videos = 0
-        with Explained():
-            self._packed, self._size = open_packed(path)
-            try:
-                what = mishap_of(self._packed)
-                if what is not None:
-                    raise ArchiveError(what)
-                self._packed.seek(0)
-                self._open(path, threads, kind)
-            except BaseException:
-                self._packed.close()
-                raise
+        self._open(path, threads, kind)
 
     def __enter__(self) -> ArchiveStream:
         return self
@@ -118,7 +118,7 @@ class ArchiveStream(ABC):
                     if self.damage is not None:
                         return
             if self._num_videos and not found:
-                self.damage = "holds videos and no recordings: it is AMASS's Render download; take SMPL+H G instead"
+                self.damage = VIDEOS
         except ArchiveError as error:
             self.damage = error.reason
 

@@ -32,6 +32,8 @@ def mishap(begin: bytes) -> str | None:
         return "is a Git LFS pointer, not the file; run `git lfs pull` where you cloned it"
     if begin[4:8] == b"ftyp":
         return "is a video: this is AMASS's Render download; take SMPL+H G of the dataset"
+    if begin.startswith((b"Rar!", b"7z\xbc\xaf")):
+        return "is a RAR or 7z archive, which is not read; unpack it"
     if is_pickle(begin):
         advice = "h36m-amass setup takes body models and vertex maps out of theirs, and recordings come as .npz"
         return f"is a pickle, which can run any code and is not read: {advice}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from h36m_amass.datasets import DatasetError, canonical, choose, find
-from h36m_amass.files.archives import dataset_name, is_unread
+from h36m_amass.files.archive_names import VIDEOS, dataset_name, is_unread
 from h36m_amass.files.first_bytes import UNFINISHED
 from h36m_amass.files.paths import Location, is_url, shown
 from h36m_amass.files.sources import FileSlice
@@ -22,8 +22,11 @@ EMPTY = "holds no recordings; download it again, or remove it"
 STRAY = "lies outside a dataset's folder"
 OUTSIDE = "lies outside a subject's folder"
 DEEPER = "lies deeper than its dataset's subjects; move it to DATASET/SUBJECT/"
+DEEPER_PACKED = "lies deeper in its archive than [DATASET/]SUBJECT/; unpack it, and move the dataset up"
+UNREAD = "is an archive with an ending that is not read; unpack it, or rename it to .tar.bz2 if it is one"
 NESTED = "is an archive within a dataset's folder; move it up into the AMASS folder, or unpack it"
-_COPY = re.compile(r" ?\(\d+\)$")  # what browsers put behind the name of a file that they download once more
+# What browsers and file managers put behind the name of a file or folder that is there already.
+_COPY = re.compile(r"(?<=.)( ?\(\d+\)| ?\(copy\)|( -)? copy( \d+)?)+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -96,32 +99,24 @@ def find_recordings(
         empty = "is empty; put AMASS datasets (SMPL+H G) into it, one folder or archive each"
         raise AmassError(nothing if is_url(amass_dir) else empty, shown(amass_dir))
     placing = _Placing()
-    sources, unread = [_Source(name, f"the folder {name}", name) for name in folders], 0
+    sources = [_Source(spelled(name), f"the folder {name}", name) for name in folders]
     for entry in files:
-        name = dataset_name(entry.name)
-        if entry.name.lower().endswith(UNFINISHED) and not entry.name.startswith("."):
-            if not datasets:
-                placing.skip("", entry.path, "is still being downloaded; wait until it is there")
+        if dataset_name(entry.name) is not None and entry.problem is None:
+            sources.append(_Source(spelled(entry.name), entry.name, archive=entry))
+        elif datasets:
+            continue
+        elif entry.name.lower().endswith(UNFINISHED) and not entry.name.startswith("."):
+            placing.skip("", entry.path, "is still being downloaded; wait until it is there")
         elif is_unread(entry.name):
-            unread += 1
-        elif name is not None and entry.problem is None:
-            sources.append(_Source(_COPY.sub("", name), entry.name, archive=entry))
-        elif not datasets:
+            placing.skip("", entry.path, UNREAD)
+        else:
             placing.skip_stray("", entry, STRAY)
-    if unread and not datasets:
-        placing.ignored["archives of a kind that is not read"] = unread
     archives = []
     for source in _chosen(amass_dir, sources, datasets):
         if source.archive is None:
             entries = list(files_below(amass_dir, source.folder, check))
-            inner = {
-                entry.path.split("/")[1] for entry in entries if entry.path.count("/") > 1 and is_wanted(entry.name)
-            }
-            if find(source.name) is None and any(find(name) for name in inner):
-                listed = ", ".join(sorted(inner)[:3])
-                hint = f"did you mean {shown(amass_dir / source.folder)}?"
-                reason = f"{hint} {source.folder} is not a dataset and holds {listed}"
-                raise AmassError(f"holds no datasets of AMASS itself; {reason}", shown(amass_dir))
+            if find(source.name) is None:
+                _refuse_datasets_in(amass_dir, source.folder, entries)
             placing.add(source.dataset, entries)
         else:
             file = source.archive
@@ -151,18 +146,20 @@ def place_members(
     """
     top, names = archive.folder, list(names)
     inner = {name.split("/")[0] for name, _, _ in names if name.count("/") > 1}
-    if (find(archive.dataset) is None and sum(find(name) is not None for name in inner) > 0) or (
-        len(inner) > 1 and all(find(name) for name in inner)
-    ):
+    known = sorted(name for name in inner if find(name))
+    if (known and find(archive.dataset) is None) or len(inner) == len(known) > 1:
+        reason = f"holds the datasets {', '.join(sorted(inner)[:3])}; unpack it into the AMASS folder"
+        if len(inner) == 1:
+            ending = archive.name.removeprefix(archive.folder)
+            reason = f"holds the dataset {known[0]}; rename it to {known[0]}{ending}"
         placing = _Placing()
-        several = ", ".join(sorted(inner)[:3])
-        placing.skip(archive.dataset, archive.name, f"holds the datasets {several}; unpack it into the AMASS folder")
+        placing.skip(archive.dataset, archive.name, reason)
         return placing.result()
     entries = {name: Entry(f"{top}/{name}", size, archive.modified, problem) for name, size, problem in names}
     placing = _Placing()
     for name in unsafe:
         placing.skip(archive.dataset, f"{archive.name}/{name}", UNSAFE)
-    placing.add(archive.dataset, entries.values())
+    placing.add(archive.dataset, entries.values(), DEEPER_PACKED)
     if damage is not None:
         placing.skip(archive.dataset, archive.name, damage)
     elif not placing.files and not placing.skipped:
@@ -204,6 +201,16 @@ def _chosen(amass_dir: Location, sources: Iterable[_Source], datasets: Sequence[
     return chosen
 
 
+def _refuse_datasets_in(amass_dir: Location, folder: str, entries: Iterable[Entry]) -> None:
+    """Raise `AmassError` if a folder that is not a dataset holds some, unpacked or packed."""
+    names = [entry.path.split("/") for entry in entries if is_wanted(entry.name) or dataset_name(entry.name)]
+    inner = {spelled(path[1]) for path in names if len(path) > 1}
+    held = ", ".join(sorted(name for name in inner if find(name))[:3])
+    if held:
+        reason = f"{folder} is not a dataset, and holds {held}; did you mean {shown(amass_dir / folder)}?"
+        raise AmassError(f"{reason} Otherwise move what it holds up", shown(amass_dir))
+
+
 class _Placing:
     """Sorts files by their paths: recordings, those that lie or are called as none may, and others."""
 
@@ -223,19 +230,21 @@ class _Placing:
     def skip(self, dataset: str, path: str, reason: str) -> None:
         self.skipped.append(Skipped(dataset, _printable(path), reason))
 
-    def add(self, dataset: str, entries: Iterable[Entry]) -> None:
-        """Take all files of a dataset."""
+    def add(self, dataset: str, entries: Iterable[Entry], deeper: str = DEEPER) -> None:
+        """Take all files of a dataset; `deeper` is said of those that lie too deep."""
         rows = [(entry, entry.path.split("/")) for entry in entries]
         rows = [(entry, parts) for entry, parts in rows if not any(_is_no_folder(part) for part in parts[1:-1])]
         # One folder in between is searched, if no folder beside it holds recordings.
         folders = [parts[1:-1] for entry, parts in rows if is_wanted(entry.name)]
         inner = {parts[0] for parts in folders if len(parts) == 2}
+        if not folders and any(entry.name.lower().endswith(".mp4") for entry, _ in rows):
+            self.skip(dataset, rows[0][1][0], VIDEOS)
         depth = 4 if len(inner) == 1 and all(len(parts) != 1 for parts in folders) else 3
         for entry, parts in rows:
             if dataset_name(entry.name) is not None and not entry.name.startswith("."):
                 self.skip(dataset, entry.path, NESTED)
             elif len(parts) != depth:
-                self.skip_stray(dataset, entry, OUTSIDE if len(parts) < depth else DEEPER)
+                self.skip_stray(dataset, entry, OUTSIDE if len(parts) < depth else deeper)
             elif self._is_recording(dataset, entry):
                 self.files.append(RecordingFile(dataset, *names_of(entry.path), entry.path, entry.size, entry.modified))
 
@@ -265,6 +274,11 @@ def is_wanted(base_name: str) -> bool:
     return _kind_of_other(base_name) is None
 
 
+def spelled(name: str) -> str:
+    """The dataset of a folder or archive, as its name spells it."""
+    return _COPY.sub("", dataset_name(name) or name)
+
+
 def names_of(path: str) -> tuple[str, str]:
     """Subject and sequence of a recording by its path, if it lies where it should."""
     folder, _, base = path.rpartition("/")
@@ -274,7 +288,7 @@ def names_of(path: str) -> tuple[str, str]:
 def same_recording(path: str) -> tuple[str, str]:
     """A path, relative to the AMASS folder, that is the same whatever the dataset's folder or archive is called."""
     folder, _, rest = path.partition("/")
-    return canonical(_COPY.sub("", folder)), rest
+    return canonical(spelled(folder)), rest
 
 
 def _kind_of_other(name: str) -> str | None:

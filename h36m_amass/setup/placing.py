@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -100,24 +101,45 @@ def set_up(
 
 
 def misplaced(support_dir: Path) -> list[str]:
-    """What lies in a support folder where nothing is looked for, one line each, with how it gets to its place."""
-    lines = []
-    for path in _files_of(support_dir) if support_dir.is_dir() else ():
+    """What lies in a support folder where nothing is looked for, one line each, with how it gets to its place.
+
+    What its place holds already is passed over.
+    """
+    lines, is_wrong = [], not support_dir.is_dir() or support_dir.absolute().name == "body_models"
+    for path in () if is_wrong else _files_of(support_dir):
         command = f"h36m-amass setup {quote(str(path))} --support-dir {quote(str(support_dir))}"
         try:
-            kind = _archive_kind(path)
-            if kind is not None:
-                lines.append(f"{path}: is packed; {command} takes out what is needed")
+            if _archive_kind(path) is not None:
+                if _holds_missing(path, support_dir):
+                    lines.append(f"{path}: is packed; {command} takes out what is needed")
             elif path.suffix.lower() in WANTED:
                 support = identify(path, path.relative_to(support_dir).as_posix())
-                if path not in (support_dir / support.target, _found(support_dir, support.target)):
-                    place = support_dir / support.target
-                    lines.append(f"{path}: is {support.title}, which belongs to {place}; {command} puts it there")
+                place = _place_of(support_dir, support)
+                line = f"{path}: is {support.title}, which belongs to {place}"
+                if not place.exists():
+                    lines.append(f"{line}; {command} puts it there")
+                elif path != place and not support.is_converted and _digest(path) != _digest(place):
+                    lines.append(f"{line}, where another file lies; put each where it belongs")
         except (NotOursError, OSError):
             continue
         except H36mAmassError as error:
             lines.append(f"{path}: {error.reason.removeprefix(f'{path}: ')}")
     return lines
+
+
+def _holds_missing(archive: Path, support_dir: Path) -> bool:
+    """Whether an archive holds what a support folder lacks; it is read no further than to the first such file."""
+    with TemporaryDirectory() as scratch, open_archive(archive, _is_wanted) as stream:
+        for member in stream:
+            if member.name.endswith(RECORDINGS):
+                return False
+            path = Path(scratch, f"member{Path(member.name).suffix}")
+            with path.open("wb") as file:
+                member.copy_to(file)
+            with suppress(H36mAmassError):
+                if not _place_of(support_dir, identify(path, member.name)).exists():
+                    return True
+    return False
 
 
 class _Taking:
@@ -147,9 +169,8 @@ class _Taking:
         try:
             if path.name.lower().endswith(UNFINISHED):
                 raise SetupError("is still being downloaded; wait until it is there")
-            kind = _archive_kind(path)
-            if kind is not None:
-                self._take_archive(path, kind)
+            if _archive_kind(path) is not None:
+                self._take_archive(path)
             elif is_asked_for or path.name.lower().endswith((*WANTED, *SUFFIXES)):
                 self._keep(identify(path, name), shown)
         except NotOursError as error:
@@ -160,13 +181,16 @@ class _Taking:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
             self._problems.append(f"{shown}: {reason.removeprefix(f'{path}: ')}")
 
-    def _take_archive(self, path: Path, kind: str) -> None:
+    def _take_archive(self, path: Path) -> None:
         """What an archive holds, unless it is damaged anywhere."""
-        before, problems = len(self.candidates), list[str]()
-        with open_archive(path, _is_wanted, kind=kind) as stream:
+        before, problems, packed = len(self.candidates), list[str](), ""
+        with open_archive(path, _is_wanted) as stream:
             for member in stream:
                 if member.name.endswith(RECORDINGS):
                     raise NotOursError("holds recordings; put it into your AMASS folder as it is")
+                if member.name.lower().endswith(tuple(SUFFIXES)):
+                    packed = member.name
+                    continue
                 self._progress(f"{path}: {member.name}")
                 scratch = self._new_file(Path(member.name).suffix)
                 try:
@@ -187,6 +211,8 @@ class _Taking:
             raise ArchiveError(f"{stream.damage.split(';')[0]}; nothing of it was taken, download it again")
         self._problems += problems
         if len(self.candidates) == before and not problems:
+            if packed:
+                raise NotOursError(f"holds the archive {packed}; unpack it, and give what is in it")
             raise NotOursError("holds no body model, regressor or vertex map")
 
     def _keep(self, support: Support, source: str) -> None:
@@ -233,30 +259,28 @@ def _without_doubles(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
 def _place(candidate: _Candidate, support_dir: Path, overwrite: bool, result: SetUp) -> None:
     """Move a file to its place, unless another one is there."""
     support = candidate.support
-    target = support_dir / support.target
+    target = _place_of(support_dir, support)
     taken = Taken(support.target, support.title, candidate.source)
-    there = _found(support_dir, support.target) or target
-    if there.exists():
-        if _digest(there) == _digest(candidate.content):
+    if target.exists():
+        if _digest(target) == _digest(candidate.content):
             result.unchanged.append(taken)
             return
         if not overwrite:
             reason = f"is there already and differs from {candidate.source}, which was not taken"
-            result.problems.append(f"{there}: {reason}; --overwrite replaces it")
+            result.problems.append(f"{target}: {reason}; --overwrite replaces it")
             return
-        target = there
     target.parent.mkdir(parents=True, exist_ok=True)
     candidate.content.replace(target)
     atomic_file.sync(target.parent)
     result.placed.append(taken)
 
 
-def _found(support_dir: Path, target: str) -> Path | None:
-    """Where a body model lies that may lie at several places."""
-    _, family, gender, *_ = (*target.split("/"), "", "")
-    if target.startswith("body_models/") and family in FAMILIES:
+def _place_of(support_dir: Path, support: Support) -> Path:
+    """Where a file belongs, or lies already: a body model may lie at several places."""
+    _, family, gender, *_ = (*support.target.split("/"), "", "")
+    if support.target.startswith("body_models/") and family in FAMILIES:
         return model.model_path(support_dir, gender, FAMILIES[family])
-    return None
+    return support_dir / support.target
 
 
 def _missing(support_dir: Path) -> list[str]:
@@ -292,7 +316,7 @@ def _files_of(folder: Path) -> Iterator[Path]:
 
 
 def _is_wanted(base_name: str) -> bool:
-    return base_name.lower().endswith(WANTED) and not base_name.startswith(_HIDDEN)
+    return base_name.lower().endswith((*WANTED, *SUFFIXES)) and not base_name.startswith(_HIDDEN)
 
 
 def _digest(path: Path) -> bytes:

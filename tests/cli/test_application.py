@@ -87,7 +87,8 @@ def test_a_quiet_build_prints_only_what_was_skipped(
     assert outcome.exit_code == 0
     assert store.is_file()
     assert outcome.stdout == ""
-    skipped, warning = outcome.stderr.splitlines()
+    skipped, *doubts, warning = outcome.stderr.splitlines()
+    assert all("is not a name of a dataset of AMASS" in line for line in doubts)
     assert skipped.startswith("skipped: Bad/s1/x_poses.npz: ")
     assert warning.startswith("warning: 1 recording was skipped")
 

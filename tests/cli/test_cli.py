@@ -248,7 +248,6 @@ BROKEN: dict[str, tuple[Break, tuple[object, ...], str]] = {
     ),
     "names that are not there": (lambda s: None, ("--joint-names", "{root}/names.txt"), "names.txt"),
     "faster than any recording": (lambda s: None, ("-r", 240), "--upsample"),
-    "batch of none": (lambda s: None, ("--batch-size", 0), "batch size 0"),
     "unknown dataset": (lambda s: None, ("--dataset", "Spam"), "Spam"),
     "strict with a bad header": (
         lambda s: write_npz(s.recording, small_recording(gender=None)),

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from h36m_amass.cli import console
+from h36m_amass.conversion.report import RecordingWarning
+from h36m_amass.recordings.tree import Skipped
 
 
 @pytest.fixture
@@ -41,3 +43,34 @@ def test_lines_name_what_was_read_last(monkeypatch: pytest.MonkeyPatch, capsys: 
     begun, then = capsys.readouterr().err.splitlines()
     assert begun == "converting 300 MB"
     assert then == "converting 100 of 300 MB, 10 MB/s, 20 s left, at CMU/75/a.npz"
+
+
+def test_a_stage_of_nothing_has_no_bar_and_no_line(screen: io.StringIO) -> None:
+    with console.progress_bar() as progress:
+        progress("headers", 0, 0)
+        progress("archives", 0, 1)
+    assert "reading headers" not in screen.getvalue()
+    assert "looking into" in screen.getvalue()
+
+
+def test_one_of_a_kind_is_singular(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress_bar() as progress:
+        progress("headers", 0, 0)
+        progress("archives", 0, 1)
+    assert capsys.readouterr().err == "looking into 1 archive\n"
+
+
+def test_no_name_is_wrapped_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    path = f"{'long name ' * 9}/s/a.npz"
+    narrow = Console(file=io.StringIO(), force_terminal=True, width=40)
+    monkeypatch.setattr(console, "console", lambda stderr=False: narrow)
+    console.print_warnings([("message", [RecordingWarning("D", path, "message")])])
+    console.print_skipped([Skipped("D", path, "reason")], {})
+    printed = capsys.readouterr()
+    assert printed.err == f"warning: 1 recording: message: {path}\n"
+    assert printed.out == f"skipped: {path}: reason\n"
+
+
+def test_archives_that_are_skipped_are_files(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_skipped([Skipped("D", name, "is empty") for name in ("D.tar", "E.tar")], {})
+    assert capsys.readouterr().out == "skipped: 2 files, each: is empty: D.tar, E.tar\n"

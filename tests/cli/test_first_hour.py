@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_what_a_rate_leaves_out_is_known_beforehand(cli: Cli, support_dir: Path,
     assert outcome.exit_code == 0
     lines = [line for line in outcome.stdout.splitlines() if line.startswith("skipped: ")]
     assert [line.split(", slower than 120 Hz")[0] for line in lines] == [
-        "skipped: 2 recordings: is at 60 Hz",
+        "skipped: 2 recordings, each: is at 60 Hz",
         "skipped: MPI_HDM05/bk/slow_poses.npz: is at 30 Hz",
     ]
     assert "AMASS's census has 120 Hz; --known-rates corrects it" in lines[0]
@@ -87,7 +88,7 @@ def test_equal_reasons_are_one_line(cli: Cli, support_dir: Path, tree: Path) -> 
         shutil.copy(tree / "CMU/01/01_03_poses.npz", tree / f"CMU/01/02_{number}_poses.npz")
     outcome = cli("check", tree, "--support-dir", support_dir)
     (line,) = [line for line in outcome.stdout.splitlines() if line.startswith("problem")]
-    assert line.startswith("problem: 6 files: is a web page, not the download")
+    assert line.startswith("problem: 6 files, each: is a web page, not the download")
     assert line.endswith("and 3 more")
 
 
@@ -101,6 +102,73 @@ def test_a_folder_one_level_too_high_is_named(
     outcome = cli(command, *arguments)
     assert outcome.exit_code == 1
     assert f"did you mean {tmp_path / 'data/smplh_g'}?" in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize("beside", [None, "CMU"])
+@pytest.mark.parametrize("command", ["check", "build", "datasets"])
+def test_a_folder_of_archives_one_level_too_high_is_named(
+    cli: Cli, support_dir: Path, tree: Path, tmp_path: Path, command: str, beside: str | None
+) -> None:
+    top = tmp_path / "hia"
+    top.mkdir()
+    packed_tree(tree, top / "amass", ".tar.bz2")
+    if beside is not None:
+        shutil.move(tree / beside, top)
+    options = [] if command == "datasets" else ["--support-dir", support_dir]
+    outcome = cli(command, top, *([tmp_path / "s.h5"] if command == "build" else []), *options)
+    assert outcome.exit_code == 1
+    said = outcome.stdout + outcome.stderr
+    assert f"{top}: amass is not a dataset, and holds CMU, MPI_HDM05, SSM_synced; did you mean {top}/amass?" in said
+    assert "no datasets of AMASS itself" not in said
+
+
+@pytest.mark.parametrize("command", ["check", "build", "verify"])
+def test_a_support_folder_that_is_none_is_named(
+    cli: Cli, support_dir: Path, tree: Path, tmp_path: Path, command: str
+) -> None:
+    store = tmp_path / "s.h5"
+    assert cli("build", tree, store, "--support-dir", support_dir, "--workers", 0).exit_code == 0
+    arguments = {
+        "check": ["check"],
+        "build": ["build", tree, tmp_path / "n.h5"],
+        "verify": ["verify", store, "--against", tree],
+    }
+    for folder, reason in (
+        (tmp_path / "suport", "is not a folder; give yours as --support-dir"),
+        (support_dir / "body_models", f"lies in a support folder; did you mean {support_dir}?"),
+    ):
+        outcome = cli(*arguments[command], "--support-dir", folder)
+        assert outcome.exit_code == 1
+        assert f"{folder}: {reason}" in outcome.stdout + outcome.stderr
+        assert "puts it there" not in outcome.stdout
+
+
+def test_a_renamed_dataset_is_said(cli: Cli, support_dir: Path, tree: Path, tmp_path: Path) -> None:
+    shutil.move(tree / "CMU", tree / "cmu_smplhg")
+    packed_tree(tree, tmp_path / "packed", ".tar.bz2")
+    shutil.move(tmp_path / "packed/SSM_synced.tar.bz2", tree / "MySSM.tar.bz2")
+    shutil.rmtree(tree / "SSM_synced")
+    report = tmp_path / "r.json"
+    options = "--support-dir", support_dir
+    checked = cli("check", tree, *options)
+    built = cli("build", tree, tmp_path / "s.h5", *options, "--workers", 0, "--report", report)
+    assert built.exit_code == 0
+    lines = [
+        f"warning: {name}: is not a name of a dataset of AMASS; if it holds one, rename it: h36m-amass datasets lists"
+        for name in ("MySSM.tar.bz2", "cmu_smplhg")
+    ]
+    for outcome in (checked, built):
+        assert [sum(line in said for said in outcome.stderr.splitlines()) for line in lines] == [1, 1]
+        assert "MPI_HDM05: is not" not in outcome.stderr
+    assert {"MySSM.tar.bz2", "cmu_smplhg"} <= {
+        warning["path"] for warning in json.loads(report.read_text())["warnings"]
+    }
+
+
+def test_a_copy_of_a_dataset_has_its_name(cli: Cli, support_dir: Path, tree: Path, tmp_path: Path) -> None:
+    shutil.move(tree / "CMU", tree / "CMU - Copy")
+    assert cli("build", tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0).exit_code == 0
+    assert "CMU" in Store(tmp_path / "s.h5").datasets
 
 
 def test_a_folder_one_level_too_low_is_named(cli: Cli, support_dir: Path, tree: Path) -> None:
@@ -126,6 +194,28 @@ def test_an_archive_of_several_datasets_is_named(
     write(folder / "D/s/fine.npz", recording(60))
     outcome = cli("build", folder, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0)
     assert f"{name}: holds the datasets CMU, MPI_HDM05, SSM_synced; unpack it into the AMASS folder" in outcome.stdout
+    assert Store(tmp_path / "s.h5").datasets == ("D",)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "reason"),
+    [
+        ("amass/SSM_synced", "all.tar", "lies deeper in its archive than [DATASET/]SUBJECT/; unpack it"),
+        ("SSM_synced", "MySSM.tar", "holds the dataset SSM_synced; rename it to SSM_synced.tar"),
+    ],
+)
+def test_an_archive_that_a_build_cannot_use_is_named_at_first_look(
+    cli: Cli, support_dir: Path, tmp_path: Path, folder: str, name: str, reason: str
+) -> None:
+    write(tmp_path / "tree" / folder / "s/a_poses.npz", recording(60))
+    write(tmp_path / "amass/D/s/fine.npz", recording(60))
+    shutil.make_archive(str(tmp_path / "amass" / name.removesuffix(".tar")), "tar", tmp_path / "tree")
+    common = tmp_path / "amass", "--support-dir", support_dir
+    checked = cli("check", *common)
+    assert checked.exit_code == 1
+    built = cli("build", common[0], tmp_path / "s.h5", *common[1:], "--workers", 0)
+    assert reason in checked.stdout
+    assert reason in built.stdout
     assert Store(tmp_path / "s.h5").datasets == ("D",)
 
 
@@ -164,7 +254,11 @@ def test_names_are_printed_as_they_are(cli: Cli, support_dir: Path, tmp_path: Pa
         ("-r", "0", "a positive number of hertz"),
         ("-r", "-5", "a positive number of hertz"),
         ("--workers", "-1", "greater than or equal to 0"),
-        ("--compression", "zip", "'none', 'lzf', 'gzip'"),
+        ("--workers", "two", "it should be a valid integer"),
+        ("--batch-size", "0", "greater than or equal to 2"),
+        ("--batch-size", "99999", "less than or equal to 65536"),
+        ("--max-frames", "0", "greater than or equal to 1"),
+        ("--compression", "zip", "'zip' is not one of 'none', 'lzf', 'gzip'"),
     ],
 )
 def test_values_that_no_build_can_have_are_wrong_usage(
@@ -172,7 +266,9 @@ def test_values_that_no_build_can_have_are_wrong_usage(
 ) -> None:
     outcome = cli("build", tmp_path, tmp_path / "s.h5", option, value)
     assert outcome.exit_code == 2
-    assert allowed in " ".join(outcome.stderr.replace("│", " ").split())
+    said = " ".join(outcome.stderr.replace("│", " ").split())
+    assert allowed in said
+    assert not re.search("Value error|Input should|unable to parse", said)
 
 
 def test_an_export_in_another_order_replaces_nothing_unasked(
@@ -232,6 +328,15 @@ def test_choices_that_nothing_can_fit_are_wrong_usage(
 ) -> None:
     store = [tmp_path / "s.h5"] if command == "build" else []
     assert cli(command, tmp_path, *store, *options).exit_code == 2
+
+
+def test_a_file_beside_the_datasets_is_of_none(cli: Cli, support_dir: Path, tree: Path, tmp_path: Path) -> None:
+    (tree / "KIT.tar.bz2.crdownload").write_bytes(b"BZh9")
+    for outcome in (
+        cli("check", tree, "--support-dir", support_dir),
+        cli("build", tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 0),
+    ):
+        assert sum(line.startswith("(no dataset) ") for line in outcome.stdout.splitlines()) == 1
 
 
 def test_why_there_is_nothing_is_said(cli: Cli, support_dir: Path, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_missing_model_ends_the_build_unless_such_recordings_are_to_be_skipped
     outcome = cli(*scene.build("--skip-missing"))
     assert outcome.exit_code == 0
     (skipped,) = [text for text in outcome.stdout.splitlines() if text.startswith("skipped: ")]
-    assert skipped.startswith("skipped: 4 recordings: ")
+    assert skipped.startswith("skipped: 4 recordings, each: ")
     assert "smplh/male/model.npz" in skipped
     assert skipped.endswith(": Small/s1/m1.npz, Small/s1/m2.npz, Small/s1/m3.npz and 1 more")
     assert outcome.stderr.splitlines()[-1] == "warning: 4 recordings were skipped, see above for the reasons"

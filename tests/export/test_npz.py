@@ -106,6 +106,15 @@ def test_a_failed_export_leaves_the_old_file_as_it_was(
     assert [entry.name for entry in tmp_path.iterdir()] == ["Madeup.npz"]
 
 
+def test_where_one_file_differs_nothing_is_written(demo: Demo, tmp_path: Path) -> None:
+    last = Store(demo.store).datasets[-1]
+    (tmp_path / f"{last}.npz").write_bytes(b"mine")
+    with pytest.raises(ExportError, match=r"is there already and differs; replace it with --overwrite"):
+        export_npz(demo.store, tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+    assert len(export_npz(demo.store, tmp_path, overwrite=True)) > 1
+
+
 def test_what_cannot_be_exported_is_refused(demo: Demo, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no dataset 'Nope'"):
         export_npz(demo.store, tmp_path / "out", datasets=["Nope"])

@@ -123,6 +123,28 @@ def test_a_file_that_is_no_archive_is_skipped_by_name(tmp_path: Path, suffix: st
     assert "\n" not in row.reason
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", ["D.tar.bz2", "D.zip"])
+def test_an_archive_is_opened_as_what_it_is_whatever_its_ending(
+    amass_dir: Path, tmp_path: Path, suffix: str, name: str
+) -> None:
+    pack(amass_dir / "Invented", tmp_path / f"packed{suffix}", ".")
+    (tmp_path / "amass").mkdir()
+    (tmp_path / f"packed{suffix}").rename(tmp_path / "amass" / name)
+    listing = listed(tmp_path / "amass")
+    expected = [file for file in find_recordings(amass_dir).files if file.dataset == "Invented"]
+    assert [file.key.partition("/")[2] for file in listing.files] == [
+        f"{each.subject}/{each.sequence}" for each in expected
+    ]
+    assert listing.skipped == ()
+
+
+@pytest.mark.parametrize("begin", [b"Rar!\x1a\x07\0", b"7z\xbc\xaf\x27\x1c"])
+def test_an_archive_of_another_kind_is_called_so_whatever_its_ending(tmp_path: Path, begin: bytes) -> None:
+    (tmp_path / "D.tar.bz2").write_bytes(begin + bytes(600))
+    assert reasons(listed(tmp_path)) == {"D.tar.bz2": "is a RAR or 7z archive, which is not read; unpack it"}
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.bz2"])
 def test_what_lies_before_the_missing_end_of_an_archive_is_listed(tmp_path: Path, suffix: str) -> None:
     members = [(f"S/{number}.npz", recording(200, number)) for number in range(5)]
@@ -246,6 +268,9 @@ def test_a_deflated_member_that_is_damaged_is_refused_alone(tmp_path: Path) -> N
         (("SSM(2).tar.bz2", "SSM_synced.tar.gz"), r"SSM(2).tar.bz2 and SSM_synced.tar.gz"),
         (("D.tar", "D.tar.gz"), "D.tar and D.tar.gz"),
         (("HDM05/", "MPI_HDM05/"), "the folder HDM05 and the folder MPI_HDM05"),
+        (("KIT/", "KIT (1)/"), "the folder KIT and the folder KIT (1)"),
+        (("KIT - Copy (2)/", "KIT.tar.bz2"), "KIT.tar.bz2 and the folder KIT - Copy (2)"),
+        (("KIT (copy)/", "kit copy 2/"), "the folder KIT (copy) and the folder kit copy 2"),
     ],
 )
 def test_two_sources_of_one_dataset_are_one_error_before_anything_is_read(
@@ -284,18 +309,34 @@ def test_endings_count_in_their_short_form_and_whatever_their_case(
     assert dict(listing.ignored) == {}
 
 
-def test_archives_that_are_not_read_are_counted_as_such(tmp_path: Path) -> None:
+def test_archives_that_are_not_read_are_named(tmp_path: Path) -> None:
     members_of(tmp_path / "D.tar", ("S/a.npz", recording()))
-    for name in ("CNRS.rar", "EKUT.tar.bz2.part", "SFU.7Z", "license.txt", ".hidden.rar"):
+    unread = {"CNRS.rar", "SFU.7Z", "HDM05.bz2", "SSM.tar.bz2.1", "KIT.zip.2"}
+    for name in ("EKUT.tar.bz2.part", "license.txt", ".hidden.rar", *unread):
         (tmp_path / name).touch()
     listing = find_recordings(tmp_path)
-    assert dict(listing.ignored) == {
-        "archives of a kind that is not read": 2,
-        "files that are not .npz": 1,
-        "hidden files": 1,
-    }
-    (unfinished,) = listing.skipped
-    assert (unfinished.path, "still being downloaded" in unfinished.reason) == ("EKUT.tar.bz2.part", True)
+    assert dict(listing.ignored) == {"files that are not .npz": 1, "hidden files": 1}
+    found = reasons(listing)
+    assert "still being downloaded" in found.pop("EKUT.tar.bz2.part")
+    assert found.keys() == unread
+    assert all("an ending that is not read; unpack it" in reason for reason in found.values())
+    assert find_recordings(tmp_path, ("D",)).skipped == ()
+
+
+@pytest.mark.parametrize("name", ["SFU/0005/video.mp4", "SFU.rar"])
+def test_what_else_was_downloaded_is_named_alone_and_beside_recordings(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    path = name.partition("/")[0]
+    with pytest.raises(AmassError, match=f"holds no AMASS sequences; {path} ") as caught:
+        find_recordings(tmp_path)
+    (tmp_path / "D/S").mkdir(parents=True)
+    (tmp_path / "D/S/a.npz").touch()
+    (tmp_path / "D/S/a.mp4").touch()
+    found = reasons(find_recordings(tmp_path))
+    assert found.keys() == {path}
+    assert found[path] in str(caught.value)
+    assert ("Render download; take SMPL+H G" if "/" in name else "unpack it") in found[path]
 
 
 def test_an_archive_that_is_not_asked_for_is_not_read(tmp_path: Path) -> None:

@@ -270,6 +270,37 @@ def test_a_check_says_what_lies_where_it_is_not_looked_for(cli: Cli, official: d
     assert "is not a folder" in cli("check", "--support-dir", tmp_path / "suport").stdout
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_regressor_that_lies_elsewhere_is_found_until_it_is_in_place(
+    cli: Cli, official: dict[str, Path], support_dir: Path, tmp_path: Path, packed: bool
+) -> None:
+    support = tmp_path / "support"
+    shutil.copytree(support_dir, support, copy_function=os.link)
+    (support / "J_regressor_h36m.npy").unlink()
+    (support / "data").mkdir()
+    path = support / "data" / ("data.tar.gz" if packed else "J_regressor_h36m.npy")
+    shutil.copy(official["spin"] if packed else support_dir / "J_regressor_h36m.npy", path)
+    advice = f"h36m-amass setup {path} --support-dir {support}"
+    assert advice in cli("check", "--support-dir", support).stdout
+    assert cli("setup", path, "--support-dir", support).exit_code == 0
+    (support / "body_models/smplh/male/model.npz").unlink()
+    outcome = cli("check", "--support-dir", support)
+    assert outcome.exit_code == 1
+    assert str(path) not in outcome.stdout
+
+
+def test_models_in_each_others_places_are_called_by_their_names(cli: Cli, tmp_path: Path, support_dir: Path) -> None:
+    shutil.copytree(support_dir, tmp_path / "s", copy_function=os.link)
+    models = tmp_path / "s/body_models"
+    (models / "smplh").rename(models / "other")
+    (models / "dmpls").rename(models / "smplh")
+    (models / "other").rename(models / "dmpls")
+    said = cli("check", "--support-dir", tmp_path / "s").stdout
+    smplh, dmpls = (models / kind / "female/model.npz" for kind in ("smplh", "dmpls"))
+    assert f"{smplh}: is the DMPL model (female), which belongs to {dmpls}, where another file lies" in said
+    assert f"{dmpls}: is the SMPL+H model (female), which belongs to {smplh}, where another file lies" in said
+
+
 def test_a_gender_is_told_by_the_file_and_its_folder_alone(tmp_path: Path) -> None:
     """And never by a folder above, like ``/mnt/f``."""
     folder = tmp_path / "f" / "downloads"
@@ -317,6 +348,12 @@ def test_members_that_are_no_downloads_are_named(tmp_path: Path) -> None:
     result = set_up([tar(tmp_path / "smplh.tar.xz", members)], tmp_path / "s")
     assert [taken.target for taken in result.placed] == ["body_models/smplh/female/model.npz"]
     assert "male/model.npz: is a web page" in result.problems[0]
+
+
+def test_an_archive_in_an_archive_is_to_be_unpacked_first(official: dict[str, Path], tmp_path: Path) -> None:
+    path = zipped(tmp_path / "all.zip", {"mano/smplh.tar.xz": official["smplh"].read_bytes()})
+    (problem,) = set_up([path], tmp_path / "s").problems
+    assert problem == f"{path}: holds the archive mano/smplh.tar.xz; unpack it, and give what is in it"
 
 
 def test_the_two_vertex_maps_are_the_same_file(tmp_path: Path) -> None:

@@ -312,7 +312,7 @@ def test_the_command_says_ok_or_fails(cli: Cli, copy: Path, converted: Path, sup
     outcome = cli("verify", copy)
     assert outcome.exit_code == 1
     assert outcome.stdout.startswith(f"problem: {copy}: has no footer")
-    assert outcome.stderr.splitlines()[-1] == "error: 1 findings, see above"
+    assert outcome.stderr.splitlines()[-1] == "error: 1 finding, see above"
     outcome = cli("verify", copy.with_name("none.h5"))
     assert outcome.exit_code == 1
     assert "there is no such store" in outcome.stderr
