@@ -411,3 +411,10 @@ def test_a_picture_of_poses_shows_the_frames_that_its_ticks_name(tmp_path: Path,
         for segment, colour in zip(limbs.get_segments(), limbs.get_colors(), strict=True):
             joint = int(np.argmin(np.abs(points - segment[1]).sum(axis=1)))
             assert np.allclose(colour[:3], picture.colours_of(walk.store.skeleton)[joint] / 255), names[joint]
+
+
+def test_ticks_are_seconds_at_the_sequences_own_rate(tmp_path: Path, drawn: list[Any]) -> None:
+    with Store(small_store(tmp_path / "s.h5", ["D/s/q"], length=80, rate=20.0)) as store:
+        draw_poses(store["D/s/q"], tmp_path / "q.png", num_poses=4, start=1.0, seconds=2.0)
+    ticks = [text.get_text() for text in drawn[0].axes[1].get_xticklabels()]
+    assert ticks == ["1.00 s", "1.65 s", "2.30 s", "2.95 s"]
