@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from h36m_amass.conversion.check import CheckedDataset, check_inputs
-from h36m_amass.conversion.options import BuildOptions
+from h36m_amass.conversion.options import BuildError, BuildOptions
 from h36m_amass.files.npz import NpzReader
 from h36m_amass.recordings import listings
 from h36m_amass.recordings import recording as amass
@@ -98,3 +98,9 @@ def test_without_recordings_there_is_no_table(cli: Callable[..., Outcome], suppo
     assert check_inputs(BuildOptions(support_dir)).datasets == ()
     assert check_inputs(BuildOptions(support_dir), tmp_path).datasets == ()
     assert "hours" not in cli("check", "--support-dir", support_dir).stdout
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 65537}, {"max_frames": 0}], ids=str)
+def test_the_library_refuses_what_the_command_line_does(options: dict[str, int]) -> None:
+    with pytest.raises(BuildError, match="give"):
+        BuildOptions(**options)  # type: ignore[arg-type]
