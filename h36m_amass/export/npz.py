@@ -84,8 +84,10 @@ def export_npz(
 
     note(0)
     with disk.guarded(needed, out_dir, str(out_dir)):
-        # What is there already comes first: if it differs, that is known before anything has changed.
-        for dataset, path in sorted(zip(exported, paths, strict=True), key=lambda pair: not pair[1].exists()):
+        # Files that may differ come first, so that this is known before anything has changed.
+        for dataset, path in sorted(
+            zip(exported, paths, strict=True), key=lambda pair: not (overwrite or pair[1].exists())
+        ):
             _write(path, _dictionary(dataset, order, note), store.joint_set.regressor, overwrite)
             stages.ended("wrote %s: %d frames", path, dataset.num_frames)
     return paths

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.fuzz import Fuzzer
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_mutated_npz_files_raise_only_their_readers_own_errors(tmp_path: Path, number: int) -> None:
-    Fuzzer(tmp_path).fuzz_npz(number)
+def test_mutated_npz_files_raise_only_their_readers_own_errors(tmp_path: Path) -> None:
+    Fuzzer(tmp_path).fuzz_npz(0)
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_mutated_stores_raise_only_the_stores_own_errors(tmp_path: Path, number: int) -> None:
-    Fuzzer(tmp_path).fuzz_store(number)
+def test_mutated_stores_raise_only_the_stores_own_errors(tmp_path: Path) -> None:
+    Fuzzer(tmp_path).fuzz_store(0)

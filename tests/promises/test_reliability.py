@@ -22,8 +22,8 @@ from tests.scenes import command, wait_for, write_dataset, write_long_tree
 from tests.torture import torture
 
 
-def test_builds_killed_at_random_moments_end_with_the_same_bytes(tmp_path: Path) -> None:
-    torture(tmp_path, kills=2, seed=1, recordings=15)
+def test_builds_killed_at_random_moments_end_with_the_same_bytes(support_dir: Path, tmp_path: Path) -> None:
+    torture(tmp_path, kills=2, seed=1, recordings=15, support=support_dir)
 
 
 @pytest.fixture(scope="module")

@@ -57,9 +57,7 @@ def last_line(errors: Path) -> str:
     ("number", "whom", "workers", "source"),
     [
         (signal.SIGINT, os.killpg, 2, "long_tree"),
-        (signal.SIGINT, os.kill, 0, "long_tree"),
-        (signal.SIGTERM, os.kill, 2, "long_tree"),
-        (signal.SIGTERM, os.killpg, 0, "long_tree"),
+        (signal.SIGTERM, os.kill, 0, "long_tree"),
         (signal.SIGINT, os.killpg, 1, "long_archive"),
         (signal.SIGTERM, os.kill, 0, "long_archive"),
     ],

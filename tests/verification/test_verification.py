@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -279,7 +280,7 @@ def test_what_comparing_needs_is_asked_for_before_anything_is_looked_at(
 ) -> None:
     monkeypatch.setattr(footer, "check_all", lambda *_: pytest.fail("the store was read"))
     against, copy = converted.parent / "amass", Path(shutil.copy(converted, tmp_path / "s.h5"))
-    support = Path(shutil.copytree(support_dir, tmp_path / "support"))
+    support = Path(shutil.copytree(support_dir, tmp_path / "support", copy_function=os.symlink))
     (support / "body_models" / "smplh" / "female" / "model.npz").unlink()
     with pytest.raises(BodyModelError, match=r"female.model\.npz"):
         verify(converted, against=against, support_dir=support)
@@ -293,11 +294,14 @@ def test_what_comparing_needs_is_asked_for_before_anything_is_looked_at(
 
 
 def test_another_regressor_or_body_model_is_named(converted: Path, support_dir: Path, tmp_path: Path) -> None:
-    support = Path(shutil.copytree(support_dir, tmp_path / "support"))
-    np.save(support / "J_regressor_h36m.npy", np.load(support / "J_regressor_h36m.npy"))
+    support = Path(shutil.copytree(support_dir, tmp_path / "support", copy_function=os.symlink))
+    (support / "J_regressor_h36m.npy").unlink()
+    np.save(support / "J_regressor_h36m.npy", np.load(support_dir / "J_regressor_h36m.npy"))
     model = support / "body_models" / "dmpls" / "male" / "model.npz"
     with np.load(model) as npz:
-        np.savez(model, **{name: npz[name] for name in reversed(npz.files)})
+        arrays = {name: npz[name] for name in reversed(npz.files)}
+    model.unlink()
+    np.savez(model, **arrays)
     findings = verify(converted, against=converted.parent / "amass", support_dir=support).findings
     assert any("another regressor" in finding for finding in findings)
     assert any("another male+dmpls body model" in finding for finding in findings)
