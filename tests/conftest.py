@@ -41,7 +41,9 @@ class Outcome:
 
 
 SLOW_FOLDERS = {"cli", "conversion", "docs", "plot", "promises", "setup", "verification", "viewer"}
-"""Tests that start processes, draw, or build stores from start to end."""
+"""Folders of tests that start processes, draw, or build stores from start to end."""
+SLOW_MODULES = {"test_families", "test_paths", "test_archives", "test_urls"}
+"""Modules of other folders that do so."""
 SLOW_FIXTURES = {"support_dir", "amass_dir", "demo", "server"}
 """Whole body models, and a server."""
 
@@ -49,8 +51,9 @@ SLOW_FIXTURES = {"support_dir", "amass_dir", "demo", "server"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` what ``make test-fast`` skips."""
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in SLOW_FOLDERS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+        is_slow = folder in SLOW_FOLDERS or item.path.stem in SLOW_MODULES
+        if is_slow or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

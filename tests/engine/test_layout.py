@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ def test_fingers_are_a_class_that_reaches_few_pairs(
     assert all(hand.bones[1] == 15 and len(hand.rows) < len(everywhere.rows) / 5 for hand in hands)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(cases(), st.data())
 def test_branches_hold_every_bone_once_at_even_steps(case: Case, data: st.DataObject) -> None:

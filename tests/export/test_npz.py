@@ -65,6 +65,7 @@ def test_one_dataset_can_be_exported_alone_and_again(demo: Demo, tmp_path: Path)
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["Madeup.npz"]
 
 
+@pytest.mark.slow
 def test_every_numpy_reads_it_and_the_bytes_are_always_the_same(tmp_path: Path) -> None:
     write(tmp_path / "s.h5", {"A/1/x": 3, "A/1/y": 2})
     (path,) = export_npz(tmp_path / "s.h5", tmp_path)

@@ -59,6 +59,7 @@ def test_every_room_is_under_contract() -> None:
     assert set(torch["source_modules"]) == rooms - set(IMPORT_TORCH)
 
 
+@pytest.mark.slow
 def test_nothing_but_engine_and_training_brings_torch_when_it_is_imported() -> None:
     """So that ``--help``, a shell's Tab and the parent of a build do not wait for it."""
     names = [name for name in MODULES if not name.startswith(IMPORT_TORCH) and name != "h36m_amass.__main__"]

@@ -97,6 +97,7 @@ def test_the_command_lists_what_it_finds(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_command_runs_as_a_script() -> None:
     done = subprocess.run([sys.executable, words.__file__], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -461,6 +461,7 @@ def test_motionberts_pairs_without_chance_are_its_clips(demo: Demo) -> None:
     assert (made["confidence"] == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_same_seed_gives_the_same_pairs_whatever_the_number_of_workers(demo: Demo, workers: int) -> None:
     def epoch(number: int, count: int) -> list[Batch]:

@@ -200,6 +200,7 @@ def fingerprint(windows: WindowDataset) -> tuple[int, bytes]:
     return os.getpid(), b"".join(values.numpy().tobytes() for values in batch.values())
 
 
+@pytest.mark.slow
 @started
 def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
     windows = WindowDataset(store, 27, stride=5, padding="edge")
@@ -211,6 +212,7 @@ def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
     assert fingerprint(windows) == (os.getpid(), expected)
 
 
+@pytest.mark.slow
 @started
 def test_dataloader_workers_read_what_this_process_reads(store: Store, method: str) -> None:
     windows = WindowDataset(store, 27, stride=20, padding="zero")
