@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
@@ -91,7 +91,7 @@ def _letters(text: str) -> str:
 def test_an_option_says_its_default_and_its_unit(command: str, option: Any) -> None:
     assert option.help.endswith("."), "a sentence"
     assert stated_default(option) or option.required
-    kind = str(getattr(option.type_descriptor, "annotation", ""))
+    kind = str(get_type_hints(GROUP.commands[command].callback).get(option.name, ""))
     if re.search(r"\b(int|float)\b", kind) and "Path" not in kind:
         assert option.metavar in UNITS
 
