@@ -323,7 +323,7 @@ class _Recordings:
             Finding(True, f"{self._amass_dir / dataset}: {_counted(number, counts.get(dataset, 0), dataset)}")
             for dataset, number in sorted(self._num_present.items())
         ]
-        what = "an archive whose first recording can be read; a build reads all of it"
+        what = "an archive whose first recording can be read; --thorough reads all of it, as a build does"
         found += [Finding(True, f"{self._amass_dir / row.archive}: {what}") for row in datasets if row.archive]
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
