@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from h36m_amass.engine.skinning import Skinner
+from h36m_amass.engine.skinning import Skinner, padded_length
 from h36m_amass.engine.workspace import Staging
 
 
@@ -67,7 +67,7 @@ def relative_joints(
 def _launch(skinner: Skinner, staging: Staging, shape_terms: Float[np.ndarray, "terms"], run: Run) -> _InFlight:
     """Fill `staging` and start the batch. On CUDA this returns before it is done."""
     rows, num_terms, on_cpu = run.rows, len(shape_terms), skinner.device.type == "cpu"
-    size = skinner.padded(len(rows))
+    size = padded_length(len(rows), skinner.tile_size)
     moving = skinner.moving_classes(run.poses)
     still = skinner.still_bones.terms(run.poses[rows[0]], moving)
     poses = _turn_round(skinner, staging, moving, run, size)

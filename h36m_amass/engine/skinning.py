@@ -45,6 +45,12 @@ def padded_size(num_frames: int, largest: int) -> int:
     return min(largest, -(-num_frames // step) * step)
 
 
+def padded_length(num_frames: int, tile_size: int) -> int:
+    """Frames, padding included, in which a skinner computes `num_frames`: full tiles and a smaller last one."""
+    last = num_frames % tile_size
+    return num_frames - last + (padded_size(last, tile_size) if last else 0)
+
+
 class StillTerms(NamedTuple):
     """The share of still bones in the terms, and ``Rot - I`` of the bones that `Plan.held` names."""
 
@@ -126,11 +132,6 @@ class Skinner:
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums())
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
 
-    def padded(self, num_frames: int) -> int:
-        """Frames, padding included, in which `skin` computes `num_frames`: full tiles and a smaller last one."""
-        last = num_frames % self.tile_size
-        return num_frames - last + (padded_size(last, self.tile_size) if last else 0)
-
     def shape_terms(self, betas: Float[np.ndarray, "betas"]) -> Float[np.ndarray, "terms"]:
         """What the shape of a body brings about in the terms, float64; betas as many as the folded model has."""
         shape = self.layout.shape
@@ -159,8 +160,8 @@ class Skinner:
     ) -> Float[Tensor, "frames joints 3"]:
         """Joints of one batch, in metres, without the root translation.
 
-        Poses have as many frames as `padded` says: rotation vectors in radians of the layout's `rotated` bones. Only
-        those in spans of its plan for the `moving` classes are read. The constants are the sum of the
+        Poses have as many frames as `padded_length` says: rotation vectors in radians of the layout's `rotated` bones.
+        Only those in spans of its plan for the `moving` classes are read. The constants are the sum of the
         shape terms and the still bones' terms, and behind them ``Rot - I`` of the held bones.
         """
         num_frames = poses.shape[1]

@@ -16,7 +16,7 @@ from h36m_amass.body import model as body_model
 from h36m_amass.engine import skinning
 from h36m_amass.engine import workspace as workspace_module
 from h36m_amass.engine.runs import Run, relative_joints
-from h36m_amass.engine.skinning import Skinner, padded_size
+from h36m_amass.engine.skinning import Skinner, padded_length, padded_size
 from h36m_amass.engine.workspace import Workspace
 from tests.engine.folded import pose
 from tests.random_models import Case, cases
@@ -103,9 +103,7 @@ def test_skinners_that_share_memory_give_what_each_gives_alone(
 
 @given(st.integers(1, 10_000), st.integers(1, 2000))
 def test_a_run_is_padded_little_and_to_few_sizes(num_frames: int, tile: int) -> None:
-    skinner = object.__new__(Skinner)
-    skinner.tile_size = tile
-    size, last = skinner.padded(num_frames), num_frames % tile
+    size, last = padded_length(num_frames, tile), num_frames % tile
     assert num_frames <= size <= num_frames + tile - 1
     assert size - num_frames < max(skinning.GRAIN, last / 8)
     assert len({padded_size(number, 1024) for number in range(1, 1025)}) <= 24

@@ -27,6 +27,7 @@ from h36m_amass.store.errors import StoreError
 from h36m_amass.store.store import Store
 from h36m_amass.store.writer import StoreWriter
 from h36m_amass.verification import store as verification
+from h36m_amass.verification.mesh import SAMPLED_FRAMES
 from tests.corpus.stores import options_of
 from tests.scenes import recording, write, write_dataset
 from tests.store.test_store import HEADER, record
@@ -75,7 +76,7 @@ def test_the_demo_agrees_with_the_full_mesh(demo: Demo) -> None:
     found = verify(demo.store, against=demo.amass_dir, support_dir=demo.support_dir)
     assert found.findings == ()
     assert (found.sequences, found.frames) == (12, Store(demo.store).num_frames)
-    assert found.compared_frames > 300
+    assert 0 < found.compared_frames <= SAMPLED_FRAMES  # fewer where a frame was drawn twice
     assert 0 < found.percentile_99_9 <= found.largest < 2e-6
 
 
