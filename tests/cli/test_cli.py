@@ -142,18 +142,17 @@ def error_of(outcome: Any, name: str | Path) -> str:
 # --- help
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["--version"], *([command, "--help"] for command in COMMANDS)]
-)
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+def test_help_imports_nothing_heavy() -> None:
+    asked = [["--version"], ["-h"], ["--help"], *([command, "--help"] for command in COMMANDS)]
     program = (
         "import sys\nfrom h36m_amass.cli import app\n"
-        f"try:\n    app({arguments!r})\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        "print('HEAVY', sorted({'torch', 'numpy', 'h5py', 'scipy', 'smplx', 'matplotlib', 'upath'} & set(sys.modules)))"
+        "heavy = {'torch', 'numpy', 'h5py', 'scipy', 'smplx', 'matplotlib', 'upath'}\n"
+        f"for arguments in {asked!r}:\n"
+        "    try:\n        app(arguments)\n    except SystemExit as stop:\n        assert not stop.code, stop.code\n"
+        "    assert not heavy & set(sys.modules), (arguments, heavy & set(sys.modules))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "HEAVY []"
-    assert done.stderr == ""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_names_every_command(cli: Cli) -> None:
