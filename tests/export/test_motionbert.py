@@ -362,6 +362,13 @@ def test_a_store_at_another_rate_is_refused_unless_that_rate_is_asked_for(tmp_pa
     assert export_motionbert(tmp_path / "50.h5", tmp_path / "out", frame_rate=50).clips == len(CLIPS)
 
 
+@pytest.mark.parametrize("rate", [59.94, 59.9998, 60.0002])
+def test_a_rate_that_only_looks_like_60_hertz_is_refused(tmp_path: Path, rate: float) -> None:
+    write(tmp_path / "s.h5", LENGTHS, rate=rate)
+    with pytest.raises(ExportError, match="are to be at 60 Hz"):
+        export_motionbert(tmp_path / "s.h5", tmp_path / "out")
+
+
 def test_a_store_of_several_rates_gives_those_datasets_that_have_the_right_one(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path / "s.h5", HEADER.joint_sets)
     for key, rate in (("A/1/x", 60.0), ("B/1/x", 120.0)):
