@@ -348,10 +348,13 @@ def test_two_rates_are_no_matter_where_another_is_given(cli: Cli, support_dir: P
     assert "two frame rates" not in given.stderr
 
 
-def test_a_store_that_another_process_has_locked_is_read(cli: Cli, support_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", ["none", "lzf"])  # the frames of the second are read through HDF5
+def test_a_store_that_another_process_has_locked_is_read(
+    cli: Cli, support_dir: Path, tmp_path: Path, compression: str
+) -> None:
     """As on a network's file system: HDF5's own locks would refuse it."""
     write(tmp_path / "amass/D/s/q.npz", upright(60))
-    store, _ = build(cli, tmp_path / "amass", support_dir)
+    store, _ = build(cli, tmp_path / "amass", support_dir, "--compression", compression)
     hold = f"import fcntl, sys\nfile = open({str(store.path)!r}, 'r+b')\nfcntl.flock(file, fcntl.LOCK_EX)\nprint()\n"
     with subprocess.Popen(
         [sys.executable, "-c", f"{hold}sys.stdout.flush()\nsys.stdin.read()"],
