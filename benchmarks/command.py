@@ -53,15 +53,18 @@ class Input(Protocol):
 def build(
     source: Input,
     support_dir: Path,
-    workers: int,
+    workers: int | None,
     store: Path | None = None,
     joint_sets: Sequence[Path | str] = (),
     update: bool = False,
+    device: str = "cpu",
 ) -> Run:
     """Build a store of what is in the page cache; it is removed again unless `store` says where it stays.
 
     Parameters
     ----------
+    workers
+        Worker processes; None for as many as the command starts by default.
     joint_sets
         Those of ``--joint-regressor``; none for the regressor in the support folder.
     update
@@ -76,7 +79,8 @@ def build(
     with tempfile.TemporaryDirectory() as folder:
         peaks, report, output = (Path(folder) / name for name in ("peaks.json", "report.json", "output.txt"))
         arguments = ["build", source.folder, store or Path(folder) / "store.h5", "--support-dir", support_dir]
-        options = ["--device", "cpu", "--workers", workers, "--strict", "--report", report]
+        options = ["--device", device, "--strict", "--report", report]
+        options += [] if workers is None else ["--workers", workers]
         options += [word for joint_set in joint_sets for word in ("--joint-regressor", joint_set)]
         options += ["--update"] if update else []
         cache = (store or Path(folder) / "store.h5").with_suffix(".cache")

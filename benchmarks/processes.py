@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from h36m_amass.body import folding
-from h36m_amass.engine.posing import add_translation
 from h36m_amass.engine.precision import reproducible
-from h36m_amass.engine.runs import Run, relative_joints
+from h36m_amass.engine.run import Run
+from h36m_amass.engine.runs import pose_runs
 from h36m_amass.engine.skinning import Skinner
 
 
@@ -84,15 +84,14 @@ class Engine:
     def pose(self, first: int, length: int) -> np.ndarray:
         """Joints of a recording, from float64 on."""
         with reproducible():
-            relative = np.concatenate(
-                list(relative_joints(self.skinner, self.motion["betas"], self._runs(first, length)))
-            )
-        return add_translation(relative, self.motion["trans"][first : first + length], self.skinner.folded.row_sums)
+            counts = (self.skinner.folded.num_joints,)
+            parts = list(pose_runs(self.skinner, self.motion["betas"], self._runs(first, length), counts))
+        return np.concatenate([positions for (positions,) in parts])
 
     def _runs(self, first: int, length: int) -> Iterator[Run]:
         for start in range(first, first + length, self.skinner.batch_size):
-            poses = self.motion["poses"][start : min(start + self.skinner.batch_size, first + length)]
-            yield Run(poses.astype(np.float32), None, np.arange(len(poses)))
+            frames = slice(start, min(start + self.skinner.batch_size, first + length))
+            yield Run.whole(self.motion["poses"][frames].astype(np.float32), self.motion["trans"][frames])
 
 
 _engines: dict[Work, Engine] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,8 +92,11 @@ def skinner_for(job: Job, kind: BodyKind, device: str) -> tuple[Skinner, FoldedB
 
 
 def forget_skinners() -> None:
-    """Free the memory of the skinners that this process keeps."""
+    """Free the memory of the skinners that this process keeps, on GPUs too."""
+    on_gpu = any(device != "cpu" for *_, device in _skinners)
     _skinners.clear()
+    if on_gpu:
+        import_module("h36m_amass.engine.workspace").give_back()
 
 
 def _path(parts_dir: Path, kind: BodyKind, recipe: Recipe) -> Path:

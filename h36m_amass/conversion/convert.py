@@ -6,14 +6,14 @@ import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import accumulate, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from h36m_amass.body.families import BodyKind
 from h36m_amass.body.model import MissingModelError
@@ -29,12 +29,12 @@ from h36m_amass.files.sources import Source
 from h36m_amass.recordings import rates, resampling
 from h36m_amass.recordings.access import source_of
 from h36m_amass.recordings.recording import AmassError, Recording, fit_betas
-from h36m_amass.recordings.resampling import Neighbours, resampled_length
+from h36m_amass.recordings.resampling import resampled_length
 from h36m_amass.recordings.tree import RecordingFile
-from h36m_amass.system import signals
+from h36m_amass.system import devices, signals
 
 if TYPE_CHECKING:
-    from h36m_amass.engine.runs import Run
+    from h36m_amass.engine.run import Run
     from h36m_amass.engine.skinning import Skinner
 
 MAX_UPSAMPLING = 100
@@ -55,19 +55,19 @@ def convert(
     The result depends on the recording, the folded body, the batch size, the frame rate and the kind of device alone.
     The skinner has the joints of each joint set, `joint_counts`, one set behind the other. Raises `AmassError` if the
     recording is damaged; blocks before the damage were yielded already.
-    """
-    from h36m_amass.engine.posing import add_translation
-    from h36m_amass.engine.runs import relative_joints
 
-    waiting: deque[tuple[Neighbours, Float[np.ndarray, "needed 3"]]] = deque()
+    The first run is read and begun at once, so that a GPU computes it while another recording is written.
+    """
+    from h36m_amass.engine.runs import pose_runs
+
     betas = fit_betas(recording.header.betas, skinner.folded.num_betas)
-    sets = list(pairwise(accumulate(joint_counts, initial=0)))
-    row_sums = skinner.folded.row_sums
+    return _blocks(pose_runs(skinner, betas, _runs(recording, skinner, recipe), joint_counts))
+
+
+def _blocks(runs: Iterable[Positions]) -> Iterator[Positions]:
     block: list[Positions] = []
-    for relative in relative_joints(skinner, betas, _runs(recording, skinner, recipe, waiting)):
-        between, trans = waiting.popleft()
-        joints, moved = between.interpolate(relative), between.interpolate(trans)
-        block.append(tuple(add_translation(joints[:, a:b], moved, row_sums[a:b]) for a, b in sets))
+    for positions in runs:
+        block.append(positions)
         if sum(len(positions[0]) for positions in block) >= BLOCK_FRAMES:
             yield _joined(block)
             block = []
@@ -76,11 +76,9 @@ def convert(
         yield _joined(block)
 
 
-def _runs(
-    recording: Recording, skinner: Skinner, recipe: Recipe, waiting: deque[tuple[Neighbours, np.ndarray]]
-) -> Iterator[Run]:
-    """Runs of source frames; how outputs come of each, and its translations, go to `waiting`."""
-    from h36m_amass.engine.runs import Run
+def _runs(recording: Recording, skinner: Skinner, recipe: Recipe) -> Iterator[Run]:
+    """Runs of source frames, and which output frames come of each."""
+    from h36m_amass.engine.run import Run
 
     header = recording.header
     rates = header.frame_rate, recipe.frame_rate or header.frame_rate
@@ -92,9 +90,8 @@ def _runs(
         if stop > start:
             outputs = resampling.resample(header.num_frames, *rates, start, stop)
             needed = resampling.needed_frames(outputs)
-            rows = needed - first
-            waiting.append((resampling.neighbours(outputs, needed), frames.trans.take(rows, axis=0)))
-            yield Run(frames.poses, frames.dmpls, rows)
+            between = resampling.neighbours(outputs, needed)
+            yield Run(frames.poses, frames.trans, frames.dmpls, needed - first, between)
         first, start = first + len(frames) - 1, stop
 
 
@@ -122,12 +119,18 @@ def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
     """Convert the recordings of a task into parts, on `device` or else the first of the job's.
 
     Raises `BodyModelError` or `RegressorError` if a body model is missing or wrong, `UrlError` if a URL cannot be
-    reached, and `OSError` if a part cannot be written.
+    reached, `DeviceError` if a GPU has too little memory or fails, and `OSError` if a part cannot be written.
     """
     from h36m_amass.engine.precision import reproducible
 
-    with _one_at_a_time, reproducible(), PartWriter(job.parts_dir, job.recipe.digest) as parts:
-        worker = _Worker(job, device or job.devices[0], parts)
+    device = device or job.devices[0]
+    with (
+        _one_at_a_time,
+        reproducible(),
+        devices.explained(device),
+        PartWriter(job.parts_dir, job.recipe.digest) as parts,
+    ):
+        worker = _Worker(job, device, parts)
         unpacked = None if task.archive is None else Unpacked(job, task.archive)
         for batch in unpacked.batches() if unpacked else ():
             worker.convert(batch.files)
@@ -136,6 +139,16 @@ def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
         parts.finish()
         listing = None if unpacked is None else unpacked.listing
         return TaskResult(tuple(parts.finished), tuple(worker.skipped), tuple(worker.not_selected), listing)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A recording whose conversion has begun."""
+
+    file: RecordingFile
+    recording: Recording
+    row: Row
+    blocks: Iterator[Positions]
 
 
 class _Worker:
@@ -147,26 +160,54 @@ class _Worker:
         self.not_selected: list[tuple[str, str]] = []
 
     def convert(self, files: Iterable[RecordingFile]) -> None:
-        for file, read in _sources(self._job, files):
-            signals.check()
-            try:
-                rate = self._job.recipe.rates.frame_rate(file.dataset, file.subject, file.sequence)
-                with Recording(read(), self._job.recipe.use_dmpls, rate) as recording:
-                    self._convert_one(file, recording)
-            except (AmassError, NpzError) as error:
-                self.skipped.append((file.path, str(error)))
-            except (MissingModelError, MeshMismatchError) as error:
-                if not self._job.skip_missing:
-                    error.add_note("--skip-missing skips such recordings")
-                    raise
-                self.skipped.append((file.path, f"cannot be converted: {error}"))
+        """Begin each recording before the one before it is written: a GPU computes meanwhile."""
+        before: _Begun | None = None
+        try:
+            for file, read in _sources(self._job, files):
+                signals.check()
+                begun = self._begin(file, read)
+                if begun is not None:
+                    before, last = begun, before
+                    self._write(last)
+            self._write(before)
+        finally:
+            if before is not None:
+                before.recording.close()
 
-    def _convert_one(self, file: RecordingFile, recording: Recording) -> None:
-        header, recipe = recording.header, self._job.recipe
-        filtered_by = self._job.subset.missed_by_length(header.num_frames, header.frame_rate)
-        if filtered_by is not None:
+    def _begin(self, file: RecordingFile, read: Callable[[], Source]) -> _Begun | None:
+        """Open a recording and begin to convert it, unless it is skipped or not selected."""
+        with self._skipping(file), ExitStack() as stack:
+            rate = self._job.recipe.rates.frame_rate(file.dataset, file.subject, file.sequence)
+            recording = stack.enter_context(Recording(read(), self._job.recipe.use_dmpls, rate))
+            filtered_by = self._job.subset.missed_by_length(recording.header.num_frames, recording.header.frame_rate)
+            if filtered_by is None:
+                row, blocks = self._converted(file, recording)
+                stack.pop_all()
+                return _Begun(file, recording, row, blocks)
             self.not_selected.append((file.path, filtered_by))
-            return
+        return None
+
+    def _write(self, begun: _Begun | None) -> None:
+        """Write what a recording gives, and close it."""
+        if begun is not None:
+            with self._skipping(begun.file), begun.recording as recording:
+                self._parts.write(begun.row, begun.blocks, recording.warnings)
+
+    @contextmanager
+    def _skipping(self, file: RecordingFile) -> Iterator[None]:
+        """Note a recording as skipped if it fails."""
+        try:
+            yield
+        except (AmassError, NpzError) as error:
+            self.skipped.append((file.path, str(error)))
+        except (MissingModelError, MeshMismatchError) as error:
+            if not self._job.skip_missing:
+                error.add_note("--skip-missing skips such recordings")
+                raise
+            self.skipped.append((file.path, f"cannot be converted: {error}"))
+
+    def _converted(self, file: RecordingFile, recording: Recording) -> tuple[Row, Iterator[Positions]]:
+        header, recipe = recording.header, self._job.recipe
         if (reason := why_not(header.num_frames, header.frame_rate, recipe)) is not None:
             raise AmassError(reason + rates.hint(file.dataset, file.subject, file.sequence, header.frame_rate))
         frame_rate = recipe.frame_rate or header.frame_rate
@@ -192,7 +233,7 @@ class _Worker:
         num_betas = skinner.folded.num_betas
         if header.betas[num_betas:].any():
             recording.warn(f"of {len(header.betas)} betas the first {num_betas} are used: the body model has no more")
-        self._parts.write(row, convert(recording, skinner, body.joint_counts, recipe), recording.warnings)
+        return row, convert(recording, skinner, body.joint_counts, recipe)
 
 
 def _sources(job: Job, files: Iterable[RecordingFile]) -> Iterator[tuple[RecordingFile, Callable[[], Source]]]:

@@ -21,7 +21,7 @@ from h36m_amass.conversion.bodies import forget_skinners
 from h36m_amass.conversion.feeds import ArchiveFeeds
 from h36m_amass.conversion.options import BuildError, BuildOptions
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
-from h36m_amass.conversion.worker import EXECUTOR_TASKS, WorkerError, run_task, start_worker
+from h36m_amass.conversion.worker import DEVICE_LOST, EXECUTOR_TASKS, WorkerError, run_task, start_worker
 from h36m_amass.recordings.listings import ArchiveListing
 from h36m_amass.system import signals
 from h36m_amass.system.devices import usable_cores
@@ -37,6 +37,9 @@ BYTES_WORTH_A_WORKER = 2**26
 """Starting a process takes about as long as converting this many bytes of recordings."""
 MAX_DEATHS = 2  # of workers after which a recording is skipped
 MAX_STARTS = 5  # of a pool whose workers have all died
+MAX_LOSSES = 3  # of GPUs, after which a build ends
+WORKERS_PER_GPU = 4
+"""Worker processes that share a GPU: reading recordings keeps it waiting."""
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = (
@@ -194,10 +197,11 @@ def check_choice(options: BuildOptions, executor: Executor | None, devices: tupl
 
 
 def useful_workers(devices: tuple[str, ...], size: int) -> int:
-    """How many worker processes are worth their start, for recordings of `size` bytes; one per GPU."""
+    """How many worker processes are worth their start, for recordings of `size` bytes; at least one per GPU."""
+    most, least = usable_cores(), 1
     if devices[0] != "cpu":
-        return len(devices)
-    return max(1, min(usable_cores(), size // BYTES_WORTH_A_WORKER))
+        most, least = len(devices) * min(WORKERS_PER_GPU, most), len(devices)
+    return max(least, min(most, size // BYTES_WORTH_A_WORKER))
 
 
 def prepare() -> None:
@@ -223,6 +227,7 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
     """
     waiting = deque(tasks)
     running: dict[Future[TaskResult], Task] = {}
+    num_losses = 0
     while waiting or running or feeds.are_open:
         signals.check()
         while len(running) < pool.capacity and (task := feeds.next_task() or (waiting.popleft() if waiting else None)):
@@ -241,6 +246,11 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
                 yield task, future.result()
             elif not pool.is_death(error):
                 raise error
+            elif getattr(error, "exitcode", None) == DEVICE_LOST:  # which no recording is blamed for
+                num_losses += 1
+                if num_losses == MAX_LOSSES:
+                    raise WorkerError(f"GPUs failed {num_losses} times; use --device cpu") from error
+                waiting.appendleft(task)
             elif task.deaths + 1 < MAX_DEATHS or len(task.files) > 1:
                 _log.warning("a worker process died; its recordings are converted one by one")
                 runs = [(file,) for file in task.files] if task.archive is None else [()]

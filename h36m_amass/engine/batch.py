@@ -27,6 +27,7 @@ class Buffers:
     """Memory of batches of `size` frames."""
 
     size: int
+    poses: Float[Tensor, "3*rotated frames"]  # rotation vectors in radians
     scratch: Float[Tensor, "9*rotated frames"]
     features: Float[Tensor, "features frames"]  # with a one and the DMPLs behind the lead class, as `Layout` says
     terms: Float[Tensor, "3*vectors frames"]
@@ -63,6 +64,7 @@ def gathers(size: int, device: torch.device) -> bool:
 def _heights(layout: Layout, is_gathered: bool) -> tuple[int, ...]:
     vectors = layout.num_vectors
     return (
+        3 * len(layout.rotated),
         SCRATCH_ROWS * len(layout.rotated),
         layout.num_features,
         3 * vectors,

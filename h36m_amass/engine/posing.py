@@ -8,8 +8,10 @@ from jaxtyping import Float
 
 from h36m_amass.body.folding import FoldedRegressor
 from h36m_amass.engine.precision import reproducible
-from h36m_amass.engine.runs import Run, relative_joints
+from h36m_amass.engine.run import Run
+from h36m_amass.engine.runs import pose_runs
 from h36m_amass.engine.skinning import Skinner
+from h36m_amass.system.devices import explained, resolve_device
 
 
 def pose_joints(
@@ -25,7 +27,8 @@ def pose_joints(
     """Joints of one sequence in float32 metres, for use outside a build.
 
     `folded` is from `h36m_amass.body.folding.fold`; betas and dmpls are as many as it has, all else is as in an AMASS
-    recording. `batch_size` and `device` are as in `Skinner`. Raises `ValueError` if the shapes do not fit.
+    recording. `batch_size` is as in `Skinner`, and `device` as in `h36m_amass.build`. Raises `ValueError` if the
+    shapes do not fit, and `DeviceError` if the device is not there, or cannot compute.
     """
     num_columns = 3 * folded.num_body_bones
     shapes = {
@@ -41,28 +44,11 @@ def pose_joints(
     if len(poses) == 0:
         return np.zeros((0, folded.num_joints, 3), np.float32)
     runs = (
-        Run(poses[rows], None if dmpls is None else dmpls[rows], np.arange(len(poses[rows])))
+        Run.whole(poses[rows], trans[rows], None if dmpls is None else dmpls[rows])
         for rows in (slice(start, start + batch_size) for start in range(0, len(poses), batch_size))
     )
-    with reproducible():
-        parts = relative_joints(Skinner(folded, batch_size, device), np.asarray(betas, float), runs)
-        relative = np.concatenate(list(parts))
-    return add_translation(relative, trans, folded.row_sums)
-
-
-def add_translation(
-    relative: Float[np.ndarray, "frames joints 3"],
-    trans: Float[np.ndarray, "frames 3"],
-    row_sums: Float[np.ndarray, "joints"],
-) -> Float[np.ndarray, "frames joints 3"]:
-    """World positions in float32: the sum is taken in float64 and rounded once.
-
-    Each joint's share is a product of matrices, with one nonzero number per column, because NumPy is slow over
-    rows of three numbers.
-    """
-    share_of_joint = np.zeros((3, len(row_sums), 3))
-    share_of_joint[range(3), :, range(3)] = row_sums
-    shares = trans.astype(np.float64) @ share_of_joint.reshape(3, -1)
-    world = np.empty(relative.shape, np.float32)
-    np.add(relative.reshape(len(relative), -1), shares, out=world.reshape(len(world), -1), casting="same_kind")
-    return world
+    device = resolve_device(str(device))
+    with reproducible(), explained(device):
+        skinner = Skinner(folded, batch_size, device)
+        parts = list(pose_runs(skinner, np.asarray(betas, float), runs, (folded.num_joints,)))
+    return np.concatenate([positions for (positions,) in parts])

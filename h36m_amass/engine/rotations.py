@@ -41,32 +41,30 @@ class Numbers:
         return Numbers(zero, tiny, torch.eye(3, dtype=dtype, device=device).view(3, 3, 1))
 
 
-class Rotations:
-    """Where ``Rot - I`` of some bones is computed, row-major into `out`, with views made once, most of `scratch`."""
-
-    def __init__(
-        self, out: Float[Tensor, "9*bones frames"], scratch: Float[Tensor, "9*bones frames"], numbers: Numbers
-    ) -> None:
-        planes = scratch.view(SCRATCH_ROWS, -1, out.shape[1])
-        products, self._tiny = planes.narrow(0, 6, 3), numbers.tiny
-        self._half, self._scale, _ = products.unbind(0)  # theta/2 and sin(theta/2)/(theta/2)
-        # (x, y) comes again behind (x, y, z), so that (y, z, x) and (z, x, y) are views too.
-        self._w, self._xyz, self._xy = planes.select(0, 0), planes.narrow(0, 1, 3), planes.narrow(0, 4, 2)
-        self._steps = tuple(_entries(out, self._w, planes.narrow(0, 1, 5), products, numbers.zero))
-
-    def compute(self, rotvecs: Float[Tensor, "3*bones frames"]) -> None:
-        """``Rot - I`` of rotation vectors in radians."""
-        components = rotvecs.view(-1, 3, rotvecs.shape[1]).transpose(0, 1)
-        x, y, z = components.unbind(0)
-        half, scale = self._half, self._scale
-        torch.addcmul(self._tiny, x, x, value=0.25, out=half)
-        half.addcmul_(y, y, value=0.25).addcmul_(z, z, value=0.25).sqrt_()
-        torch.sin(half, out=scale).div_(half)
-        torch.cos(half, out=self._w)
-        torch.mul(components, scale, out=self._xyz)
-        torch.mul(components.narrow(0, 0, 2), scale, out=self._xy)
-        for step in self._steps:
-            step()
+def rotations(
+    rotvecs: Float[Tensor, "3*bones frames"],
+    out: Float[Tensor, "9*bones frames"],
+    scratch: Float[Tensor, "9*bones frames"],
+    numbers: Numbers,
+) -> Iterator[Step]:
+    """``Rot - I``, row-major into `out`, of rotation vectors in radians."""
+    components = rotvecs.view(-1, 3, rotvecs.shape[1]).transpose(0, 1)
+    x, y, z = components.unbind(0)
+    planes = scratch.view(SCRATCH_ROWS, -1, out.shape[1])
+    products = planes.narrow(0, 6, 3)
+    half, scale, _ = products.unbind(0)  # theta/2 and sin(theta/2)/(theta/2)
+    # (x, y) comes again behind (x, y, z), so that (y, z, x) and (z, x, y) are views too.
+    w, xyz, xy = planes.select(0, 0), planes.narrow(0, 1, 3), planes.narrow(0, 4, 2)
+    yield partial(torch.addcmul, numbers.tiny, x, x, value=0.25, out=half)
+    yield partial(half.addcmul_, y, y, value=0.25)
+    yield partial(half.addcmul_, z, z, value=0.25)
+    yield half.sqrt_
+    yield partial(torch.sin, half, out=scale)
+    yield partial(scale.div_, half)
+    yield partial(torch.cos, half, out=w)
+    yield partial(torch.mul, components, scale, out=xyz)
+    yield partial(torch.mul, components.narrow(0, 0, 2), scale, out=xy)
+    yield from _entries(out, w, planes.narrow(0, 1, 5), products, numbers.zero)
 
 
 def _entries(
@@ -97,5 +95,6 @@ def rotation_minus_identity(rotvecs: Float[Tensor, "bones 3 frames"]) -> Float[T
     bones, _, frames = rotvecs.shape
     out, scratch = (rotvecs.new_empty(9 * bones, frames) for _ in range(2))
     numbers = Numbers.on(rotvecs.device, rotvecs.dtype)
-    Rotations(out, scratch, numbers).compute(rotvecs.reshape(3 * bones, frames))
+    for step in rotations(rotvecs.reshape(3 * bones, frames), out, scratch, numbers):
+        step()
     return out.view(bones, 9, frames)

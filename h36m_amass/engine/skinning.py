@@ -9,13 +9,14 @@ five steps, each a handful of torch calls (``docs/folding.md`` counts their cost
 4. each pair's vector turned by its bone, and the way from each bone's parent to it by that parent;
 5. the sum over pairs and bones, as one matrix product.
 
-Positions are relative to the root translation, which is added afterwards in float64 (`translation.add_translation`),
-so that float32 keeps its precision far from the origin.
+Positions are relative to the root translation, which is added afterwards in float64 (`runs.add_translation`), so that
+float32 keeps its precision far from the origin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -26,29 +27,27 @@ from torch import Tensor
 
 from h36m_amass.body.folding import FoldedRegressor
 from h36m_amass.engine.batch import Buffers, kinematics, turns
-from h36m_amass.engine.layout import BoneClass, Layout
-from h36m_amass.engine.rotations import SCRATCH_ROWS, Numbers, Rotations, Step, rotation_minus_identity
+from h36m_amass.engine.graphs import Replayed
+from h36m_amass.engine.layout import BoneClass, Layout, Span
+from h36m_amass.engine.rotations import SCRATCH_ROWS, Numbers, Step, rotation_minus_identity, rotations
 from h36m_amass.engine.sparsity import runs
 from h36m_amass.engine.workspace import Workspace
 
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
 GRAIN = 32  # frames that the size of a small tile is a multiple of
+GPU_GRAIN = 64  # frames of the smallest tile on a GPU
 
 
-def padded_size(num_frames: int, largest: int) -> int:
+def padded_size(num_frames: int, largest: int, on_gpu: bool = False) -> int:
     """Frames of the tile, padding included, in which `num_frames` are computed, at most `largest`.
 
     Few sizes, because each has its views: multiples of `GRAIN`, and from 256 on eight from a power of two to the next.
+    On a GPU, where each has its graph and padding costs next to nothing, powers of two.
     """
-    step = max(GRAIN, 2 ** max(0, (num_frames - 1).bit_length() - 4))
+    bits = (num_frames - 1).bit_length()
+    step = max(GPU_GRAIN, 2**bits) if on_gpu else max(GRAIN, 2 ** max(0, bits - 4))
     return min(largest, -(-num_frames // step) * step)
-
-
-def padded_length(num_frames: int, tile_size: int) -> int:
-    """Frames, padding included, in which a skinner computes `num_frames`: full tiles and a smaller last one."""
-    last = num_frames % tile_size
-    return num_frames - last + (padded_size(last, tile_size) if last else 0)
 
 
 class StillTerms(NamedTuple):
@@ -88,13 +87,15 @@ class StillBones:
         return last[1]
 
 
-class Batch(NamedTuple):
-    """What a batch of some size goes through: rotations, of these rows of the poses as (first, number), then steps."""
+@dataclass(frozen=True)
+class Batch:
+    """Memory for the frames of one tile, and what computes their joints from what is written there."""
 
-    rotations: tuple[tuple[int, int, Rotations], ...]
-    dmpls: Float[Tensor, "dmpls frames"]  # where the steps look for them
-    steps: tuple[Step, ...]
-    joints: Float[Tensor, "3*joints frames"]
+    spans: tuple[Span, ...]  # of the layout's `rotated` bones: those whose poses are read
+    poses: Float[Tensor, "3*rotated frames"]  # rotation vectors in radians
+    dmpls: Float[Tensor, "dmpls frames"]
+    joints: Float[Tensor, "3*joints frames"]  # in metres, without the root translation
+    run: Step
 
 
 class Skinner:
@@ -103,6 +104,9 @@ class Skinner:
     `folded` is from `h36m_amass.body.folding.fold`, a batch has `batch_size` frames at most, and `dtype` is
     `torch.float32`, as `h36m_amass.build` uses it, or `torch.float64`. The buffers lie in `workspace`, or in memory of
     its own.
+
+    `constants` is where the constants of a run are written before its batches: the sum of the shape terms and the
+    still bones' terms, and behind them ``Rot - I`` of the held bones.
     """
 
     def __init__(
@@ -120,15 +124,16 @@ class Skinner:
         self.layout = layout = Layout(folded)
         self.still_bones = StillBones(layout)
         self._numbers = Numbers.on(self.device, dtype)
-        self._vector_bone = torch.as_tensor(layout.vector_bone).to(self.device)
+        self._vector_bone = torch.from_numpy(layout.vector_bone).to(self.device)
         lead_rows, dmpls = layout.num_lead_rows, layout.shape[:, 1 + folded.num_betas :]
         correctives = layout.classes[0].correctives if layout.classes else np.zeros((0, 0))
         # The column between is for the constants of a run.
         lead = [correctives, np.zeros((lead_rows, 1)), dmpls[:lead_rows]]
         self._lead = self._upload(np.concatenate(lead, axis=1))
         self._rest = self._upload(dmpls[lead_rows:])
-        self._constants = self._upload(np.zeros((3 * layout.num_vectors + 9 * len(folded.bones), 1)))
+        self.constants = self._upload(np.zeros((3 * layout.num_vectors + 9 * len(folded.bones), 1)))
         self._correctives = [[], *map(self._row_blocks, layout.classes[1:])]
+        self.row_sums = torch.from_numpy(folded.row_sums).to(self.device)
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums())
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
 
@@ -150,38 +155,13 @@ class Skinner:
             if at_the_end[span].any() or (poses[:, span] != first[span]).any()
         )
 
-    @torch.inference_mode()
-    def skin(
-        self,
-        poses: Float[Tensor, "3*rotated frames"],
-        constants: Float[Tensor, "terms+9*held 1"],
-        dmpls: Float[Tensor, "dmpls frames"] | None,
-        moving: frozenset[int],
-    ) -> Float[Tensor, "frames joints 3"]:
-        """Joints of one batch, in metres, without the root translation.
+    def batch(self, num_frames: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
+        """The batch for so many frames, `tile_size` at most, of a run in which the classes `moving` move.
 
-        Poses have as many frames as `padded_length` says: rotation vectors in radians of the layout's `rotated` bones.
-        Only those in spans of its plan for the `moving` classes are read. The constants are the sum of the
-        shape terms and the still bones' terms, and behind them ``Rot - I`` of the held bones.
+        It has more frames, as `padded_size` says. All batches lie in the same memory: one is written, run and read
+        before the next.
         """
-        num_frames = poses.shape[1]
-        joints = poses.new_empty((num_frames, 3 * self.folded.num_joints))
-        _copy(constants, self._constants.narrow(0, 0, len(constants)))
-        for start in range(0, num_frames, self.tile_size):
-            frames = start, min(self.tile_size, num_frames - start)
-            batch = self._batch(frames[1], moving, dmpls is not None)
-            for first, number, rotations in batch.rotations:
-                rotations.compute(poses.narrow(0, first, number).narrow(1, *frames))
-            if dmpls is not None:
-                _copy(dmpls.narrow(1, *frames), batch.dmpls)
-            for step in batch.steps:
-                step()
-            # Torch transposes two axes several times as fast as it permutes three.
-            torch.t_copy(batch.joints, out=joints.narrow(0, *frames))
-        return joints.view(num_frames, -1, 3)
-
-    def _batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
-        key = size, moving, has_dmpls
+        key = padded_size(num_frames, self.tile_size, self.device.type != "cpu"), moving, has_dmpls
         if key not in self._batches:
             self._batches[key] = self._make_batch(*key)
         return self._batches[key]
@@ -192,14 +172,15 @@ class Skinner:
         memory = self.workspace.take(length, self.dtype, self.device)
         buffers, plan = Buffers.within(memory, layout, size), layout.plan(moving)
         first_held = 3 * layout.num_vectors
-        held = self._constants.narrow(0, first_held, 9 * len(plan.held))
-        rotations = []
+        held = self.constants.narrow(0, first_held, 9 * len(plan.held))
+        steps: list[Step] = []
         for span in plan.spans:
             first, number = span.bones
+            rotvecs = buffers.poses.narrow(0, 3 * first, 3 * number)
             scratch = buffers.scratch.narrow(0, 0, SCRATCH_ROWS * number)
             out = buffers.features.narrow(0, *layout.feature_rows(span.bones))
-            rotations.append((3 * first, 3 * number, Rotations(out, scratch, self._numbers)))
-        steps = [
+            steps += rotations(rotvecs, out, scratch, self._numbers)
+        steps += [
             *self._term_steps(buffers, moving, has_dmpls),
             *kinematics(layout, plan, buffers, held, self._numbers.identity),
             *turns(layout, buffers, self._vector_bone),
@@ -208,7 +189,8 @@ class Skinner:
         for rows, vectors, matrix in self._sums:
             steps.append(partial(torch.mm, matrix, summands.narrow(0, *vectors), out=joints.narrow(0, *rows)))
         dmpls = buffers.features.narrow(0, layout.first_slow + 1, layout.num_slow - 1)
-        return Batch(tuple(rotations), dmpls, tuple(steps), buffers.joints)
+        run = Replayed(steps, self.device) if self.device.type == "cuda" else partial(_run, tuple(steps))
+        return Batch(plan.spans, buffers.poses, dmpls, buffers.joints, torch.inference_mode()(run))
 
     def _term_steps(self, buffers: Buffers, moving: frozenset[int], has_dmpls: bool) -> Iterator[Step]:
         """All vectors before they are turned.
@@ -225,12 +207,12 @@ class Skinner:
         yield partial(ones.fill_, 1.0)
         if lead_rows:
             lead = 9 * layout.lead[1]
-            yield partial(_copy, self._constants.narrow(0, 0, lead_rows), self._lead.narrow(1, lead, 1))
+            yield partial(_copy, self.constants.narrow(0, 0, lead_rows), self._lead.narrow(1, lead, 1))
             skipped = 0 if 0 in moving else lead
             columns = skipped, lead + num_slow - skipped
             factors = features.narrow(0, first_slow - lead + skipped, columns[1])
             yield partial(torch.mm, self._lead.narrow(1, *columns), factors, out=terms.narrow(0, 0, lead_rows))
-        yield partial(torch.mul, self._constants.narrow(0, *rest), ones, out=terms.narrow(0, *rest))
+        yield partial(torch.mul, self.constants.narrow(0, *rest), ones, out=terms.narrow(0, *rest))
         if has_dmpls:
             yield partial(terms.narrow(0, *rest).addmm_, self._rest, features.narrow(0, first_slow + 1, num_slow - 1))
         for number in sorted(moving - {0}):
@@ -248,7 +230,12 @@ class Skinner:
         return blocks
 
     def _upload(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype).to(self.device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, self.dtype)
+
+
+def _run(steps: tuple[Step, ...]) -> None:
+    for step in steps:
+        step()
 
 
 def _copy(source: Tensor, out: Tensor) -> None:

@@ -91,6 +91,10 @@ class Recording:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; all but the frames can still be read."""
         self._npz.__exit__()
 
     def frames(self, num_frames: int, num_dmpls: int) -> Iterator[Frames]:

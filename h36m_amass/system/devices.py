@@ -1,21 +1,38 @@
 """Which device a build computes on, and how many cores there are; importing torch takes seconds, so it is avoided."""
 
+import logging
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from h36m_amass.errors import H36mAmassError
+
+_log = logging.getLogger(__name__)
 
 # What the drivers of NVIDIA's and AMD's GPUs bring, and Windows' subsystem for Linux.
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
+# Variables that take effect within CUDA's libraries, where torch cannot put them aside.
+_COARSE = {
+    "NVIDIA_TF32_OVERRIDE": "products of matrices may be too coarse",
+    "PYTORCH_TUNABLEOP_ENABLED": "the same input may give other bytes each time",
+}
+
+
 class DeviceError(H36mAmassError):
-    """The requested device does not exist."""
+    """A device does not exist, or cannot compute."""
+
+
+class DeviceLostError(DeviceError):
+    """A GPU failed under a process, which cannot use it any more."""
 
 
 def resolve_device(device: str) -> str:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there: ``cpu`` or ``cuda:N``.
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there and can compute: ``cpu`` or ``cuda:N``.
 
     `DeviceError` if there is none. Asking for CUDA where there is none is never answered with the CPU.
     """
@@ -24,7 +41,10 @@ def resolve_device(device: str) -> str:
     import torch
 
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        why_not = _why_not(0) if torch.cuda.is_available() else None
+        if why_not is not None:
+            _log.warning("the CPU is used: %s", why_not)
+        device = "cuda" if torch.cuda.is_available() and why_not is None else "cpu"
     try:
         requested = torch.device(device)
     except RuntimeError as error:
@@ -37,7 +57,52 @@ def resolve_device(device: str) -> str:
     if (requested.index or 0) >= count:
         advice = "use --device cpu, or install a CUDA build of torch and its driver"
         raise DeviceError(f"device {device!r} is not there: torch sees {count} CUDA devices; {advice}")
-    return f"cuda:{torch.cuda.current_device() if requested.index is None else requested.index}"
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch does not type it
+    # To ask for the current device where none is in use would take memory of one for this process.
+    number = requested.index if requested.index is not None else torch.cuda.current_device() if in_use else 0
+    if (why_not := _why_not(number)) is not None:
+        raise DeviceError(f"{why_not}; or use --device cpu")
+    return f"cuda:{number}"
+
+
+def _why_not(number: int) -> str | None:
+    """Why a GPU that is there cannot compute what it should, and what to do; None if it can."""
+    import torch
+
+    for variable, effect in _COARSE.items():
+        if os.environ.get(variable, "0") not in ("", "0"):
+            return f"{variable} is set, and {effect} on a GPU; unset it"
+    major, minor = torch.cuda.get_device_capability(number)
+    kernels = [re.fullmatch(r"(sm|compute)_(\d+)(\d)", name) for name in torch.cuda.get_arch_list()]
+    built_for = [(match[1], int(match[2]), int(match[3])) for match in kernels if match]
+    # Machine code runs on later cards of the same generation, and what the driver compiles on all later ones.
+    is_for_it = any(
+        (major, minor) >= (*version,) and (kind == "compute" or version[0] == major) for kind, *version in built_for
+    )
+    if built_for and not is_for_it:
+        name = torch.cuda.get_device_name(number)
+        return f"torch {torch.__version__} has no kernels for cuda:{number} ({name}); install a build of torch for it"
+    return None
+
+
+@contextmanager
+def explained(device: str) -> Iterator[None]:
+    """Raise what torch says of a GPU as `DeviceError`, or as `DeviceLostError` if it cannot be used any more."""
+    try:
+        yield
+    except RuntimeError as error:
+        import torch
+
+        reason = str(error).partition("\n")[0]
+        if device == "cpu":
+            raise
+        if isinstance(error, torch.OutOfMemoryError) or re.search("out of memory|ALLOC_FAILED", reason):
+            advice = "use fewer --workers or a smaller --batch-size, or end what else runs there"
+            raise DeviceError(f"{device} has too little free memory; {advice}") from error
+        if isinstance(error, torch.AcceleratorError):
+            advice = "run the same command again, or use --device cpu"
+            raise DeviceLostError(f"{device} failed ({reason}); {advice}") from error
+        raise
 
 
 def resolve_devices(device: str) -> tuple[str, ...]:

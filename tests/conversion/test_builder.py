@@ -31,7 +31,7 @@ from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.report import BuildReport
 from h36m_amass.engine.reference import mesh_joints
-from h36m_amass.engine.skinning import Skinner
+from h36m_amass.engine.skinning import Batch, Skinner
 from h36m_amass.recordings import recording as amass
 from h36m_amass.recordings.resampling import Resampling, exact_rate, interpolate, needed_frames, resample
 from h36m_amass.recordings.tree import find_recordings
@@ -395,15 +395,15 @@ def test_recordings_are_converted_on_one_thread_in_full_precision(
     support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, str, str]] = []
-    skin = Skinner.skin
+    batch = Skinner.batch
 
-    def recording_skin(self: Skinner, *args: Any) -> torch.Tensor:
+    def recorded(self: Skinner, *args: Any) -> Batch:
         products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
         seen.append((torch.get_num_threads(), *(product.fp32_precision for product in products)))
-        return skin(self, *args)
+        return batch(self, *args)
 
     one_recording(tmp_path / "amass")
-    monkeypatch.setattr(Skinner, "skin", recording_skin)
+    monkeypatch.setattr(Skinner, "batch", recorded)
     build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
     assert set(seen) == {(1, "ieee", "ieee")}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,8 @@ from h36m_amass import skeleton
 from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
 from h36m_amass.engine.reference import mesh_joints
-from h36m_amass.engine.runs import Run, relative_joints
+from h36m_amass.engine.run import Run
+from h36m_amass.engine.runs import pose_runs
 from h36m_amass.engine.skinning import Skinner
 from tests.random_models import Case
 
@@ -33,13 +34,25 @@ def pose(
     skinner: Skinner, betas: np.ndarray, poses: np.ndarray, dmpls: np.ndarray | None, cuts: Iterable[int] = ()
 ) -> np.ndarray:
     """Joints relative to the root translation of a recording that is cut into runs before these frames."""
-    runs = [
-        Run(poses[start:stop], None if dmpls is None else dmpls[start:stop], np.arange(stop - start))
-        for start, stop in pairwise([0, *cuts, len(poses)])
-    ]
-    parts = list(relative_joints(skinner, betas, runs))
-    assert [len(part) for part in parts] == [len(run.rows) for run in runs]
-    return np.concatenate(parts)
+    ends = list(pairwise([0, *cuts, len(poses)]))
+    return np.concatenate(list(pose_each(skinner, betas, poses, dmpls, ends)))
+
+
+def pose_each(
+    skinner: Skinner,
+    betas: np.ndarray,
+    poses: np.ndarray,
+    dmpls: np.ndarray | None,
+    runs: Iterable[tuple[int, int]],
+) -> Iterator[np.ndarray]:
+    """Joints relative to the root translation of each run of frames, from one to before another."""
+    nowhere = np.zeros((len(poses), 3))
+    whole = (
+        Run.whole(poses[start:stop], nowhere[start:stop], None if dmpls is None else dmpls[start:stop])
+        for start, stop in runs
+    )
+    for (positions,) in pose_runs(skinner, betas, whole, (skinner.folded.num_joints,)):
+        yield positions
 
 
 def mesh(case: Case) -> np.ndarray:

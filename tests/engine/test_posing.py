@@ -75,14 +75,6 @@ def test_a_mesh_without_any_weight_leaves_only_the_translation() -> None:
     np.testing.assert_allclose(ours[:, 0], 2 * case.trans, rtol=1e-6)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_the_cpu(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
-    motion = synthetic.motion("walk", 2.0, 100, gender="male", fingers="moving", seed=1)
-    arguments = (folding.fold(body, joints), motion["betas"], motion["poses"], motion["trans"], motion["dmpls"])
-    assert np.abs(pose_joints(*arguments, device="cuda") - pose_joints(*arguments)).max() < 2e-6
-
-
 def test_pose_joints_refuses_what_does_not_fit(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
     folded = folding.fold(body, joints)
     motion = synthetic.motion("walk", 0.1, 60, gender="male")

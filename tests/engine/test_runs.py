@@ -15,10 +15,12 @@ from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
 from h36m_amass.engine import skinning
 from h36m_amass.engine import workspace as workspace_module
-from h36m_amass.engine.runs import Run, relative_joints
-from h36m_amass.engine.skinning import Skinner, padded_length, padded_size
+from h36m_amass.engine.run import Run
+from h36m_amass.engine.runs import pose_runs
+from h36m_amass.engine.skinning import Skinner, padded_size
 from h36m_amass.engine.workspace import Workspace
-from tests.engine.folded import pose
+from h36m_amass.recordings.resampling import Neighbours
+from tests.engine.folded import pose, pose_each
 from tests.random_models import Case, cases
 
 
@@ -60,14 +62,13 @@ def test_recordings_may_take_turns(body: body_model.BodyModel, joints: regressor
     skinner = Skinner(folding.fold(body, joints), 32)
     motions = [synthetic.motion("walk", 1.0, 100, gender="male", fingers="moving", seed=seed) for seed in (1, 2)]
 
-    def runs(motion: dict[str, np.ndarray]) -> Iterator[Run]:
-        for start in range(0, 96, 32):
-            yield Run(motion["poses"][start : start + 32], motion["dmpls"][start : start + 32], np.arange(32))
+    def posed(motion: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
+        runs = [(0, 32), (32, 64), (64, 96)]
+        return pose_each(skinner, motion["betas"], motion["poses"], motion["dmpls"], runs)
 
-    first, second = (relative_joints(skinner, motion["betas"], runs(motion)) for motion in motions)
-    together = list(zip(first, second, strict=True))
+    together = list(zip(*map(posed, motions), strict=True))
     for number, motion in enumerate(motions):
-        alone = relative_joints(skinner, motion["betas"], runs(motion))
+        alone = posed(motion)
         np.testing.assert_array_equal([both[number] for both in together], list(alone))
 
 
@@ -79,11 +80,11 @@ def test_a_recording_that_ends_in_an_error_harms_itself_alone(
     before = pose(skinner, motion["betas"], motion["poses"][:32], None)
 
     def damaged() -> Iterator[Run]:
-        yield Run(motion["poses"][32:64], None, np.arange(32))
+        yield Run.whole(motion["poses"][32:64], motion["trans"][32:64])
         raise OSError
 
     with pytest.raises(OSError):
-        list(relative_joints(skinner, motion["betas"], damaged()))
+        list(pose_runs(skinner, motion["betas"], damaged(), (17,)))
     np.testing.assert_array_equal(pose(skinner, motion["betas"], motion["poses"][:32], None), before)
 
 
@@ -103,10 +104,13 @@ def test_skinners_that_share_memory_give_what_each_gives_alone(
 
 @given(st.integers(1, 10_000), st.integers(1, 2000))
 def test_a_run_is_padded_little_and_to_few_sizes(num_frames: int, tile: int) -> None:
-    size, last = padded_length(num_frames, tile), num_frames % tile
-    assert num_frames <= size <= num_frames + tile - 1
-    assert size - num_frames < max(skinning.GRAIN, last / 8)
+    num_frames = min(num_frames, tile)
+    size = padded_size(num_frames, tile)
+    assert num_frames <= size <= tile
+    assert size - num_frames < max(skinning.GRAIN, num_frames / 8)
     assert len({padded_size(number, 1024) for number in range(1, 1025)}) <= 24
+    assert num_frames <= padded_size(num_frames, tile, on_gpu=True) <= max(skinning.GPU_GRAIN, 2 * num_frames)
+    assert len({padded_size(number, 4096, on_gpu=True) for number in range(1, 4097)}) <= 8
 
 
 def test_only_the_needed_frames_of_a_run_are_posed(
@@ -115,5 +119,6 @@ def test_only_the_needed_frames_of_a_run_are_posed(
     motion = synthetic.motion("walk", 1.0, 100, gender="male", fingers="moving", seed=1)
     skinner, rows = Skinner(folding.fold(body, joints), 128), np.array([0, 3, 4, 50, 99])
     poses, dmpls = motion["poses"].astype(np.float32), motion["dmpls"]
-    (some,) = relative_joints(skinner, motion["betas"], [Run(poses, dmpls, rows)])
+    between = Neighbours(np.arange(5), np.arange(5), np.zeros(5), is_copy=True)
+    ((some,),) = pose_runs(skinner, motion["betas"], [Run(poses, np.zeros((100, 3)), dmpls, rows, between)], (17,))
     np.testing.assert_allclose(some, pose(skinner, motion["betas"], poses, dmpls)[rows], atol=1e-6)

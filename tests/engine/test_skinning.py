@@ -15,8 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from h36m_amass import synthetic
 from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
-from h36m_amass.engine import batch, skinning
+from h36m_amass.engine import batch, on_gpu, skinning
 from h36m_amass.engine.reference import skeleton_joints
+from h36m_amass.engine.run import Body
 from h36m_amass.engine.skinning import Skinner
 from tests.engine.folded import engine_float64, folded_float64, mesh, tiny_case
 from tests.random_models import Case, cases
@@ -162,16 +163,22 @@ def test_only_classes_that_move_are_computed_for_every_frame(
         assert sum(columns) == (22 if fingers == "still" else 52)
 
 
-def skin_once(skinner: Skinner, moving: frozenset[int], device: str) -> torch.Tensor:
-    """One whole pass through the engine, with soft tissue."""
-    layout, size = skinner.layout, 8
+def place_once(skinner: Skinner, moving: frozenset[int], device: str) -> tuple[torch.Tensor, ...]:
+    """One whole pass of a run that is on the device: posed, resampled and moved to where the body is."""
+    layout, size, outputs = skinner.layout, 8, 5
     constants = 3 * layout.num_vectors + 9 * len(layout.plan(moving).held)
-    return skinner.skin(
-        torch.zeros(3 * len(layout.rotated), size, device=device),
-        torch.zeros(constants, 1, device=device),
-        torch.zeros(skinner.folded.num_dmpls, size, device=device),
-        moving,
-    )
+    run = {
+        "first": torch.zeros(outputs, dtype=torch.int64, device=device),
+        "second": torch.ones(outputs, dtype=torch.int64, device=device),
+        "weight": torch.zeros(outputs, dtype=torch.float64, device=device),
+        "constants": torch.zeros(constants, 1, device=device),
+        "trans": torch.zeros(size, 3, dtype=torch.float64, device=device),
+        "poses": torch.zeros(size, 3 * skinner.folded.num_body_bones, device=device),
+        "dmpls": torch.zeros(size, skinner.folded.num_dmpls, device=device),
+    }
+    out = tuple(torch.empty(outputs, 3 * joints, device=device) for joints in (10, 7))
+    on_gpu.place(Body(skinner, np.zeros(0), (10, 7)), run, moving, False, out)
+    return out
 
 
 @pytest.mark.parametrize("moving", [{0}, {0, 1, 2}, {1}])
@@ -181,9 +188,11 @@ def test_the_whole_path_runs_on_fake_cuda_tensors(
 ) -> None:
     folded = folding.fold(body, joints)
     with FakeTensorMode(allow_non_fake_inputs=False):
-        out = skin_once(Skinner(folded, 8, device), frozenset(moving), device)
-    assert out.device == torch.device(device)
-    assert out.shape == (8, 17, 3)
+        out = place_once(Skinner(folded, 8, device), frozenset(moving), device)
+    assert [(positions.device, positions.shape) for positions in out] == [
+        (torch.device(device), (5, 30)),
+        (torch.device(device), (5, 21)),
+    ]
 
 
 def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
@@ -194,4 +203,4 @@ def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
         skinner = Skinner(folded, 8, "cuda:0")
         skinner._sums = tuple((*extents, matrix.cpu()) for *extents, matrix in skinner._sums)
         with pytest.raises(RuntimeError, match="cpu"):
-            skin_once(skinner, frozenset({0, 1, 2}), "cuda:0")
+            place_once(skinner, frozenset({0, 1, 2}), "cuda:0")

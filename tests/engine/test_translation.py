@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from h36m_amass.engine.posing import add_translation
+from h36m_amass.engine.run import add_translation
 
 
 def test_translation_is_added_in_float64_and_rounded_once() -> None:

@@ -1,0 +1,277 @@
+"""The engine and whole builds on a GPU, beside other ways on the same card and builds on the same machine's CPU.
+
+``make gpu`` runs it after the tests that need a GPU; it prints tables and writes ``results/gpu.json``. Where there is
+no GPU it says so and writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import command
+import numpy as np
+import smplx.lbs
+import torch
+import trees
+from body_models.smplh.torch import SMPLH
+from common import MIB, Target, pick, table, take_turns, write_results
+from mesh_script import lbs_tensors
+
+from h36m_amass import synthetic
+from h36m_amass.body import folding, regressor
+from h36m_amass.body import model as body_model
+from h36m_amass.engine.precision import reproducible
+from h36m_amass.engine.run import Run
+from h36m_amass.engine.runs import pose_runs
+from h36m_amass.engine.skinning import Skinner
+from h36m_amass.store.store import Store
+from h36m_amass.system.devices import usable_cores
+
+DEVICE = "cuda:0"
+RATE = 120
+FRAMES, MESH_FRAMES = pick((2**19, 2**14), (4096, 256))
+BATCHES = pick((1024, 2048, 4096, 16384, 65536), (4096,))
+POINT_BATCHES = pick((4096, 16384, 65536), (4096,))
+MESH_BATCHES = pick((256, 1024, 4096), (256,))
+SOURCE_FRAMES = pick((4_000_000, 18_000_000), (6_000,))  # the latter as many as AMASS has
+GPU_WORKERS = pick((0, 1, 2, 4, 8, 16), (0, 1))
+COMPARED = 300  # recordings of which both devices' joints are compared
+LEAST_RATE, LEAST_POINTS, LEAST_MESH, LEAST_OF_BEST = 5e6, 1.5, 6, 0.95
+BOUND_M, WORKER_MIB = 2e-6, 700
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Frames in memory, as builds have them: poses in float32, translations in float64."""
+
+    betas: np.ndarray
+    poses: np.ndarray
+    trans: np.ndarray
+
+    @staticmethod
+    def make(num_frames: int) -> Motion:
+        motion = synthetic.motion("walk", 60.0, RATE, gender="male", fingers="still", dmpls=False, seed=1)
+        turn = np.arange(num_frames) % len(motion["poses"])
+        return Motion(motion["betas"], motion["poses"][turn].astype(np.float32), motion["trans"][turn])
+
+    def runs(self, batch_size: int) -> Iterator[Run]:
+        for start, stop in pairwise([*range(0, len(self.poses), batch_size), len(self.poses)]):
+            yield Run.whole(self.poses[start:stop], self.trans[start:stop])
+
+    def tensors(self, batch_size: int, num_frames: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Poses and translations on the device, in batches."""
+        for start in range(0, num_frames, batch_size):
+            frames = slice(start, min(start + batch_size, num_frames))
+            arrays = self.poses[frames], self.trans[frames].astype(np.float32)
+            poses, trans = (torch.from_numpy(array).to(DEVICE) for array in arrays)
+            yield poses, trans
+
+
+def engine(folded: folding.FoldedRegressor, motion: Motion, batch_size: int) -> Callable[[], np.ndarray]:
+    """From frames in memory to joints in memory."""
+    skinner = Skinner(folded, batch_size, DEVICE)
+
+    def run() -> np.ndarray:
+        with reproducible():
+            parts = pose_runs(skinner, motion.betas, motion.runs(batch_size), (folded.num_joints,))
+            return np.concatenate([positions for (positions,) in parts])
+
+    return run
+
+
+def forward_points(
+    points: Any, joints: regressor.JointRegressor, motion: Motion, size: int
+) -> Callable[[], np.ndarray]:
+    """body-models' regressed points of the same frames."""
+    dense = torch.as_tensor(joints.matrix.toarray(), dtype=torch.float32, device=DEVICE)
+    prepared = points.prepare_point_regressor(dense)
+    shape = torch.as_tensor(motion.betas, dtype=torch.float32, device=DEVICE)[None]
+
+    @torch.no_grad()
+    def run() -> np.ndarray:
+        parts = []
+        for poses, trans in motion.tensors(size, len(motion.poses)):
+            pose = poses.view(-1, 52, 3)
+            posed = points.forward_points(
+                pose[:, 1:22],
+                pose[:, 22:],
+                point_regressor=prepared,
+                pelvis_rotation=pose[:, 0],
+                shape=shape.expand(len(pose), -1),
+                global_translation=trans,
+            )
+            parts.append(posed.cpu())
+        return torch.cat(parts).numpy()
+
+    return run
+
+
+def full_mesh(
+    body: body_model.BodyModel, joints: regressor.JointRegressor, motion: Motion, size: int
+) -> Callable[[], np.ndarray]:
+    """Every vertex of the first frames, then the regressor: the known script's method."""
+    lbs = {name: tensor.to(DEVICE) for name, tensor in lbs_tensors(body).items()}
+    matrix = torch.as_tensor(joints.matrix.toarray(), dtype=torch.float32, device=DEVICE)
+    shape = torch.as_tensor(motion.betas, dtype=torch.float32, device=DEVICE)[None]
+
+    @torch.no_grad()
+    def run() -> np.ndarray:
+        parts = []
+        for poses, trans in motion.tensors(size, MESH_FRAMES):
+            vertices, _ = smplx.lbs.lbs(shape.expand(len(poses), -1), poses, **lbs)
+            parts.append(torch.einsum("bik,ji->bjk", vertices + trans[:, None], matrix).cpu())
+        return torch.cat(parts).numpy()
+
+    return run
+
+
+def measure_engine(support_dir: Path) -> dict[str, Any]:
+    """Frames per second of each way and batch size, memory to memory, and how far the ways are apart."""
+    body = body_model.load(support_dir, "male", num_dmpls=0)
+    joints = regressor.load(support_dir / "J_regressor_h36m.npy")
+    folded, motion = folding.fold(body, joints), Motion.make(FRAMES)
+    points = SMPLH(model_path=body_model.model_path(support_dir, "male"), flat_hand_mean=True).to(DEVICE)
+    calls: dict[tuple[str, int], Callable[[], np.ndarray]] = {}
+    for size in BATCHES:
+        calls["engine", size] = engine(folded, motion, size)
+    for size in POINT_BATCHES:
+        calls["forward_points", size] = forward_points(points, joints, motion, size)
+    for size in MESH_BATCHES:
+        calls["full mesh", size] = full_mesh(body, joints, motion, size)
+    timings = take_turns({f"{way}, {size}": call for (way, size), call in calls.items()}, pick(5, 1))
+    frames = {"engine": FRAMES, "forward_points": FRAMES, "full mesh": MESH_FRAMES}
+    rates = {key: frames[key[0]] / timings[f"{key[0]}, {key[1]}"].median for key in calls}
+    ours = calls["engine", BATCHES[0]]()
+    apart = {
+        way: float(np.abs(ours[: frames[way]] - calls[way, sizes[0]]()).max())
+        for way, sizes in (("forward_points", POINT_BATCHES), ("full mesh", MESH_BATCHES))
+    }
+    best = {way: max(rate for (name, _), rate in rates.items() if name == way) for way in frames}
+    return {"rates": [[*key, rate] for key, rate in rates.items()], "best": best, "difference_m": apart}
+
+
+class MemoryWatch:
+    """The most memory of the GPU that was in use at a time, in MiB, by whatever process; a context manager."""
+
+    def __enter__(self) -> MemoryWatch:
+        self.peak, self._stop = 0, threading.Event()
+        self.before = self._used()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            self.peak = max(self.peak, self._used())
+
+    @staticmethod
+    def _used() -> int:
+        free, total = torch.cuda.mem_get_info(DEVICE)
+        return (total - free) // MIB
+
+
+def measure_builds(support_dir: Path, folder: Path) -> dict[str, Any]:
+    """Whole builds with several numbers of workers on each device, and whether they give the same bytes."""
+    rows, hashes, kept = [], {}, {}
+    for source_frames in SOURCE_FRAMES:
+        tree = trees.write_mixed(folder / f"amass-{source_frames}", source_frames)
+        grid: list[tuple[str, int | None]] = [("cpu", None), *((DEVICE, workers) for workers in GPU_WORKERS)]
+        for device, workers in [*grid, (DEVICE, None), ("auto", None)]:
+            store = folder / "store.h5"
+            with MemoryWatch() as watch:
+                run = command.build(tree, support_dir, workers, store, device=device)
+            hashes[tree.num_frames, device, workers] = hashlib.sha256(store.read_bytes()).hexdigest()
+            kept[device] = shutil.move(store, folder / f"{device.replace(':', '')}.h5")
+            used = watch.peak - watch.before if device != "cpu" else 0
+            rows.append((tree.num_frames, device, workers, run.seconds, used))
+            print(rows[-1], flush=True)
+    on_gpu = {key: value for key, value in hashes.items() if key[1] == DEVICE}
+    same = all(len({h for key, h in on_gpu.items() if key[0] == frames}) == 1 for frames, *_ in rows)
+    return {
+        "builds": rows,
+        "same_bytes": same,
+        "stores_apart_m": apart(kept["cpu"], kept[DEVICE]),
+        "cores": usable_cores(),
+    }
+
+
+def apart(one: Path, another: Path) -> float:
+    """Metres that two stores' joints are apart at most, in some recordings."""
+    with Store(one) as some, Store(another) as others:
+        number = len(some.sequences)
+        rows = range(0, number, max(1, number // COMPARED))
+        return max(float(np.abs(some[row].positions_3d[:] - others[row].positions_3d[:]).max()) for row in rows)
+
+
+def card() -> dict[str, Any]:
+    """The GPU that results belong to."""
+    properties = torch.cuda.get_device_properties(DEVICE)
+    return {
+        "gpu": properties.name,
+        "gpu_memory_gib": round(properties.total_memory / 2**30),
+        "cuda": torch.version.cuda,
+    }
+
+
+def shown(number: int | None) -> str:
+    return "default" if number is None else str(number)
+
+
+def report(points: dict[str, Any], builds: dict[str, Any], about: dict[str, Any]) -> tuple[str, list[Target]]:
+    """Tables and targets."""
+    intro = f"On one {about['gpu']} with CUDA {about['cuda']} and {builds['cores']} cores of a CPU."
+    engines = table(
+        ("way", "frames per batch", "frames/s, memory to memory"),
+        [(way, f"{size:,}", f"{rate:,.0f}") for way, size, rate in points["rates"]],
+    )
+    rows = [
+        (f"{frames:,}", device, shown(workers), f"{seconds:.2f}", f"{frames / seconds:,.0f}", used or "")
+        for frames, device, workers, seconds, used in builds["builds"]
+    ]
+    header = ("source frames", "device", "workers", "build (s)", "source frames/s", "memory of the GPU (MiB)")
+    best = points["best"]
+    targets = [
+        Target("GPU: engine, memory to memory (frames/s)", best["engine"], LEAST_RATE, at_least=True),
+        Target("GPU: engine ÷ forward_points", best["engine"] / best["forward_points"], LEAST_POINTS, at_least=True),
+        Target("GPU: engine ÷ full mesh", best["engine"] / best["full mesh"], LEAST_MESH, at_least=True),
+        Target("GPU: joints apart from the CPU's (m, at most)", builds["stores_apart_m"], BOUND_M),
+        Target("GPU: builds with other bytes than one worker's", float(not builds["same_bytes"]), 0),
+    ]
+    for frames in dict.fromkeys(row[0] for row in builds["builds"]):
+        seconds = {(device, workers): took for n, device, workers, took, _ in builds["builds"] if n == frames}
+        what = f"GPU: fastest build ÷ default build, {frames:,} source frames"
+        targets.append(Target(what, min(seconds.values()) / seconds["auto", None], LEAST_OF_BEST, at_least=True))
+    memory = max(used / workers for _, _, workers, _, used in builds["builds"] if workers)
+    targets.append(Target("GPU: its memory per worker (MiB)", memory, WORKER_MIB))
+    return "\n\n".join([intro, engines, table(header, rows)]), targets
+
+
+def main() -> None:
+    if torch.cuda.device_count() == 0:
+        sys.exit("there is no CUDA device here; nothing was measured")
+    with tempfile.TemporaryDirectory() as folder:
+        support_dir = Path(folder) / "support_data"
+        synthetic.write_support_data(support_dir)
+        points = measure_engine(support_dir)
+        print(points, flush=True)
+        torch.cuda.empty_cache()
+        builds, about = measure_builds(support_dir, Path(folder)), card()
+        text, targets = report(points, builds, about)
+        write_results("gpu", {**about, **points, **builds}, text, targets)
+
+
+if __name__ == "__main__":
+    main()

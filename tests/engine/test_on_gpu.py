@@ -1,0 +1,289 @@
+"""The path of a GPU without one: the same bytes as on a CPU, and in order on a stream that is as late as it may be."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from h36m_amass.body import folding, regressor
+from h36m_amass.body import model as body_model
+from h36m_amass.engine import on_cpu, on_gpu
+from h36m_amass.engine.precision import reproducible
+from h36m_amass.engine.run import Body, Positions, Run
+from h36m_amass.engine.runs import pose_runs
+from h36m_amass.engine.shipment import Shipment
+from h36m_amass.engine.skinning import Skinner
+from h36m_amass.recordings import resampling
+from h36m_amass.recordings.resampling import exact_rate
+
+COUNTS = (17, 4)
+LENGTHS = (5, 64, 200, 2, 33, 64, 64, 7, 150, 12, 64)  # frames of runs, some of several sizes of batches
+LAUNCHES = {"body": 64, "all": 82}
+"""Torch calls of a batch with DMPLs that start a kernel, by what moves: each costs some microseconds on a GPU."""
+
+
+@pytest.fixture(scope="module")
+def folded(body: body_model.BodyModel, joints: regressor.JointRegressor) -> folding.FoldedRegressor:
+    return folding.join([folding.fold(body, joints), folding.fold_skeleton(body)])
+
+
+def counts(folded: folding.FoldedRegressor) -> tuple[int, int]:
+    return 17, folded.num_joints - 17
+
+
+def random_run(folded: folding.FoldedRegressor, frames: int, rate: float, seed: int, moving: str = "all") -> Run:
+    """A run with soft tissue of `frames` frames at 100 Hz, seen at another rate."""
+    rng = np.random.default_rng(seed)
+    poses = rng.normal(scale=0.3, size=(frames, 3 * folded.num_body_bones)).astype(np.float32)
+    if moving == "body":
+        poses[:, 66:] = poses[0, 66:]
+    outputs = resampling.resample(frames, exact_rate(100), exact_rate(rate))
+    needed = resampling.needed_frames(outputs)
+    dmpls = rng.normal(size=(frames, folded.num_dmpls)).astype(np.float32)
+    return Run(poses, 100 * rng.normal(size=(frames, 3)), dmpls, needed, resampling.neighbours(outputs, needed))
+
+
+@settings(max_examples=20)
+@given(frames=st.integers(2, 64), rate=st.sampled_from([100.0, 50.0, 60.0, 59.94, 7.0, 240.0]), seed=st.integers(0, 99))
+def test_what_a_gpu_is_asked_to_do_gives_the_bytes_of_the_cpu(
+    folded: folding.FoldedRegressor, frames: int, rate: float, seed: int
+) -> None:
+    skinner = Skinner(folded, 64)
+    run = random_run(folded, frames, rate, seed, "body" if seed % 2 else "all")
+    if len(run.rows) == 0:
+        return
+    body = Body(skinner, skinner.shape_terms(np.ones(folded.num_betas)), counts(folded))
+    moving = skinner.moving_classes(run.poses)
+    there = {
+        "first": run.between.first,
+        "second": run.between.second,
+        "weight": run.between.weight,
+        "constants": body.constants(run, moving)[:, None].astype(np.float32),
+        "trans": run.trans[run.rows],
+        "poses": run.poses[run.rows],
+        "dmpls": run.dmpls[run.rows],  # type: ignore[index]  # the run has some
+    }
+    with reproducible():
+        expected = on_cpu.begin(body, run)()
+        out = tuple(torch.empty(len(positions), positions[0].size) for positions in expected)
+        tensors = {name: torch.from_numpy(array) for name, array in there.items()}
+        on_gpu.place(body, tensors, moving, run.between.is_copy, out)
+    for ours, theirs in zip(out, expected, strict=True):
+        np.testing.assert_array_equal(ours.view(theirs.shape), theirs)
+
+
+class LateStream(TorchDispatchMode):
+    """Does what torch is told to as late as a stream may: once an event is waited for, up to it and no further.
+
+    What the host writes through NumPy happens at once. So all that it writes, or reads, too early shows in the joints.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: deque[Callable[[], object]] = deque()
+        self.num_done, self.is_running = 0, False
+
+    @property
+    def position(self) -> int:
+        return self.num_done + len(self.queue)
+
+    @torch.inference_mode()
+    def run_until(self, position: int) -> None:
+        with self.at_once():
+            while self.num_done < position:
+                self.queue.popleft()()
+                self.num_done += 1
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        self.is_running = True
+        yield
+        self.is_running = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        kwargs.pop("pin_memory", None)
+        is_view = func.is_view and func.overloadpacket is not torch.ops.aten.to  # which says so, and copies
+        if self.is_running or is_view or not isinstance(args[0], torch.Tensor):
+            return func(*args, **kwargs)  # its time has come, or it is no work: a view, or memory that is taken
+        if func._schema.is_mutable:
+            self.queue.append(lambda: func(*args, **kwargs))
+            return kwargs.get("out", args[0])
+        forms = tree_map(lambda value: value.to("meta") if isinstance(value, torch.Tensor) else value, (args, kwargs))
+        out = torch.full_like(func(*forms[0], **forms[1]), -7, device="cpu")
+        self.queue.append(lambda: out.copy_(func(*args, **kwargs)))
+        return out
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> LateStream:
+    """A late stream in place of a GPU's."""
+    stream = LateStream()
+
+    class Event:
+        def __init__(self, blocking: bool) -> None:
+            assert blocking
+
+        def record(self, on: object) -> None:
+            assert on is stream
+            self.position = stream.position
+
+        def synchronize(self) -> None:
+            stream.run_until(self.position)
+
+    def constants(*args: Any) -> np.ndarray:  # what the host computes with torch
+        with stream.at_once():
+            return on_host(*args)
+
+    on_host = Body.constants
+    monkeypatch.setattr(Body, "constants", constants)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    return stream
+
+
+def pose_late(skinner: Skinner, stream: LateStream, *seeds: int) -> list[list[Positions]]:
+    """Positions of recordings that are begun one after the other, each before the one before it is waited for."""
+    folded = skinner.folded
+    before: Iterator[Positions] = iter(())
+    results = []
+    with stream, reproducible(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_cpu, "begin", on_gpu.begin)
+        for seed in seeds:
+            begun = pose_runs(skinner, np.full(folded.num_betas, seed), recording(folded, seed), counts(folded))
+            results.append(list(before))
+            before = begun
+        results.append(list(before))
+    return results[1:]
+
+
+def recording(folded: folding.FoldedRegressor, seed: int) -> Iterator[Run]:
+    for number, frames in enumerate(LENGTHS):
+        yield random_run(folded, frames, 60.0, 100 * seed + number, "body" if number % 2 else "all")
+
+
+def pose_soon(folded: folding.FoldedRegressor, seed: int) -> list[Positions]:
+    with reproducible():
+        skinner = Skinner(folded, 256)
+        return list(pose_runs(skinner, np.full(folded.num_betas, seed), recording(folded, seed), counts(folded)))
+
+
+def same(some: list[Positions], others: list[Positions]) -> bool:
+    return len(some) == len(others) == len(LENGTHS) and all(
+        np.array_equal(ours, theirs)
+        for one, another in zip(some, others, strict=True)
+        for ours, theirs in zip(one, another, strict=True)
+    )
+
+
+def test_nothing_is_written_or_read_too_early(folded: folding.FoldedRegressor, stream: LateStream) -> None:
+    skinner = Skinner(folded, 256)
+    results = pose_late(skinner, stream, 1, 2, 3)
+    assert all(same(result, pose_soon(folded, seed)) for seed, result in zip((1, 2, 3), results, strict=True))
+    assert not stream.queue
+    assert len(skinner.workspace.idle) == 3  # two runs of a recording in flight, and one of the next
+
+
+def test_a_recording_that_is_given_up_in_flight_harms_itself_alone(
+    folded: folding.FoldedRegressor, stream: LateStream
+) -> None:
+    skinner = Skinner(folded, 256)
+    with stream, reproducible(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_cpu, "begin", on_gpu.begin)
+        given_up = pose_runs(skinner, np.full(folded.num_betas, 1), recording(folded, 1), counts(folded))
+        next(given_up)
+        given_up.close()  # type: ignore[attr-defined]  # it is a generator
+    assert same(pose_late(skinner, stream, 2)[0], pose_soon(folded, 2))
+
+
+def one_shipment_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipments: list[Shipment] = []
+
+    def one(device: torch.device) -> Shipment:
+        shipments[:] = shipments or [Shipment(device)]
+        return shipments[0]
+
+    monkeypatch.setattr(on_gpu, "Shipment", one)
+
+
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = Shipment.wait
+
+    def at_once(self: Shipment) -> dict[str, np.ndarray]:
+        monkeypatch.setattr(self._arrived, "synchronize", lambda: None)
+        return wait(self)
+
+    monkeypatch.setattr(Shipment, "wait", at_once)
+
+
+def fetched_before_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = on_gpu.place
+
+    def late(body: Any, run: Any, moving: Any, is_copy: Any, out: Any) -> None:
+        place(body, run, moving, is_copy, tuple(map(torch.empty_like, out)))
+
+    monkeypatch.setattr(on_gpu, "place", late)
+
+
+def idle_before_it_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Shipment.send
+
+    def given_away(self: Shipment) -> dict[str, torch.Tensor]:
+        waiting.append(self)
+        return send(self)
+
+    waiting: list[Shipment] = []
+    monkeypatch.setattr(Shipment, "send", given_away)
+    monkeypatch.setattr(on_gpu, "Shipment", lambda device: waiting.pop() if waiting else Shipment(device))
+
+
+@pytest.mark.parametrize(
+    "mutate", [one_shipment_for_all, no_wait, fetched_before_it_is_computed, idle_before_it_came_back]
+)
+def test_the_late_stream_notices(
+    folded: folding.FoldedRegressor,
+    stream: LateStream,
+    monkeypatch: pytest.MonkeyPatch,
+    mutate: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    mutate(monkeypatch)
+    try:
+        results = pose_late(Skinner(folded, 256), stream, 1, 2)
+    except IndexError:  # what was overwritten held indices
+        return
+    assert not all(same(result, pose_soon(folded, seed)) for seed, result in zip((1, 2), results, strict=True))
+
+
+class Launches(TorchDispatchMode):
+    """Counts the torch calls that would start a kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func.is_view:
+            self.calls[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("moving", ["body", "all"])
+def test_a_batch_takes_no_more_torch_calls_than_it_did(
+    body: body_model.BodyModel, joints: regressor.JointRegressor, moving: str
+) -> None:
+    skinner = Skinner(folding.fold(body, joints), 64)
+    poses = random_run(skinner.folded, 8, 100.0, 1, moving).poses
+    batch = skinner.batch(8, skinner.moving_classes(poses), True)
+    with Launches() as launches:
+        batch.run()
+    assert launches.calls.total() <= LAUNCHES[moving]
