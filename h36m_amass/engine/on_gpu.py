@@ -45,7 +45,7 @@ _TYPES = {"first": torch.int64, "second": torch.int64, "weight": torch.float64, 
 
 
 def _wait(shipment: Shipment, idle: list[Shipment]) -> Positions:
-    positions = tuple(array.reshape(len(array), -1, 3).copy() for array in shipment.wait().values())
+    positions = tuple(array.reshape(len(array), -1, 3) for array in shipment.wait().values())
     idle.append(shipment)
     return positions
 

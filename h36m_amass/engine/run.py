@@ -60,8 +60,10 @@ class Body:
 
 
 def gather(values: Float[np.ndarray, "frames columns"], rows: Int[np.ndarray, "rows"], out: np.ndarray) -> None:
-    """``out[:] = values[rows]``, without a copy between where the types are the same."""
-    if values.dtype == out.dtype:
+    """``out[:] = values[rows]`` of ascending rows, without a copy between where the types are the same."""
+    if rows[-1] - rows[0] == len(rows) - 1:
+        out[:] = values[rows[0] : rows[-1] + 1]
+    elif values.dtype == out.dtype:
         np.take(values, rows, axis=0, out=out, mode="clip")  # any other mode goes through a copy
     else:
         out[:] = values[rows]

@@ -12,71 +12,77 @@ from torch import Tensor
 
 Form: TypeAlias = tuple[tuple[int, ...], torch.dtype]
 """Shape and type of an array."""
-_GRAIN = 2**20  # bytes that memory is taken in multiples of
 _ALIGNMENT = 256  # bytes at whose multiples arrays begin, as CUDA's allocations do
 
 
 class Shipment:
-    """Memory of one run in flight, on the host and on a device; it grows to what the largest run needs."""
+    """Memory of one run in flight: what goes there, and what comes of it. It grows to what the largest run needs."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._there, self._back = _Pair(device), _Pair(device)
-        self._forms: Mapping[str, Form] = {}
+        self._here = self._there = self._result = _Memory(0, torch.device("cpu"))
         # A waiting thread sleeps; it would spin otherwise, on a core that another worker could use.
         self._arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch does not type it
 
     def lay_out(self, forms: Mapping[str, Form]) -> dict[str, np.ndarray]:
         """Arrays to fill on the host, with whatever was there before."""
         self._forms = forms
-        self._there.reserve(forms)
-        return {name: view.numpy() for name, view in _views(self._there.near, forms).items()}
+        if (length := _length(forms)) > len(self._here):
+            self._here = _Memory(length, torch.device("cpu"), pinned=True)
+            self._there = _Memory(length, self._device)
+        return {name: view.numpy() for name, view in self._here.views(forms).items()}
 
     def send(self) -> dict[str, Tensor]:
         """Start the way to the device; the same arrays there."""
         length = _length(self._forms)
-        self._there.far.narrow(0, 0, length).copy_(self._there.near.narrow(0, 0, length), non_blocking=True)
-        return _views(self._there.far, self._forms)
+        self._there.first(length).copy_(self._here.first(length), non_blocking=True)
+        return self._there.views(self._forms)
 
     def room(self, forms: Mapping[str, Form]) -> dict[str, Tensor]:
-        """Arrays on the device for what goes back."""
+        """Arrays on the device for what comes back."""
         self._forms = forms
-        self._back.reserve(forms)
-        return _views(self._back.far, forms)
+        if (length := _length(forms)) > len(self._result):
+            self._result = _Memory(length, self._device)
+        return self._result.views(forms)
 
     def fetch(self) -> None:
-        """Start the way back of what is in the `room` by then."""
+        """Start the way back of what will be in the `room` by then, into memory that is its receiver's from then on.
+
+        Torch keeps page-locked memory for its next use: to copy from one piece that is ours would take longer.
+        """
         length = _length(self._forms)
-        self._back.near.narrow(0, 0, length).copy_(self._back.far.narrow(0, 0, length), non_blocking=True)
+        self._back = _Memory(length, torch.device("cpu"), pinned=True)
+        self._back.first(length).copy_(self._result.first(length), non_blocking=True)
         self._arrived.record(torch.cuda.current_stream(self._device))
 
     def wait(self) -> dict[str, np.ndarray]:
-        """What came back, once it is there; the memory is the caller's until the next `fetch`."""
+        """What came back, once it is there."""
         self._arrived.synchronize()
-        return {name: view.numpy() for name, view in _views(self._back.near, self._forms).items()}
+        return {name: view.numpy() for name, view in self._back.views(self._forms).items()}
 
 
-class _Pair:
-    """As many bytes on the host as on the device."""
+class _Memory:
+    """Bytes on the host or on a device, seen as arrays that lie one behind the other."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.near = self.far = torch.empty(0, dtype=torch.uint8, device="cpu")
+    def __init__(self, length: int, device: torch.device, pinned: bool = False) -> None:
+        self._bytes = torch.empty(_rounded(length), dtype=torch.uint8, device=device, pin_memory=pinned)
+        self._typed: dict[torch.dtype, Tensor] = {}
 
-    def reserve(self, forms: Mapping[str, Form]) -> None:
-        length = -(-_length(forms) // _GRAIN) * _GRAIN
-        if length > len(self.near):
-            self.near = torch.zeros(length, dtype=torch.uint8, device="cpu", pin_memory=True)
-            self.far = torch.zeros(length, dtype=torch.uint8, device=self._device)
+    def __len__(self) -> int:
+        return len(self._bytes)
 
+    def first(self, length: int) -> Tensor:
+        return self._bytes.narrow(0, 0, length)
 
-def _views(memory: Tensor, forms: Mapping[str, Form]) -> dict[str, Tensor]:
-    views, start = {}, 0
-    for name, (shape, dtype) in forms.items():
-        length = prod(shape) * dtype.itemsize
-        views[name] = memory.narrow(0, start, length).view(dtype).view(shape)
-        start += _aligned(length)
-    return views
+    def views(self, forms: Mapping[str, Form]) -> dict[str, Tensor]:
+        views, start = {}, 0
+        for name, (shape, dtype) in forms.items():
+            if dtype not in self._typed:
+                self._typed[dtype] = self._bytes.view(dtype)
+            strides = tuple(prod(shape[axis:]) for axis in range(1, len(shape) + 1))
+            views[name] = self._typed[dtype].as_strided(shape, strides, start // dtype.itemsize)
+            start += _aligned(prod(shape) * dtype.itemsize)
+        return views
 
 
 def _length(forms: Mapping[str, Form]) -> int:
@@ -85,3 +91,9 @@ def _length(forms: Mapping[str, Form]) -> int:
 
 def _aligned(length: int) -> int:
     return -(-length // _ALIGNMENT) * _ALIGNMENT
+
+
+def _rounded(length: int) -> int:
+    """Few lengths, so that what is given back fits again: eight from a power of two to the next."""
+    step = 2 ** max(0, length.bit_length() - 4)
+    return -(-length // step) * step

@@ -36,6 +36,7 @@ from h36m_amass.engine.workspace import Workspace
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
 GRAIN = 32  # frames that the size of a small tile is a multiple of
+COMPARED_FRAMES = 256  # that are compared with the next at a time: what is said of them stays in the cache
 GPU_GRAIN = 64  # frames of the smallest tile on a GPU
 
 
@@ -145,15 +146,18 @@ class Skinner:
 
     def moving_classes(self, poses: Float[np.ndarray, "frames 3*body_bones"]) -> frozenset[int]:
         """Indices of the classes of bones that do not hold one pose throughout."""
-        first = poses[0]
         # Most bones that move at all are elsewhere at the end, which spares a look at every frame.
-        at_the_end = first != poses[-1]
-        columns = (bone_class.columns for bone_class in self.layout.classes)
-        return frozenset(
-            number
-            for number, span in enumerate(columns)
-            if at_the_end[span].any() or (poses[:, span] != first[span]).any()
-        )
+        moved = poses[0] != poses[-1]
+        columns = [bone_class.columns for bone_class in self.layout.classes]
+        if not all(moved[span].any() for span in columns):
+            flat, width = np.ascontiguousarray(poses).reshape(-1), poses.shape[1]
+            differ = np.empty(COMPARED_FRAMES * width, bool)
+            for start in range(0, flat.size - width, differ.size):
+                stop = min(start + differ.size, flat.size - width)
+                some = differ[: stop - start]
+                np.not_equal(flat[start:stop], flat[start + width : stop + width], out=some)
+                moved |= some.reshape(-1, width).any(axis=0)
+        return frozenset(number for number, span in enumerate(columns) if moved[span].any())
 
     def batch(self, num_frames: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
         """The batch for so many frames, `tile_size` at most, of a run in which the classes `moving` move.

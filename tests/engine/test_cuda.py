@@ -107,8 +107,8 @@ def test_nothing_is_read_that_was_not_written(folded: folding.FoldedRegressor, m
     skinner = Skinner(folded, 256, "cuda")
     for _ in range(3):
         for shipment in skinner.workspace.idle:
-            shipment._there.far.fill_(255)
-            shipment._back.far.fill_(255)
+            shipment._there._bytes.fill_(255)
+            shipment._result._bytes.fill_(255)
         if skinner.workspace._buffers is not None:
             skinner.workspace._buffers.fill_(float("nan"))
         garbage = [torch.full((2**22,), float("nan"), device="cuda") for _ in range(16)]

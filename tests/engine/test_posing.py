@@ -94,9 +94,13 @@ def test_pose_joints_refuses_what_does_not_fit(body: body_model.BodyModel, joint
 def test_torch_decides_where_there_may_be_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: (9, 0))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(devices, "_GPU_DRIVERS", ("/",))
     assert devices.resolve_device("auto") == "cuda:1"
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert devices.resolve_device("auto") == "cuda:0"
     monkeypatch.setattr(devices, "_GPU_DRIVERS", ())
     if sys.platform == "linux":
         assert devices.resolve_device("auto") == "cpu"
