@@ -79,11 +79,15 @@ class Motion:
 def engine(folded: folding.FoldedRegressor, motion: Motion, batch_size: int) -> Callable[[], np.ndarray]:
     """From frames in memory to joints in memory."""
     skinner = Skinner(folded, batch_size, DEVICE)
+    joints = np.zeros((len(motion.poses), folded.num_joints, 3), np.float32)
 
     def run() -> np.ndarray:
+        done = 0
         with reproducible():
-            parts = pose_runs(skinner, motion.betas, motion.runs(batch_size), (folded.num_joints,))
-            return np.concatenate([positions for (positions,) in parts])
+            for (positions,) in pose_runs(skinner, motion.betas, motion.runs(batch_size), (folded.num_joints,)):
+                joints[done : done + len(positions)] = positions
+                done += len(positions)
+        return joints
 
     return run
 
@@ -95,10 +99,11 @@ def forward_points(
     dense = torch.as_tensor(joints.matrix.toarray(), dtype=torch.float32, device=DEVICE)
     prepared = points.prepare_point_regressor(dense)
     shape = torch.as_tensor(motion.betas, dtype=torch.float32, device=DEVICE)[None]
+    result = np.zeros((len(motion.poses), len(dense), 3), np.float32)
 
     @torch.no_grad()
     def run() -> np.ndarray:
-        parts = []
+        done = 0
         for poses, trans in motion.tensors(size, len(motion.poses)):
             pose = poses.view(-1, 52, 3)
             posed = points.forward_points(
@@ -109,8 +114,9 @@ def forward_points(
                 shape=shape.expand(len(pose), -1),
                 global_translation=trans,
             )
-            parts.append(posed.cpu())
-        return torch.cat(parts).numpy()
+            result[done : done + len(pose)] = posed.cpu().numpy()
+            done += len(pose)
+        return result
 
     return run
 

@@ -24,7 +24,7 @@ class Replayed:
         self._graph: Any = None
 
     def __call__(self) -> None:
-        if self._has_run and self._graph is None:
+        if self._has_run and self._graph is None and self._device.type == "cuda":
             self._graph = _record(self._steps, self._device)
         if self._graph is None:
             self._has_run = True
@@ -35,16 +35,15 @@ class Replayed:
 
 
 def _record(steps: Sequence[Step], device: torch.device) -> Any:
-    stream, pool = _capturing(device)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.device(device), torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+    capture = torch.cuda.graph(graph, stream=_stream(device), capture_error_mode="thread_local")
+    with torch.cuda.device(device), capture:
         for step in steps:
             step()
     return graph
 
 
 @cache
-def _capturing(device: torch.device) -> tuple[Any, Any]:
-    """A device's stream and memory for recording: all that is taken there is the workspace of matrix products."""
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not type it
-    return stream, torch.cuda.graph_pool_handle()
+def _stream(device: torch.device) -> Any:
+    """A device's stream for recording; one, because each has a workspace for products of matrices."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not type it

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,11 +27,13 @@ from torch import Tensor
 
 from h36m_amass.body.folding import FoldedRegressor
 from h36m_amass.engine.batch import Buffers, kinematics, turns
-from h36m_amass.engine.graphs import Replayed
 from h36m_amass.engine.layout import BoneClass, Layout, Span
 from h36m_amass.engine.rotations import SCRATCH_ROWS, Numbers, Step, rotation_minus_identity, rotations
 from h36m_amass.engine.sparsity import runs
 from h36m_amass.engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from h36m_amass.engine.on_gpu import Program
 
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
@@ -96,7 +98,12 @@ class Batch:
     poses: Float[Tensor, "3*rotated frames"]  # rotation vectors in radians
     dmpls: Float[Tensor, "dmpls frames"]
     joints: Float[Tensor, "3*joints frames"]  # in metres, without the root translation
-    run: Step
+    steps: tuple[Step, ...]
+
+    @torch.inference_mode()
+    def run(self) -> None:
+        for step in self.steps:
+            step()
 
 
 class Skinner:
@@ -136,6 +143,7 @@ class Skinner:
         self._correctives = [[], *map(self._row_blocks, layout.classes[1:])]
         self.row_sums = torch.from_numpy(folded.row_sums).to(self.device)
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums())
+        self.programs: dict[tuple[Any, ...], Program] = {}  # see `on_gpu`
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
 
     def shape_terms(self, betas: Float[np.ndarray, "betas"]) -> Float[np.ndarray, "terms"]:
@@ -193,8 +201,7 @@ class Skinner:
         for rows, vectors, matrix in self._sums:
             steps.append(partial(torch.mm, matrix, summands.narrow(0, *vectors), out=joints.narrow(0, *rows)))
         dmpls = buffers.features.narrow(0, layout.first_slow + 1, layout.num_slow - 1)
-        run = Replayed(steps, self.device) if self.device.type == "cuda" else partial(_run, tuple(steps))
-        return Batch(plan.spans, buffers.poses, dmpls, buffers.joints, torch.inference_mode()(run))
+        return Batch(plan.spans, buffers.poses, dmpls, buffers.joints, tuple(steps))
 
     def _term_steps(self, buffers: Buffers, moving: frozenset[int], has_dmpls: bool) -> Iterator[Step]:
         """All vectors before they are turned.
@@ -235,11 +242,6 @@ class Skinner:
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, self.dtype)
-
-
-def _run(steps: tuple[Step, ...]) -> None:
-    for step in steps:
-        step()
 
 
 def _copy(source: Tensor, out: Tensor) -> None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from h36m_amass.engine.shipment import Shipment
+from h36m_amass.engine.shipment import Memory, Shipment
 
 _GRAIN = 2**18  # numbers that the size of a device's memory is rounded up to
 
 
 def give_back() -> None:
     """Give back what torch keeps of memory of GPUs, and of page-locked memory, for its next use."""
-    torch.accelerator.empty_cache()
-    torch.accelerator.empty_host_cache()
+    torch.cuda.empty_cache()
+    if hasattr(torch.accelerator, "empty_host_cache"):  # since torch 2.13
+        torch.accelerator.empty_host_cache()
 
 
 class HostMemory:
@@ -46,6 +46,7 @@ class Workspace:
         self._buffers: Tensor | None = None
         self.by_frame = HostMemory()
         self.idle: list[Shipment] = []
+        self._memories: dict[str, Memory] = {}
 
     def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "at_least_length"]:
         """Room for this many numbers. Memory that was taken before stays valid for its users."""
@@ -53,3 +54,9 @@ class Workspace:
             # Skinners of one body with and without soft tissue differ by a few rows.
             self._buffers = torch.zeros(-(-length // _GRAIN) * _GRAIN, dtype=dtype, device=device)
         return self._buffers
+
+    def memory(self, name: str, length: int, device: torch.device) -> Memory:
+        """Memory of this name with room for so many bytes; what was taken before stays valid for its users."""
+        if name not in self._memories or len(self._memories[name].bytes) < length:
+            self._memories[name] = Memory(length, device)
+        return self._memories[name]

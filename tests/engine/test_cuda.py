@@ -107,8 +107,9 @@ def test_nothing_is_read_that_was_not_written(folded: folding.FoldedRegressor, m
     skinner = Skinner(folded, 256, "cuda")
     for _ in range(3):
         for shipment in skinner.workspace.idle:
-            shipment._there._bytes.fill_(255)
-            shipment._result._bytes.fill_(255)
+            shipment._here.bytes.fill_(255)
+        for memory in skinner.workspace._memories.values():
+            memory.bytes.fill_(255)
         if skinner.workspace._buffers is not None:
             skinner.workspace._buffers.fill_(float("nan"))
         garbage = [torch.full((2**22,), float("nan"), device="cuda") for _ in range(16)]
@@ -120,16 +121,16 @@ def test_nothing_is_read_that_was_not_written(folded: folding.FoldedRegressor, m
 def test_a_device_that_lags_behind_gives_the_same_bytes(
     folded: folding.FoldedRegressor, motion: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    first, place = pose_all(Skinner(folded, 256, "cuda"), motion), on_gpu.place
+    first, run = pose_all(Skinner(folded, 256, "cuda"), motion), on_gpu.Replayed.__call__
 
-    def late(*arguments: Any) -> None:
+    def late(self: on_gpu.Replayed) -> None:
         if when == "before":
             torch.cuda._sleep(SLEEP_CYCLES)
-        place(*arguments)
+        run(self)
         if when == "after":
             torch.cuda._sleep(SLEEP_CYCLES)
 
-    monkeypatch.setattr(on_gpu, "place", late)
+    monkeypatch.setattr(on_gpu.Replayed, "__call__", late)
     np.testing.assert_array_equal(pose_all(Skinner(folded, 256, "cuda"), motion), first)
 
 

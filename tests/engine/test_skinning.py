@@ -163,32 +163,21 @@ def test_only_classes_that_move_are_computed_for_every_frame(
         assert sum(columns) == (22 if fingers == "still" else 52)
 
 
-def place_once(skinner: Skinner, moving: frozenset[int], device: str) -> tuple[torch.Tensor, ...]:
-    """One whole pass of a run that is on the device: posed, resampled and moved to where the body is."""
-    layout, size, outputs = skinner.layout, 8, 5
-    constants = 3 * layout.num_vectors + 9 * len(layout.plan(moving).held)
-    run = {
-        "first": torch.zeros(outputs, dtype=torch.int64, device=device),
-        "second": torch.ones(outputs, dtype=torch.int64, device=device),
-        "weight": torch.zeros(outputs, dtype=torch.float64, device=device),
-        "constants": torch.zeros(constants, 1, device=device),
-        "trans": torch.zeros(size, 3, dtype=torch.float64, device=device),
-        "poses": torch.zeros(size, 3 * skinner.folded.num_body_bones, device=device),
-        "dmpls": torch.zeros(size, skinner.folded.num_dmpls, device=device),
-    }
-    out = tuple(torch.empty(outputs, 3 * joints, device=device) for joints in (10, 7))
-    on_gpu.place(Body(skinner, np.zeros(0), (10, 7)), run, moving, False, out)
-    return out
+def pose_once(skinner: Skinner) -> tuple[torch.Tensor, ...]:
+    """One whole run with soft tissue: posed, interpolated and moved to where the body is."""
+    program = on_gpu.Program(Body(skinner, np.zeros(0), (10, 7)), 8, 5, True)
+    with torch.inference_mode():
+        program.run()
+    return tuple(program.result.views(program.outputs).values())
 
 
-@pytest.mark.parametrize("moving", [{0}, {0, 1, 2}, {1}])
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:3"])
 def test_the_whole_path_runs_on_fake_cuda_tensors(
-    body: body_model.BodyModel, joints: regressor.JointRegressor, device: str, moving: set[int]
+    body: body_model.BodyModel, joints: regressor.JointRegressor, device: str
 ) -> None:
     folded = folding.fold(body, joints)
     with FakeTensorMode(allow_non_fake_inputs=False):
-        out = place_once(Skinner(folded, 8, device), frozenset(moving), device)
+        out = pose_once(Skinner(folded, 8, device))
     assert [(positions.device, positions.shape) for positions in out] == [
         (torch.device(device), (5, 30)),
         (torch.device(device), (5, 21)),
@@ -200,7 +189,8 @@ def test_a_tensor_left_on_the_cpu_is_noticed_on_fake_cuda(
 ) -> None:
     folded = folding.fold(body, joints)
     with FakeTensorMode(allow_non_fake_inputs=False):
-        skinner = Skinner(folded, 8, "cuda:0")
-        skinner._sums = tuple((*extents, matrix.cpu()) for *extents, matrix in skinner._sums)
-        with pytest.raises(RuntimeError, match="cpu"):
-            place_once(skinner, frozenset({0, 1, 2}), "cuda:0")
+        for left in ("constants", "row_sums"):
+            skinner = Skinner(folded, 8, "cuda:0")
+            setattr(skinner, left, getattr(skinner, left).cpu())
+            with pytest.raises(RuntimeError, match="cpu"):
+                pose_once(skinner)
