@@ -7,6 +7,7 @@ no GPU it says so and writes nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 import tempfile
@@ -42,8 +43,20 @@ FRAMES, MESH_FRAMES = pick((2**19, 2**14), (4096, 256))
 BATCHES = pick((1024, 2048, 4096, 16384, 65536), (4096,))
 POINT_BATCHES = pick((4096, 16384, 65536), (4096,))
 MESH_BATCHES = pick((256, 1024, 4096), (256,))
-SOURCE_FRAMES = pick((4_000_000, 18_000_000), (6_000,))  # the latter as many as AMASS has
-GPU_WORKERS = pick((0, 1, 2, 4, 8, 16), (0, 1))
+AMASS_FRAMES = 18_000_000
+CORES = usable_cores()
+FEW_CORES = 4
+BUILDS: dict[int, list[tuple[int, str, int | None]]] = pick(
+    {
+        4_000_000: [(CORES, "cpu", None), (CORES, DEVICE, 1), (CORES, DEVICE, None), (CORES, "auto", None)],
+        AMASS_FRAMES: [
+            *((CORES, "cpu", None), (CORES, DEVICE, None), (CORES, DEVICE, 8)),
+            *((FEW_CORES, "cpu", None), (FEW_CORES, DEVICE, None)),
+        ],
+    },
+    {6_000: [(CORES, "cpu", None), (CORES, DEVICE, 1), (CORES, DEVICE, None)]},
+)
+"""By source frames: cores, device and workers, None for as many as a build starts by default."""
 COMPARED = 300  # recordings of which both devices' joints are compared
 LEAST_RATE, LEAST_POINTS, LEAST_MESH, LEAST_OF_BEST = 5e6, 1.5, 6, 0.95
 BOUND_M, WORKER_MIB = 2e-6, 700
@@ -153,7 +166,7 @@ def measure_engine(support_dir: Path) -> dict[str, Any]:
         calls["forward_points", size] = forward_points(points, joints, motion, size)
     for size in MESH_BATCHES:
         calls["full mesh", size] = full_mesh(body, joints, motion, size)
-    timings = take_turns({f"{way}, {size}": call for (way, size), call in calls.items()}, pick(5, 1))
+    timings = take_turns({f"{way}, {size}": call for (way, size), call in calls.items()}, pick(3, 1))
     frames = {"engine": FRAMES, "forward_points": FRAMES, "full mesh": MESH_FRAMES}
     rates = {key: frames[key[0]] / timings[f"{key[0]}, {key[1]}"].median for key in calls}
     ours = calls["engine", BATCHES[0]]()
@@ -190,28 +203,27 @@ class MemoryWatch:
 
 
 def measure_builds(support_dir: Path, folder: Path) -> dict[str, Any]:
-    """Whole builds with several numbers of workers on each device, and whether they give the same bytes."""
-    rows, hashes, kept = [], {}, {}
-    for source_frames in SOURCE_FRAMES:
+    """Whole builds on each device, with several numbers of workers and of cores; the GPU's should be the same bytes."""
+    rows: list[tuple[int, int, str, int | None, float, int]] = []
+    hashes: dict[int, set[str]] = {}
+    kept = {}
+    all_cores = os.sched_getaffinity(0)
+    for source_frames, builds in BUILDS.items():
         tree = trees.write_mixed(folder / f"amass-{source_frames}", source_frames)
-        grid: list[tuple[str, int | None]] = [("cpu", None), *((DEVICE, workers) for workers in GPU_WORKERS)]
-        for device, workers in [*grid, (DEVICE, None), ("auto", None)]:
+        for cores, device, workers in builds:
+            os.sched_setaffinity(0, sorted(all_cores)[:cores])
             store = folder / "store.h5"
             with MemoryWatch() as watch:
                 run = command.build(tree, support_dir, workers, store, device=device)
-            hashes[tree.num_frames, device, workers] = hashlib.sha256(store.read_bytes()).hexdigest()
+            if device == DEVICE:
+                hashes.setdefault(tree.num_frames, set()).add(hashlib.sha256(store.read_bytes()).hexdigest())
             kept[device] = shutil.move(store, folder / f"{device.replace(':', '')}.h5")
             used = watch.peak - watch.before if device != "cpu" else 0
-            rows.append((tree.num_frames, device, workers, run.seconds, used))
+            rows.append((tree.num_frames, usable_cores(), device, workers, run.seconds, used))
             print(rows[-1], flush=True)
-    on_gpu = {key: value for key, value in hashes.items() if key[1] == DEVICE}
-    same = all(len({h for key, h in on_gpu.items() if key[0] == frames}) == 1 for frames, *_ in rows)
-    return {
-        "builds": rows,
-        "same_bytes": same,
-        "stores_apart_m": apart(kept["cpu"], kept[DEVICE]),
-        "cores": usable_cores(),
-    }
+        os.sched_setaffinity(0, all_cores)
+    different = sum(len(values) - 1 for values in hashes.values())
+    return {"builds": rows, "builds_of_other_bytes": different, "stores_apart_m": apart(kept["cpu"], kept[DEVICE])}
 
 
 def apart(one: Path, another: Path) -> float:
@@ -238,30 +250,35 @@ def shown(number: int | None) -> str:
 
 def report(points: dict[str, Any], builds: dict[str, Any], about: dict[str, Any]) -> tuple[str, list[Target]]:
     """Tables and targets."""
-    intro = f"On one {about['gpu']} with CUDA {about['cuda']} and {builds['cores']} cores of a CPU."
+    intro = f"On one {about['gpu']} with CUDA {about['cuda']}, torch {torch.__version__} and {usable_cores()} cores."
     engines = table(
         ("way", "frames per batch", "frames/s, memory to memory"),
         [(way, f"{size:,}", f"{rate:,.0f}") for way, size, rate in points["rates"]],
     )
     rows = [
-        (f"{frames:,}", device, shown(workers), f"{seconds:.2f}", f"{frames / seconds:,.0f}", used or "")
-        for frames, device, workers, seconds, used in builds["builds"]
+        (f"{frames:,}", cores, device, shown(workers), f"{seconds:.2f}", f"{frames / seconds:,.0f}", used or "")
+        for frames, cores, device, workers, seconds, used in builds["builds"]
     ]
-    header = ("source frames", "device", "workers", "build (s)", "source frames/s", "memory of the GPU (MiB)")
+    header = ("source frames", "cores", "device", "workers", "build (s)", "source frames/s", "memory of the GPU (MiB)")
     best = points["best"]
     targets = [
         Target("GPU: engine, memory to memory (frames/s)", best["engine"], LEAST_RATE, at_least=True),
         Target("GPU: engine ÷ forward_points", best["engine"] / best["forward_points"], LEAST_POINTS, at_least=True),
         Target("GPU: engine ÷ full mesh", best["engine"] / best["full mesh"], LEAST_MESH, at_least=True),
         Target("GPU: joints apart from the CPU's (m, at most)", builds["stores_apart_m"], BOUND_M),
-        Target("GPU: builds with other bytes than one worker's", float(not builds["same_bytes"]), 0),
+        Target("GPU: builds of other bytes than the first", builds["builds_of_other_bytes"], 0),
     ]
-    for frames in dict.fromkeys(row[0] for row in builds["builds"]):
-        seconds = {(device, workers): took for n, device, workers, took, _ in builds["builds"] if n == frames}
-        what = f"GPU: fastest build ÷ default build, {frames:,} source frames"
-        targets.append(Target(what, min(seconds.values()) / seconds["auto", None], LEAST_OF_BEST, at_least=True))
-    memory = max(used / workers for _, _, workers, _, used in builds["builds"] if workers)
-    targets.append(Target("GPU: its memory per worker (MiB)", memory, WORKER_MIB))
+    for frames, cores in dict.fromkeys((frames, cores) for frames, cores, *_ in builds["builds"]):
+        took = {
+            (device, workers): seconds
+            for *where, device, workers, seconds, _ in builds["builds"]
+            if where == [frames, cores]
+        }
+        default = took.get(("auto", None), took[DEVICE, None])
+        what = f"GPU: fastest build ÷ default build, {frames:,} source frames, {cores} cores"
+        targets.append(Target(what, min(took.values()) / default, LEAST_OF_BEST, at_least=True))
+    most = max(used / workers for *_, workers, _, used in builds["builds"] if workers)
+    targets.append(Target("GPU: its memory per worker (MiB)", most, WORKER_MIB))
     return "\n\n".join([intro, engines, table(header, rows)]), targets
 
 

@@ -117,13 +117,13 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         stored = None
         if options.update and target.is_file():
             stored = stack.enter_context(StoredRows(target, Path(support_dir)))
+        if executor is None and options.dask is None and options.workers != 0:
+            pool.prepare()  # first, because asking for GPUs imports torch here, too
         support_dir, devices = Path(options.support_dir).absolute(), resolve_devices(options.device)
         pool.check_choice(options, executor, devices)
         how = recipe.load(options, stored.header if stored else None, device_kind(devices[0]), store)
         amass = amass_dir if paths.is_url(amass_dir) else Path(amass_dir).absolute()
         job = Job(amass, support_dir, parts_dir, how, options.subset, devices, options.skip_missing)
-        if executor is None and options.dask is None and options.workers != 0:
-            pool.prepare()
         listing = find_recordings(amass_dir, tuple(options.datasets), signals.check)
         rows = part.whole_rows(parts_dir, job.recipe.digest)
         todo = inputs.find_inputs(job, listing, rows, stored)

@@ -123,7 +123,8 @@ def _interpolated(values: Tensor, run: dict[str, Tensor], weight: str, out: Tens
 
 def _program(body: Body, num_frames: int, num_outputs: int, has_dmpls: bool) -> Program:
     skinner = body.skinner
-    sizes = padded_size(num_frames, skinner.tile_size, True), padded_size(num_outputs, MOST_OUTPUTS, True)
+    frames = padded_size(num_frames, skinner.tile_size, True)
+    sizes = frames, max(frames, padded_size(num_outputs, MOST_OUTPUTS, True))  # few pairs: there are fewer outputs
     key = *sizes, has_dmpls, body.joint_counts
     if key not in skinner.programs:
         skinner.programs[key] = Program(body, *sizes, has_dmpls)

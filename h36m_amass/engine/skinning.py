@@ -46,10 +46,10 @@ def padded_size(num_frames: int, largest: int, on_gpu: bool = False) -> int:
     """Frames of the tile, padding included, in which `num_frames` are computed, at most `largest`.
 
     Few sizes, because each has its views: multiples of `GRAIN`, and from 256 on eight from a power of two to the next.
-    On a GPU, where each has its graph and padding costs next to nothing, powers of two.
+    On a GPU, where each has a graph and padding costs next to nothing, powers of four.
     """
     bits = (num_frames - 1).bit_length()
-    step = max(GPU_GRAIN, 2**bits) if on_gpu else max(GRAIN, 2 ** max(0, bits - 4))
+    step = max(GPU_GRAIN, 2 ** (bits + bits % 2)) if on_gpu else max(GRAIN, 2 ** max(0, bits - 4))
     return min(largest, -(-num_frames // step) * step)
 
 

@@ -109,8 +109,8 @@ def test_a_run_is_padded_little_and_to_few_sizes(num_frames: int, tile: int) -> 
     assert num_frames <= size <= tile
     assert size - num_frames < max(skinning.GRAIN, num_frames / 8)
     assert len({padded_size(number, 1024) for number in range(1, 1025)}) <= 24
-    assert num_frames <= padded_size(num_frames, tile, on_gpu=True) <= max(skinning.GPU_GRAIN, 2 * num_frames)
-    assert len({padded_size(number, 4096, on_gpu=True) for number in range(1, 4097)}) <= 8
+    assert num_frames <= padded_size(num_frames, tile, on_gpu=True) <= max(skinning.GPU_GRAIN, 4 * num_frames)
+    assert len({padded_size(number, 4096, on_gpu=True) for number in range(1, 4097)}) == 4
 
 
 def test_only_the_needed_frames_of_a_run_are_posed(
