@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # bytecode is not to be written, as images of containers do: installation compiles nothing, see below.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-fast test-lowest lint commands docs figures bench bench-scaling torture fuzz clean
+.PHONY: demo test test-fast test-lowest lint commands docs figures bench bench-scaling gpu torture fuzz clean
 
 demo: $(INSTALLED)-demo
 	$(BIN)/h36m-amass demo demo
@@ -55,6 +55,12 @@ fuzz: $(INSTALLED)-dev
 
 bench: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/run.py
+
+# Where there is no CUDA device, it says so.
+gpu: $(INSTALLED)-bench
+	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m tests.sanitized
 
 bench-scaling: $(INSTALLED)-bench
 	$(BIN)/python benchmarks/executors.py

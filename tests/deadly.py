@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 from h36m_amass.conversion import worker
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
+from h36m_amass.system.devices import DeviceLostError
 
 
 def make_deadly(amass_dir: Path, deaths: Mapping[str, int]) -> None:
@@ -34,6 +36,17 @@ def run_or_die(job: Job, task: Task) -> TaskResult:
     if _dies(job, task):
         os.kill(os.getpid(), signal.SIGKILL)
     return result
+
+
+def run_or_lose_the_device(job: Job, task: Task) -> TaskResult:
+    """The GPU fails in the middle of the work, and this process can never use one again."""
+
+    def lost(*_: object) -> TaskResult:
+        raise DeviceLostError("cuda:0 failed")
+
+    if _dies(job, task):
+        import_module(worker.CONVERT).convert_task = lost
+    return worker.run_task(job, task)
 
 
 def run_or_be_blamed(job: Job, task: Task) -> TaskResult:

@@ -117,9 +117,11 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         stored = None
         if options.update and target.is_file():
             stored = stack.enter_context(StoredRows(target, Path(support_dir)))
-        if executor is None and options.dask is None and options.workers != 0:
+        workers = 0 if executor is not None or options.dask is not None else options.workers
+        if workers != 0:
             pool.prepare()  # first, because asking for GPUs imports torch here, too
-        support_dir, devices = Path(options.support_dir).absolute(), resolve_devices(options.device)
+        devices = resolve_devices(options.device, usable_cores() if workers is None else workers)
+        support_dir = Path(options.support_dir).absolute()
         pool.check_choice(options, executor, devices)
         how = recipe.load(options, stored.header if stored else None, device_kind(devices[0]), store)
         amass = amass_dir if paths.is_url(amass_dir) else Path(amass_dir).absolute()

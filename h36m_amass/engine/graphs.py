@@ -45,5 +45,12 @@ def _record(steps: Sequence[Step], device: torch.device) -> Any:
 
 @cache
 def _stream(device: torch.device) -> Any:
-    """A device's stream for recording; one, because each has a workspace for products of matrices."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not type it
+    """A device's stream for recording, with the workspace for products of matrices that each stream has.
+
+    It is taken with a first product, because none can be taken while a graph is recorded where torch keeps no memory.
+    """
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not type it
+    with torch.cuda.stream(stream):
+        one = torch.ones((1, 1), device=device)
+        torch.mm(one, one)
+    return stream

@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
+AS_FAST_AS_A_GPU = 16
+"""Worker processes on a CPU from which on builds were measured to take no longer than on a GPU (``make gpu``)."""
 # Variables that take effect within CUDA's libraries, where torch cannot put them aside.
 _COARSE = {
     "NVIDIA_TF32_OVERRIDE": "products of matrices may be too coarse",
@@ -31,12 +33,13 @@ class DeviceLostError(DeviceError):
     """A GPU failed under a process, which cannot use it any more."""
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str, workers: int = 0) -> str:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there and can compute: ``cpu`` or ``cuda:N``.
 
-    `DeviceError` if there is none. Asking for CUDA where there is none is never answered with the CPU.
+    ``auto`` is the GPU where there is one, unless `workers` processes are to compute and are as fast. `DeviceError` if
+    there is none. Asking for CUDA where there is none is never answered with the CPU.
     """
-    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+    if device == "cpu" or (device == "auto" and (workers >= AS_FAST_AS_A_GPU or not _may_have_gpu())):
         return "cpu"
     import torch
 
@@ -105,7 +108,7 @@ def explained(device: str) -> Iterator[None]:
         raise
 
 
-def resolve_devices(device: str) -> tuple[str, ...]:
+def resolve_devices(device: str, workers: int = 0) -> tuple[str, ...]:
     """`resolve_device` of one, or of several GPUs: ``cuda:0,cuda:1`` or ``cuda:all``.
 
     `DeviceError`, too, if one of several is named twice, or is not a GPU: a CPU and a GPU round differently.
@@ -118,7 +121,7 @@ def resolve_devices(device: str) -> tuple[str, ...]:
         names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if len(names) > 1 and not all(name.partition(":")[0] == "cuda" for name in names):
         raise DeviceError(f"device {device!r} is a mixture; give one device, or several GPUs, like cuda:0,cuda:1")
-    resolved = tuple(map(resolve_device, names))
+    resolved = tuple(resolve_device(name, workers) for name in names)
     if len(set(resolved)) < len(resolved):
         raise DeviceError(f"device {device!r} names one GPU twice; name each once, or use --workers on one")
     return resolved

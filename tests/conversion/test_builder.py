@@ -436,12 +436,15 @@ def test_a_failed_task_ends_the_build_whatever_the_executor_does_with_the_others
         (("cpu",), 900 * pool.BYTES_WORTH_A_WORKER, 4),
         (("cuda:0",), 9, 1),
         (("cuda:0", "cuda:2"), 9, 2),
+        (("cuda:0",), 2 * pool.BYTES_WORTH_A_WORKER, 2),
+        (("cuda:0",), 900 * pool.BYTES_WORTH_A_WORKER, 4),
+        (("cuda:0", "cuda:2"), 900 * pool.BYTES_WORTH_A_WORKER, 8),
     ],
 )
 def test_as_many_processes_start_as_are_worth_it(
     monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], size: int, processes: int
 ) -> None:
-    monkeypatch.setattr(pool, "usable_cores", lambda: 4)
+    monkeypatch.setattr(pool, "usable_cores", lambda: 4 if devices == ("cpu",) else 16)
     assert pool.useful_workers(devices, size) == processes
 
 

@@ -16,7 +16,7 @@ import pytest
 from h36m_amass.conversion import feeds, pool, tasks, unpack, worker
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
-from h36m_amass.conversion.pool import MAX_DEATHS, WorkerError
+from h36m_amass.conversion.pool import MAX_DEATHS, MAX_LOSSES, WorkerError
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.store.store import Store
 from h36m_amass.system.disk import SpaceError
@@ -91,6 +91,20 @@ def test_strict_ends_at_a_recording_that_kills_and_keeps_the_rest(
     assert (tmp_path / "s.h5").read_bytes() == undisturbed
 
 
+def test_a_gpu_that_fails_ends_its_worker_and_no_recording_is_blamed(
+    tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "run_task", deadly.run_or_lose_the_device)
+    make_deadly(tree, {"0002": MAX_LOSSES - 1})
+    assert build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2).skipped == ()
+    assert deaths_left(tree) == 0
+    assert (tmp_path / "s.h5").read_bytes() == undisturbed
+    make_deadly(tree, {"0002": 9})
+    with pytest.raises(WorkerError, match=f"GPUs failed {MAX_LOSSES} times; use --device cpu"):
+        build(tree, tmp_path / "t.h5", support_dir=support_dir, workers=1)
+    assert deaths_left(tree) == 9 - MAX_LOSSES
+
+
 def start_badly(*_: object) -> None:
     os._exit(1)
 
@@ -131,7 +145,7 @@ def test_workers_take_devices_in_turn(
     tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "run_task", deadly.run_and_report)
-    monkeypatch.setattr("h36m_amass.conversion.builder.resolve_devices", lambda _: ("cpu", "cpu:0"))
+    monkeypatch.setattr("h36m_amass.conversion.builder.resolve_devices", lambda *_: ("cpu", "cpu:0"))
     monkeypatch.setattr(tasks, "TASK_BYTES", 1)
     build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2)
     of_process = {process: device for device, process in deadly.reported_devices(tree)}

@@ -75,6 +75,20 @@ def test_a_mesh_without_any_weight_leaves_only_the_translation() -> None:
     np.testing.assert_allclose(ours[:, 0], 2 * case.trans, rtol=1e-6)
 
 
+def test_a_default_device_of_the_caller_changes_nothing(
+    body: body_model.BodyModel, joints: regressor.JointRegressor
+) -> None:
+    motion = synthetic.motion("walk", 0.3, 60, gender="male", fingers="moving")
+    arguments = motion["betas"], motion["poses"], motion["trans"], motion["dmpls"]
+    expected = pose_joints(folding.fold(body, joints), *arguments)
+    torch.set_default_device("meta")
+    try:
+        ours = pose_joints(folding.fold(body, joints), *arguments)
+    finally:
+        torch.set_default_device("cpu")
+    np.testing.assert_array_equal(ours, expected)
+
+
 def test_pose_joints_refuses_what_does_not_fit(body: body_model.BodyModel, joints: regressor.JointRegressor) -> None:
     folded = folding.fold(body, joints)
     motion = synthetic.motion("walk", 0.1, 60, gender="male")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -25,6 +27,45 @@ def test_precision_and_threads_are_put_aside_and_back() -> None:
     finally:
         products[0].fp32_precision, products[1].fp32_precision = before
         torch.set_num_threads(threads)
+
+
+def test_a_precision_that_follows_another_setting_follows_it_afterwards() -> None:
+    backends: Any = torch.backends
+    settings = backends.cuda.matmul, backends.mkldnn.matmul
+
+    def when(precision: str) -> list[str]:
+        backends.fp32_precision = precision
+        return [setting.fp32_precision for setting in settings]
+
+    before = [setting.fp32_precision for setting in (backends, *settings)]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "none"
+        with reproducible():
+            assert when("tf32") == ["ieee", "ieee"]
+        assert when("tf32") == ["tf32", "tf32"]
+        with reproducible():
+            pass
+        assert (when("ieee"), when("tf32")) == (["ieee", "ieee"], ["tf32", "tf32"])
+        settings[0].fp32_precision = "ieee"
+        with reproducible():
+            pass
+        assert when("tf32") == ["ieee", "tf32"]
+    finally:
+        for setting, precision in zip((backends, *settings), before, strict=True):
+            setting.fp32_precision = precision
+
+
+@pytest.mark.parametrize("warn_only", [True, False])
+def test_deterministic_algorithms_are_put_aside_and_back(warn_only: bool) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
+    try:
+        with reproducible():
+            assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == warn_only
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_numpys_products_too_have_one_thread_and_then_as_many_as_before() -> None:

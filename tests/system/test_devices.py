@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from h36m_amass.conversion import tasks
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.system import devices
-from h36m_amass.system.devices import DeviceError, resolve_devices
+from h36m_amass.system.devices import DeviceError, DeviceLostError, explained, resolve_devices
 
 
 @pytest.fixture
@@ -69,6 +71,83 @@ def test_devices_that_are_not_there_or_do_not_go_together_are_refused(
     gpus(count)
     with pytest.raises(DeviceError, match=why):
         resolve_devices(device)
+
+
+@pytest.mark.parametrize(
+    ("capability", "kernels", "is_refused"),
+    [
+        ((9, 0), ["sm_75", "sm_90"], False),
+        ((8, 9), ["sm_75", "sm_86"], False),  # machine code runs on later cards of its generation
+        ((8, 0), ["sm_75", "sm_86"], True),
+        ((12, 0), ["sm_75", "sm_90"], True),
+        ((12, 0), ["sm_75", "sm_90", "compute_90"], False),  # which the driver compiles
+        ((5, 2), ["sm_75", "sm_90", "compute_90"], True),
+        ((10, 3), ["sm_90", "sm_100", "sm_120"], False),
+        ((9, 0), [], False),  # torch does not say
+    ],
+)
+def test_a_card_that_torch_has_no_kernels_for_is_named(
+    gpus: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capability: tuple[int, int],
+    kernels: list[str],
+    is_refused: bool,
+) -> None:
+    gpus(1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: kernels)
+    reason = r"torch \S+ has no kernels for cuda:0 \(fake\); install a build of torch for it"
+    with pytest.raises(DeviceError, match=f"{reason}; or use --device cpu") if is_refused else nullcontext():
+        assert resolve_devices("cuda") == ("cuda:0",)
+    assert resolve_devices("auto") == ("cpu" if is_refused else "cuda:0",)
+    assert [bool(re.search(f"the CPU is used: {reason}", line)) for line in caplog.messages] == [True] * is_refused
+
+
+@pytest.mark.parametrize("variable", ["NVIDIA_TF32_OVERRIDE", "PYTORCH_TUNABLEOP_ENABLED"])
+def test_variables_that_make_a_gpu_coarse_or_fickle_are_refused(
+    gpus: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    gpus(1)
+    monkeypatch.setenv(variable, "0")
+    assert resolve_devices("cuda") == ("cuda:0",)
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(DeviceError, match=f"{variable} is set, .* on a GPU; unset it; or use --device cpu"):
+        resolve_devices("cuda")
+
+
+def test_many_workers_are_as_fast_as_a_gpu(gpus: Callable[[int], None]) -> None:
+    gpus(1)
+    enough = devices.AS_FAST_AS_A_GPU
+    assert [resolve_devices("auto", workers) for workers in (0, enough - 1, enough)] == [
+        *(("cuda:0",), ("cuda:0",), ("cpu",))
+    ]
+    assert resolve_devices("cuda", enough) == ("cuda:0",)
+
+
+@pytest.mark.parametrize(
+    ("error", "device", "raised", "reason"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            "cuda:1",
+            DeviceError,
+            "cuda:1 has too little free memory",
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "cuda:0", DeviceError, "use fewer --workers"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "cuda:0", DeviceError, "too little free memory"),
+        (torch.AcceleratorError("CUDA error: unspecified\nmore"), "cuda:0", DeviceLostError, r"unspecified\); run the"),
+        (RuntimeError("size mismatch"), "cuda:0", RuntimeError, "size mismatch"),
+        (torch.OutOfMemoryError("out of memory"), "cpu", torch.OutOfMemoryError, "out of memory"),
+    ],
+)
+def test_what_torch_says_of_a_gpu_is_one_line(
+    error: RuntimeError, device: str, raised: type[Exception], reason: str
+) -> None:
+    with pytest.raises(raised, match=reason) as caught, explained(device):
+        raise error
+    assert type(caught.value) is raised
+    assert "\n" not in str(caught.value)
 
 
 def test_dask_leaves_no_choice_of_devices(gpus: Callable[[int], None], support_dir: Path, tmp_path: Path) -> None:
