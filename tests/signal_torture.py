@@ -83,7 +83,7 @@ class Scene:
 def make_scene(folder: Path, workers: int = 2, support: Path | None = None) -> tuple[Scene, dict[str, int]]:
     """The scene, and how often an undisturbed build passes each place."""
     tree = folder / "amass"
-    write_dataset(tree, "D", 6, 600)
+    write_dataset(tree, "CMU", 6, 600)
     scene = Scene(folder, support or write_support(folder / "support"), tree, workers, b"")
     with _run({"places": str(folder / "places")}, scene.arguments, folder / "errors") as process:
         assert process.wait(SECONDS_TO_START) == 0, (folder / "errors").read_text()
