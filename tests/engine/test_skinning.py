@@ -152,6 +152,14 @@ def test_bones_that_come_back_to_where_they_began_have_moved() -> None:
     np.testing.assert_allclose(engine_float64(case), mesh(case), atol=1e-12)
 
 
+def test_frames_of_every_run_and_tile_have_their_own_soft_tissue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skinning, "TILE_FRAMES", 3)
+    rng, tiny = np.random.default_rng(2), tiny_case(np.eye(4, 3)[[0, 1, 2, 2]], [0.3, 0.3, 0.2, 0.2], frames=12)
+    body = replace(tiny.body, dmpldirs=rng.normal(size=(4, 3, 2)))
+    case = replace(tiny, body=body, dmpls=rng.normal(size=(12, 2)))
+    np.testing.assert_allclose(engine_float64(case, batch_size=8), mesh(case), atol=1e-12)
+
+
 def test_only_classes_that_move_are_computed_for_every_frame(
     body: body_model.BodyModel, joints: regressor.JointRegressor
 ) -> None:
