@@ -248,7 +248,7 @@ class Store(_Level[DatasetView]):
         if dtype is None or shape[1:] != (len(self.skeleton), 3):
             raise ValueError(f"positions_3d has shape {shape}")
         if dtype.kind != "f":
-            raise ValueError("positions_3d does not hold numbers")
+            raise ValueError(f"positions_3d holds {dtype}, not floating-point numbers")
         return in_this_file(positions)
 
     def _chosen(self, name: str | None) -> JointSet:

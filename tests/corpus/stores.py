@@ -198,7 +198,11 @@ STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to itself": (changed(linked("index/length", h5py.SoftLink("/index/length"))), "its index is damaged"),
     "no positions": (changed(lambda file: file.pop("positions_3d")), "is damaged"),
     "positions of another shape": (changed(instead("positions_3d", shape=(347, 16, 3))), "positions_3d has shape"),
-    "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "does not hold numbers"),
+    "positions of words": (changed(instead("positions_3d", shape=(347, 17, 3), dtype="S4")), "S4, not floating-point"),
+    "positions of integers": (
+        changed(instead("positions_3d", data=np.zeros((347, 17, 3), "<i4"))),
+        "positions_3d holds int32, not floating-point numbers",
+    ),
     "positions that are not there": (
         changed(instead("positions_3d", shape=(347, 17, 3), dtype="<f4", chunks=(256, 17, 3))),
         "some of its frames are missing",
