@@ -168,7 +168,11 @@ class Part:
         name, row = part_row.name, part_row.row
         try:
             for block in range(row.num_blocks):
-                yield tuple(self._npz.read(f"{name}-{number}-{block}") for number in range(len(row.checksums)))
+                positions = tuple(self._npz.read(f"{name}-{number}-{block}") for number in range(len(row.checksums)))
+                for array in positions:
+                    if array.dtype != np.dtype("<f4"):
+                        raise PartError(f"its positions are {array.dtype}, not float32", self._npz.name)
+                yield positions
         except NpzError as error:
             raise PartError(str(error)) from error
 

@@ -111,6 +111,17 @@ def test_a_part_of_another_recipe_is_neither_used_nor_removed(tmp_path: Path) ->
     assert len(whole_rows(tmp_path, RECIPE)) == 1
 
 
+def test_positions_of_integers_cost_the_part(tmp_path: Path) -> None:
+    _, (row,) = write_parts(tmp_path, [[2]], (3,))
+    (path,) = tmp_path.iterdir()
+    with np.load(path) as npz:
+        arrays = {name: array if name == parts.ROWS else array.astype("<i4") for name, array in npz.items()}
+    np.savez(path, **arrays)
+    with Part(path) as part, pytest.raises(PartError, match=f"^{path}: its positions are int32, not float32$"):
+        list(part.blocks(row))
+    assert whole_rows(tmp_path, RECIPE) == list(tmp_path.iterdir()) == []
+
+
 def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", rows=np.zeros(3))
     (tmp_path / "b.npz").write_bytes(b"spam")
