@@ -6,7 +6,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,9 @@ from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
 from h36m_amass import synthetic
-from h36m_amass.body import model as body_model
 from h36m_amass.recordings import recording as amass
 from tests.object_store import BUCKET, CREDENTIALS, ObjectStore, served
-from tests.scenes import TEST_DATA
+from tests.scenes import TEST_DATA, write_thin_support
 
 if TYPE_CHECKING:
     from h36m_amass.demo import Demo
@@ -44,7 +42,7 @@ SLOW_FOLDERS = {"cli", "conversion", "docs", "plot", "promises", "setup", "verif
 """Folders of tests that start processes, draw, or build stores from start to end."""
 SLOW_MODULES = {"test_families", "test_paths", "test_archives", "test_urls"}
 """Modules of other folders that do so."""
-SLOW_FIXTURES = {"support_dir", "amass_dir", "demo", "server"}
+SLOW_FIXTURES = {"whole_support_dir", "amass_dir", "demo", "server"}
 """Whole body models, and a server."""
 
 
@@ -93,55 +91,32 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
-@pytest.fixture(scope="session", autouse=True)
-def loaded_once() -> Iterator[Callable[[], None]]:
-    """Keep the last body models in memory: they are 80 MB each, and hundreds of builds load the same ones.
-
-    Gives the function that forgets them, for tests of what loading does.
-    """
-    load = body_model.load
-
-    @lru_cache(maxsize=4)
-    def kept(files: tuple[tuple[int, ...], ...], *arguments: Any) -> body_model.BodyModel:
-        return load(*arguments)
-
-    def load_or_take(
-        support_dir: Path,
-        gender: str,
-        num_betas: int = 16,
-        num_dmpls: int = 8,
-        family: body_model.Family = body_model.SMPLH,
-    ) -> body_model.BodyModel:
-        paths = body_model.model_path(support_dir, gender, family), body_model.dmpl_path(support_dir, gender)
-        found = [path.stat() for path in paths if path.exists()]
-        files = tuple((file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in found)
-        return kept(files, support_dir, gender, num_betas, num_dmpls, family)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(body_model, "load", load_or_take)
-        yield kept.cache_clear
-
-
 @pytest.fixture(scope="session")
-def smplx_support(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with SMPL-X's neutral model beside SMPL+H's. Not to be written to."""
+def smplx_support(whole_support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole models, with SMPL-X's neutral model beside SMPL+H's. Not to be written to."""
     folder = tmp_path_factory.mktemp("smplx_support")
-    for path in support_dir.iterdir():
+    for path in whole_support_dir.iterdir():
         if path.is_file():
             (folder / path.name).symlink_to(path)
     (folder / "body_models").mkdir()
-    for path in (support_dir / "body_models").iterdir():
+    for path in (whole_support_dir / "body_models").iterdir():
         (folder / "body_models" / path.name).symlink_to(path)
     synthetic.write_smplx_support(folder, ["neutral"])
     return folder
 
 
 @pytest.fixture(scope="session")
-def support_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_support_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made-up body models of all genders and a regressor. Not to be written to."""
-    folder = tmp_path_factory.mktemp("support")
+    folder = tmp_path_factory.mktemp("whole_support")
     synthetic.write_support_data(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def support_dir(whole_support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with an eighth of the vertices, because every build loads 80 MB of a whole one. Not to be written to."""
+    return write_thin_support(tmp_path_factory.mktemp("support"), whole_support_dir)
 
 
 @pytest.fixture(scope="session")

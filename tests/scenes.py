@@ -108,6 +108,23 @@ def write_support(folder: Path) -> Path:
     return folder
 
 
+def write_thin_support(folder: Path, whole: Path) -> Path:
+    """The models and the regressor of a folder with an eighth of their vertices."""
+    regressor = np.load(whole / "J_regressor_h36m.npy")
+    kept = np.flatnonzero(regressor.any(axis=0) | (np.arange(regressor.shape[1]) % 8 == 0))
+    for path in whole.glob("body_models/*/*/model.npz"):
+        with np.load(path) as npz:
+            arrays = {name: npz[name] for name in npz if name != "f"}
+        for name in {"v_template", "shapedirs", "posedirs", "weights", "eigvec"} & set(arrays):
+            arrays[name] = arrays[name][kept]
+        if "J_regressor" in arrays:
+            rest = arrays["J_regressor"][:, kept]
+            arrays["J_regressor"] = rest / rest.sum(axis=1, keepdims=True)
+        synthetic.body.write_model(folder, path.parts[-3], path.parts[-2], arrays)
+    synthetic.body.write_regressor(folder / "J_regressor_h36m.npy", regressor[:, kept])
+    return folder
+
+
 _TASKS_OF = "import sys; from h36m_amass.conversion import tasks; tasks.TASK_BYTES = int(sys.argv.pop(1)); "
 
 

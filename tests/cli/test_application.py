@@ -120,9 +120,7 @@ def test_a_verbose_build_tells_stages_files_and_what_it_skips(
     spoiled: Path,
     support_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    loaded_once: Callable[[], None],
 ) -> None:
-    loaded_once()
     store = tmp_path_factory.mktemp("verbose") / "s.h5"
     outcome = cli("build", spoiled, store, "-v", "--support-dir", support_dir, "--workers", 0)
     lines = [line for line in outcome.stderr.splitlines() if re.match(r" *\d+\.\d\d s  \w+: ", line)]

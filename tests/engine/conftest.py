@@ -11,10 +11,10 @@ from h36m_amass.body import regressor
 
 
 @pytest.fixture(scope="module")
-def body(support_dir: Path) -> body_model.BodyModel:
-    return body_model.load(support_dir, "male")
+def body(whole_support_dir: Path) -> body_model.BodyModel:
+    return body_model.load(whole_support_dir, "male")
 
 
 @pytest.fixture(scope="module")
-def joints(support_dir: Path) -> regressor.JointRegressor:
-    return regressor.load(support_dir / "J_regressor_h36m.npy")
+def joints(whole_support_dir: Path) -> regressor.JointRegressor:
+    return regressor.load(whole_support_dir / "J_regressor_h36m.npy")

@@ -272,14 +272,14 @@ def test_a_check_says_what_lies_where_it_is_not_looked_for(cli: Cli, official: d
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_regressor_that_lies_elsewhere_is_found_until_it_is_in_place(
-    cli: Cli, official: dict[str, Path], support_dir: Path, tmp_path: Path, packed: bool
+    cli: Cli, official: dict[str, Path], whole_support_dir: Path, tmp_path: Path, packed: bool
 ) -> None:
     support = tmp_path / "support"
-    shutil.copytree(support_dir, support, copy_function=os.link)
+    shutil.copytree(whole_support_dir, support, copy_function=os.link)
     (support / "J_regressor_h36m.npy").unlink()
     (support / "data").mkdir()
     path = support / "data" / ("data.tar.gz" if packed else "J_regressor_h36m.npy")
-    shutil.copy(official["spin"] if packed else support_dir / "J_regressor_h36m.npy", path)
+    shutil.copy(official["spin"] if packed else whole_support_dir / "J_regressor_h36m.npy", path)
     advice = f"h36m-amass setup {path} --support-dir {support}"
     assert advice in cli("check", "--support-dir", support).stdout
     assert cli("setup", path, "--support-dir", support).exit_code == 0

@@ -136,36 +136,38 @@ def test_the_regressors_joints_lie_where_their_names_say(model: dict[str, np.nda
     assert heights == sorted(heights)
 
 
-def test_folding_keeps_the_pairs_that_weights_and_regressor_connect(support_dir: Path) -> None:
-    body = body_model.load(support_dir, "neutral")
-    joints = regressor.load(support_dir / "J_regressor_h36m.npy")
+def test_folding_keeps_the_pairs_that_weights_and_regressor_connect(whole_support_dir: Path) -> None:
+    body = body_model.load(whole_support_dir, "neutral")
+    joints = regressor.load(whole_support_dir / "J_regressor_h36m.npy")
     folded = folding.fold(body, joints)
     assert len(folded.pair_joint) == np.count_nonzero((joints.matrix != 0).astype(int) @ (body.weights != 0))
     assert set(folded.pair_joint.tolist()) == set(range(17))
 
 
-def test_every_file_says_that_it_is_made_up(support_dir: Path, amass_dir: Path) -> None:
+def test_every_file_says_that_it_is_made_up(whole_support_dir: Path, amass_dir: Path) -> None:
     note = synthetic.SYNTHETIC_NOTE
-    archives = [*support_dir.rglob("*.npz"), *amass_dir.rglob("*.npz")]
+    archives = [*whole_support_dir.rglob("*.npz"), *amass_dir.rglob("*.npz")]
     assert len(archives) == 6 + 12 + 6
     for path in archives:
         with np.load(path) as npz:
             assert str(npz["synthetic"]) == note
-    others = [p for folder in (support_dir, amass_dir) for p in folder.rglob("*") if p.is_file() and p.suffix != ".npz"]
+    others = [
+        p for folder in (whole_support_dir, amass_dir) for p in folder.rglob("*") if p.is_file() and p.suffix != ".npz"
+    ]
     assert len(others) == 2 + 3
     for path in others:
         assert path.read_bytes().rstrip().endswith(note.encode())
 
 
-def test_every_file_is_taken_for_made_up_by_its_loader(support_dir: Path, amass_dir: Path) -> None:
-    assert regressor.load(support_dir / "J_regressor_h36m.npy").synthetic
-    assert body_model.load(support_dir, "male", num_dmpls=0).synthetic
+def test_every_file_is_taken_for_made_up_by_its_loader(whole_support_dir: Path, amass_dir: Path) -> None:
+    assert regressor.load(whole_support_dir / "J_regressor_h36m.npy").synthetic
+    assert body_model.load(whole_support_dir, "male", num_dmpls=0).synthetic
     for file in find_recordings(amass_dir).files:
         assert amass.read_header(amass_dir / file.path).synthetic
 
 
-def test_the_written_regressor_is_read_by_numpy_as_it_was(support_dir: Path, joints: np.ndarray) -> None:
-    read = np.load(support_dir / "J_regressor_h36m.npy")
+def test_the_written_regressor_is_read_by_numpy_as_it_was(whole_support_dir: Path, joints: np.ndarray) -> None:
+    read = np.load(whole_support_dir / "J_regressor_h36m.npy")
     np.testing.assert_array_equal(read, joints)
     assert read.flags.f_contiguous
 
@@ -218,9 +220,9 @@ def test_a_motion_has_the_real_files_shapes_and_finite_values(kind: str, fingers
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_motion_stays_near_the_floor_and_its_bones_keep_their_lengths(support_dir: Path, kind: str) -> None:
-    body = body_model.load(support_dir, "male")
-    joints = regressor.load(support_dir / "J_regressor_h36m.npy")
+def test_a_motion_stays_near_the_floor_and_its_bones_keep_their_lengths(whole_support_dir: Path, kind: str) -> None:
+    body = body_model.load(whole_support_dir, "male")
+    joints = regressor.load(whole_support_dir / "J_regressor_h36m.npy")
     made = synthetic.motion(kind, 4.0, 12.0, gender="male", seed=2)
     positions = mesh_joints(body, joints, made["betas"], made["poses"], made["trans"], made["dmpls"])
     names = skeleton.H36M.joint_names
