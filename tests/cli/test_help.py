@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from h36m_amass import skeleton
 from h36m_amass.body import regressor
@@ -62,13 +60,9 @@ stated_default = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "comman
 
 
 def shown_help(*command: str) -> str:
-    environment = {**os.environ, "COLUMNS": str(WIDTH), "NO_COLOR": "1"}
-    program = "import sys; from h36m_amass.cli import app; app()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *command, "--help"], capture_output=True, text=True, check=True, env=environment
-    )
-    assert done.stderr == ""
-    return done.stdout
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(WIDTH), "NO_COLOR": "1"})
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids="-".join)

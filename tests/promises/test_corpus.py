@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from h36m_amass.conversion.builder import build
 from h36m_amass.store.store import Store
 from tests.corpus import models, recordings, stores
 from tests.scenes import recording, write
@@ -23,7 +24,7 @@ BUILD = """
 import json, sys
 from h36m_amass import build
 from tests.scenes import own_peak
-report = build(sys.argv[1], sys.argv[2], support_dir=sys.argv[3], skip_missing=True, **json.loads(sys.argv[4]))
+report = build(sys.argv[1], sys.argv[2], support_dir=sys.argv[3], skip_missing=True)
 skipped = {row.path: row.reason for row in report.skipped}
 print(json.dumps({"skipped": skipped, "peak": own_peak()}))
 """
@@ -38,7 +39,7 @@ def run(*arguments: object) -> Any:
 
 
 @pytest.fixture(scope="module")
-def built(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def built(whole_support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """All recordings of the corpus, converted in one go, and what became of them."""
     folder = tmp_path_factory.mktemp("corpus")
     subject = folder / "amass" / "D" / "S"
@@ -53,7 +54,7 @@ def built(support_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     (folder / "amass" / "D" / "S" / "up").symlink_to("..")
     (folder / "amass" / "around").symlink_to("around")
     write(folder / "amass" / "E" / "S" / "good.npz", recording(40))
-    outcome = run("-c", BUILD, folder / "amass", folder / "s.h5", support_dir, json.dumps({}))
+    outcome = run("-c", BUILD, folder / "amass", folder / "s.h5", whole_support_dir)
     return folder / "s.h5", outcome
 
 
@@ -88,10 +89,10 @@ def test_everything_else_is_converted_in_little_memory(built: tuple[Path, dict[s
 def test_a_frame_limit_can_be_raised_and_lowered(support_dir: Path, tmp_path: Path) -> None:
     write(tmp_path / "amass" / "D" / "S" / "a.npz", recording(40))
     write(tmp_path / "amass" / "D" / "S" / "b.npz", recording(41))
-    outcome = run("-c", BUILD, tmp_path / "amass", tmp_path / "s.h5", support_dir, json.dumps({"max_frames": 40}))
-    assert outcome["skipped"] == {
-        "D/S/b.npz": "has 41 frames, more than 40; if that is right, raise --max-frames",
-    }
+    report = build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, max_frames=40)
+    assert [(row.path, row.reason) for row in report.skipped] == [
+        ("D/S/b.npz", "has 41 frames, more than 40; if that is right, raise --max-frames")
+    ]
 
 
 @pytest.mark.parametrize(
