@@ -163,7 +163,7 @@ def test_a_signal_to_all_of_a_local_cluster_is_the_parents_to_answer(tmp_path: P
 def test_no_scheduler_is_one_line_within_some_seconds(
     tree: Path, support_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_module, "SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr(dask_module, "SECONDS_TO_CONNECT", 0.2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"tcp://127.0.0.1:{free.getsockname()[1]}"

@@ -21,7 +21,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from h36m_amass.demo import Demo
-from h36m_amass.plot import picture
+from h36m_amass.plot import animation, picture
 from h36m_amass.plot.animation import DPI, MARGIN, MAX_BOX, MAX_GIF_FRAMES, MAX_RATES, SIZE, animate, boxes, timing
 from h36m_amass.plot.contact_sheet import PAGE, page_paths
 from h36m_amass.plot.picture import label, seen
@@ -227,8 +227,9 @@ class _Timed:
     [(50.0, 4, 2), (59.94, 5, 3), (20.0, 5, 1), (120.0, 5, 6), (100 / 6, 6, 1), (30.0, 7, 2.1)],
 )
 def test_a_gif_has_the_sequences_frames_and_lasts_as_long(
-    cli: Cli, tmp_path: Path, rate: float, hundredths: int, step: float
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float, hundredths: int, step: float
 ) -> None:
+    monkeypatch.setattr(animation, "DPI", 10)
     length = 13
     store = small_store(tmp_path / "s.h5", ["D/s/q"], length, rate)
     assert cli("plot", store, "D/s/q", "--out", tmp_path / "q.gif").exit_code == 0

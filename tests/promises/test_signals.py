@@ -74,7 +74,7 @@ def test_a_signal_stops_a_build_at_once_and_says_how_to_go_on(
     tree, store, errors = request.getfixturevalue(source), tmp_path / "s.h5", tmp_path / "errors"
     arguments = ("build", tree, store, "--support-dir", support_dir, "--workers", workers)
     before = SLOWLY if source == "long_archive" else ""
-    with command(*arguments, before=before, errors=errors) as process:
+    with command(*arguments, task_bytes=1, before=before, errors=errors) as process:
         wait_for(lambda: list(tmp_path.glob("s.h5.parts/*.part.npz")) or process.poll() is not None)
         began = time.monotonic()
         whom(process.pid, number)
@@ -104,7 +104,7 @@ def test_an_interrupt_while_workers_start_leaves_nothing(long_tree: Path, suppor
 def test_a_second_signal_ends_the_process_on_the_spot(long_tree: Path, support_dir: Path, tmp_path: Path) -> None:
     arguments = ("build", long_tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 2)
     deaf = "from h36m_amass.system import signals; signals.check = signals.StopFlag.check = lambda *_: None"
-    with command(*arguments, before=deaf) as process:
+    with command(*arguments, task_bytes=1, before=deaf) as process:
         wait_for(lambda: list(tmp_path.glob("s.h5.parts/*.part.npz")) or process.poll() is not None)
         began = time.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -122,7 +122,7 @@ def test_a_signal_from_wherever_a_lock_is_taken_ends_a_build_and_the_next_one_go
 
 def test_workers_end_with_a_build_that_is_killed(long_tree: Path, support_dir: Path, tmp_path: Path) -> None:
     arguments = ("build", long_tree, tmp_path / "s.h5", "--support-dir", support_dir, "--workers", 2)
-    with command(*arguments) as process:
+    with command(*arguments, task_bytes=1) as process:
         wait_for(lambda: list(tmp_path.glob("s.h5.parts/*.part.npz")))
         assert len(group_of(process)) >= 2
         process.kill()
