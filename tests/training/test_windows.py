@@ -36,7 +36,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 # Compressed stores of both kinds are read by one code, and processes are slow to start.
 started = pytest.mark.parametrize(
-    ("path", "method"), [("none", "fork"), ("gzip", "fork"), ("gzip", "spawn")], indirect=["path"]
+    ("path", "method"), [("none", "fork"), ("gzip", "fork"), ("gzip", "spawn")], indirect=["path"], scope="module"
 )
 COUNT = {"fork": 2, "spawn": 1}
 """What a spawned process imports takes seconds, whatever it reads then."""
