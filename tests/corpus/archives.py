@@ -72,7 +72,7 @@ def members(arrays: Mapping[str, np.ndarray]) -> dict[str, Member]:
 def write(path: Path, of: Mapping[str, Member] | list[Member], padding: int = 0, directory_padding: int = 0) -> None:
     """An archive; `padding` zeros lie in it without being any member's."""
     listed = list(of.values()) if isinstance(of, Mapping) else of
-    central = b""
+    central = bytearray()
     with path.open("wb") as file:
         for entry in listed:
             name, place = entry.name.encode(), file.tell()

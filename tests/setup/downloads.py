@@ -26,8 +26,10 @@ SMPL_NAMES = {"male": "basicmodel_m_lbs_10_207_0_v1.1.0.pkl"}
 
 
 def light(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """A body model whose pose correctives are zero, which is packed in no time."""
-    return {**arrays, "posedirs": np.zeros(arrays["posedirs"].shape, np.int8)}
+    """A model whose pose correctives are zero, and whose displacements are coarse: it is packed in no time."""
+    coarse = {name: arrays[name].astype(np.float16) for name in ("shapedirs", "eigvec") if name in arrays}
+    zeros = {"posedirs": np.zeros(arrays["posedirs"].shape, np.int8)} if "posedirs" in arrays else {}
+    return {**arrays, **coarse, **zeros}
 
 
 body_model, dmpl_model, smplx_model, smpl_model = map(
@@ -121,7 +123,7 @@ def smplh() -> dict[str, bytes]:
 
 
 def dmpls() -> dict[str, bytes]:
-    models = {f"{gender}/model.npz": npz(dmpl_model(gender)) for gender in GENDERS}
+    models = {f"{gender}/model.npz": npz(light(dmpl_model(gender))) for gender in GENDERS}
     return {**models, "LICENSE.txt": b"research only"}
 
 
