@@ -136,6 +136,7 @@ def prose_of_markdown(source: str) -> str:
 
 def findings(prose: str) -> Iterator[Finding]:
     """Phrases of the table in a text, in any of its line breaks."""
+    prose = re.sub(f"{CODE}+", CODE, prose)  # which is most of a module
     words = list(re.finditer(r"\S+", prose))
     text, line_of_character, line, position = "", [], 1, 0
     for word in words:

@@ -35,6 +35,11 @@ def joints() -> np.ndarray:
     return synthetic.joint_regressor()
 
 
+@pytest.fixture(scope="module")
+def male(whole_support_dir: Path) -> body_model.BodyModel:
+    return body_model.load(whole_support_dir, "male")
+
+
 def bones_of_hand(side: str) -> list[int]:
     """The wrist and the fingers of one side."""
     fingers = [i for i, name in enumerate(JOINT_NAMES) if i >= FIRST_FINGER and name.startswith(side)]
@@ -220,11 +225,12 @@ def test_a_motion_has_the_real_files_shapes_and_finite_values(kind: str, fingers
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_motion_stays_near_the_floor_and_its_bones_keep_their_lengths(whole_support_dir: Path, kind: str) -> None:
-    body = body_model.load(whole_support_dir, "male")
+def test_a_motion_stays_near_the_floor_and_its_bones_keep_their_lengths(
+    whole_support_dir: Path, male: body_model.BodyModel, kind: str
+) -> None:
     joints = regressor.load(whole_support_dir / "J_regressor_h36m.npy")
     made = synthetic.motion(kind, 4.0, 12.0, gender="male", seed=2)
-    positions = mesh_joints(body, joints, made["betas"], made["poses"], made["trans"], made["dmpls"])
+    positions = mesh_joints(male, joints, made["betas"], made["poses"], made["trans"], made["dmpls"])
     names = skeleton.H36M.joint_names
     ankles = positions[:, [names.index("left_ankle"), names.index("right_ankle")], 2]
     lower = ankles.min(axis=1)
