@@ -92,6 +92,14 @@ BENCHMARKS = {
         lambda results, folder: [],
     ),
 }
+GPU = Benchmark(
+    "On a GPU",
+    "`make gpu`. The engine takes frames from memory, poses in float32 and translations in float64, and gives joints "
+    "to memory, beside `forward_points` of body-models and the full mesh of smplx on the same card. Whole builds are "
+    "the command line from start to exit, on trees like those above; on few cores, it may not run on the others. The "
+    "memory of the GPU is what all processes together take of it.",
+    lambda results, folder: [],
+)
 
 
 def main(names: list[str]) -> None:
@@ -129,6 +137,10 @@ def report() -> str:
     ]
     for name, benchmark in BENCHMARKS.items():
         lines += section(name, benchmark, results[name])
+    gpu = RESULTS / "gpu.json"
+    if gpu.exists():  # from another machine, at another time
+        on_gpu = json.loads(gpu.read_text(encoding="utf-8"))
+        lines += [*section("gpu", GPU, on_gpu), "", targets_table(on_gpu["targets"])]
     return "\n".join(lines) + "\n"
 
 

@@ -56,8 +56,8 @@ def build(
     device: str = typer.Option(
         "auto",
         callback=_device,
-        help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it; several GPUs as "
-        "cuda:0,cuda:1 or cuda:all, which the workers take in turn.",
+        help="Where to compute: cpu, cuda, cuda:N, or auto for CUDA where torch finds it and it is faster; several "
+        "GPUs as cuda:0,cuda:1 or cuda:all, which the workers take in turn.",
         metavar="DEVICE",
         autocompletion=complete_device,
     ),
@@ -68,7 +68,7 @@ def build(
         None,
         min=0,
         help="Worker processes; 0 converts in the command's own process.",
-        show_default="one per core or GPU, fewer for little data",
+        show_default="one per core, up to 4 per GPU, fewer for little data",
         metavar="PROCESSES",
     ),
     dask: str | None = typer.Option(

@@ -14,7 +14,7 @@ from h36m_amass.engine.skinning import Skinner
 from h36m_amass.recordings.resampling import Neighbours
 
 Positions: TypeAlias = tuple[Float[np.ndarray, "frames joints 3"], ...]
-"""Of each joint set, in metres of AMASS's world frame."""
+"""An array per joint set, in metres of AMASS's world frame."""
 Arriving: TypeAlias = Callable[[], Positions]
 """Waits for the positions of a run. It is called once; before, another run may be begun."""
 

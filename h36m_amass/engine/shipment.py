@@ -48,7 +48,7 @@ class Memory:
 
 
 def length_of(forms: Forms, rows_of_last: int | None = None) -> int:
-    """Bytes of arrays, the last of which has so many rows, or all."""
+    """Bytes of arrays; if `rows_of_last` is given, with so many rows of the last of them alone."""
     lengths = [prod(shape) * dtype.itemsize for shape, dtype in forms.values()]
     if rows_of_last is not None:
         shape, _ = list(forms.values())[-1]

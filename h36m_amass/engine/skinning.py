@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,9 +31,6 @@ from h36m_amass.engine.layout import BoneClass, Layout, Span
 from h36m_amass.engine.rotations import SCRATCH_ROWS, Numbers, Step, rotation_minus_identity, rotations
 from h36m_amass.engine.sparsity import runs
 from h36m_amass.engine.workspace import Workspace
-
-if TYPE_CHECKING:
-    from h36m_amass.engine.on_gpu import Program
 
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
@@ -143,7 +140,7 @@ class Skinner:
         self._correctives = [[], *map(self._row_blocks, layout.classes[1:])]
         self.row_sums = torch.from_numpy(folded.row_sums).to(self.device)
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums())
-        self.programs: dict[tuple[Any, ...], Program] = {}  # see `on_gpu`
+        self.programs: dict[tuple[Any, ...], Any] = {}  # of a GPU, see `on_gpu.Program`
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
 
     def shape_terms(self, betas: Float[np.ndarray, "betas"]) -> Float[np.ndarray, "terms"]:

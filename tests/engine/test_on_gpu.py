@@ -102,7 +102,7 @@ class LateStream(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         kwargs.pop("pin_memory", None)
         if self.is_running or func.is_view or not isinstance(args[0], torch.Tensor):
-            return func(*args, **kwargs)  # its time has come, or it is no work: a view, or memory that is taken
+            return func(*args, **kwargs)  # now is its time, or it does nothing: a view, or memory that is taken
         if func._schema.is_mutable:
             self.queue.append(lambda: func(*args, **kwargs))
             return kwargs.get("out", args[0])
