@@ -29,6 +29,7 @@ _STAGES = {
     "headers": ("reading headers of", "recordings"),
     "archives": ("looking into", "archives"),
     "convert": ("converting", "MB"),
+    "import": ("importing", "frames"),
     "export": ("exporting", "frames"),
     "clips": ("writing", "clips"),
     "draw": ("drawing", "frames"),

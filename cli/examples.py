@@ -7,6 +7,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "check": ("h36m-amass check data", "h36m-amass check data -r 60 --dataset CMU --json"),
     "build": ("h36m-amass build data amass_h36m.h5", "h36m-amass build data amass_h36m.h5 --update --dataset KIT"),
+    "import-h36m": (
+        "h36m-amass import-h36m data_3d_h36m.npz h36m.h5",
+        "h36m-amass import-h36m data_3d_h36m.npz h36m.h5 --detections data_2d_h36m_cpn_ft_h36m_dbb.npz",
+    ),
     "export-npz": (
         "h36m-amass export-npz amass_h36m.h5 npz",
         "h36m-amass export-npz amass_h36m.h5 npz_h36m --joint-order h36m",

@@ -9,6 +9,7 @@ from .datasets import datasets
 from .demo import demo
 from .examples import epilog
 from .export import export_motionbert, export_npz
+from .import_h36m import import_h36m
 from .info import info
 from .plot import plot
 from .setup import setup
@@ -22,7 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (setup, check, build, export_npz, export_motionbert, datasets, info, plot, verify, view, demo):
+for command in (
+    *(setup, check, build, import_h36m, export_npz, export_motionbert),
+    *(datasets, info, plot, verify, view, demo),
+):
     app.command(cls=Command, epilog=epilog(command.__name__.replace("_", "-")))(command)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from h36m_amass.errors import H36mAmassError
     from h36m_amass.export.motionbert import export_motionbert
     from h36m_amass.export.npz import export_npz
+    from h36m_amass.importing.human36m import import_human36m
     from h36m_amass.recordings.subset import Subset
     from h36m_amass.store.store import Store
     from h36m_amass.training.windows import WindowDataset, collate
@@ -37,13 +38,23 @@ _HOMES = {
     "export_motionbert": "export.motionbert",
     "export_npz": "export.npz",
     "fold": "body.folding",
+    "import_human36m": "importing.human36m",
     "load_body_model": "body.model",
     "load_regressor": "body.regressor",
     "pose_joints": "engine.posing",
     "verify": "verification.store",
 }
 __all__ = ["BuildOptions", "H36mAmassError", "Store", "Subset", "WindowDataset", "__version__", "build", "collate"]
-__all__ += ["export_motionbert", "export_npz", "fold", "load_body_model", "load_regressor", "pose_joints", "verify"]
+__all__ += [
+    "export_motionbert",
+    "export_npz",
+    "fold",
+    "import_human36m",
+    "load_body_model",
+    "load_regressor",
+    "pose_joints",
+    "verify",
+]
 _NAMES_AT_HOME = {"load_body_model": "load", "load_regressor": "load"}
 
 

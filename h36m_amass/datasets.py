@@ -13,6 +13,11 @@ from typing import Any
 
 from h36m_amass.errors import H36mAmassError
 
+HUMAN36M = "Human36M"
+"""What stores call Human3.6M (Ionescu et al., PAMI 2014), which is not a dataset of AMASS."""
+HUMAN36M_SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
+"""Subjects of Human3.6M whose motion capture is published, in the order in which people use them."""
+HUMAN36M_CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 NEAR, MAX_NEAREST, MAX_LISTED = 0.6, 3, 8
 """How alike two names are, from 0 to 1, if one may be a slip for the other; and how many an error names."""
 

@@ -1,15 +1,17 @@
-"""Named splits of AMASS into training, validation and test data, by dataset."""
+"""Named splits of AMASS and Human3.6M into training, validation and test data, by dataset or by subject."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from h36m_amass.datasets import DATA, same
+from h36m_amass.datasets import DATA, HUMAN36M, same
 from h36m_amass.errors import H36mAmassError
 
 REST = ("*",)
-"""All datasets that no other part of the split names."""
+"""All datasets of AMASS that no other part of the split names."""
 # "uplift-upsample": Einfalt et al., "Uplift and Upsample", WACV 2023: common/dataset/amass_dataset.py of its code.
 # "amass": validation and test as AMASS recommends, https://github.com/nghorbani/amass; the rest to train on.
+# "h36m": the usual protocol of Human3.6M, as of Martinez et al., ICCV 2017, and VideoPose3D (Pavllo et al., CVPR 2019).
+# A part names datasets, or subjects as DATASET/SUBJECT.
 SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {split: {part: tuple(names) for part, names in parts.items()} for split, parts in DATA["splits"].items()}
 )
@@ -20,7 +22,7 @@ class SplitError(H36mAmassError):
 
 
 def datasets_of(split: str, part: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the datasets `names` that belong to a part of a split, in the order of `names`.
+    """Those of the datasets `names` that belong to a part of a split, all or in part, in the order of `names`.
 
     A dataset matches under any name of `h36m_amass.datasets.CATALOGUE`: releases of AMASS write ``MPI_HDM05``,
     ``MPIHDM05`` and ``HDM05``.
@@ -30,13 +32,28 @@ def datasets_of(split: str, part: str, names: tuple[str, ...]) -> tuple[str, ...
     SplitError
         The split or the part is unknown.
     """
+    parts = _parts(split, part)
+    if parts[part] == REST:
+        others = {same(_dataset(name)) for other in parts.values() for name in other} | {same(HUMAN36M)}
+        return tuple(name for name in names if same(name) not in others)
+    named = {same(_dataset(name)) for name in parts[part]}
+    return tuple(name for name in names if same(name) in named)
+
+
+def subjects_of(split: str, part: str, dataset: str) -> tuple[str, ...]:
+    """The subjects of a dataset that belong to a part of a split, if it names any; raises as `datasets_of` does."""
+    named = (name.partition("/") for name in _parts(split, part)[part] if same(_dataset(name)) == same(dataset))
+    return tuple(subject for _, _, subject in named if subject)
+
+
+def _parts(split: str, part: str) -> Mapping[str, tuple[str, ...]]:
     if split not in SPLITS:
         raise SplitError(f"split {split!r} is unknown; choose from {', '.join(SPLITS)}")
-    parts = SPLITS[split]
-    if part not in parts:
-        raise SplitError(f"split {split!r} has no part {part!r}; choose from {', '.join(parts)}")
-    named = {same(name) for name in parts[part]}
-    if parts[part] == REST:
-        others = {same(name) for other in parts.values() for name in other}
-        return tuple(name for name in names if same(name) not in others)
-    return tuple(name for name in names if same(name) in named)
+    if part not in SPLITS[split]:
+        raise SplitError(f"split {split!r} has no part {part!r}; choose from {', '.join(SPLITS[split])}")
+    return SPLITS[split]
+
+
+def _dataset(name: str) -> str:
+    """The dataset of ``DATASET`` or ``DATASET/SUBJECT``."""
+    return name.partition("/")[0]

@@ -17,6 +17,8 @@ from h36m_amass.errors import H36mAmassError
 
 SKELETON = "skeleton"
 """Stands for the posed kinematic joints of the body model, in the place of a regressor."""
+MOTION_CAPTURE = "motion-capture"
+"""Stands for joints that were imported as motion capture has them, in the place of a regressor's digest."""
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 
 

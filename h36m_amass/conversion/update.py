@@ -10,6 +10,7 @@ from isal.isal_zlib import crc32
 
 from h36m_amass.body import model
 from h36m_amass.body.families import BodyKind
+from h36m_amass.body.joint_sets import MOTION_CAPTURE
 from h36m_amass.conversion.options import BuildError
 from h36m_amass.conversion.part import Positions
 from h36m_amass.store.format import SequenceRecord, StoreHeader
@@ -29,6 +30,8 @@ class StoredRows:
     def __init__(self, path: Path, support_dir: Path) -> None:
         first = Store(path)
         self.header: StoreHeader = first.header
+        if first.joint_set.regressor_sha256 == MOTION_CAPTURE:
+            raise BuildError("holds imported motion capture, which a build cannot update; build another store", path)
         self._stores = [first, *(first.with_joint_set(name) for name in first.joint_sets[1:])]
         rows = range(len(first.sequences))
         self.records: list[SequenceRecord] = [first.index.record(row) for row in rows]

@@ -116,6 +116,17 @@ class NpzReader:
                 return as_array(stored.content, header).copy()
             return _read_array(values, header)
 
+    def pickled(self, name: str) -> bytes:
+        """The pickle in an array `name` of Python objects, not read; `h36m_amass.files.unpickling` reads it safely."""
+        with Explained(self.name):
+            member = self._member(name)
+            if member.file_size > MAX_CONTENT:
+                raise NpzError(f"'{name}' has {member.file_size} bytes, more than {MAX_CONTENT}", self.name)
+            content = self._archive.read(member)
+            if not content.startswith(b"\x93NUMPY"):
+                raise NpzError(f"'{name}' is not a NumPy array; copy or download the file again", self.name)
+            return content[end_of_header(content, 0) :]
+
     def rows(
         self, name: str, num_rows: int, overlap: int = 0, dtype: np.dtype[Any] | None = None
     ) -> Generator[np.ndarray, None, None]:
@@ -163,16 +174,22 @@ class NpzReader:
     def _find(self, name: str) -> _StoredArray | None:
         """Where the values of an array lie, unless they are compressed."""
         if name not in self._stored:
-            if name not in self._members:
-                raise NpzError(f"has no array '{name}'", self.name)
-            member = self._members[name]
-            if member.compress_type not in METHODS or member.flag_bits & ENCRYPTED:
-                raise NpzError(f"'{name}' is compressed in a way that npz files are not; save it again", self.name)
+            member = self._member(name)
             is_stored = member.compress_type == zipfile.ZIP_STORED
-            if member.file_size > self._size * (1 if is_stored else MAX_DEFLATION):
-                raise NpzError(f"'{name}' claims more than the file can hold; copy or download it again", self.name)
             self._stored[name] = self._find_stored(name, member) if is_stored else None
         return self._stored[name]
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
+        """Where the archive has an array, once it is clear that it can be read."""
+        if name not in self._members:
+            raise NpzError(f"has no array '{name}'", self.name)
+        member = self._members[name]
+        if member.compress_type not in METHODS or member.flag_bits & ENCRYPTED:
+            raise NpzError(f"'{name}' is compressed in a way that npz files are not; save it again", self.name)
+        is_stored = member.compress_type == zipfile.ZIP_STORED
+        if member.file_size > self._size * (1 if is_stored else MAX_DEFLATION):
+            raise NpzError(f"'{name}' claims more than the file can hold; copy or download it again", self.name)
+        return member
 
     def _find_stored(self, name: str, member: zipfile.ZipInfo) -> _StoredArray:
         self._file.seek(member.header_offset)

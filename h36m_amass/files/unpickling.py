@@ -84,6 +84,18 @@ def value(pickled: Any, name: str) -> np.ndarray:
         raise UnpicklingError(f"its {_line(name)} is not an array ({_line(error)}); download it again") from error
 
 
+def contained(pickled: Any, name: str) -> Any:
+    """The object in an array without axes, which NumPy makes of a dictionary that it saves; raises as `value` does."""
+    try:
+        _, shape, _, _, content = pickled.state
+        if pickled.name != "_reconstruct" or shape != ():
+            raise TypeError(f"its shape is {shape!r:.50}")
+        (only,) = content
+    except Exception as error:
+        raise UnpicklingError(f"its {_line(name)} is not one object ({_line(error)}); download it again") from error
+    return only
+
+
 def sparse(pickled: Any, name: str) -> scipy.sparse.csr_array:
     """The matrix that a part of a pickle is, sparse or dense; raises as `value` does."""
     try:

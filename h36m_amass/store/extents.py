@@ -40,6 +40,12 @@ class Extents(NamedTuple):
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
 
+def name_for(frames: h5py.Dataset) -> str:
+    """The name of the dataset beside `frames` that lists their extents."""
+    name = str(frames.name).rpartition("/")[2]
+    return "extents" if name == "positions_3d" else f"{name}_extents"
+
+
 def has(positions: h5py.Dataset) -> bool:
     """Whether a file holds the rows of positions as they are, in chunks of whole rows."""
     chunks, filters = positions.chunks, positions.id.get_create_plist().get_nfilters()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 
 from h36m_amass.datasets import find, same
 from h36m_amass.store.errors import StoreError, UnknownKeyError
@@ -72,6 +72,10 @@ class StoredSequence:
     def positions_3d(self) -> Positions:
         """Joint positions in metres, read when they are indexed: ``sequence.positions_3d[10:20]``."""
         return Positions(self.store, self.start, len(self))
+
+    def detections_2d(self, camera: str) -> Float32[np.ndarray, "frames joints 2"]:
+        """What a detector found in the images of one of `Store.cameras`, in pixels."""
+        return self.store.read_detections(camera, self.start, self.start + len(self))
 
     def __len__(self) -> int:
         return int(self.store.index.lengths[self.row])
@@ -191,6 +195,14 @@ class Selection(Collection[StoredSequence]):
             chosen = np.asarray(list(index))
             return Selection(self.store, self.rows[chosen if len(chosen) else slice(0, 0)])
         return StoredSequence(self.store, int(self.rows[index]))
+
+    def __add__(self, other: Selection) -> Selection:
+        """The sequences of both, each once, in index order; `StoreError` if they are of two stores."""
+        if self.store is not other.store:
+            raise StoreError(
+                "selections of two stores cannot be added; open both as one, with Stores", self.store.shown_path
+            )
+        return Selection(self.store, np.union1d(self.rows, other.rows))
 
     def __len__(self) -> int:
         return len(self.rows)

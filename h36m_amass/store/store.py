@@ -13,11 +13,11 @@ import numpy as np
 from h36m_amass.datasets import same
 from h36m_amass.files.paths import Location, is_url, parse, shown
 from h36m_amass.skeleton import Skeleton, joint_order, reorder
-from h36m_amass.splits import datasets_of
+from h36m_amass.splits import datasets_of, subjects_of
 from h36m_amass.store import extents
 from h36m_amass.store import index as store_index
 from h36m_amass.store.errors import StoreError, UnknownKeyError
-from h36m_amass.store.format import JointSet
+from h36m_amass.store.format import DETECTIONS, JointSet
 from h36m_amass.store.header import OpenStore, bounded, in_this_file, joint_set_group, opened, read_header, readable
 from h36m_amass.store.rows import FrameReader, Frames, Hdf5FrameReader, RawFrameReader, Runs, UrlFrameReader
 from h36m_amass.store.selection import Pattern, Selection, StoredSequence, count
@@ -132,14 +132,19 @@ class Store(_Level[DatasetView]):
             self.header = read_header(store.file, self.path)
             self.joint_set = self._chosen(joint_set)  # whose positions are read
             group = joint_set_group(store.file, self.joint_set.name, self.joint_sets)
-            positions = self._positions(group)
+            positions = self._dataset(group, "positions_3d", 3)
             self._num_frames = len(positions)
-            self._frames = _frame_reader(positions, group, store, self.path)
+            self._frames = _frame_reader(positions, store, self.path)
+            self._detections = self._detection_readers(store)
             try:
                 # One row per sequence, in columns, with the checksums of this joint set.
                 self.index = store_index.read(store.file, group, self._num_frames)
             except ValueError as error:
                 raise StoreError(f"its index is damaged ({error}); build it again", self.shown_path) from error
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Make the tree of what the index lists."""
         self._names = self.index.names()
         tree: dict[str, dict[str, dict[str, int]]] = {}
         for row, (dataset, subject, sequence) in enumerate(self._names):
@@ -181,6 +186,11 @@ class Store(_Level[DatasetView]):
         """Frame rate of all sequences in hertz; NaN if each has that of its recording."""
         return self.header.frame_rate
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Cameras in whose images a detector has found the joints, see `read_detections`; there may be none."""
+        return tuple(self._detections)
+
     def with_joint_set(self, name: str) -> Store:
         """The same store, with the positions of another joint set."""
         return Store(self.path, name)
@@ -207,10 +217,12 @@ class Store(_Level[DatasetView]):
 
         Raises `h36m_amass.splits.SplitError` if it is unknown, `UnknownKeyError` if the store has none of its datasets.
         """
-        datasets = set(datasets_of(name, part, self.datasets))
-        if not datasets:
-            raise UnknownKeyError(f"has no dataset of {part!r} of {name!r}; it has {_some(self)}", self.shown_path)
-        rows = [row for row, names in enumerate(self._names) if names[0] in datasets]
+        parts = {dataset: subjects_of(name, part, dataset) for dataset in datasets_of(name, part, self.datasets)}
+        named = [(row, names[1], parts[names[0]]) for row, names in enumerate(self._names) if names[0] in parts]
+        rows = [row for row, subject, subjects in named if not subjects or subject in subjects]
+        if not rows:
+            what = "subject" if parts else "dataset"
+            raise UnknownKeyError(f"has no {what} of {part!r} of {name!r}; it has {_some(self)}", self.shown_path)
         return Selection(self, np.array(rows, dtype=np.int64))
 
     def names(self, row: int) -> tuple[str, str, str]:
@@ -231,9 +243,26 @@ class Store(_Level[DatasetView]):
 
     def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         """Fill ``frames[begin:end]``, contiguous, of each run with the rows from its start on; best if these ascend."""
+        self._read_runs(self._frames, starts, frames, begins, ends)
+
+    def read_detections(self, camera: str, start: int, stop: int) -> Frames:
+        """Rows ``start .. stop`` of a detector's joints in the images of one of `cameras`, in pixels; as `read`."""
+        frames = np.empty((stop - start, len(self.skeleton), 2), np.float32)
+        self.read_detection_runs(camera, np.array([start]), frames, np.array([0]), np.array([len(frames)]))
+        return frames
+
+    def read_detection_runs(self, camera: str, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
+        """As `read_runs`, a detector's joints in the images of one of `cameras`, in pixels."""
+        if camera not in self._detections:
+            raise UnknownKeyError(
+                f"has no detections of a camera {camera!r}; it has {_some(self.cameras)}", self.shown_path
+            )
+        self._read_runs(self._detections[camera], starts, frames, begins, ends)
+
+    def _read_runs(self, reader: FrameReader, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
             raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
-        self._frames.read_runs(starts, frames, begins, ends)
+        reader.read_runs(starts, frames, begins, ends)
 
     def _stored_name(self, name: object) -> str | None:
         if not isinstance(name, str) or name in self._items:
@@ -241,15 +270,29 @@ class Store(_Level[DatasetView]):
         names = [stored for stored in self._items if same(stored) == same(name)]
         return names[0] if len(names) == 1 else None
 
-    def _positions(self, group: h5py.Group) -> h5py.Dataset:
-        """The positions of the joint set, which fit its skeleton."""
-        positions = group["positions_3d"]
-        shape, dtype = (positions.shape, positions.dtype) if isinstance(positions, h5py.Dataset) else ((), None)
-        if dtype is None or shape[1:] != (len(self.skeleton), 3):
-            raise ValueError(f"positions_3d has shape {shape}")
+    def _dataset(self, group: h5py.Group, name: str, num_axes: int) -> h5py.Dataset:
+        """Frames of the joint set, which fit its skeleton."""
+        frames = group[name]
+        shape, dtype = (frames.shape, frames.dtype) if isinstance(frames, h5py.Dataset) else ((), None)
+        if dtype is None or shape[1:] != (len(self.skeleton), num_axes):
+            raise ValueError(f"{name} has shape {shape}")
         if dtype.kind != "f":
-            raise ValueError(f"positions_3d holds {dtype}, not floating-point numbers")
-        return in_this_file(positions)
+            raise ValueError(f"{name} holds {dtype}, not floating-point numbers")
+        return in_this_file(frames)
+
+    def _detection_readers(self, store: OpenStore) -> dict[str, FrameReader]:
+        """Readers of the joint set's detections, by camera; their rows lie beside those of the positions."""
+        parent = store.file.get("joint_sets", {}).get(self.joint_set.name, {})
+        if DETECTIONS not in parent:
+            return {}
+        group = parent[DETECTIONS]
+        readers = {}
+        for camera in (name for name in group if not name.endswith("_extents")):
+            detections = self._dataset(group, camera, 2)
+            if group.file != store.file or len(detections) != self._num_frames:
+                raise ValueError(f"its detections of {camera!r:.50} are not those of its frames")
+            readers[camera] = _frame_reader(detections, store, self.path)
+        return readers
 
     def _chosen(self, name: str | None) -> JointSet:
         for joint_set in self.header.joint_sets:
@@ -259,7 +302,8 @@ class Store(_Level[DatasetView]):
 
     def close(self) -> None:
         """Close the file; it opens again when positions are read."""
-        self._frames.close()
+        for reader in (self._frames, *self._detections.values()):
+            reader.close()
 
     def __enter__(self) -> Store:
         return self
@@ -268,13 +312,14 @@ class Store(_Level[DatasetView]):
         self.close()
 
 
-def _frame_reader(positions: h5py.Dataset, group: h5py.Group, store: OpenStore, path: Location) -> FrameReader:
-    """The fastest reader there is for positions of an open store."""
+def _frame_reader(positions: h5py.Dataset, store: OpenStore, path: Location) -> FrameReader:
+    """The fastest reader there is for positions or detections of an open store."""
+    group, name = positions.parent, extents.name_for(positions)
     version, shape, listed = store.version, positions.shape[1:], None
     if extents.has(positions):
         # As the store says, unless another program wrote to it.
-        is_known = store.footer is not None and "extents" in group
-        listed = extents.read(bounded(group["extents"])) if is_known else extents.of_chunks(readable(positions))
+        is_known = store.footer is not None and name in group
+        listed = extents.read(bounded(group[name])) if is_known else extents.of_chunks(readable(positions))
     if listed is not None:
         extents.check(listed, positions, version.size)
         if is_url(path):

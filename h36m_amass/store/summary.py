@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int
 
-from h36m_amass.body.joint_sets import SKELETON
+from h36m_amass.body.joint_sets import MOTION_CAPTURE, SKELETON
 from h36m_amass.skeleton import leg_order
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.format import FORMAT_VERSION, JointSet, SequenceRecord, header_object
@@ -148,7 +148,7 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
     """Lines about a store and all its joint sets, or `joint_set` alone."""
     header, rate = store.header, store.header.frame_rate
     shown = [s for s in header.joint_sets if joint_set in (None, s.name)]
-    origins = {SKELETON: "the body model's own joints"}
+    origins = {SKELETON: "the body model's own joints", MOTION_CAPTURE: "joints of motion capture, without a regressor"}
     lines = [
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
         f"file          {size(store.num_bytes)}",

@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from h36m_amass.store import extents, footer
 from h36m_amass.store.format import (
     CHUNK_FRAMES,
+    DETECTIONS,
     FORMAT,
     FORMAT_VERSION,
     INDEX_COLUMNS,
@@ -27,7 +28,8 @@ from h36m_amass.store.format import (
 )
 from h36m_amass.store.writable_file import WritableFile
 
-Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]  # the same frames, an array for each joint set
+Positions = tuple[Float32[np.ndarray, "frames joints axes"], ...]
+"""The same frames, an array for each joint set, and one for each camera's detections."""
 BUFFERED_FRAMES = 64 * CHUNK_FRAMES
 """HDF5 gets frames in such blocks, wherever sequences end: then its chunks are whole, and lie where they always do."""
 
@@ -35,23 +37,31 @@ BUFFERED_FRAMES = 64 * CHUNK_FRAMES
 class StoreWriter:
     """Writes a store of at least one joint set: `append` in the order of the index, then `finish`. It replaces a file.
 
+    With `cameras` each block has a detector's joints in the images of each, in pixels, for those of the first set.
     A write that fails, because the disk is full say, raises its `OSError` at the end of the call; then only `close`.
     """
 
-    def __init__(self, path: Path, joint_sets: Sequence[JointSet], compression: str = "none") -> None:
+    def __init__(
+        self, path: Path, joint_sets: Sequence[JointSet], compression: str = "none", cameras: Sequence[str] = ()
+    ) -> None:
         self._path, self._joint_sets = path, tuple(joint_sets)
         path.unlink(missing_ok=True)
         self._target = WritableFile(path)
         self._file = _new_file(path, self._target)
         self._file.attrs["format"], self._file.attrs["format_version"] = UNFINISHED, FORMAT_VERSION
         self._groups = [self._file]
-        if self._joint_sets[1:]:
+        if self._joint_sets[1:] or cameras:
             parent = _new_group(self._file.id, "joint_sets")
             self._groups += [h5py.Group(_new_group(parent, joint_set.name)) for joint_set in self._joint_sets[1:]]
-        self._buffers = []
-        for group, joint_set in zip(self._groups, self._joint_sets, strict=True):
+        self._datasets = [
             _write_joint_set(group, joint_set, compression)
-            self._buffers.append(np.empty((BUFFERED_FRAMES, len(joint_set.skeleton), 3), np.float32))
+            for group, joint_set in zip(self._groups, self._joint_sets, strict=True)
+        ]
+        if cameras:
+            self._detections = h5py.Group(_new_group(_new_group(parent, self._joint_sets[0].name), DETECTIONS))
+            shape = len(self._joint_sets[0].skeleton), 2
+            self._datasets += [_new_frames(self._detections, camera, shape, compression) for camera in cameras]
+        self._buffers = [np.empty((BUFFERED_FRAMES, *dataset.shape[1:]), np.float32) for dataset in self._datasets]
         self._num_buffered = self._num_flushed = 0
         self._views = _Views(self._file, len(self._joint_sets[0].skeleton))
         self._records: list[SequenceRecord] = []
@@ -92,13 +102,13 @@ class StoreWriter:
         columns = {name: [getattr(r, name) for r in self._records] for name in INDEX_COLUMNS if name != "start"}
         index = h5py.Group(_new_group(self._file.id, "index"))
         _write_columns(index, INDEX_COLUMNS, {**columns, "start": self._starts})
-        for number, group in enumerate(self._groups):
-            listed = extents.of_chunks(group["positions_3d"])
+        for number, dataset in enumerate(self._datasets):
+            listed = extents.of_chunks(dataset)
             if listed is not None:
-                group.create_dataset("extents", data=np.array(listed, "<i8"))
-            if number:
+                dataset.parent.create_dataset(extents.name_for(dataset), data=np.array(listed, "<i8"))
+            if 0 < number < len(self._groups):
                 checksums = [others[number - 1] for others in self._other_checksums]
-                _write_columns(group, {"checksum": "<u4"}, {"checksum": checksums})
+                _write_columns(dataset.parent, {"checksum": "<u4"}, {"checksum": checksums})
         text = np.bytes_(json.dumps(header_object(header), sort_keys=True).encode("utf-8"))
         self._file.create_dataset("header", data=text, dtype=h5py.string_dtype("utf-8", text.itemsize))
         self._file.attrs.update({**header_attributes(header), "format": FORMAT})
@@ -127,9 +137,9 @@ class StoreWriter:
         if not self._num_buffered:
             return
         end = self._num_flushed + self._num_buffered
-        for group, buffer in zip(self._groups, self._buffers, strict=True):
-            group["positions_3d"].resize(end, axis=0)
-            group["positions_3d"][self._num_flushed :] = buffer[: self._num_buffered]
+        for dataset, buffer in zip(self._datasets, self._buffers, strict=True):
+            dataset.resize(end, axis=0)
+            dataset[self._num_flushed :] = buffer[: self._num_buffered]
         self._num_flushed, self._num_buffered = end, 0
         self._target.check()
 
@@ -180,16 +190,20 @@ def _new_file(path: Path, target: WritableFile) -> h5py.File:
     return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
 
 
-def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -> None:
+def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -> h5py.Dataset:
     """The skeleton of a joint set, and its positions, still empty."""
     bones = h5py.Group(_new_group(group.id, "skeleton"))
     _write_columns(bones, {"joint_names": str}, {"joint_names": joint_set.skeleton.joint_names})
     for name in ("parents", "left", "right"):
         bones.create_dataset(name, data=np.array(getattr(joint_set.skeleton, name), dtype="<i8"))
-    joint_shape = (len(joint_set.skeleton), 3)
+    return _new_frames(group, "positions_3d", (len(joint_set.skeleton), 3), compression)
+
+
+def _new_frames(group: h5py.Group, name: str, joint_shape: tuple[int, int], compression: str) -> h5py.Dataset:
+    """A dataset for frames, still without any."""
     packing = {} if compression == "none" else {"compression": compression, "shuffle": True}
     empty, extent, chunks = ((rows, *joint_shape) for rows in (0, None, CHUNK_FRAMES))
-    group.create_dataset("positions_3d", empty, "<f4", maxshape=extent, chunks=chunks, **packing)
+    return group.create_dataset(name, empty, "<f4", maxshape=extent, chunks=chunks, **packing)
 
 
 def _write_columns(group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[Any]]) -> None:

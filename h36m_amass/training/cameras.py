@@ -25,11 +25,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from h36m_amass.datasets import HUMAN36M_CAMERAS, HUMAN36M_SUBJECTS
 from h36m_amass.errors import H36mAmassError
 
-SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
-"""Subjects of Human3.6M whose cameras people use, in the order in which they use them."""
-IDS = ("54138969", "55011271", "58860488", "60457274")
+SUBJECTS, IDS = HUMAN36M_SUBJECTS, HUMAN36M_CAMERAS
+"""Subjects of Human3.6M whose cameras people use, in the order in which they use them, and the cameras of each."""
 Layout = Literal["videopose3d", "uplift-upsample"]
 POINTS_AT_ONCE = 2**18
 """How many points `Cameras.see` works on at once, so that what it works in stays in the processor's cache."""

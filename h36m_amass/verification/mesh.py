@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int
 from h36m_amass.body import model as body_model
 from h36m_amass.body import regressor
 from h36m_amass.body.families import FAMILIES, BodyKind
-from h36m_amass.body.joint_sets import SKELETON, load_sources, num_vertices
+from h36m_amass.body.joint_sets import MOTION_CAPTURE, SKELETON, load_sources, num_vertices
 from h36m_amass.body.regressor import RegressorError
 from h36m_amass.files.npz import NpzError, NpzReader
 from h36m_amass.files.paths import Location, shown
@@ -63,6 +63,10 @@ class Comparison:
         if joint_regressor is None and store.joint_set.regressor_sha256 == SKELETON:
             joint_regressor = SKELETON
         self._amass_dir, self._support_dir = amass_dir, support_dir
+        if store.joint_set.regressor_sha256 == MOTION_CAPTURE:
+            raise StoreError(
+                "holds imported motion capture, which has no mesh; verify without --against", store.shown_path
+            )
         (self._source,) = load_sources(joint_regressor, None, support_dir)
         self._options = store.header.options
         self._map = None if vertex_map is None else regressor.load_map(vertex_map, num_vertices([self._source]))

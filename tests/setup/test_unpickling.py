@@ -71,10 +71,15 @@ class Canary:
         return self.call, self.arguments
 
 
+def code(marker: Path) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Calls that a pickle could name, and what with; some would leave a file at `marker`."""
+    return [(os.system, (f"touch {marker}",)), (Path.touch, (marker,)), (eval, ("1",))]
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_code_is_refused_by_name_and_nothing_runs(tmp_path: Path, protocol: int) -> None:
     marker = tmp_path / "marker"
-    for call, arguments in ((os.system, (f"touch {marker}",)), (Path.touch, (marker,)), (eval, ("1",))):
+    for call, arguments in code(marker):
         with pytest.raises(UnpicklingError, match="nothing in it was run") as caught:
             round_trip({"v_template": Canary(call, *arguments)}, protocol)
         assert "\n" not in str(caught.value)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_amass import skeleton
-from h36m_amass.datasets import CATALOGUE
+from h36m_amass.datasets import CATALOGUE, HUMAN36M
 from h36m_amass.files import paths
 from h36m_amass.splits import SPLITS, SplitError, datasets_of
 from h36m_amass.store import extents, open_file
@@ -436,7 +436,8 @@ def test_no_other_name_of_a_dataset_puts_it_into_another_part(split: str) -> Non
 
 def test_splits_name_datasets_of_the_catalogue() -> None:
     named = {name for parts in SPLITS.values() for names in parts.values() for name in names}
-    assert named - {"*"} <= {dataset.name for dataset in CATALOGUE}
+    datasets = {name.partition("/")[0] for name in named}
+    assert datasets - {"*"} <= {HUMAN36M, *(dataset.name for dataset in CATALOGUE)}
 
 
 def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:
@@ -444,6 +445,7 @@ def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:
         "ACCAD",
         "CMU",
         "Eyes_Japan_Dataset",
+        "Human36M",
         "HumanEva",
         "MPI_HDM05",
         "MPIMosh",
@@ -456,6 +458,7 @@ def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:
     found = {
         (split, part): [sequence.record.dataset for sequence in store.split(split, part)]
         for split, parts in SPLITS.items()
+        if split != "h36m"
         for part in parts
     }
     assert found == {
@@ -471,6 +474,18 @@ def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:
     write(tmp_path / "t.h5", {"Mine/1/a": 3})
     with pytest.raises(UnknownKeyError, match="has no dataset of 'val' of 'amass'; it has Mine"):
         Store(tmp_path / "t.h5").split("amass", "val")
+    with pytest.raises(UnknownKeyError, match="has no subject of 'test' of 'h36m'; it has"):
+        store.split("h36m", "test")  # the only subject is called 1
+
+
+def test_human36m_is_split_by_subjects(tmp_path: Path) -> None:
+    subjects = ("S1", "S11", "S2", "S5", "S6", "S7", "S8", "S9")
+    write(tmp_path / "s.h5", {"CMU/S1/a": 3, **{f"Human36M/{subject}/Walking 1": 3 for subject in subjects}})
+    store = Store(tmp_path / "s.h5")
+    split = {part: [sequence.subject for sequence in store.split("h36m", part)] for part in SPLITS["h36m"]}
+    assert split == {"train": ["S1", "S5", "S6", "S7", "S8"], "test": ["S11", "S9"]}
+    assert {sequence.dataset for sequence in store.split("h36m", "train")} == {"Human36M"}
+    assert [sequence.dataset for sequence in store.split("amass", "train")] == ["CMU"]
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

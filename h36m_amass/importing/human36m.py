@@ -1,0 +1,244 @@
+"""Import Human3.6M's motion capture, and what detectors found in its images, into a store beside those of AMASS.
+
+The files are those that VideoPose3D (Pavllo et al., CVPR 2019) made the custom: ``data_3d_h36m.npz``, a pickled
+dictionary of subjects, actions and 32 joints in metres, in a world whose z is up, at 50 Hz; and ``data_2d_h36m_*.npz``,
+one of subjects, actions and four cameras. They are read by `h36m_amass.files.unpickling`, which runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from isal.isal_zlib import crc32
+from jaxtyping import Float32
+
+from h36m_amass.body.joint_sets import MOTION_CAPTURE
+from h36m_amass.datasets import HUMAN36M, HUMAN36M_CAMERAS, HUMAN36M_SUBJECTS
+from h36m_amass.errors import H36mAmassError
+from h36m_amass.files import unpickling
+from h36m_amass.files.npy import content_sha256
+from h36m_amass.files.npz import NpzReader
+from h36m_amass.files.unpickling import UnpicklingError
+from h36m_amass.skeleton import H36M, JOINT_ORDERS
+from h36m_amass.store.format import NO_MODEL, JointSet, SequenceRecord, StoreHeader
+from h36m_amass.store.space import store_bytes
+from h36m_amass.store.writer import StoreWriter
+from h36m_amass.system import atomic_file, disk
+from h36m_amass.system.lock import locked
+from h36m_amass.version import __version__
+
+FRAME_RATE = 50.0  # hertz
+MOVING = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
+"""Which of Human3.6M's 32 joints move: the 17 of the joint order ``h36m``."""
+FROM_H36M = tuple(JOINT_ORDERS["h36m"].index(joint) for joint in range(len(H36M)))
+"""Where each joint of a store is in the order ``h36m``."""
+FROM_32 = tuple(MOVING[joint] for joint in FROM_H36M)
+FARTHEST = 100.0  # metres from the origin that a person can be; Human3.6M's stay within 5
+SYMMETRY = [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]]
+"""Joints of left and right in the order ``h36m``, as detections state them."""
+JOINT_SET = "h36m"
+_log = logging.getLogger(__name__)
+_Key: TypeAlias = tuple[str, str]  # subject and action
+_Content: TypeAlias = dict[_Key, Any]
+
+
+class Human36mError(H36mAmassError):
+    """A file is not one of Human3.6M's, or the store cannot be written."""
+
+
+@dataclass(frozen=True)
+class Human36mImport:
+    """What an import has written."""
+
+    path: Path
+    sequences: int
+    frames: int
+    cut: Mapping[str, int]
+    """Frames of detections behind the end of the motion capture, which were dropped, by ``SUBJECT/ACTION/CAMERA``."""
+    without_3d: tuple[str, ...]
+    """``SUBJECT/ACTION`` of detections without motion capture, which were not imported."""
+
+
+def import_human36m(
+    data_3d: Path | str,
+    store: Path | str,
+    *,
+    detections: Path | str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Human36mImport:
+    """Write a store of Human3.6M's motion capture, which is read as one of AMASS is.
+
+    The dataset is ``Human36M``; subjects and actions keep their names: ``store["Human36M/S1/Walking 1"]``. Of the 32
+    joints the 17 that move are kept, bit by bit, in the order of stores, left leg first.
+
+    Parameters
+    ----------
+    data_3d
+        ``data_3d_h36m.npz``.
+    store
+        Store to write; it is there whole or not at all.
+    detections
+        ``data_2d_h36m_gt.npz``, ``data_2d_h36m_cpn_ft_h36m_dbb.npz`` or another file of the same 17 joints, in pixels
+        of the four cameras, for `Store.read_detections`. As VideoPose3D does, frames behind the end of the motion
+        capture are dropped, and fewer frames than that has are an error.
+    overwrite
+        Replace a store that exists.
+    progress
+        Called with the number of frames written so far, and of all.
+
+    Raises
+    ------
+    h36m_amass.errors.H36mAmassError
+        A file is missing, damaged, of another form, or holds a pickle that would run code; 3D poses lack detections;
+        the store exists; or the disk has too little room.
+    """
+    data_3d, store = Path(data_3d), Path(store)
+    target = Path(os.path.realpath(store))  # a link stays one
+    if target.exists() and not overwrite:
+        raise Human36mError("exists; replace it with --overwrite, or import to another file", store)
+    content, synthetic = _read(data_3d, "positions_3d")
+    poses = {key: _poses(content[key], key, data_3d) for key in sorted(content)}
+    options = {"frame_rate": f"{FRAME_RATE:g}", "data_3d_sha256": content_sha256(data_3d).hex()}
+    found = _Detected({}, {}, ())
+    if detections is not None:
+        found = _detections(Path(detections), poses)
+        options |= {"detections": Path(detections).name}
+        options |= {"detections_sha256": content_sha256(Path(detections)).hex()}
+    joint_set = JointSet(JOINT_SET, MOTION_CAPTURE, H36M)
+    header = StoreHeader(__version__, FRAME_RATE, {}, options, synthetic, (joint_set,))
+    temporary, frames, done = atomic_file.unfinished(target), sum(map(len, poses.values())), 0
+    needed = store_bytes(frames, len(H36M) * (1 + len(HUMAN36M_CAMERAS) * bool(found.pixels)), len(poses))
+    disk.require(needed, target.parent, str(store))
+    with locked(Path(f"{target}.parts"), store), disk.guarded(needed, target.parent, str(store)):
+        try:
+            writer = StoreWriter(temporary, (joint_set,), cameras=HUMAN36M_CAMERAS if found.pixels else ())
+            with closing(writer):
+                for key, positions in poses.items():
+                    joints = np.ascontiguousarray(positions[:, FROM_32])
+                    writer.append(_record(data_3d, key, positions, joints), [(joints, *found.pixels.get(key, ()))])
+                    done += len(joints)
+                    if progress is not None:
+                        progress(done, frames)
+                writer.finish(header)
+            temporary.replace(target)
+            atomic_file.sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return Human36mImport(store, len(poses), frames, found.cut, found.without_3d)
+
+
+def _read(path: Path, name: str) -> tuple[_Content, bool]:
+    """What a file has of each subject and action, and whether it says that it was made up."""
+    with NpzReader(path) as npz:
+        pickled, synthetic = npz.pickled(name), "synthetic" in npz
+    subjects = _unpickled(path, name, pickled)
+    content: _Content = {}
+    for subject, actions in subjects.items() if isinstance(subjects, dict) else ():
+        if subject not in HUMAN36M_SUBJECTS or not isinstance(actions, dict):
+            known = f"subjects are {', '.join(HUMAN36M_SUBJECTS)}"
+            raise Human36mError(f"has {subject!r:.50} where a subject of Human3.6M should be; {known}", path)
+        for action, values in actions.items():
+            if not isinstance(action, str) or action in ("", ".", "..") or "/" in action or "\0" in action:
+                raise Human36mError(f"{subject} has {action!r:.50}, which is not the name of an action", path)
+            content[subject, action] = values
+    if not content:
+        raise Human36mError(f"its {name} have no subjects; give VideoPose3D's file", path)
+    return content, synthetic
+
+
+def _unpickled(path: Path, name: str, pickled: bytes) -> Any:
+    try:
+        return unpickling.contained(unpickling.load(pickled), name)
+    except UnpicklingError as error:
+        raise Human36mError(error.reason, path) from error
+
+
+def _array(values: Any, name: str, path: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "frames joints axes"]:
+    """Frames of this shape, finite, as float32."""
+    try:
+        array = unpickling.value(values, name)
+    except UnpicklingError as error:
+        raise Human36mError(error.reason, path) from error
+    if array.ndim != 3 or array.shape[1:] != shape or not len(array) or array.dtype.kind != "f":
+        form = f"must be numbers of shape (frames, {shape[0]}, {shape[1]})"
+        raise Human36mError(f"{name} is {array.dtype} of shape {array.shape}; it {form}", path)
+    if not np.isfinite(array).all():
+        raise Human36mError(f"{name} has a number that is not finite; download the file again", path)
+    return array.astype(np.float32, copy=False)
+
+
+def _poses(values: Any, key: _Key, path: Path) -> Float32[np.ndarray, "frames 32 3"]:
+    array = _array(values, "/".join(key), path, (32, 3))
+    if np.abs(array).max() > FARTHEST:
+        raise Human36mError(f"{'/'.join(key)} is up to {np.abs(array).max():g} m away; positions must be metres", path)
+    return array
+
+
+class _Detected(NamedTuple):
+    """Detections in the joint order of stores, one array per camera, and the rest of what an import reports of them."""
+
+    pixels: dict[_Key, tuple[Float32[np.ndarray, "frames joints 2"], ...]]
+    cut: dict[str, int]
+    without_3d: tuple[str, ...]
+
+
+def _detections(path: Path, poses: Mapping[_Key, np.ndarray]) -> _Detected:
+    """The detections for these poses."""
+    content, _ = _read(path, "positions_2d")
+    with NpzReader(path) as npz:
+        about = _unpickled(path, "metadata", npz.pickled("metadata")) if "metadata" in npz else None
+    sides = about.get("keypoints_symmetry") if isinstance(about, dict) else None
+    if not isinstance(sides, list | tuple) or [list(side) for side in sides] != SYMMETRY:
+        reason = "its joints are not the 17 of Human3.6M, right leg first"
+        raise Human36mError(f"{reason}; give detections whose layout is h36m, not those of COCO", path)
+    pixels, cut = dict[_Key, tuple[np.ndarray, ...]](), dict[str, int]()
+    for key, positions in poses.items():
+        name, cameras = "/".join(key), content.get(key)
+        if not isinstance(cameras, list | tuple) or len(cameras) != len(HUMAN36M_CAMERAS):
+            raise Human36mError(
+                f"has no detections of four cameras for {name}; give those of the same recordings", path
+            )
+        arrays = []
+        for camera, values in zip(HUMAN36M_CAMERAS, cameras, strict=True):
+            array = _array(values, f"{name}/{camera}", path, (len(H36M), 2))
+            if len(array) < len(positions):
+                reason = f"{name}/{camera} has {len(array)} frames for {len(positions)} 3D poses"
+                raise Human36mError(f"{reason}; give detections of all frames", path)
+            if len(array) > len(positions):
+                cut[f"{name}/{camera}"] = len(array) - len(positions)
+                _log.info(
+                    "%s/%s: %d frames behind the end of the 3D poses are dropped", name, camera, cut[f"{name}/{camera}"]
+                )
+            arrays.append(array[: len(positions), FROM_H36M])
+        pixels[key] = tuple(arrays)
+    return _Detected(pixels, cut, tuple("/".join(key) for key in sorted(content.keys() - poses.keys())))
+
+
+def _record(path: Path, key: _Key, positions: np.ndarray, joints: np.ndarray) -> SequenceRecord:
+    """The row of the index of a sequence whose 32 joints are `positions`; no body model had to do with it."""
+    return SequenceRecord(
+        dataset=HUMAN36M,
+        subject=key[0],
+        sequence=key[1],
+        length=len(joints),
+        frame_rate=FRAME_RATE,
+        source_frames=len(joints),
+        source_frame_rate=FRAME_RATE,
+        recorded_frame_rate=FRAME_RATE,
+        model=NO_MODEL,
+        gender="unknown",
+        has_dmpls=False,
+        source_path="/".join((path.name, *key)),
+        source_size=path.stat().st_size,
+        content_digest=hashlib.sha256(np.ascontiguousarray(positions, "<f4").data).hexdigest(),
+        checksum=crc32(joints.astype("<f4", copy=False)),
+    )

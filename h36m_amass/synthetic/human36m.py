@@ -1,0 +1,24 @@
+"""Made-up motion capture in the form of Human3.6M's, as VideoPose3D's users have it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from h36m_amass.synthetic.body import SYNTHETIC_NOTE
+
+MOVING = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
+"""Which of the 32 joints move, in the order ``h36m``."""
+
+
+def write_human36m(path: Path, positions_3d: Mapping[str, Mapping[str, Float[np.ndarray, "frames 17 3"]]]) -> None:
+    """A ``data_3d_h36m.npz`` of these subjects and actions: joints of the order ``h36m``, metres, z up, 50 Hz."""
+    content: dict[str, dict[str, Shaped[np.ndarray, "frames 32 3"]]] = {}
+    for subject, actions in positions_3d.items():
+        content[subject] = {}
+        for action, joints in actions.items():
+            all_joints = np.repeat(joints[:, :1], 32, axis=1).astype(np.float32)  # the others stand at the pelvis
+            all_joints[:, MOVING] = joints
+            content[subject][action] = all_joints
+    np.savez_compressed(path, positions_3d=np.array(content, object), synthetic=np.array(SYNTHETIC_NOTE))

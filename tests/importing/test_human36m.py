@@ -1,0 +1,214 @@
+"""Human3.6M's files become a store whose joints are theirs, bit by bit; what is in them is never run."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from h36m_amass import import_human36m
+from h36m_amass.conversion.options import BuildError
+from h36m_amass.conversion.update import StoredRows
+from h36m_amass.errors import H36mAmassError
+from h36m_amass.importing.human36m import Human36mError
+from h36m_amass.store.errors import StoreError, UnknownKeyError
+from h36m_amass.store.store import Store
+from h36m_amass.synthetic import write_human36m
+from h36m_amass.verification.store import verify
+from tests.conftest import Outcome
+from tests.human36m_files import ACTIONS, IDS, JOINTS_OF_32, METADATA, NAMES, pickled, pixels, poses, write_npz
+from tests.setup.test_unpickling import Canary, code
+
+
+@pytest.mark.parametrize("numpy_version", [1, 2])
+def test_joints_are_those_of_the_file_by_name(tmp_path: Path, numpy_version: int) -> None:
+    made = poses()
+    path = write_npz(tmp_path / "data_3d_h36m.npz", numpy_version, positions_3d=made)
+    assert (b"numpy.core.multiarray" in pickled(made, 1)) and (b"numpy.core.multiarray" not in pickled(made, 2))
+    done = import_human36m(path, tmp_path / "s.h5")
+    with Store(tmp_path / "s.h5") as store, np.load(path, allow_pickle=True) as npz:
+        as_numpy_reads_it = npz["positions_3d"].item()
+        keys = [(subject, action) for subject, actions in made.items() for action in actions]
+        assert [sequence.key for sequence in store.sequences] == sorted("/".join(("Human36M", *key)) for key in keys)
+        assert len(keys) == 8
+        assert (done.sequences, done.frames, done.cut, done.without_3d) == (8, store.num_frames, {}, ())
+        assert (store.frame_rate, store.cameras, store.header.synthetic) == (50.0, (), False)
+        for subject, action in keys:
+            sequence, expected = store[f"Human36M/{subject}/{action}"], as_numpy_reads_it[subject][action]
+            assert len(sequence) == ACTIONS[action]
+            for name, joint in zip(NAMES, JOINTS_OF_32, strict=True):
+                column = store.joint_names.index(name)
+                np.testing.assert_array_equal(sequence.positions_3d[:, column], expected[:, joint])
+            record = sequence.record
+            assert record.source_path == f"data_3d_h36m.npz/{subject}/{action}"
+            assert record.source_size == path.stat().st_size
+            assert record.content_digest == hashlib.sha256(expected.tobytes()).hexdigest()
+            assert record.checksum == zlib.crc32(np.asarray(sequence.positions_3d).tobytes())
+    assert verify(tmp_path / "s.h5").findings == ()
+
+
+def test_detections_lie_beside_the_poses_and_are_cut_where_these_end(tmp_path: Path) -> None:
+    made = poses()
+    found = pixels(made, longer=3)
+    found["S11"]["Directions"] = found["S1"]["Directions"]  # as in the real files, without motion capture
+    data_3d = write_npz(tmp_path / "3d.npz", positions_3d=made)
+    data_2d = write_npz(tmp_path / "2d.npz", 1, positions_2d=found, metadata=METADATA)
+    done = import_human36m(data_3d, tmp_path / "s.h5", detections=data_2d)
+    assert done.without_3d == ("S11/Directions",)
+    assert set(done.cut.items()) == {
+        (f"{subject}/{action}/{IDS[3]}", 3) for subject, actions in made.items() for action in actions
+    }
+    with Store(tmp_path / "s.h5") as store:
+        assert store.cameras == IDS
+        for subject, actions in made.items():
+            for action, positions in actions.items():
+                sequence = store[f"Human36M/{subject}/{action}"]
+                for camera, expected in zip(IDS, found[subject][action], strict=True):
+                    detected = sequence.detections_2d(camera)
+                    assert len(detected) == len(positions)
+                    for joint, name in enumerate(NAMES):
+                        column = detected[:, store.joint_names.index(name)]
+                        np.testing.assert_array_equal(column, expected[: len(positions), joint])
+        with pytest.raises(UnknownKeyError, match="no detections of a camera '1'; it has 54138969"):
+            store.read_detections("1", 0, 1)
+        with pytest.raises(StoreError, match="has only"):
+            store.read_detections(IDS[0], 0, store.num_frames + 1)
+        assert list(store.with_joint_set("h36m").cameras) == list(IDS)
+    assert verify(tmp_path / "s.h5").findings == ()
+
+
+def _3d(change: Callable[[dict[str, Any]], Any]) -> Any:
+    made = poses()
+    change(made)
+    return {"positions_3d": made}, None
+
+
+def _2d(change: Callable[[dict[str, Any]], Any], **metadata: Any) -> Any:
+    found = pixels(poses())
+    change(found)
+    return {"positions_3d": poses()}, {"positions_2d": found, "metadata": {**METADATA, **metadata}}
+
+
+def _nothing(content: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (({"positions_2d": {}}, None), "3d.npz: has no array 'positions_3d'"),
+        (({"positions_3d": {}}, None), "its positions_3d have no subjects"),
+        (({"positions_3d": [1, 2]}, None), "3d.npz: its positions_3d is not one object"),
+        (({"positions_3d": b"no pickle"}, None), "3d.npz: is damaged, or not a pickle of arrays"),
+        (_3d(lambda made: made.update(S2={})), "has 'S2' where a subject of Human3.6M should be; subjects are S1, S5"),
+        (_3d(lambda made: made["S1"].update({"a/b": made["S1"]["WalkDog"]})), "S1 has 'a/b', which is not the name"),
+        (_3d(lambda made: made["S9"].update(WalkDog="sit")), "3d.npz: its S9/WalkDog is not an array"),
+        (_3d(lambda made: made["S9"].update(WalkDog=np.zeros((3, 17, 3)))), r"S9/WalkDog is float64 of shape \(3, 17"),
+        (_3d(lambda made: made["S9"].update(WalkDog=np.zeros((0, 32, 3)))), r"of shape \(0, 32, 3\)"),
+        (_3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), np.nan))), "not finite"),
+        (
+            _3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), 900.0))),
+            "up to 900 m away; positions must be",
+        ),
+        (_2d(lambda found: found.pop("S9")), "2d.npz: has no detections of four cameras for S9/Directions"),
+        (_2d(lambda found: found["S1"]["WalkDog"].pop()), "no detections of four cameras for S1/WalkDog"),
+        (
+            _2d(lambda found: found["S1"].update({"Walking 1": [a[:60] for a in found["S1"]["Walking 1"]]})),
+            "S1/Walking 1/54138969 has 60 frames for 70 3D poses",
+        ),
+        (_2d(_nothing, keypoints_symmetry=[[1, 3], [2, 4]]), "not the 17 of Human3.6M.*not those of COCO"),
+        (_2d(_nothing, keypoints_symmetry=7), "not the 17 of Human3.6M"),
+    ],
+)
+def test_files_of_another_form_are_refused_by_name(tmp_path: Path, contents: Any, message: str) -> None:
+    data_3d, data_2d = contents
+    paths = [write_npz(tmp_path / "3d.npz", **data_3d)]
+    if data_2d is not None:
+        paths.append(write_npz(tmp_path / "2d.npz", **data_2d))
+    with pytest.raises(H36mAmassError, match=message) as caught:
+        import_human36m(paths[0], tmp_path / "s.h5", detections=paths[1] if data_2d else None)
+    assert "\n" not in str(caught.value)
+    assert str(paths[-1]) in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("name", ["positions_3d", "positions_2d", "metadata"])
+def test_code_in_any_of_the_files_is_refused_and_nothing_runs(tmp_path: Path, name: str, protocol: int) -> None:
+    """As in the test of that name of what ``setup`` reads."""
+    marker, made = tmp_path / "marker", poses()
+    contents = {"positions_3d": made, "positions_2d": pixels(made), "metadata": METADATA}
+    for call, arguments in code(marker):
+        for hostile in (Canary(call, *arguments), {"S1": {"WalkDog": Canary(call, *arguments)}}):
+            content = pickle.dumps(np.array(hostile, dtype=object), protocol)
+            changed = {**contents, name: content}
+            data_3d = write_npz(tmp_path / "3d.npz", positions_3d=changed.pop("positions_3d"))
+            data_2d = write_npz(tmp_path / "2d.npz", **changed)
+            with pytest.raises(Human36mError, match="nothing in it was run"):
+                import_human36m(data_3d, tmp_path / "s.h5", detections=data_2d)
+    assert not marker.exists()
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_a_store_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    data_3d = write_npz(tmp_path / "3d.npz", positions_3d=poses())
+    store = tmp_path / "s.h5"
+    import_human36m(data_3d, store)
+    before = store.read_bytes()
+    with pytest.raises(Human36mError, match="exists; replace it with --overwrite"):
+        import_human36m(data_3d, store)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_human36m(data_3d, store, overwrite=True, progress=stop)
+    assert store.read_bytes() == before
+    other = write_npz(tmp_path / "other.npz", positions_3d=poses(seed=5))
+    import_human36m(other, store, overwrite=True)
+    after = store.read_bytes()
+    import_human36m(other, store, overwrite=True)
+    assert before != after == store.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3d.npz", "other.npz", "s.h5"]
+
+
+def test_motion_capture_is_neither_updated_nor_compared_with_a_mesh(tmp_path: Path) -> None:
+    import_human36m(write_npz(tmp_path / "3d.npz", positions_3d=poses()), tmp_path / "s.h5")
+    with pytest.raises(BuildError, match="imported motion capture, which a build cannot update"):
+        StoredRows(tmp_path / "s.h5", tmp_path)
+    with pytest.raises(StoreError, match="imported motion capture, which has no mesh"):
+        verify(tmp_path / "s.h5", against=tmp_path)
+
+
+def test_the_command_says_what_was_imported_and_what_was_not(tmp_path: Path, cli: Callable[..., Outcome]) -> None:
+    made = poses()
+    found = pixels(made, longer=2)
+    found["S11"]["Directions"] = found["S1"]["Directions"]
+    data_3d = write_npz(tmp_path / "3d.npz", positions_3d=made)
+    data_2d = write_npz(tmp_path / "2d.npz", positions_2d=found, metadata=METADATA)
+    done = cli("import-h36m", data_3d, tmp_path / "s.h5", "--detections", data_2d)
+    assert done.exit_code == 0
+    *_, first, cut, without = done.stdout.splitlines()
+    assert first == f"{tmp_path / 's.h5'}: 8 sequences, 293 frames"
+    assert cut.startswith("cut: 8 videos have detections behind the end of the motion capture, up to 2 frames")
+    assert without.endswith("S11/Directions")
+    again = cli("import-h36m", data_3d, tmp_path / "s.h5", "--verbose", "--overwrite", "--detections", data_2d)
+    assert "S1/Walking 1/60457274: 2 frames behind the end" in again.stderr
+    assert cli("import-h36m", data_3d, tmp_path / "s.h5").exit_code == 1
+    shown = cli("info", tmp_path / "s.h5").stdout
+    assert "joints of motion capture, without a regressor" in shown
+
+
+def test_what_is_made_up_says_so(tmp_path: Path) -> None:
+    joints = np.random.default_rng(0).normal(size=(5, 17, 3)).astype(np.float32)
+    write_human36m(tmp_path / "3d.npz", {"S5": {"Eating 2": joints}})
+    import_human36m(tmp_path / "3d.npz", tmp_path / "s.h5")
+    store = Store(tmp_path / "s.h5")
+    assert store.header.synthetic
+    columns = [store.joint_names.index(name) for name in NAMES]
+    np.testing.assert_array_equal(store["Human36M/S5/Eating 2"].positions_3d[:, columns], joints)
