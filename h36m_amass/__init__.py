@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from h36m_amass.importing.human36m import import_human36m
     from h36m_amass.recordings.subset import Subset
     from h36m_amass.store.store import Store
+    from h36m_amass.store.stores import Stores
+    from h36m_amass.training.sampling import WindowSampler
     from h36m_amass.training.windows import WindowDataset, collate
     from h36m_amass.verification.store import verify
     from h36m_amass.version import __version__
@@ -30,8 +32,10 @@ _HOMES = {
     "BuildOptions": "conversion.options",
     "H36mAmassError": "errors",
     "Store": "store.store",
+    "Stores": "store.stores",
     "Subset": "recordings.subset",
     "WindowDataset": "training.windows",
+    "WindowSampler": "training.sampling",
     "__version__": "version",
     "build": "conversion.builder",
     "collate": "training.windows",
@@ -44,17 +48,18 @@ _HOMES = {
     "pose_joints": "engine.posing",
     "verify": "verification.store",
 }
-__all__ = ["BuildOptions", "H36mAmassError", "Store", "Subset", "WindowDataset", "__version__", "build", "collate"]
-__all__ += [
-    "export_motionbert",
-    "export_npz",
-    "fold",
-    "import_human36m",
-    "load_body_model",
-    "load_regressor",
-    "pose_joints",
-    "verify",
+__all__ = [
+    "BuildOptions",
+    "H36mAmassError",
+    "Store",
+    "Stores",
+    "Subset",
+    "WindowDataset",
+    "WindowSampler",
+    "__version__",
 ]
+__all__ += ["build", "collate", "export_motionbert", "export_npz", "fold", "import_human36m", "load_body_model"]
+__all__ += ["load_regressor", "pose_joints", "verify"]
 _NAMES_AT_HOME = {"load_body_model": "load", "load_regressor": "load"}
 
 

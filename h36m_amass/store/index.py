@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -75,6 +75,14 @@ class Index(Mapping[str, np.ndarray]):
         import polars
 
         return polars.DataFrame({"row": self.rows, **self})
+
+
+def joined(indexes: Sequence[Index], first_rows: Int[np.ndarray, "indexes"]) -> Index:
+    """The indexes of several stores one after another, where the positions of each begin at a row of all positions."""
+    columns = {name: np.concatenate([index._columns[name] for index in indexes]) for name in INDEX_COLUMNS}
+    counts = [len(index.rows) for index in indexes]
+    columns["start"] = columns["start"] + np.repeat(first_rows, counts)
+    return Index(columns, np.arange(sum(counts)))
 
 
 def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from h36m_amass.skeleton import Skeleton, root
 from h36m_amass.training.cameras import Cameras, human36m
@@ -26,17 +27,19 @@ from h36m_amass.training.windows import Batch
 Transform = Callable[[Batch], Batch]
 
 
-def uplift_upsample(skeleton: Skeleton, *, training: bool = True, cameras: Cameras | None = None) -> Compose:
+def uplift_upsample(
+    skeleton: Skeleton, *, training: bool = True, cameras: Cameras | Literal["own"] | None = None
+) -> Compose:
     """Pairs as "Uplift and Upsample" pretrains on AMASS (Einfalt et al., WACV 2023).
 
     Windows of 71 frames with a dilation of 5, edge padding and joint order ``"uplift-upsample"``. In training each is
     followed by its mirror image, so a batch has twice as many; then one of the 28 cameras of Human3.6M sees it, chosen
     at random, or in validation always the same. Targets are relative to the pelvis, and ``stride_mask`` says which
-    frames are seen.
+    frames are seen. With ``cameras="own"`` windows of Human3.6M are seen by the cameras of their subject.
     """
     mirror = [FollowedByMirror(skeleton)] if training else []
     chain = (
-        Project(cameras or human36m(), fixed=not training),
+        Project(human36m() if cameras is None else cameras, fixed=not training),
         RootRelative(root(skeleton)),
         StrideMask(training=training),
     )
@@ -44,16 +47,22 @@ def uplift_upsample(skeleton: Skeleton, *, training: bool = True, cameras: Camer
 
 
 def videopose3d(
-    skeleton: Skeleton, *, training: bool = True, cameras: Cameras | None = None, noise_pixels: float = 0.0
+    skeleton: Skeleton,
+    *,
+    training: bool = True,
+    cameras: Cameras | Literal["own"] | None = None,
+    noise_pixels: float = 0.0,
 ) -> Compose:
     """Pairs as VideoPose3D (Pavllo et al., CVPR 2019) and its family see Human3.6M's.
 
     Windows with edge padding and joint order ``"h36m"``. A camera of Human3.6M sees each; in training half of them are
     mirrored after that, with their cameras, and `noise_pixels` of Gaussian noise are added. Targets are relative to the
-    pelvis, whose own place keeps its position in the camera's frame.
+    pelvis, whose own place keeps its position in the camera's frame. With ``cameras="own"`` windows of Human3.6M are
+    seen by the cameras of their subject, as VideoPose3D sees them, and the input is a detector's where the windows have
+    detections.
     """
     by_chance: list[Transform] = [MirrorImage(skeleton), *([PixelNoise(noise_pixels)] if noise_pixels else [])]
-    project = Project(cameras or human36m(), fixed=not training)
+    project = Project(human36m() if cameras is None else cameras, fixed=not training)
     return Compose([project, *(by_chance if training else []), RootRelative(root(skeleton), keep=True)])
 
 

@@ -8,15 +8,15 @@ nothing by chance.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from h36m_amass.skeleton import Skeleton, SkeletonError
-from h36m_amass.training.cameras import Cameras
-from h36m_amass.training.transforms import partners
+from h36m_amass.training.cameras import IDS, CameraError, Cameras, human36m
+from h36m_amass.training.transforms import partners, undetected
 from h36m_amass.training.windows import Batch
 
 INTRINSIC_SIGNS = (1, 1, -1, 1, 1, 1, 1, -1, 1)
@@ -27,43 +27,85 @@ _MIX = 0x9E3779B97F4A7C15 - 2**64, 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111E
 class Project:
     """See each window through a camera: a random one of `cameras`, or with `fixed` always the same.
 
+    With ``cameras="own"`` a window of Human3.6M is seen by one of the four cameras that recorded its subject, and any
+    other window by one of all 28; `cameras` are those of `h36m_amass.training.cameras.human36m` then. With
+    `every_camera` each window comes four times in a row, as each of its own cameras sees it: so is the field's test.
+
     ``positions_3d`` become those in the camera's frame. The batch gains ``positions_2d`` (windows, frames, joints, 2),
     ``visible`` (windows, frames, joints), ``camera`` (windows,), the row of each window's camera, and ``intrinsic``
     (windows, 9), see `Cameras.parameters`. A fixed camera goes by the sequence's row in the store's index and the
     window's start, so that validation sees the same each epoch. Where not all joints of a window are visible, another
     camera is drawn, up to `redraws` times. `distortion` and `limit` are as in `Cameras.project`.
+
+    Where windows have ``detections_2d``, see `h36m_amass.training.windows.WindowDataset`, these become their
+    ``positions_2d`` in place of the projections. Raises `CameraError` if there are detections or `every_camera`, and
+    the cameras are not a window's own.
     """
 
     def __init__(
         self,
-        cameras: Cameras,
+        cameras: Cameras | Literal["own"],
         *,
         fixed: bool = False,
         redraws: int = 0,
+        every_camera: bool = False,
         distortion: bool = True,
         limit: float = 1.0,
     ) -> None:
-        self.cameras, self.fixed, self.redraws = cameras, fixed, redraws
+        self.own = isinstance(cameras, str)
+        if isinstance(cameras, str) and cameras != "own":
+            raise CameraError(f"cameras {cameras!r} are unknown; give Cameras, or 'own' for those of each recording")
+        self.cameras = human36m() if isinstance(cameras, str) else cameras
+        self.fixed, self.redraws, self.every_camera = fixed, redraws, every_camera
         self.distortion, self.limit = distortion, limit
 
     def __call__(self, batch: Batch) -> Batch:
-        positions = batch["positions_3d"]
-        number, device = len(self.cameras), positions.device
+        if self.every_camera:
+            first, number = self._choice(batch)
+            if (number != len(IDS)).any():
+                raise CameraError("only windows of Human3.6M have cameras of their own to be seen by each; select them")
+            offsets = torch.arange(len(IDS), device=first.device)
+            each = {name: values.repeat_interleave(len(IDS), 0) for name, values in batch.items()}
+            return self.projected(each, (first[:, None] + offsets).flatten())
         if self.fixed:
-            return self.projected(batch, fixed_rows(batch["sequence"], batch["start"], number))
-        rows = torch.randint(number, (len(positions),), device=device)
+            first, number = self._choice(batch)
+            return self.projected(batch, first + fixed_rows(batch["sequence"], batch["start"], number))
+        rows = self._drawn(batch)
         seen = self.projected(batch, rows)
         for _ in range(self.redraws):
             hidden = ~seen["visible"].flatten(1).all(1)
-            rows = torch.where(hidden, torch.randint(number, (len(positions),), device=device), rows)
+            rows = torch.where(hidden, self._drawn(batch), rows)
             seen = self.projected(batch, rows)
         return seen
+
+    def _choice(self, batch: Batch) -> tuple[Int[Tensor, "windows"], Int[Tensor, "windows"]]:
+        """The first camera that may see each window, and how many may."""
+        sequence, of_each = batch["sequence"], len(IDS)
+        subject = batch["subject"] if self.own and "subject" in batch else torch.full_like(sequence, -1)
+        number = torch.where(subject < 0, len(self.cameras), of_each)
+        return subject.clamp_min(0) * of_each, number
+
+    def _drawn(self, batch: Batch) -> Int[Tensor, "windows"]:
+        """A random camera for each window."""
+        positions = batch["positions_3d"]
+        if not self.own:
+            return torch.randint(len(self.cameras), (len(positions),), device=positions.device)
+        first, number = self._choice(batch)
+        return first + (torch.rand(len(positions), device=positions.device) * number).long()
 
     def projected(self, batch: Batch, rows: Int[Tensor, "windows"]) -> Batch:
         """The batch as the cameras of these rows see it."""
         positions = batch["positions_3d"]
         cameras = self.cameras.to(positions.device, positions.dtype).gather(rows)
-        return {**seen_by(cameras, batch, self.distortion, self.limit), "camera": rows}
+        seen = {**seen_by(cameras, batch, self.distortion, self.limit), "camera": rows}
+        if "detections_2d" in seen:
+            detections = seen.pop("detections_2d")
+            if not self.own or detections.shape[2] != len(IDS):
+                raise CameraError("detections are of the four cameras of each recording; see it by cameras='own'")
+            pixels = detections[torch.arange(len(rows), device=rows.device), :, rows % len(IDS)]
+            detected = cameras.normalized(pixels)
+            seen["positions_2d"] = torch.where(detected.isnan(), seen["positions_2d"], detected)
+        return seen
 
 
 class ViewDraws(NamedTuple):
@@ -203,7 +245,7 @@ class FollowedByMirror:
         images = positions[1::2].index_select(2, torch.tensor(self.partners, device=positions.device))
         images[..., 0].neg_()
         positions[1::2] = images
-        return twice
+        return undetected(twice, torch.arange(len(positions), device=positions.device) % 2 == 1)
 
 
 class RootRelative:
@@ -294,7 +336,9 @@ def seen_by(cameras: Cameras, batch: Batch, distortion: bool, limit: float) -> B
     return {**batch, **seen, "intrinsic": cameras.parameters("videopose3d")}
 
 
-def fixed_rows(sequence: Int[Tensor, "windows"], start: Int[Tensor, "windows"], number: int) -> Int[Tensor, "windows"]:
+def fixed_rows(
+    sequence: Int[Tensor, "windows"], start: Int[Tensor, "windows"], number: int | Int[Tensor, "windows"]
+) -> Int[Tensor, "windows"]:
     """A row of `number` for each window, evenly spread, by its sequence and start alone (SplitMix64's mixing)."""
     mixed = sequence.long() * _MIX[0] + start.long()
     for factor in _MIX[1:]:

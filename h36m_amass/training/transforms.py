@@ -71,7 +71,7 @@ class Mirror:
     def __call__(self, batch: Batch) -> Batch:
         positions = batch["positions_3d"]
         chosen = torch.rand(len(positions), device=positions.device) < self.probability
-        return {**batch, "positions_3d": self.mirrored(positions, chosen)}
+        return {**undetected(batch, chosen), "positions_3d": self.mirrored(positions, chosen)}
 
     def mirrored(
         self, positions_3d: Float[Tensor, "windows frames joints 3"], chosen: Bool[Tensor, "windows"]
@@ -99,7 +99,8 @@ class RotateVertical:
         precise = positions.to(torch.promote_types(positions.dtype, torch.float32))
         uniform = torch.rand(len(positions), dtype=precise.dtype, device=positions.device)
         rotated = self.rotated(precise, (2 * uniform - 1) * self.largest_angle)
-        return {**batch, "positions_3d": rotated.to(positions.dtype)}
+        moved = torch.ones_like(uniform, dtype=torch.bool)
+        return {**undetected(batch, moved), "positions_3d": rotated.to(positions.dtype)}
 
     def rotated(
         self, positions_3d: Float[Tensor, "windows frames joints 3"], angles: Float[Tensor, "windows"]
@@ -118,6 +119,14 @@ def partners(skeleton: Skeleton) -> list[int]:
     for left, right in zip(skeleton.left, skeleton.right, strict=True):
         found[left], found[right] = right, left
     return found
+
+
+def undetected(batch: Batch, chosen: Bool[Tensor, "windows"]) -> Batch:
+    """A batch whose `chosen` windows have no detections: what no camera has seen, because it was moved in the world."""
+    if "detections_2d" not in batch:
+        return batch
+    detections = batch["detections_2d"]
+    return {**batch, "detections_2d": torch.where(chosen.view(-1, 1, 1, 1, 1), math.nan, detections)}
 
 
 def _check_axis(axis: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import index
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -13,6 +14,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from h36m_amass.datasets import HUMAN36M, HUMAN36M_SUBJECTS
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.skeleton import joint_order as resolve_joint_order
 from h36m_amass.store.selection import Selection
@@ -20,7 +22,7 @@ from h36m_amass.store.store import DatasetView, Store, SubjectView
 
 Padding = Literal["none", "edge", "zero"]
 Batch = dict[str, Tensor]  # windows by what is known of them; the first axis of each tensor counts the windows
-_Frames: TypeAlias = Float32[np.ndarray, "windows length joints 3"]
+_Frames: TypeAlias = Float32[np.ndarray, "windows length joints axes"]
 _Numbers: TypeAlias = Int[np.ndarray, "windows"]
 ROWS_AT_ONCE = 2**18  # of a store, that are read together to be shared among windows: some 50 MB
 
@@ -37,7 +39,11 @@ class WindowDataset(Dataset[Batch]):
     - ``positions_3d`` (length, joints, 3), metres, AMASS's world frame;
     - ``mask`` (length,), true where a frame is one of the sequence's and false where it is padding;
     - ``sequence`` (), the row of the sequence in the store's index: ``store[row]``;
-    - ``start`` (), the frame of the sequence that the window begins with, negative where it begins with padding.
+    - ``start`` (), the frame of the sequence that the window begins with, negative where it begins with padding;
+    - ``subject`` (), if the store has Human3.6M: the subject's row in `h36m_amass.training.cameras.SUBJECTS`, or -1 for
+      sequences of other datasets. `h36m_amass.training.projection.Project` finds the subject's own cameras by it;
+    - ``detections_2d`` (length, cameras, joints, 2), with `detections`: a detector's joints in the images of each of
+      the store's `cameras`, in pixels; NaN where there are none.
 
     A dataloader gets a whole batch at once if it is given `collate`::
 
@@ -60,7 +66,7 @@ class WindowDataset(Dataset[Batch]):
     Parameters
     ----------
     sequences
-        A store, one of its datasets or subjects, or what `Store.select` and `Store.split` give.
+        A store, or several as `Stores`, one of its datasets or subjects, or what `Store.select` and `Store.split` give.
     length
         Frames of a window.
     stride
@@ -71,13 +77,15 @@ class WindowDataset(Dataset[Batch]):
         ``"none"``, ``"edge"`` or ``"zero"``.
     joint_order
         One of `h36m_amass.skeleton.JOINT_ORDERS`.
+    detections
+        Read the store's detections, too; padding is as that of the positions.
     dtype
         Of the positions; transforms get them in it.
     transform
         Called with each batch, a dictionary as above with an axis for windows in front; an item is a batch of one.
 
     `skeleton` says what the joints are, in their order here; `too_short` are the sequences that have no window. Raises
-    `WindowError` if a number is less than 1, the padding is unknown, or there is no window at all, and
+    `WindowError` if a number is less than 1, the padding is unknown, there is no window at all, or no detections, and
     `h36m_amass.skeleton.SkeletonError` if the joint order does not fit the store's joints.
     """
 
@@ -90,6 +98,7 @@ class WindowDataset(Dataset[Batch]):
         dilation: int = 1,
         padding: Padding = "none",
         joint_order: str = "regressor",
+        detections: bool = False,
         dtype: torch.dtype = torch.float32,
         transform: Callable[[Batch], Batch] | None = None,
     ) -> None:
@@ -105,8 +114,11 @@ class WindowDataset(Dataset[Batch]):
         self.transform = transform
         self.skeleton = store.skeleton_in(joint_order)
         order = resolve_joint_order(joint_order, store.skeleton)
-        columns = (3 * torch.tensor(order)[:, None] + torch.arange(3)).view(-1)
-        self._columns = None if order == tuple(range(len(order))) else columns
+        self._order = None if order == tuple(range(len(order))) else torch.tensor(order)
+        self.cameras = store.cameras if detections else ()
+        if detections and not self.cameras:
+            raise WindowError("has no detections; import them with h36m-amass import-h36m", store.shown_path)
+        self._subjects = _subjects(store)
         frames = store.index.lengths[self.sequences.rows]
         extent = (length - 1) * dilation + 1
         room = np.maximum(frames - extent + 1, 0) if padding == "none" else frames
@@ -125,6 +137,14 @@ class WindowDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    def datasets(self) -> dict[str, Int[Tensor, "windows"]]:
+        """The numbers of the windows of each dataset that has any."""
+        names = [self._store.names(row)[0] for row in self.sequences.rows.tolist()]
+        rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
+        of_windows = np.repeat([rows[name] for name in names], np.diff(self._ends, prepend=0))
+        found = {name: torch.from_numpy(np.flatnonzero(of_windows == row)) for name, row in rows.items()}
+        return {name: numbers for name, numbers in found.items() if len(numbers)}
 
     def __getitem__(self, number: int) -> Batch:
         """One window, as a dictionary of tensors."""
@@ -155,6 +175,8 @@ class WindowDataset(Dataset[Batch]):
         if not -ends[-1] <= number < ends[-1]:
             raise IndexError(f"there are {ends[-1]} windows, and no number {number}")
         number = number + ends[-1] if number < 0 else number
+        if self.cameras:
+            return {name: values[0] for name, values in self._fetch(np.array([number])).items()}
         which = bisect_right(ends, number)
         start = (number - (ends[which - 1] if which else 0)) * self.stride - self._anchor * self.dilation
         low, high = self._inside(start, lengths[which], min)
@@ -169,12 +191,15 @@ class WindowDataset(Dataset[Batch]):
         if high - low < self.length:
             mask[:low] = mask[high:] = False
             self._pad(positions, np.array([low]), np.array([high]))
-        return {
+        item = {
             "positions_3d": self._arranged(torch.from_numpy(positions))[0],
             "mask": mask,
             "sequence": torch.scalar_tensor(rows[which], dtype=torch.int64),
             "start": torch.scalar_tensor(start, dtype=torch.int64),
         }
+        if self._subjects is not None:
+            item["subject"] = torch.scalar_tensor(self._subjects[rows[which]], dtype=torch.int64)
+        return item
 
     def _inside(self, start: Any, num_frames: Any, minimum: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
         """Which frames ``low .. high`` of windows are within; single numbers with `min`, arrays with `np.minimum`."""
@@ -182,13 +207,14 @@ class WindowDataset(Dataset[Batch]):
         return -(minimum(start, 0) // self.dilation), minimum(stop, self.length)
 
     def _arranged(
-        self, positions: Float32[Tensor, "windows length joints 3"]
-    ) -> Float[Tensor, "windows length joints 3"]:
+        self, positions: Float32[Tensor, "windows length joints axes"]
+    ) -> Float[Tensor, "windows length joints axes"]:
         """In the requested joint order and type."""
-        if self._columns is not None:
+        if self._order is not None:
             # Over joints and coordinates in one axis it is much faster than over joints alone.
-            flat = positions.view(-1, 3 * len(self.skeleton))
-            positions = flat.index_select(1, self._columns).view(positions.shape)
+            axes = positions.shape[-1]
+            columns = (axes * self._order[:, None] + torch.arange(axes)).view(-1)
+            positions = positions.view(-1, len(columns)).index_select(1, columns).view(positions.shape)
         return positions.to(self.dtype)
 
     def _fetch(self, numbers: _Numbers) -> Batch:
@@ -197,20 +223,32 @@ class WindowDataset(Dataset[Batch]):
         rows = self.sequences.rows[which]
         starts = (numbers - before) * self.stride - self._anchor * self.dilation
         low, high = self._inside(starts, self._store.index.lengths[rows], np.minimum)
-        # NumPy asks for huge pages, and torch does not: without them the system clears page after page as it reads.
-        positions = np.empty((len(numbers), self.length, len(self.skeleton), 3), np.float32)
         first_rows = self._store.index.starts[rows] + starts + low * self.dilation
-        self._read(positions, first_rows, low, high)
-        self._pad(positions, low, high)
+
+        def frames(num_axes: int, read_runs: Callable[..., None]) -> Float[Tensor, "windows length joints axes"]:
+            # NumPy asks for huge pages, and torch does not: without them the system clears page after page as it reads.
+            values = np.empty((len(numbers), self.length, len(self.skeleton), num_axes), np.float32)
+            self._read(values, read_runs, first_rows, low, high)
+            self._pad(values, low, high)
+            return self._arranged(torch.from_numpy(values))
+
         offsets = np.arange(self.length)
-        return {
-            "positions_3d": self._arranged(torch.from_numpy(positions)),
+        batch = {
+            "positions_3d": frames(3, self._store.read_runs),
             "mask": torch.from_numpy((offsets >= low[:, None]) & (offsets < high[:, None])),
             "sequence": torch.from_numpy(rows),
             "start": torch.from_numpy(starts),
         }
+        if self._subjects is not None:
+            batch["subject"] = torch.from_numpy(self._subjects[rows])
+        if self.cameras:
+            detected = [frames(2, partial(self._store.read_detection_runs, camera)) for camera in self.cameras]
+            batch["detections_2d"] = torch.stack(detected, dim=2)
+        return batch
 
-    def _read(self, positions: _Frames, first_rows: _Numbers, low: _Numbers, high: _Numbers) -> None:
+    def _read(
+        self, values: _Frames, read_runs: Callable[..., None], first_rows: _Numbers, low: _Numbers, high: _Numbers
+    ) -> None:
         """Fill in the frames that are in the file; windows that overlap are read together."""
         end_rows = first_rows + (high - low - 1) * self.dilation + 1
         order = np.argsort(first_rows, kind="stable")
@@ -220,10 +258,8 @@ class WindowDataset(Dataset[Batch]):
         sizes = np.diff(begins, append=len(order))
         alone = begins[sizes == 1] if self.dilation == 1 else begins[:0]
         windows = order[alone]
-        flat = positions.reshape(-1, *positions.shape[2:])
-        self._store.read_runs(
-            firsts[alone], flat, windows * self.length + low[windows], windows * self.length + high[windows]
-        )
+        flat = values.reshape(-1, *values.shape[2:])
+        read_runs(firsts[alone], flat, windows * self.length + low[windows], windows * self.length + high[windows])
         chained = (sizes > 1) | (self.dilation > 1)
         chains, sizes = begins[chained], sizes[chained]
         lengths = furthest[chains + sizes - 1] - firsts[chains]
@@ -231,20 +267,29 @@ class WindowDataset(Dataset[Batch]):
         for batch in np.split(np.arange(len(chains)), cuts):
             ends = np.cumsum(lengths[batch])
             starts = ends - lengths[batch]
-            together = np.empty((lengths[batch].sum(), *positions.shape[2:]), np.float32)
-            self._store.read_runs(firsts[chains[batch]], together, starts, ends)
+            together = np.empty((lengths[batch].sum(), *values.shape[2:]), np.float32)
+            read_runs(firsts[chains[batch]], together, starts, ends)
             for begin, size, start in zip(chains[batch].tolist(), sizes[batch].tolist(), starts.tolist(), strict=True):
                 shift = start - int(firsts[begin])
                 for window in order[begin : begin + size].tolist():
                     rows = slice(first_rows[window] + shift, end_rows[window] + shift, self.dilation)
-                    positions[window, low[window] : high[window]] = together[rows]
+                    values[window, low[window] : high[window]] = together[rows]
 
-    def _pad(self, positions: _Frames, low: _Numbers, high: _Numbers) -> None:
+    def _pad(self, values: _Frames, low: _Numbers, high: _Numbers) -> None:
         """Fill in the frames of each window before `low` and from `high` on."""
         for window in np.flatnonzero((low > 0) | (high < self.length)).tolist():
-            frames, first, stop = positions[window], int(low[window]), int(high[window])
+            frames, first, stop = values[window], int(low[window]), int(high[window])
             frames[:first] = frames[first] if self.padding == "edge" else 0.0
             frames[stop:] = frames[stop - 1] if self.padding == "edge" else 0.0
+
+
+def _subjects(store: Store) -> Int[np.ndarray, "sequences"] | None:
+    """Row of each sequence's subject in Human3.6M's, or -1; None if the store does not have that dataset."""
+    if HUMAN36M not in store:
+        return None
+    rows = {(HUMAN36M, subject): row for row, subject in enumerate(HUMAN36M_SUBJECTS)}
+    names = (store.names(row) for row in range(len(store.sequences)))
+    return np.array([rows.get((dataset, subject), -1) for dataset, subject, _ in names], np.int64)
 
 
 def _number_of_frames(name: str, value: int) -> int:
