@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,7 @@ class Stores(Store):
         counts = [store.num_frames for store in self.stores]
         self._ends = np.cumsum(counts)
         self._offsets, self._num_frames = self._ends - counts, sum(counts)
+        self._first_rows = self._offsets.tolist()
         self.index = joined([store.index for store in self.stores], self._offsets)
         self._arrange()
         if len(set(self._names)) < len(self._names):
@@ -71,10 +73,10 @@ class Stores(Store):
 
     def read_into(self, start: int, frames: Frames) -> None:
         """Fill the contiguous array `frames` with the rows from `start` on, all in one store; raises as `read` does."""
-        number = int(np.searchsorted(self._ends, start, side="right"))
         if not 0 <= start < self._num_frames:
             raise StoreError(f"has no rows {start} to {start + len(frames)}", self.shown_path)
-        self.stores[number].read_into(start - int(self._offsets[number]), frames)
+        number = bisect_right(self._first_rows, start) - 1
+        self.stores[number].read_into(start - self._first_rows[number], frames)
 
     def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
         self._each(lambda store, *runs: store.read_runs(runs[0], frames, *runs[1:]), starts, begins, ends)
@@ -97,10 +99,13 @@ class Stores(Store):
         """Let each store read the runs that begin in it."""
         if len(starts) and (starts.min() < 0 or starts.max() >= self._num_frames):
             raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
-        which = np.searchsorted(self._ends, starts, side="right")
-        for number in np.unique(which).tolist():
-            here = which == number
-            read(self.stores[number], starts[here] - self._offsets[number], begins[here], ends[here])
+        if (starts[1:] < starts[:-1]).any():
+            order = np.argsort(starts, kind="stable")
+            starts, begins, ends = starts[order], begins[order], ends[order]
+        cuts = np.searchsorted(starts, self._ends)
+        for store, offset, low, high in zip(self.stores, self._offsets, (0, *cuts[:-1]), cuts, strict=True):
+            if low < high:
+                read(store, starts[low:high] - offset, begins[low:high], ends[low:high])
 
 
 def _check_alike(first: Store, other: Store) -> None:

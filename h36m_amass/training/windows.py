@@ -198,7 +198,7 @@ class WindowDataset(Dataset[Batch]):
             "start": torch.scalar_tensor(start, dtype=torch.int64),
         }
         if self._subjects is not None:
-            item["subject"] = torch.scalar_tensor(self._subjects[rows[which]], dtype=torch.int64)
+            item["subject"] = torch.scalar_tensor(self._subjects.item(rows[which]), dtype=torch.int64)
         return item
 
     def _inside(self, start: Any, num_frames: Any, minimum: Callable[[Any, Any], Any]) -> tuple[Any, Any]:

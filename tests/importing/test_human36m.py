@@ -169,6 +169,7 @@ def test_a_store_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         import_human36m(data_3d, store, overwrite=True, progress=stop)
     assert store.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3d.npz", "s.h5"]
     other = write_npz(tmp_path / "other.npz", positions_3d=poses(seed=5))
     import_human36m(other, store, overwrite=True)
     after = store.read_bytes()

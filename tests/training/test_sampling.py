@@ -74,6 +74,14 @@ def test_each_dataset_has_its_share_and_its_windows_come_equally_often(
         assert max(times) - min(times) <= 1
 
 
+def test_counts_are_the_nearest_to_the_shares(windows: WindowDataset) -> None:
+    of_window = dataset_of(windows)
+    drawn = Counter(
+        of_window[window] for window in WindowSampler(windows, {"CMU": 0.7, "SFU": 0.3, "*": 0}, num_samples=11)
+    )
+    assert drawn == {"CMU": 8, "SFU": 3}  # of 7.7 and 3.3
+
+
 def test_shares_are_mixed_and_a_weight_of_zero_is_no_window(windows: WindowDataset) -> None:
     sampler = WindowSampler(windows, {"Human36M": 1, "CMU": 1, "*": 0}, num_samples=4000)
     of_window = np.array(dataset_of(windows))
