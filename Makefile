@@ -44,6 +44,7 @@ figures: demo $(INSTALLED)-dev
 	$(BIN)/python docs/figures/joint_orders.py
 	$(BIN)/python docs/figures/demo_walk.py
 	$(BIN)/python docs/figures/cameras.py
+	$(BIN)/python docs/figures/joint_definitions.py
 	$(BIN)/python docs/figures/viewer.py
 
 torture: $(INSTALLED)-dev

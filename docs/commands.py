@@ -19,6 +19,7 @@ MORE = {
     "setup": "getting-the-data.md",
     "check": "converting.md#before-a-build-check",
     "build": "converting.md",
+    "import-h36m": "human36m.md#import-it",
     "export-npz": "exporting.md#the-npz-dictionaries",
     "export-motionbert": "exporting.md#motionberts-clips",
     "datasets": "converting.md#names-of-datasets",

@@ -14,7 +14,7 @@ from h36m_amass.synthetic.body import (
     write_regressor,
     write_support_data,
 )
-from h36m_amass.synthetic.human36m import write_human36m
+from h36m_amass.synthetic.human36m import as_motion_capture, write_human36m
 from h36m_amass.synthetic.motion import KINDS, motion, write_amass_tree, write_recording
 from h36m_amass.synthetic.relatives import (
     as_smpl,
@@ -27,7 +27,6 @@ from h36m_amass.synthetic.relatives import (
 )
 
 __all__ = ["GENDERS", "JOINT_NAMES", "KINDS", "PARENTS", "SYNTHETIC_NOTE"]
-__all__ += ["as_smpl", "as_smplx", "body_model", "dmpl_model", "joint_regressor", "motion", "smpl_model"]
-__all__ += ["smplx_joint_regressor", "smplx_model", "write_amass_tree", "write_human36m", "write_recording"]
-__all__ += ["write_regressor"]
-__all__ += ["write_smpl_support", "write_smplx_support", "write_support_data"]
+__all__ += ["as_motion_capture", "as_smpl", "as_smplx", "body_model", "dmpl_model", "joint_regressor", "motion"]
+__all__ += ["smpl_model", "smplx_joint_regressor", "smplx_model", "write_amass_tree", "write_human36m"]
+__all__ += ["write_recording", "write_regressor", "write_smpl_support", "write_smplx_support", "write_support_data"]

@@ -10,6 +10,19 @@ from h36m_amass.synthetic.body import SYNTHETIC_NOTE
 
 MOVING = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 """Which of the 32 joints move, in the order ``h36m``."""
+_AWAY = {1: (0, 0.3), 4: (0, 0.3), 7: (8, -0.1), 8: (9, -0.15), 10: (9, 0.25), 11: (8, -0.1), 14: (8, -0.1)}
+"""Joints of the order ``h36m`` that move away from another one, by a share of their distance: made up, see below."""
+
+
+def as_motion_capture(joints: Float[np.ndarray, "*frames 17 3"]) -> Float[np.ndarray, "*frames 17 3"]:
+    """The same poses under another definition of hips, spine, thorax, head and shoulders; joints of the order ``h36m``.
+
+    That of Human3.6M differs from that of regressed joints, too, but how far is not taken from it: it is made up.
+    """
+    moved = joints.copy()
+    for joint, (other, share) in _AWAY.items():
+        moved[..., joint, :] += share * (joints[..., joint, :] - joints[..., other, :])
+    return moved
 
 
 def write_human36m(path: Path, positions_3d: Mapping[str, Mapping[str, Float[np.ndarray, "frames 17 3"]]]) -> None:
