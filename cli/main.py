@@ -9,10 +9,9 @@ from .datasets import datasets
 from .demo import demo
 from .examples import epilog
 from .export import export_motionbert, export_npz
-from .import_h36m import import_h36m
 from .info import info
 from .plot import plot
-from .setup import setup
+from .setup import import_h36m, setup
 from .verify import verify
 from .view import view
 

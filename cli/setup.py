@@ -1,4 +1,4 @@
-"""``h36m-amass setup``."""
+"""``h36m-amass setup`` and ``h36m-amass import-h36m``: what is made of downloads."""
 
 from pathlib import Path
 
@@ -39,3 +39,37 @@ def setup(
         count = "1 download" if len(result.problems) == 1 else f"{len(result.problems)} downloads"
         typer.echo(f"error: {count} could not be taken, see above", err=True)
         raise typer.Exit(FAILED)
+
+
+def import_h36m(
+    data_3d: Path = typer.Argument(..., help="VideoPose3D's data_3d_h36m.npz.", metavar="DATA_3D"),
+    store: Path = typer.Argument(..., help="Store to write.", metavar="STORE"),
+    detections: Path | None = typer.Option(
+        None,
+        help="Import 2D joints in the images of the four cameras, too: a data_2d_h36m_*.npz of the same 17 joints.",
+        show_default="none",
+        metavar="FILE",
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace an existing store."),
+) -> None:
+    """Import Human3.6M's motion capture into a store, to train on it beside AMASS."""
+    from h36m_amass.importing.human36m import import_human36m
+
+    from .console import progress_bar
+
+    with progress_bar() as progress:
+        result = import_human36m(
+            data_3d,
+            store,
+            detections=detections,
+            overwrite=overwrite,
+            progress=lambda done, total: progress("import", done, total),
+        )
+    typer.echo(printable(f"{store}: {result.sequences:,} sequences, {result.frames:,} frames"))
+    if result.cut:
+        longest = max(result.cut.values())
+        counted = f"{len(result.cut):,} videos have detections behind the end of the motion capture"
+        typer.echo(f"cut: {counted}, up to {longest} frames, which were dropped; --verbose lists them")
+    if result.without_3d:
+        names = ", ".join(result.without_3d)
+        typer.echo(printable(f"without motion capture, not imported: detections of {names}"))

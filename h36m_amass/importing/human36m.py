@@ -111,8 +111,8 @@ def import_human36m(
     found = _Detected({}, {}, ())
     if detections is not None:
         found = _detections(Path(detections), poses)
-        options |= {"detections": Path(detections).name}
-        options |= {"detections_sha256": content_sha256(Path(detections)).hex()}
+        digest = content_sha256(Path(detections)).hex()
+        options |= {"detections": Path(detections).name, "detections_sha256": digest}
     joint_set = JointSet(JOINT_SET, MOTION_CAPTURE, H36M)
     header = StoreHeader(__version__, FRAME_RATE, {}, options, synthetic, (joint_set,))
     temporary, frames, done = atomic_file.unfinished(target), sum(map(len, poses.values())), 0
@@ -204,9 +204,8 @@ def _detections(path: Path, poses: Mapping[_Key, np.ndarray]) -> _Detected:
     for key, positions in poses.items():
         name, cameras = "/".join(key), content.get(key)
         if not isinstance(cameras, list | tuple) or len(cameras) != len(HUMAN36M_CAMERAS):
-            raise Human36mError(
-                f"has no detections of four cameras for {name}; give those of the same recordings", path
-            )
+            reason = f"has no detections of four cameras for {name}"
+            raise Human36mError(f"{reason}; give those of the same recordings", path)
         arrays = []
         for camera, values in zip(HUMAN36M_CAMERAS, cameras, strict=True):
             array = _array(values, f"{name}/{camera}", path, (len(H36M), 2))
@@ -214,10 +213,8 @@ def _detections(path: Path, poses: Mapping[_Key, np.ndarray]) -> _Detected:
                 reason = f"{name}/{camera} has {len(array)} frames for {len(positions)} 3D poses"
                 raise Human36mError(f"{reason}; give detections of all frames", path)
             if len(array) > len(positions):
-                cut[f"{name}/{camera}"] = len(array) - len(positions)
-                _log.info(
-                    "%s/%s: %d frames behind the end of the 3D poses are dropped", name, camera, cut[f"{name}/{camera}"]
-                )
+                frames = cut[f"{name}/{camera}"] = len(array) - len(positions)
+                _log.info("%s/%s: %d frames behind the end of the 3D poses are dropped", name, camera, frames)
             arrays.append(array[: len(positions), FROM_H36M])
         pixels[key] = tuple(arrays)
     return _Detected(pixels, cut, tuple("/".join(key) for key in sorted(content.keys() - poses.keys())))

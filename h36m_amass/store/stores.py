@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.index import joined
-from h36m_amass.store.rows import Frames, Runs
+from h36m_amass.store.rows import FrameReader, Frames, Runs
 from h36m_amass.store.store import Store
 
 if TYPE_CHECKING:
@@ -49,63 +49,62 @@ class Stores(Store):
             synthetic=any(store.header.synthetic for store in self.stores),
             joint_sets=(first.joint_set,),
         )
-        counts = [store.num_frames for store in self.stores]
-        self._ends = np.cumsum(counts)
-        self._offsets, self._num_frames = self._ends - counts, sum(counts)
-        self._first_rows = self._offsets.tolist()
-        self.index = joined([store.index for store in self.stores], self._offsets)
+        ends = np.cumsum([store.num_frames for store in self.stores])
+        self._num_frames = int(ends[-1])
+        self._frames = _Readers([store._frames for store in self.stores], ends)
+        cameras = dict.fromkeys(camera for store in self.stores for camera in store.cameras)
+        self._detections = {
+            camera: _Readers([store._detections.get(camera, _Nothing()) for store in self.stores], ends)
+            for camera in cameras
+        }
+        self.index = joined([store.index for store in self.stores], np.append(0, ends[:-1]))
         self._arrange()
         if len(set(self._names)) < len(self._names):
             twice = next(names for row, names in enumerate(self._names) if names in self._names[:row])
             raise StoreError(f"two of these stores have {'/'.join(twice)}; give each sequence once", self.shown_path)
 
-    def __reduce__(self) -> tuple[type[Stores], tuple[tuple[Store, ...]]]:
-        return Stores, (self.stores,)
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """The cameras that any of the stores has detections of."""
-        return tuple(dict.fromkeys(camera for store in self.stores for camera in store.cameras))
-
     def with_joint_set(self, name: str) -> Stores:
         """The same stores, with the positions of another joint set."""
         return Stores(self.stores, name)
 
+
+class _Readers(FrameReader):
+    """Rows of several stores, one after another."""
+
+    def __init__(self, readers: Sequence[FrameReader], ends: Runs) -> None:
+        self._readers, self._ends, self._first_rows = readers, ends, [0, *ends[:-1].tolist()]
+
     def read_into(self, start: int, frames: Frames) -> None:
-        """Fill the contiguous array `frames` with the rows from `start` on, all in one store; raises as `read` does."""
-        if not 0 <= start < self._num_frames:
-            raise StoreError(f"has no rows {start} to {start + len(frames)}", self.shown_path)
-        number = bisect_right(self._first_rows, start) - 1
-        self.stores[number].read_into(start - self._first_rows[number], frames)
+        while len(frames):
+            number = bisect_right(self._first_rows, start) - 1
+            count = min(len(frames), int(self._ends[number]) - start)
+            self._readers[number].read_into(start - self._first_rows[number], frames[:count])
+            start, frames = start + count, frames[count:]
 
     def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
-        self._each(lambda store, *runs: store.read_runs(runs[0], frames, *runs[1:]), starts, begins, ends)
-
-    def read_detection_runs(self, camera: str, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
-        def read(store: Store, starts: Runs, begins: Runs, ends: Runs) -> None:
-            if camera in store.cameras:
-                store.read_detection_runs(camera, starts, frames, begins, ends)
-                return
-            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-                frames[begin:end] = np.nan
-
-        self._each(read, starts, begins, ends)
+        order = np.argsort(starts, kind="stable")
+        starts, begins, ends = starts[order], begins[order], ends[order]
+        cuts = np.searchsorted(starts, self._ends)
+        if (starts + ends - begins > np.repeat(self._ends, np.diff(cuts, prepend=0))).any():  # a run of two stores
+            super().read_runs(starts, frames, begins, ends)
+            return
+        for number, (low, high) in enumerate(zip((0, *cuts[:-1]), cuts, strict=True)):
+            if low < high:
+                own_starts = starts[low:high] - self._first_rows[number]
+                self._readers[number].read_runs(own_starts, frames, begins[low:high], ends[low:high])
 
     def close(self) -> None:
-        for store in self.stores:
-            store.close()
+        for reader in self._readers:
+            reader.close()
 
-    def _each(self, read: Callable[..., None], starts: Runs, begins: Runs, ends: Runs) -> None:
-        """Let each store read the runs that begin in it."""
-        if len(starts) and (starts.min() < 0 or starts.max() >= self._num_frames):
-            raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
-        if (starts[1:] < starts[:-1]).any():
-            order = np.argsort(starts, kind="stable")
-            starts, begins, ends = starts[order], begins[order], ends[order]
-        cuts = np.searchsorted(starts, self._ends)
-        for store, offset, low, high in zip(self.stores, self._offsets, (0, *cuts[:-1]), cuts, strict=True):
-            if low < high:
-                read(store, starts[low:high] - offset, begins[low:high], ends[low:high])
+
+class _Nothing(FrameReader):
+    """Rows that a store does not have."""
+
+    def __init__(self) -> None: ...
+
+    def read_into(self, start: int, frames: Frames) -> None:
+        frames[:] = np.nan
 
 
 def _check_alike(first: Store, other: Store) -> None:

@@ -45,7 +45,7 @@ def p_mpjpe(
     """
     _check(predicted, target)
     moved, fixed = (poses - poses.mean(-2, keepdim=True) for poses in (predicted, target))
-    turned = moved @ _rotation(moved.mT @ fixed)
+    turned = moved @ _Rotation.apply(moved.mT @ fixed)  # type: ignore[no-untyped-call]
     return mpjpe(_scaled(turned, fixed), fixed)
 
 
@@ -86,14 +86,8 @@ def _scaled(
     return moved * torch.where(squares > 0, products / torch.where(squares > 0, squares, 1), 0)
 
 
-def _rotation(covariance: Float[Tensor, "*poses 3 3"]) -> Float[Tensor, "*poses 3 3"]:
-    """The rotation R without reflection for which the trace of R^T times the covariance is largest (Umeyama, 1991)."""
-    rotation: Tensor = _Rotation.apply(covariance)  # type: ignore[no-untyped-call]
-    return rotation
-
-
 class _Rotation(torch.autograd.Function):
-    """``R = U D V^T`` of the covariance ``M = U S V^T``, with ``D = diag(1, 1, det(U V^T))``.
+    """The rotation ``R = U D V^T`` of the covariance ``M = U S V^T``, with ``D = diag(1, 1, det(U V^T))`` (Umeyama).
 
     The gradient of torch's SVD is infinite where two singular values are equal, and that of R is not. With ``s = S D``
     and ``dA = U^T dM V D``, it is ``dR = U ((dA - dA^T) / (s_i + s_j)) D V^T``: infinite only where R is not unique,

@@ -64,23 +64,20 @@ class WindowSampler(Sampler[int]):
         self._groups, shares = [torch.arange(len(windows))], [1.0]
         if weights is not None:
             self._groups, shares = _groups(windows, weights)
-        self._counts = _apportioned(self.num_samples, shares)
+        # Ends are rounded, not counts, so that these add up.
+        self._counts = np.diff(np.rint(np.cumsum([0.0, *shares]) * self.num_samples).astype(np.int64)).tolist()
 
     def __len__(self) -> int:
         return -(-self.num_samples // self.replicas)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(_mixed(self.seed, self.epoch))
+        mixed = np.random.SeedSequence((self.seed % 2**64, self.epoch)).generate_state(1)  # torch takes 32 bits
+        generator = torch.Generator().manual_seed(int(mixed[0]))
         drawn = [_drawn(group, count, generator) for group, count in zip(self._groups, self._counts, strict=True)]
         order = torch.cat(drawn)[torch.randperm(self.num_samples, generator=generator)]
         mine = torch.arange(self.rank, len(self) * self.replicas, self.replicas) % self.num_samples
         for start in range(0, len(mine), _AT_ONCE):
             yield from order[mine[start : start + _AT_ONCE]].tolist()
-
-
-def _mixed(seed: int, epoch: int) -> int:
-    """A seed for torch, whose generator takes 32 bits of it."""
-    return int(np.random.SeedSequence((seed % 2**64, epoch)).generate_state(1)[0])
 
 
 def _groups(windows: WindowDataset, weights: Mapping[str, float]) -> tuple[list[Int[Tensor, "windows"]], list[float]]:
@@ -105,15 +102,6 @@ def _groups(windows: WindowDataset, weights: Mapping[str, float]) -> tuple[list[
     used = [key for key, weight in by_name.items() if weight]
     total = sum(by_name.values())
     return [torch.cat(groups[key]) for key in used], [by_name[key] / total for key in used]
-
-
-def _apportioned(number: int, shares: list[float]) -> list[int]:
-    """Whole numbers of that sum, as near to the shares as can be: the largest remainders are rounded up."""
-    counts = [math.floor(number * share) for share in shares]
-    by_remainder = sorted(range(len(shares)), key=lambda k: counts[k] - number * shares[k])
-    for k in by_remainder[: number - sum(counts)]:
-        counts[k] += 1
-    return counts
 
 
 def _drawn(group: Int[Tensor, "windows"], count: int, generator: torch.Generator) -> Int[Tensor, "drawn"]:
