@@ -67,9 +67,9 @@ def import_h36m(
         )
     typer.echo(printable(f"{store}: {result.sequences:,} sequences, {result.frames:,} frames"))
     if result.cut:
-        longest = max(result.cut.values())
         counted = f"{len(result.cut):,} videos have detections behind the end of the motion capture"
-        typer.echo(f"cut: {counted}, up to {longest} frames, which were dropped; --verbose lists them")
+        longest = f"up to {max(result.cut.values())} frames, which were dropped"
+        typer.echo(f"cut: {counted}, {longest}; --verbose lists them")
     if result.without_3d:
-        names = ", ".join(result.without_3d)
-        typer.echo(printable(f"without motion capture, not imported: detections of {names}"))
+        listed = ", ".join(result.without_3d)
+        typer.echo(printable(f"without motion capture, not imported: detections of {listed}"))

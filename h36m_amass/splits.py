@@ -32,28 +32,19 @@ def datasets_of(split: str, part: str, names: tuple[str, ...]) -> tuple[str, ...
     SplitError
         The split or the part is unknown.
     """
-    parts = _parts(split, part)
-    if parts[part] == REST:
-        others = {same(_dataset(name)) for other in parts.values() for name in other} | {same(HUMAN36M)}
-        return tuple(name for name in names if same(name) not in others)
-    named = {same(_dataset(name)) for name in parts[part]}
-    return tuple(name for name in names if same(name) in named)
+    return tuple(subjects_of(split, part, names))
 
 
-def subjects_of(split: str, part: str, dataset: str) -> tuple[str, ...]:
-    """The subjects of a dataset that belong to a part of a split, if it names any; raises as `datasets_of` does."""
-    named = (name.partition("/") for name in _parts(split, part)[part] if same(_dataset(name)) == same(dataset))
-    return tuple(subject for _, _, subject in named if subject)
-
-
-def _parts(split: str, part: str) -> Mapping[str, tuple[str, ...]]:
+def subjects_of(split: str, part: str, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """What `datasets_of` gives, and the subjects of each dataset that the part names, none for all of them."""
     if split not in SPLITS:
         raise SplitError(f"split {split!r} is unknown; choose from {', '.join(SPLITS)}")
     if part not in SPLITS[split]:
         raise SplitError(f"split {split!r} has no part {part!r}; choose from {', '.join(SPLITS[split])}")
-    return SPLITS[split]
-
-
-def _dataset(name: str) -> str:
-    """The dataset of ``DATASET`` or ``DATASET/SUBJECT``."""
-    return name.partition("/")[0]
+    if SPLITS[split][part] == REST:
+        others = {same(name) for other in SPLITS[split].values() for name in (*other, HUMAN36M)}
+        return {name: () for name in names if same(name) not in others}
+    named = [name.partition("/") for name in SPLITS[split][part]]
+    mine = {same(dataset) for dataset, *_ in named}
+    subjects = {name: [subject for dataset, _, subject in named if same(dataset) == same(name)] for name in names}
+    return {name: tuple(filter(None, subjects[name])) for name in names if same(name) in mine}

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -42,12 +43,10 @@ FROM_H36M = tuple(JOINT_ORDERS["h36m"].index(joint) for joint in range(len(H36M)
 """Where each joint of a store is in the order ``h36m``."""
 FROM_32 = tuple(MOVING[joint] for joint in FROM_H36M)
 FARTHEST = 100.0  # metres from the origin that a person can be; Human3.6M's stay within 5
-SYMMETRY = [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]]
-"""Joints of left and right in the order ``h36m``, as detections state them."""
-JOINT_SET = "h36m"
+SYMMETRY = [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]]  # left and right in the order h36m, as detections state it
 _log = logging.getLogger(__name__)
 _Key: TypeAlias = tuple[str, str]  # subject and action
-_Content: TypeAlias = dict[_Key, Any]
+_Arrays: TypeAlias = Mapping[_Key, np.ndarray]
 
 
 class Human36mError(H36mAmassError):
@@ -106,25 +105,24 @@ def import_human36m(
     if target.exists() and not overwrite:
         raise Human36mError("exists; replace it with --overwrite, or import to another file", store)
     content, synthetic = _read(data_3d, "positions_3d")
-    poses = {key: _poses(content[key], key, data_3d) for key in sorted(content)}
+    poses = {key: _array(content[key], "/".join(key), data_3d, (32, 3), FARTHEST) for key in sorted(content)}
     options = {"frame_rate": f"{FRAME_RATE:g}", "data_3d_sha256": content_sha256(data_3d).hex()}
-    found = _Detected({}, {}, ())
+    pixels, cut, without_3d = _detections(Path(detections), poses) if detections is not None else ({}, {}, ())
     if detections is not None:
-        found = _detections(Path(detections), poses)
         digest = content_sha256(Path(detections)).hex()
         options |= {"detections": Path(detections).name, "detections_sha256": digest}
-    joint_set = JointSet(JOINT_SET, MOTION_CAPTURE, H36M)
+    joint_set = JointSet("h36m", MOTION_CAPTURE, H36M)
     header = StoreHeader(__version__, FRAME_RATE, {}, options, synthetic, (joint_set,))
     temporary, frames, done = atomic_file.unfinished(target), sum(map(len, poses.values())), 0
-    needed = store_bytes(frames, len(H36M) * (1 + len(HUMAN36M_CAMERAS) * bool(found.pixels)), len(poses))
+    needed = store_bytes(frames, len(H36M) * (1 + len(HUMAN36M_CAMERAS) * bool(pixels)), len(poses))
     disk.require(needed, target.parent, str(store))
     with locked(Path(f"{target}.parts"), store), disk.guarded(needed, target.parent, str(store)):
         try:
-            writer = StoreWriter(temporary, (joint_set,), cameras=HUMAN36M_CAMERAS if found.pixels else ())
+            writer = StoreWriter(temporary, (joint_set,), cameras=HUMAN36M_CAMERAS if pixels else ())
             with closing(writer):
                 for key, positions in poses.items():
                     joints = np.ascontiguousarray(positions[:, FROM_32])
-                    writer.append(_record(data_3d, key, positions, joints), [(joints, *found.pixels.get(key, ()))])
+                    writer.append(_record(data_3d, key, positions, joints), [(joints, *pixels.get(key, ()))])
                     done += len(joints)
                     if progress is not None:
                         progress(done, frames)
@@ -133,15 +131,16 @@ def import_human36m(
             atomic_file.sync(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
-    return Human36mImport(store, len(poses), frames, found.cut, found.without_3d)
+    return Human36mImport(store, len(poses), frames, cut, without_3d)
 
 
-def _read(path: Path, name: str) -> tuple[_Content, bool]:
+def _read(path: Path, name: str) -> tuple[dict[_Key, Any], bool]:
     """What a file has of each subject and action, and whether it says that it was made up."""
     with NpzReader(path) as npz:
         pickled, synthetic = npz.pickled(name), "synthetic" in npz
-    subjects = _unpickled(path, name, pickled)
-    content: _Content = {}
+    with _named(path):
+        subjects = unpickling.contained(unpickling.load(pickled), name)
+    content: dict[_Key, Any] = {}
     for subject, actions in subjects.items() if isinstance(subjects, dict) else ():
         if subject not in HUMAN36M_SUBJECTS or not isinstance(actions, dict):
             known = f"subjects are {', '.join(HUMAN36M_SUBJECTS)}"
@@ -155,52 +154,42 @@ def _read(path: Path, name: str) -> tuple[_Content, bool]:
     return content, synthetic
 
 
-def _unpickled(path: Path, name: str, pickled: bytes) -> Any:
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file an error is about."""
     try:
-        return unpickling.contained(unpickling.load(pickled), name)
+        yield
     except UnpicklingError as error:
         raise Human36mError(error.reason, path) from error
 
 
-def _array(values: Any, name: str, path: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "frames joints axes"]:
-    """Frames of this shape, finite, as float32."""
-    try:
+def _array(
+    values: Any, name: str, path: Path, shape: tuple[int, int], farthest: float = math.inf
+) -> Float32[np.ndarray, "frames joints axes"]:
+    """Frames of this shape, finite and within bounds, as float32."""
+    with _named(path):
         array = unpickling.value(values, name)
-    except UnpicklingError as error:
-        raise Human36mError(error.reason, path) from error
     if array.ndim != 3 or array.shape[1:] != shape or not len(array) or array.dtype.kind != "f":
         form = f"must be numbers of shape (frames, {shape[0]}, {shape[1]})"
         raise Human36mError(f"{name} is {array.dtype} of shape {array.shape}; it {form}", path)
     if not np.isfinite(array).all():
         raise Human36mError(f"{name} has a number that is not finite; download the file again", path)
+    if np.abs(array).max() > farthest:
+        raise Human36mError(f"{name} is up to {np.abs(array).max():g} m away; positions must be metres", path)
     return array.astype(np.float32, copy=False)
 
 
-def _poses(values: Any, key: _Key, path: Path) -> Float32[np.ndarray, "frames 32 3"]:
-    array = _array(values, "/".join(key), path, (32, 3))
-    if np.abs(array).max() > FARTHEST:
-        raise Human36mError(f"{'/'.join(key)} is up to {np.abs(array).max():g} m away; positions must be metres", path)
-    return array
-
-
-class _Detected(NamedTuple):
-    """Detections in the joint order of stores, one array per camera, and the rest of what an import reports of them."""
-
-    pixels: dict[_Key, tuple[Float32[np.ndarray, "frames joints 2"], ...]]
-    cut: dict[str, int]
-    without_3d: tuple[str, ...]
-
-
-def _detections(path: Path, poses: Mapping[_Key, np.ndarray]) -> _Detected:
-    """The detections for these poses."""
+def _detections(path: Path, poses: _Arrays) -> tuple[_Arrays, dict[str, int], tuple[str, ...]]:
+    """Detections (cameras, frames, joints, 2) of each sequence in the order of stores, and what is reported of them."""
     content, _ = _read(path, "positions_2d")
-    with NpzReader(path) as npz:
-        about = _unpickled(path, "metadata", npz.pickled("metadata")) if "metadata" in npz else None
+    with NpzReader(path) as npz, _named(path):
+        pickled = npz.pickled("metadata") if "metadata" in npz else None
+        about = pickled and unpickling.contained(unpickling.load(pickled), "metadata")
     sides = about.get("keypoints_symmetry") if isinstance(about, dict) else None
     if not isinstance(sides, list | tuple) or [list(side) for side in sides] != SYMMETRY:
         reason = "its joints are not the 17 of Human3.6M, right leg first"
         raise Human36mError(f"{reason}; give detections whose layout is h36m, not those of COCO", path)
-    pixels, cut = dict[_Key, tuple[np.ndarray, ...]](), dict[str, int]()
+    pixels, cut = dict[_Key, np.ndarray](), dict[str, int]()
     for key, positions in poses.items():
         name, cameras = "/".join(key), content.get(key)
         if not isinstance(cameras, list | tuple) or len(cameras) != len(HUMAN36M_CAMERAS):
@@ -216,8 +205,8 @@ def _detections(path: Path, poses: Mapping[_Key, np.ndarray]) -> _Detected:
                 frames = cut[f"{name}/{camera}"] = len(array) - len(positions)
                 _log.info("%s/%s: %d frames behind the end of the 3D poses are dropped", name, camera, frames)
             arrays.append(array[: len(positions), FROM_H36M])
-        pixels[key] = tuple(arrays)
-    return _Detected(pixels, cut, tuple("/".join(key) for key in sorted(content.keys() - poses.keys())))
+        pixels[key] = np.stack(arrays)
+    return pixels, cut, tuple("/".join(key) for key in sorted(content.keys() - poses.keys()))
 
 
 def _record(path: Path, key: _Key, positions: np.ndarray, joints: np.ndarray) -> SequenceRecord:

@@ -12,10 +12,8 @@ FORMAT = "h36m-amass"
 UNFINISHED = "h36m-amass, unfinished"  # what a store in the making says of its format
 FORMAT_VERSION = 4  # the only one that is read: the versions before were never published
 CHUNK_FRAMES = 256
-DETECTIONS = "detections_2d"
-"""The group of a joint set with what a detector found, a dataset per camera."""
-NO_MODEL = "none"
-"""What stands for the body model of a sequence that was not made from one."""
+DETECTIONS = "detections_2d"  # the group of a joint set with what a detector found, a dataset per camera
+NO_MODEL = "none"  # in place of the body model of a sequence that was not made from one
 COMPRESSIONS = ("none", "lzf", "gzip")
 
 

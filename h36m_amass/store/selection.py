@@ -199,9 +199,7 @@ class Selection(Collection[StoredSequence]):
     def __add__(self, other: Selection) -> Selection:
         """The sequences of both, each once, in index order; `StoreError` if they are of two stores."""
         if self.store is not other.store:
-            raise StoreError(
-                "selections of two stores cannot be added; open both as one, with Stores", self.store.shown_path
-            )
+            raise StoreError("selections of two stores cannot be added; open both with Stores", self.store.shown_path)
         return Selection(self.store, np.union1d(self.rows, other.rows))
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from h36m_amass.datasets import same
 from h36m_amass.files.paths import Location, is_url, parse, shown
 from h36m_amass.skeleton import Skeleton, joint_order, reorder
-from h36m_amass.splits import datasets_of, subjects_of
+from h36m_amass.splits import subjects_of
 from h36m_amass.store import extents
 from h36m_amass.store import index as store_index
 from h36m_amass.store.errors import StoreError, UnknownKeyError
@@ -217,7 +217,7 @@ class Store(_Level[DatasetView]):
 
         Raises `h36m_amass.splits.SplitError` if it is unknown, `UnknownKeyError` if the store has none of its datasets.
         """
-        parts = {dataset: subjects_of(name, part, dataset) for dataset in datasets_of(name, part, self.datasets)}
+        parts = subjects_of(name, part, self.datasets)
         named = [(row, names[1], parts[names[0]]) for row, names in enumerate(self._names) if names[0] in parts]
         rows = [row for row, subject, subjects in named if not subjects or subject in subjects]
         if not rows:
@@ -241,28 +241,24 @@ class Store(_Level[DatasetView]):
             raise StoreError(f"has no rows {start} to {start + len(frames)}", self.shown_path)
         self._frames.read_into(start, frames)
 
-    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
-        """Fill ``frames[begin:end]``, contiguous, of each run with the rows from its start on; best if these ascend."""
-        self._read_runs(self._frames, starts, frames, begins, ends)
+    def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs, camera: str | None = None) -> None:
+        """Fill ``frames[begin:end]``, contiguous, of each run with the rows from its start on; best if these ascend.
+
+        With a `camera` these are a detector's joints in its images, in pixels.
+        """
+        if camera is not None and camera not in self._detections:
+            known = _some(self.cameras) or "none"
+            raise UnknownKeyError(f"has no detections of a camera {camera!r}; it has {known}", self.shown_path)
+        if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
+            raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
+        reader = self._frames if camera is None else self._detections[camera]
+        reader.read_runs(starts, frames, begins, ends)
 
     def read_detections(self, camera: str, start: int, stop: int) -> Frames:
         """Rows ``start .. stop`` of a detector's joints in the images of one of `cameras`, in pixels; as `read`."""
         frames = np.empty((stop - start, len(self.skeleton), 2), np.float32)
-        self.read_detection_runs(camera, np.array([start]), frames, np.array([0]), np.array([len(frames)]))
+        self.read_runs(np.array([start]), frames, np.array([0]), np.array([len(frames)]), camera)
         return frames
-
-    def read_detection_runs(self, camera: str, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
-        """As `read_runs`, a detector's joints in the images of one of `cameras`, in pixels."""
-        if camera not in self._detections:
-            raise UnknownKeyError(
-                f"has no detections of a camera {camera!r}; it has {_some(self.cameras)}", self.shown_path
-            )
-        self._read_runs(self._detections[camera], starts, frames, begins, ends)
-
-    def _read_runs(self, reader: FrameReader, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
-        if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
-            raise StoreError(f"has only {self._num_frames} rows", self.shown_path)
-        reader.read_runs(starts, frames, begins, ends)
 
     def _stored_name(self, name: object) -> str | None:
         if not isinstance(name, str) or name in self._items:

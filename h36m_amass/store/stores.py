@@ -111,9 +111,7 @@ def _check_alike(first: Store, other: Store) -> None:
     """Raise `StoreError` unless two stores can be read as one."""
     if first.joint_names != other.joint_names:
         reason = f"has other joints, or in another order, than {first.shown_path}"
-        raise StoreError(
-            f"{reason}; choose joint_set, or build one of them with the other's regressor", other.shown_path
-        )
+        raise StoreError(f"{reason}; choose joint_set, or build it with the other's regressor", other.shown_path)
     rates = {rate for rate in (first.frame_rate, other.frame_rate) if not math.isnan(rate)}
     if len(rates) > 1:
         reason = f"is at {other.frame_rate:g} Hz, and {first.shown_path} at {first.frame_rate:g} Hz"

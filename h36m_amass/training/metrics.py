@@ -15,9 +15,7 @@ from torch import Tensor
 
 from h36m_amass.errors import H36mAmassError
 
-MILLIMETRES = 1000.0
-_DEGENERATE = 1e-12
-"""Singular values below this share of the largest two do not say how to turn a pose."""
+_DEGENERATE = 1e-12  # singular values whose sum is below this share of the largest do not say how to turn a pose
 
 
 class MetricError(H36mAmassError):
@@ -32,7 +30,7 @@ def mpjpe(
     Its Protocol 1 has both relative to the pelvis, whose error of 0 counts among the 17.
     """
     _check(predicted, target)
-    return MILLIMETRES * (predicted - target).norm(dim=-1).mean(-1)
+    return 1000 * (predicted - target).norm(dim=-1).mean(-1)
 
 
 def p_mpjpe(

@@ -53,7 +53,7 @@ class Project:
         limit: float = 1.0,
     ) -> None:
         self.own = isinstance(cameras, str)
-        if isinstance(cameras, str) and cameras != "own":
+        if self.own and cameras != "own":
             raise CameraError(f"cameras {cameras!r} are unknown; give Cameras, or 'own' for those of each recording")
         self.cameras = human36m() if isinstance(cameras, str) else cameras
         self.fixed, self.redraws, self.every_camera = fixed, redraws, every_camera

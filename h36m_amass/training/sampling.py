@@ -14,9 +14,7 @@ from torch.utils.data import Sampler
 from h36m_amass.datasets import same
 from h36m_amass.training.windows import WindowDataset, WindowError
 
-REST = "*"
-"""Stands for all datasets that have no weight of their own."""
-_AT_ONCE = 2**16  # numbers that are made Python's at a time
+REST = "*"  # all datasets that have no weight of their own
 
 
 class WindowSampler(Sampler[int]):
@@ -42,7 +40,7 @@ class WindowSampler(Sampler[int]):
         Windows of an epoch of all processes together; as many as there are by default.
 
     Raises `WindowError` if a weight is negative or not finite, names a dataset without windows, or is missing; all are
-    0; or `num_samples` are given without weights, or are less than 1.
+    0; or `num_samples` are less than 1.
     """
 
     def __init__(
@@ -57,8 +55,8 @@ class WindowSampler(Sampler[int]):
     ) -> None:
         if not 0 <= rank < replicas:
             raise WindowError(f"rank {rank} of {replicas} processes does not exist; ranks are 0 to {replicas - 1}")
-        if num_samples is not None and (weights is None or num_samples < 1):
-            raise WindowError(f"num_samples {num_samples} must be at least 1, and go with weights")
+        if num_samples is not None and num_samples < 1:
+            raise WindowError(f"num_samples {num_samples} must be at least 1")
         self.seed, self.epoch, self.rank, self.replicas = seed, 0, rank, replicas
         self.num_samples = len(windows) if num_samples is None else num_samples
         self._groups, shares = [torch.arange(len(windows))], [1.0]
@@ -76,8 +74,7 @@ class WindowSampler(Sampler[int]):
         drawn = [_drawn(group, count, generator) for group, count in zip(self._groups, self._counts, strict=True)]
         order = torch.cat(drawn)[torch.randperm(self.num_samples, generator=generator)]
         mine = torch.arange(self.rank, len(self) * self.replicas, self.replicas) % self.num_samples
-        for start in range(0, len(mine), _AT_ONCE):
-            yield from order[mine[start : start + _AT_ONCE]].tolist()
+        yield from order[mine].tolist()
 
 
 def _groups(windows: WindowDataset, weights: Mapping[str, float]) -> tuple[list[Int[Tensor, "windows"]], list[float]]:

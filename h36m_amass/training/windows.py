@@ -242,7 +242,7 @@ class WindowDataset(Dataset[Batch]):
         if self._subjects is not None:
             batch["subject"] = torch.from_numpy(self._subjects[rows])
         if self.cameras:
-            detected = [frames(2, partial(self._store.read_detection_runs, camera)) for camera in self.cameras]
+            detected = [frames(2, partial(self._store.read_runs, camera=camera)) for camera in self.cameras]
             batch["detections_2d"] = torch.stack(detected, dim=2)
         return batch
 

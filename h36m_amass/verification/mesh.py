@@ -64,9 +64,7 @@ class Comparison:
             joint_regressor = SKELETON
         self._amass_dir, self._support_dir = amass_dir, support_dir
         if store.joint_set.regressor_sha256 == MOTION_CAPTURE:
-            raise StoreError(
-                "holds imported motion capture, which has no mesh; verify without --against", store.shown_path
-            )
+            raise StoreError("holds imported motion capture, and no mesh to compare it with", store.shown_path)
         (self._source,) = load_sources(joint_regressor, None, support_dir)
         self._options = store.header.options
         self._map = None if vertex_map is None else regressor.load_map(vertex_map, num_vertices([self._source]))

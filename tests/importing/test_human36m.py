@@ -182,7 +182,7 @@ def test_motion_capture_is_neither_updated_nor_compared_with_a_mesh(tmp_path: Pa
     import_human36m(write_npz(tmp_path / "3d.npz", positions_3d=poses()), tmp_path / "s.h5")
     with pytest.raises(BuildError, match="imported motion capture, which a build cannot update"):
         StoredRows(tmp_path / "s.h5", tmp_path)
-    with pytest.raises(StoreError, match="imported motion capture, which has no mesh"):
+    with pytest.raises(StoreError, match="imported motion capture, and no mesh"):
         verify(tmp_path / "s.h5", against=tmp_path)
 
 

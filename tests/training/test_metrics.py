@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial import procrustes
@@ -129,6 +129,7 @@ def test_gradients_are_those_of_differences(metric: Metric) -> None:
         assert torch.autograd.gradcheck(lambda a, b: metric(a, b) / 1000, (predicted, other))
 
 
+@settings(max_examples=15)
 @given(poses=hnp.arrays(np.float32, (3, 4, 17, 3), elements=st.floats(-4, 4, width=32)))
 def test_any_axes_may_stand_in_front_in_any_type(poses: np.ndarray) -> None:
     predicted, target = torch.from_numpy(poses), torch.from_numpy(np.roll(poses, 1, 2))
