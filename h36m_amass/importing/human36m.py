@@ -186,7 +186,7 @@ def _detections(path: Path, poses: _Arrays) -> tuple[_Arrays, dict[str, int], tu
         pickled = npz.pickled("metadata") if "metadata" in npz else None
         about = pickled and unpickling.contained(unpickling.load(pickled), "metadata")
     sides = about.get("keypoints_symmetry") if isinstance(about, dict) else None
-    if not isinstance(sides, list | tuple) or [list(side) for side in sides] != SYMMETRY:
+    if not isinstance(sides, list | tuple) or [list(s) if isinstance(s, tuple) else s for s in sides] != SYMMETRY:
         reason = "its joints are not the 17 of Human3.6M, right leg first"
         raise Human36mError(f"{reason}; give detections whose layout is h36m, not those of COCO", path)
     pixels, cut = dict[_Key, np.ndarray](), dict[str, int]()

@@ -6,11 +6,14 @@ import hashlib
 import pickle
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from h36m_amass import import_human36m
 from h36m_amass.conversion.options import BuildError
@@ -22,6 +25,7 @@ from h36m_amass.store.store import Store
 from h36m_amass.synthetic import write_human36m
 from h36m_amass.verification.store import verify
 from tests.conftest import Outcome
+from tests.fuzz import Edits, edits, mutated
 from tests.human36m_files import ACTIONS, IDS, JOINTS_OF_32, METADATA, NAMES, pickled, pixels, poses, write_npz
 from tests.setup.test_unpickling import Canary, code
 
@@ -123,6 +127,9 @@ def _nothing(content: Any) -> None: ...
         ),
         (_2d(_nothing, keypoints_symmetry=[[1, 3], [2, 4]]), "not the 17 of Human3.6M.*not those of COCO"),
         (_2d(_nothing, keypoints_symmetry=7), "not the 17 of Human3.6M"),
+        (_2d(_nothing, keypoints_symmetry=[7, 8]), "not the 17 of Human3.6M"),
+        (_2d(lambda found: found.update(S1=[])), "has 'S1' where a subject of Human3.6M should be"),
+        (_2d(lambda found: found["S1"]["WalkDog"].insert(0, 7)), "no detections of four cameras for S1/WalkDog"),
     ],
 )
 def test_files_of_another_form_are_refused_by_name(tmp_path: Path, contents: Any, message: str) -> None:
@@ -153,6 +160,22 @@ def test_code_in_any_of_the_files_is_refused_and_nothing_runs(tmp_path: Path, na
                 import_human36m(data_3d, tmp_path / "s.h5", detections=data_2d)
     assert not marker.exists()
     assert not (tmp_path / "s.h5").exists()
+
+
+@settings(max_examples=80)
+@given(name=st.sampled_from(["positions_3d", "positions_2d", "metadata"]), changes=edits)
+def test_no_change_of_a_file_is_more_than_a_refusal(
+    tmp_path_factory: pytest.TempPathFactory, name: str, changes: Edits
+) -> None:
+    folder = tmp_path_factory.mktemp("changed")
+    small = {"S1": {"WalkDog": np.zeros((1, 32, 3), np.float32)}}
+    contents: dict[str, Any] = {"positions_3d": small, "positions_2d": pixels(small), "metadata": METADATA}
+    contents[name] = mutated(pickled(contents[name], 1), changes)
+    data_3d = write_npz(folder / "3d.npz", positions_3d=contents.pop("positions_3d"))
+    with suppress(H36mAmassError):
+        import_human36m(data_3d, folder / "s.h5", detections=write_npz(folder / "2d.npz", **contents))
+    if (folder / "s.h5").exists():
+        assert all(len(sequence.positions_3d[:]) for sequence in Store(folder / "s.h5").sequences)
 
 
 def test_a_store_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -168,6 +168,9 @@ def test_each_window_is_seen_by_its_own_cameras_and_amass_by_any(imported: Impor
         pair = preset(windows.skeleton, cameras="own")(batch)
         twice = batch["subject"].repeat_interleave(len(pair["camera"]) // len(subjects))
         assert (pair["camera"] // 4 == twice)[twice >= 0].all()
+    for pair in (pairs.motionbert(windows.skeleton)(batch), pairs.in_the_wild(windows.skeleton)(batch)):
+        assert pair["positions_2d"].isfinite().all()
+        assert torch.equal(pair["subject"], batch["subject"])
 
 
 def test_a_test_sees_each_window_through_each_of_its_cameras(imported: Imported) -> None:
