@@ -29,7 +29,7 @@ class Project:
 
     With ``cameras="own"`` a window of Human3.6M is seen by one of the four cameras that recorded its subject, and any
     other window by one of all 28; `cameras` are those of `h36m_amass.training.cameras.human36m` then. With
-    `every_camera` each window comes four times in a row, as each of its own cameras sees it: so is the field's test.
+    `every_camera` each window comes four times in a row, as each of its own cameras sees it: for the field's test.
 
     ``positions_3d`` become those in the camera's frame. The batch gains ``positions_2d`` (windows, frames, joints, 2),
     ``visible`` (windows, frames, joints), ``camera`` (windows,), the row of each window's camera, and ``intrinsic``
