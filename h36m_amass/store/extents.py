@@ -40,9 +40,8 @@ class Extents(NamedTuple):
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
 
-def name_for(frames: h5py.Dataset) -> str:
-    """The name of the dataset beside `frames` that lists their extents."""
-    name = str(frames.name).rpartition("/")[2]
+def name_for(name: str) -> str:
+    """The name of the dataset that lists the extents of the dataset `name` beside it."""
     return "extents" if name == "positions_3d" else f"{name}_extents"
 
 

@@ -310,7 +310,7 @@ class Store(_Level[DatasetView]):
 
 def _frame_reader(positions: h5py.Dataset, store: OpenStore, path: Location) -> FrameReader:
     """The fastest reader there is for positions or detections of an open store."""
-    group, name = positions.parent, extents.name_for(positions)
+    group, name = positions.parent, extents.name_for(positions.name.rpartition("/")[2])
     version, shape, listed = store.version, positions.shape[1:], None
     if extents.has(positions):
         # As the store says, unless another program wrote to it.

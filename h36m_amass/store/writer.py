@@ -53,15 +53,16 @@ class StoreWriter:
         if self._joint_sets[1:] or cameras:
             parent = _new_group(self._file.id, "joint_sets")
             self._groups += [h5py.Group(_new_group(parent, joint_set.name)) for joint_set in self._joint_sets[1:]]
-        self._datasets = [
+        self._frames, self._buffers = [(group, "positions_3d") for group in self._groups], list[np.ndarray]()
+        for group, joint_set in zip(self._groups, self._joint_sets, strict=True):
             _write_joint_set(group, joint_set, compression)
-            for group, joint_set in zip(self._groups, self._joint_sets, strict=True)
-        ]
         if cameras:
-            self._detections = h5py.Group(_new_group(_new_group(parent, self._joint_sets[0].name), DETECTIONS))
-            shape = len(self._joint_sets[0].skeleton), 2
-            self._datasets += [_new_frames(self._detections, camera, shape, compression) for camera in cameras]
-        self._buffers = [np.empty((BUFFERED_FRAMES, *dataset.shape[1:]), np.float32) for dataset in self._datasets]
+            detections = h5py.Group(_new_group(_new_group(parent, self._joint_sets[0].name), DETECTIONS))
+            for camera in cameras:
+                _new_frames(detections, camera, (len(self._joint_sets[0].skeleton), 2), compression)
+                self._frames.append((detections, camera))
+        for group, name in self._frames:
+            self._buffers.append(np.empty((BUFFERED_FRAMES, *group[name].shape[1:]), np.float32))
         self._num_buffered = self._num_flushed = 0
         self._views = _Views(self._file, len(self._joint_sets[0].skeleton))
         self._records: list[SequenceRecord] = []
@@ -102,13 +103,13 @@ class StoreWriter:
         columns = {name: [getattr(r, name) for r in self._records] for name in INDEX_COLUMNS if name != "start"}
         index = h5py.Group(_new_group(self._file.id, "index"))
         _write_columns(index, INDEX_COLUMNS, {**columns, "start": self._starts})
-        for number, dataset in enumerate(self._datasets):
-            listed = extents.of_chunks(dataset)
+        for number, (group, name) in enumerate(self._frames):
+            listed = extents.of_chunks(group[name])
             if listed is not None:
-                dataset.parent.create_dataset(extents.name_for(dataset), data=np.array(listed, "<i8"))
+                group.create_dataset(extents.name_for(name), data=np.array(listed, "<i8"))
             if 0 < number < len(self._groups):
                 checksums = [others[number - 1] for others in self._other_checksums]
-                _write_columns(dataset.parent, {"checksum": "<u4"}, {"checksum": checksums})
+                _write_columns(group, {"checksum": "<u4"}, {"checksum": checksums})
         text = np.bytes_(json.dumps(header_object(header), sort_keys=True).encode("utf-8"))
         self._file.create_dataset("header", data=text, dtype=h5py.string_dtype("utf-8", text.itemsize))
         self._file.attrs.update({**header_attributes(header), "format": FORMAT})
@@ -137,9 +138,9 @@ class StoreWriter:
         if not self._num_buffered:
             return
         end = self._num_flushed + self._num_buffered
-        for dataset, buffer in zip(self._datasets, self._buffers, strict=True):
-            dataset.resize(end, axis=0)
-            dataset[self._num_flushed :] = buffer[: self._num_buffered]
+        for (group, name), buffer in zip(self._frames, self._buffers, strict=True):
+            group[name].resize(end, axis=0)
+            group[name][self._num_flushed :] = buffer[: self._num_buffered]
         self._num_flushed, self._num_buffered = end, 0
         self._target.check()
 
@@ -190,20 +191,20 @@ def _new_file(path: Path, target: WritableFile) -> h5py.File:
     return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
 
 
-def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -> h5py.Dataset:
+def _write_joint_set(group: h5py.Group, joint_set: JointSet, compression: str) -> None:
     """The skeleton of a joint set, and its positions, still empty."""
     bones = h5py.Group(_new_group(group.id, "skeleton"))
     _write_columns(bones, {"joint_names": str}, {"joint_names": joint_set.skeleton.joint_names})
     for name in ("parents", "left", "right"):
         bones.create_dataset(name, data=np.array(getattr(joint_set.skeleton, name), dtype="<i8"))
-    return _new_frames(group, "positions_3d", (len(joint_set.skeleton), 3), compression)
+    _new_frames(group, "positions_3d", (len(joint_set.skeleton), 3), compression)
 
 
-def _new_frames(group: h5py.Group, name: str, joint_shape: tuple[int, int], compression: str) -> h5py.Dataset:
+def _new_frames(group: h5py.Group, name: str, joint_shape: tuple[int, int], compression: str) -> None:
     """A dataset for frames, still without any."""
     packing = {} if compression == "none" else {"compression": compression, "shuffle": True}
     empty, extent, chunks = ((rows, *joint_shape) for rows in (0, None, CHUNK_FRAMES))
-    return group.create_dataset(name, empty, "<f4", maxshape=extent, chunks=chunks, **packing)
+    group.create_dataset(name, empty, "<f4", maxshape=extent, chunks=chunks, **packing)
 
 
 def _write_columns(group: h5py.Group, kinds: Mapping[str, type | str], columns: Mapping[str, Sequence[Any]]) -> None:
