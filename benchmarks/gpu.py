@@ -1,6 +1,6 @@
 """The engine and whole builds on a GPU, beside other ways on the same card and builds on the same machine's CPU.
 
-``make gpu`` runs it after the tests that need a GPU; it prints tables and writes ``results/gpu.json``. Where there is
+``make gpu`` runs it before the tests that need a GPU; it prints tables and writes ``results/gpu.json``. Where there is
 no GPU it says so and writes nothing.
 """
 
@@ -35,7 +35,7 @@ from h36m_amass.engine.run import Run
 from h36m_amass.engine.runs import pose_runs
 from h36m_amass.engine.skinning import Skinner
 from h36m_amass.store.store import Store
-from h36m_amass.system.devices import AS_FAST_AS_A_GPU, usable_cores
+from h36m_amass.system.devices import MIN_CORES_FOR_CPU, usable_cores
 
 DEVICE = "cuda:0"
 RATE = 120
@@ -269,7 +269,7 @@ def report(points: dict[str, Any], builds: dict[str, Any], about: dict[str, Any]
     ]
     for frames, cores in dict.fromkeys((frames, cores) for frames, cores, *_ in builds["builds"]):
         took = [row for row in builds["builds"] if list(row[:2]) == [frames, cores]]
-        device = "cpu" if cores >= AS_FAST_AS_A_GPU else DEVICE
+        device = "cpu" if cores >= MIN_CORES_FOR_CPU else DEVICE
         default = median(seconds for *_, on, workers, seconds, _ in took if (on, workers) == (device, None))
         fastest = min(seconds for *_, seconds, _ in took)
         what = f"GPU: fastest build ÷ build by default, {frames:,} source frames, {cores} cores"

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from h36m_amass.conversion import worker
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
-from h36m_amass.system.devices import DeviceLostError
+from h36m_amass.system.devices import explained, resolve_device
 
 
 def make_deadly(amass_dir: Path, deaths: Mapping[str, int]) -> None:
@@ -41,11 +42,17 @@ def run_or_die(job: Job, task: Task) -> TaskResult:
 def run_or_lose_the_device(job: Job, task: Task) -> TaskResult:
     """The GPU fails in the middle of the work, and this process can never use one again."""
 
-    def lost(*_: object) -> TaskResult:
-        raise DeviceLostError("cuda:0 failed")
+    class LostSkinner:
+        def __init__(self, *_: object) -> None:
+            import torch
+
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
     if _dies(job, task):
-        import_module(worker.CONVERT).convert_task = lost
+        convert: Any = import_module(worker.CONVERT)
+        convert.skinner_for = LostSkinner
+        on_a_gpu = SimpleNamespace(explained=lambda device: explained("cuda:0"), resolve_device=resolve_device)
+        convert.devices = on_a_gpu  # the CPU cannot be lost
     return worker.run_task(job, task)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +95,9 @@ def forget_skinners() -> None:
     on_gpu = any(device != "cpu" for *_, device in _skinners)
     _skinners.clear()
     if on_gpu:
-        import_module("h36m_amass.engine.workspace").give_back()
+        from h36m_amass.engine.workspace import give_back
+
+        give_back()
 
 
 def _path(parts_dir: Path, kind: BodyKind, recipe: Recipe) -> Path:

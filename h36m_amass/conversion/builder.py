@@ -120,7 +120,7 @@ def build(  # noqa: PLR0913 (one parameter for each option)
         workers = 0 if executor is not None or options.dask is not None else options.workers
         if workers != 0:
             pool.prepare()  # first, because asking for GPUs imports torch here, too
-        devices = resolve_devices(options.device, usable_cores() if workers is None else workers)
+        devices = resolve_devices(options.device, workers)
         support_dir = Path(options.support_dir).absolute()
         pool.check_choice(options, executor, devices)
         how = recipe.load(options, stored.header if stored else None, device_kind(devices[0]), store)

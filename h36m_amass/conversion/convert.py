@@ -54,7 +54,7 @@ def convert(
 
     The result depends on the recording, the folded body, the batch size, the frame rate and the kind of device alone.
     The skinner has the joints of each joint set, `joint_counts`, one set behind the other. Raises `AmassError` if the
-    recording is damaged; blocks before the damage were yielded already.
+    recording is damaged; blocks before the damage may have been yielded already.
 
     The first run is read and begun at once, so that a GPU computes it while another recording is written.
     """
@@ -123,7 +123,7 @@ def convert_task(job: Job, task: Task, device: str | None = None) -> TaskResult:
     """
     from h36m_amass.engine.precision import reproducible
 
-    device = device or job.devices[0]
+    device = devices.resolve_device(device or job.devices[0])  # on this machine, which may be another one
     with (
         _one_at_a_time,
         reproducible(),

@@ -37,16 +37,17 @@ BYTES_WORTH_A_WORKER = 2**26
 """Starting a process takes about as long as converting this many bytes of recordings."""
 MAX_DEATHS = 2  # of workers after which a recording is skipped
 MAX_STARTS = 5  # of a pool whose workers have all died
-MAX_LOSSES = 3  # of GPUs, after which a build ends
 WORKERS_PER_GPU = 4
 """Worker processes that share a GPU: reading recordings keeps it waiting."""
+MAX_LOSSES = 3 * WORKERS_PER_GPU
+"""Workers that lose their GPU, with no result between them, after which a build ends: one that fails takes them all."""
 # Workers are never forks of the parent: torch's threads and CUDA do not survive that.
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = (
     "h36m_amass.system.orphans",
     "h36m_amass.conversion.convert",
     "h36m_amass.engine.runs",
-    "h36m_amass.engine.posing",
+    "h36m_amass.engine.precision",
 )
 """What the server process whose forks the workers are imports once: torch takes seconds."""
 
@@ -242,6 +243,7 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
         for error, future in sorted(done, key=lambda each: each[0] is not None):
             task = running.pop(future)
             if error is None:
+                num_losses = 0
                 feeds.ended(task)
                 yield task, future.result()
             elif not pool.is_death(error):
@@ -249,7 +251,8 @@ def run(pool: Pool, job: Job, tasks: Iterable[Task], feeds: ArchiveFeeds) -> Ite
             elif getattr(error, "exitcode", None) == DEVICE_LOST:  # which no recording is blamed for
                 num_losses += 1
                 if num_losses == MAX_LOSSES:
-                    raise WorkerError(f"GPUs failed {num_losses} times; use --device cpu") from error
+                    raise WorkerError(f"GPUs failed {num_losses} times in a row; use --device cpu") from error
+                _log.warning("a GPU failed; its recordings are converted again")
                 waiting.appendleft(task)
             elif task.deaths + 1 < MAX_DEATHS or len(task.files) > 1:
                 _log.warning("a worker process died; its recordings are converted one by one")

@@ -45,7 +45,7 @@ def run_task(job: Job, task: Task) -> TaskResult:
     except DeviceLostError as error:
         if not _devices:
             raise
-        print(error, file=sys.stderr, flush=True)
+        print(str(error).partition(";")[0], file=sys.stderr, flush=True)
         os._exit(DEVICE_LOST)
     return result
 

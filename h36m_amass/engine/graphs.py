@@ -37,9 +37,12 @@ class Replayed:
 def _record(steps: Sequence[Step], device: torch.device) -> Any:
     graph = torch.cuda.CUDAGraph()
     capture = torch.cuda.graph(graph, stream=_stream(device), capture_error_mode="thread_local")
-    with torch.cuda.device(device), capture:
-        for step in steps:
-            step()
+    try:
+        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)), capture:
+            for step in steps:
+                step()
+    except RuntimeError as error:  # of the end of the recording, which hides what ended it
+        raise error.__context__ or error from None
     return graph
 
 

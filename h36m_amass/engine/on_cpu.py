@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from h36m_amass.engine.run import Arriving, Body, Run, add_translation, gather
+from h36m_amass.engine.run import Body, PendingPositions, Run, add_translation, gather
 
 
-def begin(body: Body, run: Run) -> Arriving:
+def begin(body: Body, run: Run) -> PendingPositions:
     """Compute a run at once, tile by tile: what one step writes is in the cache for the next."""
     skinner, rows = body.skinner, run.rows
     moving = skinner.moving_classes(run.poses)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import RLock
-from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -21,12 +20,11 @@ def reproducible() -> Iterator[None]:
     of other workers. Matrix products on CUDA refuse to run where torch is to be deterministic, unless a variable is
     set in the environment; they are deterministic on one stream. The settings are the process's, so threads take turns.
     """
-    backends: Any = torch.backends
     with (
         _settings,
         _numpy_blas().limit(limits=1),
-        _precision("ieee", backends.cuda.matmul, backends.cudnn, backends),
-        _precision("ieee", backends.mkldnn.matmul, backends.mkldnn, backends),
+        _precision("ieee", ("cuda", "matmul"), ("cuda", "all"), ("generic", "all")),
+        _precision("ieee", ("mkldnn", "matmul"), ("mkldnn", "all"), ("generic", "all")),
     ):
         threads, debug_mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
         torch.set_num_threads(1)
@@ -39,21 +37,21 @@ def reproducible() -> Iterator[None]:
 
 
 @contextmanager
-def _precision(value: str, setting: Any, *above: Any) -> Iterator[None]:
-    """A precision for the time being, where one that is not set follows the setting `above` it.
+def _precision(value: str, setting: tuple[str, str], *above: tuple[str, str]) -> Iterator[None]:
+    """A precision for the time being of one of torch's settings, which follows the one `above` it if it is not set.
 
-    Torch tells what holds, and not whether it is set: that shows when the one above is another.
+    Torch tells what holds, and not whether it is set: that shows when the one above is another. Its public names will
+    not do: those of mkldnn as a whole read that setting, and write the one above (torch 2.9 to 2.13).
     """
-    holds, follows = setting.fp32_precision, False
+    holds, follows = torch._C._get_fp32_precision_getter(*setting), False
     if above:
-        other = "tf32" if holds != "tf32" else "ieee"
-        with _precision(other, *above):
-            follows = setting.fp32_precision == other
-    setting.fp32_precision = value
+        with _precision("tf32" if holds != "tf32" else "ieee", *above):
+            follows = torch._C._get_fp32_precision_getter(*setting) != holds
+    torch._C._set_fp32_precision_setter(*setting, value)
     try:
         yield
     finally:
-        setting.fp32_precision = "none" if follows else holds
+        torch._C._set_fp32_precision_setter(*setting, "none" if follows else holds)
 
 
 def keep_to_one_thread() -> None:

@@ -15,8 +15,8 @@ from h36m_amass.recordings.resampling import Neighbours
 
 Positions: TypeAlias = tuple[Float[np.ndarray, "frames joints 3"], ...]
 """An array per joint set, in metres of AMASS's world frame."""
-Arriving: TypeAlias = Callable[[], Positions]
-"""Waits for the positions of a run. It is called once; before, another run may be begun."""
+PendingPositions: TypeAlias = Callable[[], Positions]
+"""Gives the positions of a run, once they are there. It is called once; before, another run may be begun."""
 
 
 @dataclass(frozen=True)

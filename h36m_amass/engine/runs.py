@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float
 
 from h36m_amass.engine import on_cpu, on_gpu
-from h36m_amass.engine.run import Arriving, Body, Positions, Run
+from h36m_amass.engine.run import Body, PendingPositions, Positions, Run
 from h36m_amass.engine.skinning import Skinner
 
 
@@ -24,13 +26,13 @@ def pose_runs(
     body = Body(skinner, skinner.shape_terms(betas), joint_counts)
     begin = on_cpu.begin if skinner.device.type == "cpu" else on_gpu.begin
     begun = (begin(body, run) for run in runs)
-    return _results(next(begun, None), begun)
+    pending = deque(islice(begun, 1))
+    return _results(pending, begun)
 
 
-def _results(before: Arriving | None, begun: Iterator[Arriving]) -> Iterator[Positions]:
-    for arriving in begun:
-        assert before is not None
-        yield before()
-        before = arriving
-    if before is not None:
-        yield before()
+def _results(pending: deque[PendingPositions], begun: Iterator[PendingPositions]) -> Iterator[Positions]:
+    for positions in begun:
+        pending.append(positions)
+        yield pending.popleft()()
+    for positions in pending:
+        yield positions()

@@ -1,4 +1,4 @@
-"""Posed joints of a folded regressor: batches of frames, on any torch device, with one code path.
+"""Posed joints of a folded regressor: batches of frames, by the same steps on any torch device.
 
 Frames are the last, contiguous axis of every array, so that each elementwise step runs over long rows. A batch is
 five steps, each a handful of torch calls (``docs/folding.md`` counts their cost):
@@ -9,7 +9,7 @@ five steps, each a handful of torch calls (``docs/folding.md`` counts their cost
 4. each pair's vector turned by its bone, and the way from each bone's parent to it by that parent;
 5. the sum over pairs and bones, as one matrix product.
 
-Positions are relative to the root translation, which is added afterwards in float64 (`runs.add_translation`), so that
+Positions are relative to the root translation, which is added afterwards in float64 (`run.add_translation`), so that
 float32 keeps its precision far from the origin.
 """
 

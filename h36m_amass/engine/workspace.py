@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -10,16 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from h36m_amass.engine.shipment import Memory, Shipment
+from h36m_amass.engine.staging import Memory, Staging
 
 _GRAIN = 2**18  # numbers that the size of a device's memory is rounded up to
 
 
 def give_back() -> None:
     """Give back what torch keeps of memory of GPUs, and of page-locked memory, for its next use."""
-    torch.cuda.empty_cache()
-    if hasattr(torch.accelerator, "empty_host_cache"):  # since torch 2.13
-        torch.accelerator.empty_host_cache()
+    with suppress(torch.AcceleratorError):  # of a GPU that has failed: that is said elsewhere
+        torch.cuda.empty_cache()
+        torch._C._host_emptyCache()  # torch.accelerator.empty_host_cache since torch 2.13
 
 
 class HostMemory:
@@ -39,13 +40,13 @@ class HostMemory:
 class Workspace:
     """Memory that skinners of one device and type share; one skinner at a time computes a run.
 
-    Of the `idle` shipments each run in flight takes one.
+    Of the `idle` stagings each run in flight takes one.
     """
 
     def __init__(self) -> None:
         self._buffers: Tensor | None = None
         self.by_frame = HostMemory()
-        self.idle: list[Shipment] = []
+        self.idle: list[Staging] = []
         self._memories: dict[str, Memory] = {}
 
     def take(self, length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "at_least_length"]:

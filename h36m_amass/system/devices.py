@@ -16,10 +16,10 @@ _log = logging.getLogger(__name__)
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
-AS_FAST_AS_A_GPU = 16
-"""Worker processes on a CPU from which on builds were measured to take no longer than on a GPU (``make gpu``)."""
+MIN_CORES_FOR_CPU = 16
+"""Cores of a CPU with which builds were measured to take no longer than on a GPU (benchmarks/RESULTS.md)."""
 # Variables that take effect within CUDA's libraries, where torch cannot put them aside.
-_COARSE = {
+_REFUSED_VARIABLES = {
     "NVIDIA_TF32_OVERRIDE": "products of matrices may be too coarse",
     "PYTORCH_TUNABLEOP_ENABLED": "the same input may give other bytes each time",
 }
@@ -33,14 +33,21 @@ class DeviceLostError(DeviceError):
     """A GPU failed under a process, which cannot use it any more."""
 
 
-def resolve_device(device: str, workers: int = 0) -> str:
+def resolve_device(device: str, workers: int | None = 0) -> str:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device that is there and can compute: ``cpu`` or ``cuda:N``.
 
-    ``auto`` is the GPU where there is one, unless `workers` processes are to compute and are as fast. `DeviceError` if
-    there is none. Asking for CUDA where there is none is never answered with the CPU.
+    ``auto`` is the GPU where there is one, unless so many of this machine's cores compute, in `workers` processes or
+    None for one per core, that they are as fast. `DeviceError` if the device is not there or cannot compute. Asking for
+    CUDA where there is none is never answered with the CPU.
     """
-    if device == "cpu" or (device == "auto" and (workers >= AS_FAST_AS_A_GPU or not _may_have_gpu())):
+    cores = usable_cores() if workers is None else min(workers, usable_cores())
+    if device == "cpu" or (device == "auto" and (cores >= MIN_CORES_FOR_CPU or not _may_have_gpu())):
         return "cpu"
+    with explained(device):
+        return _resolved(device)
+
+
+def _resolved(device: str) -> str:
     import torch
 
     if device == "auto":
@@ -72,7 +79,7 @@ def _why_not(number: int) -> str | None:
     """Why a GPU that is there cannot compute what it should, and what to do; None if it can."""
     import torch
 
-    for variable, effect in _COARSE.items():
+    for variable, effect in _REFUSED_VARIABLES.items():
         if os.environ.get(variable, "0") not in ("", "0"):
             return f"{variable} is set, and {effect} on a GPU; unset it"
     major, minor = torch.cuda.get_device_capability(number)
@@ -96,19 +103,21 @@ def explained(device: str) -> Iterator[None]:
     except RuntimeError as error:
         import torch
 
-        reason = str(error).partition("\n")[0]
         if device == "cpu":
             raise
-        if isinstance(error, torch.OutOfMemoryError) or re.search("out of memory|ALLOC_FAILED", reason):
+        reason = str(error).partition("\n")[0]
+        if isinstance(error, torch.OutOfMemoryError) or re.search("out of memory|ALLOC_FAILED|NOT_INIT", reason):
             advice = "use fewer --workers or a smaller --batch-size, or end what else runs there"
             raise DeviceError(f"{device} has too little free memory; {advice}") from error
-        if isinstance(error, torch.AcceleratorError):
-            advice = "run the same command again, or use --device cpu"
+        if re.search("No CUDA GPUs|forked subprocess", reason):
+            raise DeviceError(f"{device} cannot be used in this process ({reason}); use --device cpu") from error
+        if isinstance(error, torch.AcceleratorError) or reason.startswith(("CUDA error", "CUDA unknown error")):
+            advice = "the process that used it has to be started again; or use --device cpu"
             raise DeviceLostError(f"{device} failed ({reason}); {advice}") from error
         raise
 
 
-def resolve_devices(device: str, workers: int = 0) -> tuple[str, ...]:
+def resolve_devices(device: str, workers: int | None = 0) -> tuple[str, ...]:
     """`resolve_device` of one, or of several GPUs: ``cuda:0,cuda:1`` or ``cuda:all``.
 
     `DeviceError`, too, if one of several is named twice, or is not a GPU: a CPU and a GPU round differently.
@@ -124,6 +133,10 @@ def resolve_devices(device: str, workers: int = 0) -> tuple[str, ...]:
     resolved = tuple(resolve_device(name, workers) for name in names)
     if len(set(resolved)) < len(resolved):
         raise DeviceError(f"device {device!r} names one GPU twice; name each once, or use --workers on one")
+    kinds = {device_kind(name): name for name in resolved}
+    if len(kinds) > 1:
+        advice = "they round differently; give those of one kind"
+        raise DeviceError(f"device {device!r} names several kinds of GPU ({'; '.join(kinds)}): {advice}")
     return resolved
 
 

@@ -19,7 +19,7 @@ from h36m_amass.body import regressor
 from h36m_amass.cli import app
 from h36m_amass.cli.application import common_options
 from h36m_amass.cli.examples import EXAMPLES
-from h36m_amass.conversion import builder
+from h36m_amass.conversion import builder, pool
 from h36m_amass.conversion import options as build_options
 from h36m_amass.export import motionbert
 from h36m_amass.export import npz as export
@@ -111,7 +111,7 @@ def test_the_remaining_defaults_are_words_for_none() -> None:
         f"{build_options.FRAME_RATE:g}",
         f"{build_options.BATCH_SIZE}",
         f"{regressor.H36M_FILE_NAME}.npy in --support-dir",
-        "one per core or GPU, fewer for little data",  # see pool.num_workers
+        f"one per core, up to {pool.WORKERS_PER_GPU} per GPU, fewer for little data",
         "KEY.png, with - for slashes",  # see plot.draw
         f"{inspect.signature(plot_poses.draw_poses).parameters['num_poses'].default}",
         "as many as fit on a screen or two, with --json all",  # see describe.fitting_depth

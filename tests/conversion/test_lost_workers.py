@@ -16,7 +16,7 @@ import pytest
 from h36m_amass.conversion import feeds, pool, tasks, unpack, worker
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
-from h36m_amass.conversion.pool import MAX_DEATHS, MAX_LOSSES, WorkerError
+from h36m_amass.conversion.pool import MAX_DEATHS, WorkerError
 from h36m_amass.conversion.tasks import Job, Task, TaskResult
 from h36m_amass.store.store import Store
 from h36m_amass.system.disk import SpaceError
@@ -95,14 +95,15 @@ def test_a_gpu_that_fails_ends_its_worker_and_no_recording_is_blamed(
     tree: Path, support_dir: Path, tmp_path: Path, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "run_task", deadly.run_or_lose_the_device)
-    make_deadly(tree, {"0002": MAX_LOSSES - 1})
-    assert build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=2).skipped == ()
+    monkeypatch.setattr(pool, "MAX_LOSSES", 3)
+    monkeypatch.setattr(pool, "TASKS_AHEAD", 1)
+    make_deadly(tree, {"0000": 2, "0002": 2})
+    assert build(tree, tmp_path / "s.h5", support_dir=support_dir, workers=1).skipped == ()
     assert deaths_left(tree) == 0
     assert (tmp_path / "s.h5").read_bytes() == undisturbed
-    make_deadly(tree, {"0002": 9})
-    with pytest.raises(WorkerError, match=f"GPUs failed {MAX_LOSSES} times; use --device cpu"):
+    make_deadly(tree, dict.fromkeys(("0000", "0002", "0004"), 9))
+    with pytest.raises(WorkerError, match="GPUs failed 3 times in a row; use --device cpu"):
         build(tree, tmp_path / "t.h5", support_dir=support_dir, workers=1)
-    assert deaths_left(tree) == 9 - MAX_LOSSES
 
 
 def start_badly(*_: object) -> None:

@@ -113,8 +113,8 @@ def test_nothing_is_read_that_was_not_written(folded: folding.FoldedRegressor, m
 
 def poison(skinner: Skinner) -> None:
     """Fill what the skinner writes before it reads with NaN, and what torch gives to the next who asks."""
-    for shipment in skinner.workspace.idle:
-        shipment._here.bytes.fill_(255)
+    for staging in skinner.workspace.idle:
+        staging._uploaded.bytes.fill_(255)
     for memory in skinner.workspace._memories.values():
         memory.bytes.fill_(255)
     if skinner.workspace._buffers is not None:
@@ -193,7 +193,7 @@ def matmul() -> Iterator[Any]:
     yield torch.backends.cuda.matmul
     torch.set_float32_matmul_precision("highest")
     torch.use_deterministic_algorithms(False)
-    torch.set_default_device("cpu")
+    torch.set_default_device(None)
 
 
 SETTINGS: dict[str, Callable[[], Any]] = {

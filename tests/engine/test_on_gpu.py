@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +22,12 @@ from torch.utils._pytree import tree_map
 from h36m_amass.body import folding, regressor
 from h36m_amass.body import model as body_model
 from h36m_amass.engine import on_cpu, on_gpu
+from h36m_amass.engine.graphs import Replayed
 from h36m_amass.engine.precision import reproducible
 from h36m_amass.engine.run import Body, Positions, Run
 from h36m_amass.engine.runs import pose_runs
-from h36m_amass.engine.shipment import Shipment
 from h36m_amass.engine.skinning import Skinner
+from h36m_amass.engine.staging import Staging
 from h36m_amass.recordings import resampling
 from h36m_amass.recordings.resampling import exact_rate
 
@@ -106,8 +111,8 @@ class LateStream(TorchDispatchMode):
         if func._schema.is_mutable:
             self.queue.append(lambda: func(*args, **kwargs))
             return kwargs.get("out", args[0])
-        forms = tree_map(lambda value: value.to("meta") if isinstance(value, torch.Tensor) else value, (args, kwargs))
-        out = torch.full_like(func(*forms[0], **forms[1]), -7, device="cpu")
+        specs = tree_map(lambda value: value.to("meta") if isinstance(value, torch.Tensor) else value, (args, kwargs))
+        out = torch.full_like(func(*specs[0], **specs[1]), -7, device="cpu")
         self.queue.append(lambda: out.copy_(func(*args, **kwargs)))
         return out
 
@@ -185,47 +190,47 @@ def test_a_recording_that_is_given_up_in_flight_harms_itself_alone(folded: foldi
 
 
 def one_shipment_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    shipments: list[Shipment] = []
+    stagings: list[Staging] = []
 
-    def one(device: torch.device) -> Shipment:
-        shipments[:] = shipments or [Shipment(device)]
-        return shipments[0]
+    def one(device: torch.device) -> Staging:
+        stagings[:] = stagings or [Staging(device)]
+        return stagings[0]
 
-    monkeypatch.setattr(on_gpu, "Shipment", one)
+    monkeypatch.setattr(on_gpu, "Staging", one)
 
 
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    wait = Shipment.wait
+    wait = Staging.wait
 
-    def at_once(self: Shipment, forms: Any) -> dict[str, np.ndarray]:
-        monkeypatch.setattr(self._arrived, "synchronize", lambda: None)
-        return wait(self, forms)
+    def at_once(self: Staging, specs: Any) -> dict[str, np.ndarray]:
+        monkeypatch.setattr(self._downloaded, "synchronize", lambda: None)
+        return wait(self, specs)
 
-    monkeypatch.setattr(Shipment, "wait", at_once)
+    monkeypatch.setattr(Staging, "wait", at_once)
 
 
 def fetched_before_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, send = on_gpu.Replayed.__call__, Shipment.fetch
+    run, send = on_gpu.Replayed.__call__, Staging.download
 
-    def fetch_first(self: Shipment, *arguments: Any) -> None:
+    def fetch_first(self: Staging, *arguments: Any) -> None:
         send(self, *arguments)
         run(waiting.pop())
 
     waiting: list[Any] = []
     monkeypatch.setattr(on_gpu.Replayed, "__call__", lambda program: waiting.append(program))
-    monkeypatch.setattr(Shipment, "fetch", fetch_first)
+    monkeypatch.setattr(Staging, "download", fetch_first)
 
 
 def idle_before_it_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    send = Shipment.send
+    send = Staging.upload
 
-    def given_away(self: Shipment, *arguments: Any) -> None:
+    def given_away(self: Staging, *arguments: Any) -> None:
         waiting.append(self)
         send(self, *arguments)
 
-    waiting: list[Shipment] = []
-    monkeypatch.setattr(Shipment, "send", given_away)
-    monkeypatch.setattr(on_gpu, "Shipment", lambda device: waiting.pop() if waiting else Shipment(device))
+    waiting: list[Staging] = []
+    monkeypatch.setattr(Staging, "upload", given_away)
+    monkeypatch.setattr(on_gpu, "Staging", lambda device: waiting.pop() if waiting else Staging(device))
 
 
 @pytest.mark.parametrize(
@@ -278,3 +283,108 @@ def test_a_run_takes_no_more_torch_calls_than_it_did(
     with Launches() as launches, torch.inference_mode():
         program.run()
     assert launches.calls.total() <= LAUNCHES["all"] + LAUNCHES_BESIDE
+
+
+def test_a_skinner_that_nobody_uses_is_freed_at_once(folded: folding.FoldedRegressor) -> None:
+    skinner = Skinner(folded, 256)
+    pose_late(skinner, 1)
+    assert skinner.programs
+    left = weakref.ref(skinner), weakref.ref(skinner.workspace)
+    gc.disable()
+    try:
+        del skinner
+        assert [reference() for reference in left] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("joint_counts", [(17, 52), (69,)])
+def test_runs_of_one_skinner_may_differ_in_soft_tissue_and_joint_sets(
+    folded: folding.FoldedRegressor, joint_counts: tuple[int, ...]
+) -> None:
+    skinner = Skinner(folded, 64)
+    betas = np.ones(folded.num_betas)
+    runs = [random_run(folded, 40, 60.0, seed) for seed in range(3)]
+    runs[1] = replace(runs[1], dmpls=None)
+    with reproducible():
+        expected = [next(pose_runs(Skinner(folded, 64), betas, [run], counts(folded))) for run in runs]
+        with in_place_of_a_gpu():
+            list(pose_runs(skinner, betas, runs[:1], counts(folded)))
+            there = list(pose_runs(skinner, betas, runs, joint_counts))
+    for one, another in zip(there, expected, strict=True):
+        assert [positions.shape[1] for positions in one] == list(joint_counts)
+        np.testing.assert_array_equal(np.concatenate(one, axis=1), np.concatenate(another, axis=1))
+
+
+class Graph:
+    """A CUDA graph of what is recorded while it is in use."""
+
+    recording: Graph | None = None
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+        self.num_replays = 0
+
+    def replay(self) -> None:
+        self.num_replays += 1
+        for call in self.calls:
+            call()
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
+    """Graphs that are made in place of CUDA's: steps are recorded, and not run, while one is."""
+    made: list[Graph] = []
+
+    @contextmanager
+    def recorded(graph: Graph, **options: Any) -> Iterator[None]:
+        assert options["capture_error_mode"] == "thread_local"
+        Graph.recording = graph
+        try:
+            yield
+        finally:
+            Graph.recording = None
+
+    def new() -> Graph:
+        made.append(Graph())
+        return made[-1]
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", new)
+    monkeypatch.setattr(torch.cuda, "graph", recorded)
+    for name in ("device", "stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: None)
+    monkeypatch.setattr("h36m_amass.engine.graphs._stream", lambda _: None)
+    return made
+
+
+def recordable(step: Callable[[], object]) -> Callable[[], object]:
+    return lambda: step() if Graph.recording is None else Graph.recording.calls.append(step)
+
+
+def test_steps_run_one_by_one_and_are_then_recorded_once_and_replayed(graphs: list[Graph]) -> None:
+    ran: list[int] = []
+    replayed = Replayed([recordable(partial(ran.append, number)) for number in range(3)], torch.device("cuda:0"))
+    for times in range(1, 5):
+        replayed()
+        assert ran == [0, 1, 2] * times
+        assert [graph.num_replays for graph in graphs] == ([] if times == 1 else [times - 1])
+
+
+def test_what_ends_a_recording_is_not_hidden_by_its_end(graphs: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def fails_at_its_end(graph: Graph, **_: Any) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise torch.AcceleratorError("operation failed due to a previous error during capture")
+
+    def step() -> None:
+        if torch.cuda.graph is fails_at_its_end:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    replayed = Replayed([step], torch.device("cuda:0"))
+    replayed()
+    monkeypatch.setattr(torch.cuda, "graph", fails_at_its_end)
+    with pytest.raises(torch.OutOfMemoryError):
+        replayed()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from h36m_amass.engine.precision import reproducible
@@ -29,31 +31,40 @@ def test_precision_and_threads_are_put_aside_and_back() -> None:
         torch.set_num_threads(threads)
 
 
-def test_a_precision_that_follows_another_setting_follows_it_afterwards() -> None:
-    backends: Any = torch.backends
-    settings = backends.cuda.matmul, backends.mkldnn.matmul
+SETTINGS = [
+    ("generic", "all"),
+    *((backend, what) for backend in ("cuda", "mkldnn") for what in ("all", "matmul", "conv")),
+]
+PRECISIONS = st.sampled_from(["none", "ieee", "tf32"])
 
-    def when(precision: str) -> list[str]:
-        backends.fp32_precision = precision
-        return [setting.fp32_precision for setting in settings]
 
-    before = [setting.fp32_precision for setting in (backends, *settings)]
+def held() -> list[str]:
+    return [torch._C._get_fp32_precision_getter(*setting) for setting in SETTINGS]
+
+
+def put(precisions: Iterable[str]) -> None:
+    for setting, precision in zip(SETTINGS, precisions, strict=True):
+        torch._C._set_fp32_precision_setter(*setting, precision)
+
+
+def held_when_the_highest_is(precision: str) -> list[str]:
+    before = held()[0]
+    torch._C._set_fp32_precision_setter(*SETTINGS[0], precision)
+    there = held()
+    torch._C._set_fp32_precision_setter(*SETTINGS[0], before)
+    return there
+
+
+@given(st.lists(PRECISIONS, min_size=len(SETTINGS), max_size=len(SETTINGS)))
+def test_precisions_come_back_as_they_were_set_or_followed_each_other(precisions: list[str]) -> None:
     try:
-        for setting in settings:
-            setting.fp32_precision = "none"
+        put(precisions)
+        before = held(), held_when_the_highest_is("tf32"), held_when_the_highest_is("ieee")
         with reproducible():
-            assert when("tf32") == ["ieee", "ieee"]
-        assert when("tf32") == ["tf32", "tf32"]
-        with reproducible():
-            pass
-        assert (when("ieee"), when("tf32")) == (["ieee", "ieee"], ["tf32", "tf32"])
-        settings[0].fp32_precision = "ieee"
-        with reproducible():
-            pass
-        assert when("tf32") == ["ieee", "tf32"]
+            assert {held()[SETTINGS.index((backend, "matmul"))] for backend in ("cuda", "mkldnn")} == {"ieee"}
+        assert (held(), held_when_the_highest_is("tf32"), held_when_the_highest_is("ieee")) == before
     finally:
-        for setting, precision in zip((backends, *settings), before, strict=True):
-            setting.fp32_precision = precision
+        put(["none"] * len(SETTINGS))
 
 
 @pytest.mark.parametrize("warn_only", [True, False])

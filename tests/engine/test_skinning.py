@@ -176,7 +176,7 @@ def pose_once(skinner: Skinner) -> tuple[torch.Tensor, ...]:
     program = on_gpu.Program(Body(skinner, np.zeros(0), (10, 7)), 8, 5, True)
     with torch.inference_mode():
         program.run()
-    return tuple(program.result.views(program.outputs).values())
+    return tuple(program.output_memory.views(program.outputs).values())
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:3"])

@@ -116,13 +116,27 @@ def test_variables_that_make_a_gpu_coarse_or_fickle_are_refused(
         resolve_devices("cuda")
 
 
-def test_many_workers_are_as_fast_as_a_gpu(gpus: Callable[[int], None]) -> None:
+@pytest.mark.parametrize(
+    ("cores", "workers", "device"),
+    [(16, None, "cpu"), (16, 16, "cpu"), (16, 15, "cuda:0"), (16, 0, "cuda:0"), (8, None, "cuda:0"), (8, 20, "cuda:0")],
+)
+def test_many_cores_are_as_fast_as_a_gpu(
+    gpus: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, cores: int, workers: int | None, device: str
+) -> None:
     gpus(1)
-    enough = devices.AS_FAST_AS_A_GPU
-    assert [resolve_devices("auto", workers) for workers in (0, enough - 1, enough)] == [
-        *(("cuda:0",), ("cuda:0",), ("cpu",))
-    ]
-    assert resolve_devices("cuda", enough) == ("cuda:0",)
+    monkeypatch.setattr(devices, "usable_cores", lambda: cores)
+    assert resolve_devices("auto", workers) == (device,)
+    assert resolve_devices("cuda", workers) == ("cuda:0",)
+
+
+def test_gpus_of_several_kinds_are_not_mixed(gpus: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card of {device}")
+    with pytest.raises(
+        DeviceError, match=r"several kinds of GPU \(card of cuda:0, .*; card of cuda:1, .*\): they round"
+    ):
+        resolve_devices("cuda:all")
+    assert resolve_devices("cuda:1") == ("cuda:1",)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +150,16 @@ def test_many_workers_are_as_fast_as_a_gpu(gpus: Callable[[int], None]) -> None:
         ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "cuda:0", DeviceError, "use fewer --workers"),
         (torch.AcceleratorError("CUDA error: out of memory"), "cuda:0", DeviceError, "too little free memory"),
-        (torch.AcceleratorError("CUDA error: unspecified\nmore"), "cuda:0", DeviceLostError, r"unspecified\); run the"),
+        (
+            torch.AcceleratorError("CUDA error: unspecified\nmore"),
+            "cuda:0",
+            DeviceLostError,
+            r"unspecified\); the proc",
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"), "cuda:0", DeviceLostError, "EXECUTION_FAILED"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"), "cuda:0", DeviceError, "too little free memory"),
+        (RuntimeError("CUDA unknown error - this may be"), "cuda:0", DeviceLostError, "unknown error"),
+        (RuntimeError("No CUDA GPUs are available"), "cuda:0", DeviceError, "cannot be used in this process"),
         (RuntimeError("size mismatch"), "cuda:0", RuntimeError, "size mismatch"),
         (torch.OutOfMemoryError("out of memory"), "cpu", torch.OutOfMemoryError, "out of memory"),
     ],
