@@ -67,7 +67,7 @@ def import_h36m(
         )
     typer.echo(printable(f"{store}: {result.sequences:,} sequences, {result.frames:,} frames"))
     if result.cut:
-        counted = f"{len(result.cut):,} videos have detections behind the end of the motion capture"
+        counted = f"{len(result.cut):,} videos have detections after the end of the motion capture"
         longest = f"up to {max(result.cut.values())} frames, which were dropped"
         typer.echo(f"cut: {counted}, {longest}; --verbose lists them")
     if result.without_3d:

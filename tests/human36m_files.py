@@ -13,11 +13,16 @@ ACTIONS = {"Directions": 40, "Walking 1": 70, "WalkDog": 1}
 """Frames of each action of a subject; S11 has no Directions."""
 SUBJECTS = ("S1", "S9", "S11")
 IDS = ("54138969", "55011271", "58860488", "60457274")
-METADATA = {
+METADATA: dict[str, Any] = {
     "layout_name": "h36m",
     "num_joints": 17,
     "keypoints_symmetry": [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]],
 }
+GT_METADATA = {
+    "num_joints": 17,
+    "keypoints_symmetry": [[np.int64(joint) for joint in side] for side in METADATA["keypoints_symmetry"]],
+}
+"""Metadata of ``data_2d_h36m_gt.npz``: its joints are NumPy's integers, because they are taken from an array."""
 NAMES = (
     *("pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
     *("spine", "thorax", "nose", "head_top"),

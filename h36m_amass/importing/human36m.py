@@ -61,7 +61,7 @@ class Human36mImport:
     sequences: int
     frames: int
     cut: Mapping[str, int]
-    """Frames of detections behind the end of the motion capture, which were dropped, by ``SUBJECT/ACTION/CAMERA``."""
+    """Frames of detections after the end of the motion capture, which were dropped, by ``SUBJECT/ACTION/CAMERA``."""
     without_3d: tuple[str, ...]
     """``SUBJECT/ACTION`` of detections without motion capture, which were not imported."""
 
@@ -87,7 +87,7 @@ def import_human36m(
         Store to write; it is there whole or not at all.
     detections
         ``data_2d_h36m_gt.npz``, ``data_2d_h36m_cpn_ft_h36m_dbb.npz`` or another file of the same 17 joints, in pixels
-        of the four cameras, for `Store.read_detections`. As VideoPose3D does, frames behind the end of the motion
+        of the four cameras, for `Store.read_detections`. As VideoPose3D does, frames after the end of the motion
         capture are dropped, and fewer frames than that has are an error.
     overwrite
         Replace a store that exists.
@@ -103,7 +103,9 @@ def import_human36m(
     data_3d, store = Path(data_3d), Path(store)
     target = Path(os.path.realpath(store))  # a link stays one
     if target.exists() and not overwrite:
-        raise Human36mError("exists; replace it with --overwrite, or import to another file", store)
+        raise Human36mError(
+            "exists; replace it with --overwrite (in Python, overwrite=True), or import to another file", store
+        )
     content, synthetic = _read(data_3d, "positions_3d")
     poses = {key: _array(content[key], "/".join(key), data_3d, (32, 3), FARTHEST) for key in sorted(content)}
     options = {"frame_rate": f"{FRAME_RATE:g}", "data_3d_sha256": content_sha256(data_3d).hex()}
@@ -179,16 +181,31 @@ def _array(
     return array.astype(np.float32, copy=False)
 
 
+def _check_joints(path: Path) -> None:
+    """Raise `Human36mError` unless the metadata of detections say that they are of Human3.6M's 17 joints."""
+    name = "keypoints_symmetry"  # lists, tuples or arrays; in data_2d_h36m_gt.npz lists of NumPy's integers
+
+    def listed(values: Any) -> list[Any]:
+        return list(values if isinstance(values, list | tuple) else np.atleast_1d(unpickling.value(values, name)))
+
+    with NpzReader(path) as npz, _named(path):
+        pickled = npz.pickled("metadata") if "metadata" in npz else None
+        metadata = {} if pickled is None else unpickling.contained(unpickling.load(pickled), "metadata")
+        if not isinstance(metadata, dict) or name not in metadata:
+            reason = f"has no metadata with {name}, which say what its joints are"
+            raise Human36mError(f"{reason}; give VideoPose3D's data_2d_h36m_*.npz", path)
+        symmetry = [
+            [unpickling.value(joint, name).tolist() for joint in listed(side)] for side in listed(metadata[name])
+        ]
+    if symmetry != SYMMETRY:
+        reason = f"its {name} are {symmetry!s:.80}, not the 17 joints of Human3.6M, right leg first"
+        raise Human36mError(f"{reason}; give detections whose layout is h36m, not those of COCO", path)
+
+
 def _detections(path: Path, poses: _Arrays) -> tuple[_Arrays, dict[str, int], tuple[str, ...]]:
     """Detections (cameras, frames, joints, 2) of each sequence in the order of stores, and what is reported of them."""
     content, _ = _read(path, "positions_2d")
-    with NpzReader(path) as npz, _named(path):
-        pickled = npz.pickled("metadata") if "metadata" in npz else None
-        about = pickled and unpickling.contained(unpickling.load(pickled), "metadata")
-    sides = about.get("keypoints_symmetry") if isinstance(about, dict) else None
-    if not isinstance(sides, list | tuple) or [list(s) if isinstance(s, tuple) else s for s in sides] != SYMMETRY:
-        reason = "its joints are not the 17 of Human3.6M, right leg first"
-        raise Human36mError(f"{reason}; give detections whose layout is h36m, not those of COCO", path)
+    _check_joints(path)
     pixels, cut = dict[_Key, np.ndarray](), dict[str, int]()
     for key, positions in poses.items():
         name, cameras = "/".join(key), content.get(key)
@@ -203,7 +220,7 @@ def _detections(path: Path, poses: _Arrays) -> tuple[_Arrays, dict[str, int], tu
                 raise Human36mError(f"{reason}; give detections of all frames", path)
             if len(array) > len(positions):
                 frames = cut[f"{name}/{camera}"] = len(array) - len(positions)
-                _log.info("%s/%s: %d frames behind the end of the 3D poses are dropped", name, camera, frames)
+                _log.info("%s/%s: %d frames after the end of the 3D poses are dropped", name, camera, frames)
             arrays.append(array[: len(positions), FROM_H36M])
         pixels[key] = np.stack(arrays)
     return pixels, cut, tuple("/".join(key) for key in sorted(content.keys() - poses.keys()))

@@ -26,7 +26,18 @@ from h36m_amass.synthetic import write_human36m
 from h36m_amass.verification.store import verify
 from tests.conftest import Outcome
 from tests.fuzz import Edits, edits, mutated
-from tests.human36m_files import ACTIONS, IDS, JOINTS_OF_32, METADATA, NAMES, pickled, pixels, poses, write_npz
+from tests.human36m_files import (
+    ACTIONS,
+    GT_METADATA,
+    IDS,
+    JOINTS_OF_32,
+    METADATA,
+    NAMES,
+    pickled,
+    pixels,
+    poses,
+    write_npz,
+)
 from tests.setup.test_unpickling import Canary, code
 
 
@@ -87,6 +98,23 @@ def test_detections_lie_beside_the_poses_and_are_cut_where_these_end(tmp_path: P
     assert verify(tmp_path / "s.h5").findings == ()
 
 
+_SIDES = METADATA["keypoints_symmetry"]
+
+
+@pytest.mark.parametrize("numpy_version", [1, 2])
+@pytest.mark.parametrize(
+    "metadata",
+    [GT_METADATA, {"keypoints_symmetry": np.array(_SIDES)}, {"keypoints_symmetry": tuple(map(np.array, _SIDES))}],
+)
+def test_the_layout_is_read_from_lists_and_arrays(tmp_path: Path, metadata: Any, numpy_version: int) -> None:
+    """VideoPose3D's ``prepare_data_h36m.py`` saves lists of NumPy's integers."""
+    made = {"S1": {"WalkDog": poses()["S1"]["WalkDog"]}}
+    data_3d = write_npz(tmp_path / "3d.npz", positions_3d=made)
+    data_2d = write_npz(tmp_path / "2d.npz", numpy_version, positions_2d=pixels(made), metadata=metadata)
+    import_human36m(data_3d, tmp_path / "s.h5", detections=data_2d)
+    assert Store(tmp_path / "s.h5").cameras == IDS
+
+
 def _3d(change: Callable[[dict[str, Any]], Any]) -> Any:
     made = poses()
     change(made)
@@ -125,9 +153,19 @@ def _nothing(content: Any) -> None: ...
             _2d(lambda found: found["S1"].update({"Walking 1": [a[:60] for a in found["S1"]["Walking 1"]]})),
             "S1/Walking 1/54138969 has 60 frames for 70 3D poses",
         ),
-        (_2d(_nothing, keypoints_symmetry=[[1, 3], [2, 4]]), "not the 17 of Human3.6M.*not those of COCO"),
-        (_2d(_nothing, keypoints_symmetry=7), "not the 17 of Human3.6M"),
-        (_2d(_nothing, keypoints_symmetry=[7, 8]), "not the 17 of Human3.6M"),
+        (
+            _2d(_nothing, keypoints_symmetry=[[1, 3], [2, 4]]),
+            r"keypoints_symmetry are \[\[1, 3\], \[2, 4\]\], not the 17 joints of Human3.6M.*not those of COCO",
+        ),
+        (_2d(_nothing, keypoints_symmetry=7), r"are \[\[7\]\], not the 17 joints"),
+        (_2d(_nothing, keypoints_symmetry=[7, 8]), r"are \[\[7\], \[8\]\], not the 17 joints"),
+        (_2d(_nothing, keypoints_symmetry=None), "2d.npz: its keypoints_symmetry is not an array"),
+        (_2d(_nothing, keypoints_symmetry=[[[1, 2]]]), r"are \[\[\[1, 2\]\]\], not the 17 joints"),
+        (_2d(_nothing, keypoints_symmetry=[[4, "5"]]), "2d.npz: its keypoints_symmetry is not an array"),
+        (
+            ({"positions_3d": poses()}, {"positions_2d": pixels(poses())}),
+            "2d.npz: has no metadata with keypoints_symmetry.*; give VideoPose3D's data_2d",
+        ),
         (_2d(lambda found: found.update(S1=[])), "has 'S1' where a subject of Human3.6M should be"),
         (_2d(lambda found: found["S1"]["WalkDog"].insert(0, 7)), "no detections of four cameras for S1/WalkDog"),
     ],
@@ -183,7 +221,7 @@ def test_a_store_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     store = tmp_path / "s.h5"
     import_human36m(data_3d, store)
     before = store.read_bytes()
-    with pytest.raises(Human36mError, match="exists; replace it with --overwrite"):
+    with pytest.raises(Human36mError, match=r"--overwrite \(in Python, overwrite=True\)"):
         import_human36m(data_3d, store)
 
     def stop(done: int, total: int) -> None:
@@ -219,10 +257,10 @@ def test_the_command_says_what_was_imported_and_what_was_not(tmp_path: Path, cli
     assert done.exit_code == 0
     *_, first, cut, without = done.stdout.splitlines()
     assert first == f"{tmp_path / 's.h5'}: 8 sequences, 293 frames"
-    assert cut.startswith("cut: 8 videos have detections behind the end of the motion capture, up to 2 frames")
+    assert cut.startswith("cut: 8 videos have detections after the end of the motion capture, up to 2 frames")
     assert without.endswith("S11/Directions")
     again = cli("import-h36m", data_3d, tmp_path / "s.h5", "--verbose", "--overwrite", "--detections", data_2d)
-    assert "S1/Walking 1/60457274: 2 frames behind the end" in again.stderr
+    assert "S1/Walking 1/60457274: 2 frames after the end" in again.stderr
     assert cli("import-h36m", data_3d, tmp_path / "s.h5").exit_code == 1
     shown = cli("info", tmp_path / "s.h5").stdout
     assert "joints of motion capture, without a regressor" in shown
