@@ -1,5 +1,6 @@
 """Made-up motion capture in the form of Human3.6M's, as VideoPose3D's users have it."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,8 +26,15 @@ def as_motion_capture(joints: Float[np.ndarray, "*frames 17 3"]) -> Float[np.nda
     return moved
 
 
-def write_human36m(path: Path, positions_3d: Mapping[str, Mapping[str, Float[np.ndarray, "frames 17 3"]]]) -> None:
-    """A ``data_3d_h36m.npz`` of these subjects and actions: joints of the order ``h36m``, metres, z up, 50 Hz."""
+def write_human36m(
+    path: Path | str, positions_3d: Mapping[str, Mapping[str, Float[np.ndarray, "frames 17 3"]]]
+) -> None:
+    """A ``data_3d_h36m.npz`` of these subjects and actions: joints of the order ``h36m``, metres, z up, 50 Hz.
+
+    A file that this function made is replaced. Raises `FileExistsError` if another one exists: the real one, say.
+    """
+    if Path(path).exists() and not _is_made_up(path):
+        raise FileExistsError(f"{path}: exists, and was not made up by write_human36m; give another name")
     content: dict[str, dict[str, Shaped[np.ndarray, "frames 32 3"]]] = {}
     for subject, actions in positions_3d.items():
         content[subject] = {}
@@ -34,4 +42,12 @@ def write_human36m(path: Path, positions_3d: Mapping[str, Mapping[str, Float[np.
             all_joints = np.repeat(joints[:, :1], 32, axis=1).astype(np.float32)  # the others stand at the pelvis
             all_joints[:, MOVING] = joints
             content[subject][action] = all_joints
-    np.savez_compressed(path, positions_3d=np.array(content, object), synthetic=np.array(SYNTHETIC_NOTE))
+    with Path(path).open("wb") as file:  # NumPy would add .npz to other names
+        np.savez_compressed(file, positions_3d=np.array(content, object), synthetic=np.array(SYNTHETIC_NOTE))
+
+
+def _is_made_up(path: Path | str) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "synthetic.npy" in archive.namelist()

@@ -83,9 +83,20 @@ def one_thread() -> Iterator[None]:
 def test_examples_run_and_print_what_they_say(
     page: Path, demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks of a page run in order, in one namespace, beside a demo; a text block after one is its output."""
     (tmp_path / "demo").symlink_to(demo.store.parent, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
+    run_examples(page)
+
+
+def test_pages_of_made_up_files_run_again(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demo").symlink_to(demo.store.parent, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        run_examples(ROOT / "docs" / "human36m.md")
+
+
+def run_examples(page: Path) -> None:
+    """Blocks of a page run in order, in one namespace, in a folder with a demo; a text block after one is its output."""
     namespace: dict[str, Any] = {"__name__": "example"}
     printed: str | None = None
     for language, code, line in blocks(page):

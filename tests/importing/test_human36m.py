@@ -274,3 +274,16 @@ def test_what_is_made_up_says_so(tmp_path: Path) -> None:
     assert store.header.synthetic
     columns = [store.joint_names.index(name) for name in NAMES]
     np.testing.assert_array_equal(store["Human36M/S5/Eating 2"].positions_3d[:, columns], joints)
+
+
+def test_what_is_made_up_replaces_nothing_else(tmp_path: Path) -> None:
+    real = write_npz(tmp_path / "data_3d_h36m.npz", positions_3d=poses())
+    (tmp_path / "notes.txt").write_text("mine")
+    for path in (real, tmp_path / "notes.txt"):
+        before = path.read_bytes()
+        with pytest.raises(FileExistsError, match=f"{path.name}: exists, and was not made up"):
+            write_human36m(path, {})
+        assert path.read_bytes() == before
+    for joints in (np.zeros((5, 17, 3)), np.ones((4, 17, 3))):
+        write_human36m(tmp_path / "made_up.npz", {"S5": {"Eating 2": joints}})
+    assert import_human36m(tmp_path / "made_up.npz", tmp_path / "s.h5").frames == 4
