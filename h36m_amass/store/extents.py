@@ -32,11 +32,13 @@ class Extents(NamedTuple):
         """
         next_rows = np.append(self.first_rows[1:], NEVER)
         while len(starts):
-            extent = np.searchsorted(self.first_rows, starts, side="right") - 1
+            extent = self.first_rows.searchsorted(starts, side="right") - 1
             stops = np.minimum(ends, begins + next_rows[extent] - starts)
             offsets = self.offsets[extent] + (starts - self.first_rows[extent]) * row_bytes
             yield offsets, begins * row_bytes, stops * row_bytes
-            more = stops < ends
+            more = (stops < ends).nonzero()[0]
+            if not len(more):
+                return
             starts, begins, ends = (starts + stops - begins)[more], stops[more], ends[more]
 
 

@@ -53,7 +53,7 @@ class Verification:
 
 
 def verify(
-    store: Path | str | UPath,
+    store: Store | Path | str | UPath,
     *,
     quick: bool = False,
     against: Path | str | UPath | None = None,
@@ -69,7 +69,7 @@ def verify(
     Parameters
     ----------
     store
-        A file that `h36m_amass.build` wrote, or its URL.
+        A file that `h36m_amass.build` wrote, its URL, or the store that was opened from it.
     quick
         Do not read the frames, so checksums, views, values and bone lengths are not checked.
     against
@@ -85,7 +85,7 @@ def verify(
     Raises `h36m_amass.errors.H36mAmassError` if there is no such file, or something that comparing needs is missing;
     before anything is checked.
     """
-    path, stages = parse(store), Stages(_log)
+    path, stages = store.path if isinstance(store, Store) else parse(store), Stages(_log)
     try:
         verified = Store(path)
     except StoreError as error:

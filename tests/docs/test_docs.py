@@ -96,7 +96,7 @@ def test_pages_of_made_up_files_run_again(demo: Demo, tmp_path: Path, monkeypatc
 
 
 def run_examples(page: Path) -> None:
-    """Blocks of a page run in order, in one namespace, in a folder with a demo; a text block after one is its output."""
+    """Run the blocks of a page in order, in one namespace, beside a demo; a text block after one is its output."""
     namespace: dict[str, Any] = {"__name__": "example"}
     printed: str | None = None
     for language, code, line in blocks(page):

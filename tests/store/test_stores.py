@@ -22,6 +22,7 @@ from h36m_amass.store.format import JointSet
 from h36m_amass.store.store import Store
 from h36m_amass.store.stores import Stores
 from h36m_amass.training.windows import Padding, WindowDataset, WindowError, collate
+from h36m_amass.verification.store import verify
 from tests.human36m_files import IDS, METADATA, pixels, poses, write_npz
 from tests.small_stores import write_store
 
@@ -130,6 +131,9 @@ def test_several_stores_are_chosen_from_as_one(paths: list[Path]) -> None:
         stores.read(stores.num_frames, stores.num_frames + 1)
     with pytest.raises(StoreError, match="open both with Stores"):
         _ = chosen + alone[0].sequences
+    with pytest.raises(StoreError, match=r"a.h5 .*: has no path of its own"):
+        verify(stores)
+    assert verify(alone[1]).findings == ()
     stores.close()
     assert len(stores.read(0, 2)) == 2
 
@@ -150,11 +154,18 @@ def test_stores_that_do_not_go_together_are_refused_by_name(paths: list[Path], t
     for others, message in (
         ([], "no stores are given"),
         ([paths[0], right_first], "r.h5: has other joints, or in another order, than .*a.h5"),
-        ([paths[0], faster], "f.h5: is at 60 Hz, and .*a.h5 at 50 Hz"),
+        ([paths[0], faster], "f.h5: is at 60 Hz, and .*a.h5 at 50 Hz; build it again with --frame-rate 50"),
+        ([faster, paths[1]], "f.h5: is at 60 Hz, and .*h.h5 at 50 Hz; build it again with --frame-rate 50"),
+        ([native, paths[0], faster], "f.h5: is at 60 Hz, and .*a.h5 at 50 Hz"),
+        ([faster, native, paths[0]], "a.h5: is at 50 Hz, and .*f.h5 at 60 Hz"),
         ([paths[0], paths[0]], "two of these stores have CMU/01/a"),
     ):
         with pytest.raises(StoreError, match=message):
             Stores(others)
+    for one in (str(paths[0]), paths[0], native):
+        with pytest.raises(StoreError, match=r"takes a list, not one .*; write Stores\(\[...\]\)"):
+            Stores(one)  # type: ignore[arg-type]
     assert math.isnan(Stores([paths[0], native]).frame_rate)
+    assert math.isnan(Stores([native, paths[0], paths[1]]).frame_rate)
     with pytest.raises(WindowError, match="has no detections"):
         WindowDataset(Store(paths[0]), 3, detections=True)
