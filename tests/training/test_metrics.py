@@ -142,6 +142,28 @@ def test_any_axes_may_stand_in_front_in_any_type(poses: np.ndarray) -> None:
     )
 
 
+@pytest.mark.parametrize("metric", [*PER_POSE, mpjve])
+def test_half_precision_is_computed_in_full_and_types_mix(metric: Metric) -> None:
+    predicted, target = (torch.from_numpy(poses) for poses in two(3, 4))
+    for dtype in (torch.float16, torch.bfloat16):
+        halves = predicted.to(dtype), target.to(dtype)
+        torch.testing.assert_close(metric(*halves), metric(*(half.float() for half in halves)), rtol=0, atol=0)
+    torch.testing.assert_close(metric(predicted.float(), target), metric(predicted.float().double(), target))
+    singles = predicted.float().requires_grad_(), target.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        errors = metric(*singles)
+    torch.testing.assert_close(errors, metric(*singles), rtol=0, atol=0)
+    errors.sum().backward()
+    assert singles[0].grad is not None and singles[0].grad.isfinite().all()
+
+
+def test_gradients_of_gradients_are_refused() -> None:
+    predicted, target = (torch.from_numpy(poses).requires_grad_() for poses in two(3, 4))
+    (gradient,) = torch.autograd.grad(p_mpjpe(predicted, target).sum(), predicted, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 def test_poses_that_do_not_fit_are_refused() -> None:
     pose, batch = torch.zeros(17, 3), torch.zeros(5, 17, 3)
     for metric in (*PER_POSE, mpjve):
