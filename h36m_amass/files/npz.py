@@ -125,7 +125,12 @@ class NpzReader:
             content = self._archive.read(member)
             if not content.startswith(b"\x93NUMPY"):
                 raise NpzError(f"'{name}' is not a NumPy array; copy or download the file again", self.name)
-            return content[end_of_header(content, 0) :]
+            end = end_of_header(content, 0)
+            if b"|O" not in content[:end]:
+                raise NpzError(
+                    f"'{name}' is an array of numbers or text, not a pickled dictionary; save that again", self.name
+                )
+            return content[end:]
 
     def rows(
         self, name: str, num_rows: int, overlap: int = 0, dtype: np.dtype[Any] | None = None

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from h36m_amass.errors import H36mAmassError
 from h36m_amass.files import unpickling
 from h36m_amass.files.npy import content_sha256
 from h36m_amass.files.npz import NpzReader
-from h36m_amass.files.unpickling import UnpicklingError
+from h36m_amass.files.unpickling import StandIn, UnpicklingError
 from h36m_amass.skeleton import H36M, JOINT_ORDERS
 from h36m_amass.store.format import NO_MODEL, JointSet, SequenceRecord, StoreHeader
 from h36m_amass.store.space import store_bytes
@@ -43,7 +43,9 @@ FROM_H36M = tuple(JOINT_ORDERS["h36m"].index(joint) for joint in range(len(H36M)
 """Where each joint of a store is in the order ``h36m``."""
 FROM_32 = tuple(MOVING[joint] for joint in FROM_H36M)
 FARTHEST = 100.0  # metres from the origin that a person can be; Human3.6M's stay within 5
+LONGEST_NAME = 200  # characters of the name of an action; Human3.6M's have 15
 SYMMETRY = [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]]  # left and right in the order h36m, as detections state it
+_FILES = {"positions_3d": "data_3d_h36m.npz", "positions_2d": "data_2d_h36m_*.npz"}
 _log = logging.getLogger(__name__)
 _Key: TypeAlias = tuple[str, str]  # subject and action
 _Arrays: TypeAlias = Mapping[_Key, np.ndarray]
@@ -101,11 +103,7 @@ def import_human36m(
         the store exists; or the disk has too little room.
     """
     data_3d, store = Path(data_3d), Path(store)
-    target = Path(os.path.realpath(store))  # a link stays one
-    if target.exists() and not overwrite:
-        raise Human36mError(
-            "exists; replace it with --overwrite (in Python, overwrite=True), or import to another file", store
-        )
+    target = _destination(store, [data_3d, *([detections] if detections is not None else [])], overwrite)
     content, synthetic = _read(data_3d, "positions_3d")
     poses = {key: _array(content[key], "/".join(key), data_3d, (32, 3), FARTHEST) for key in sorted(content)}
     options = {"frame_rate": f"{FRAME_RATE:g}", "data_3d_sha256": content_sha256(data_3d).hex()}
@@ -136,9 +134,26 @@ def import_human36m(
     return Human36mImport(store, len(poses), frames, cut, without_3d)
 
 
+def _destination(store: Path, inputs: Iterable[Path | str], overwrite: bool) -> Path:
+    """The file to write; a link to it stays one. Raises `Human36mError` if it cannot be written, or not replaced."""
+    target = Path(os.path.realpath(store))
+    if not target.parent.is_dir():
+        raise Human36mError("its folder does not exist; make it first", store)
+    if target.is_dir():
+        raise Human36mError(f"is a folder; give the name of a file, like {store / 'h36m.h5'}", store)
+    if target in [Path(os.path.realpath(path)) for path in inputs]:
+        raise Human36mError("is a file to import; give the store another name", store)
+    if target.exists() and not overwrite:
+        advice = "replace it with --overwrite (in Python, overwrite=True), or import to another file"
+        raise Human36mError(f"exists; {advice}", store)
+    return target
+
+
 def _read(path: Path, name: str) -> tuple[dict[_Key, Any], bool]:
     """What a file has of each subject and action, and whether it says that it was made up."""
     with NpzReader(path) as npz:
+        if name not in npz:
+            raise Human36mError(f"has no array {name!r}; give VideoPose3D's {_FILES[name]}", path)
         pickled, synthetic = npz.pickled(name), "synthetic" in npz
     with _named(path):
         subjects = unpickling.contained(unpickling.load(pickled), name)
@@ -148,12 +163,20 @@ def _read(path: Path, name: str) -> tuple[dict[_Key, Any], bool]:
             known = f"subjects are {', '.join(HUMAN36M_SUBJECTS)}"
             raise Human36mError(f"has {subject!r:.50} where a subject of Human3.6M should be; {known}", path)
         for action, values in actions.items():
-            if not isinstance(action, str) or action in ("", ".", "..") or "/" in action or "\0" in action:
-                raise Human36mError(f"{subject} has {action!r:.50}, which is not the name of an action", path)
+            if not _is_name(action):
+                reason = f"{subject} has {action!r:.50}, which is not the name of an action"
+                raise Human36mError(f"{reason}; give each a name like 'Walking 1'", path)
             content[subject, action] = values
     if not content:
-        raise Human36mError(f"its {name} have no subjects; give VideoPose3D's file", path)
+        raise Human36mError(f"its {name} have no subjects; give VideoPose3D's {_FILES[name]}", path)
     return content, synthetic
+
+
+def _is_name(action: object) -> bool:
+    """Whether an action has a name that fits into a key and on a line."""
+    if not isinstance(action, str) or not action.isprintable() or action.strip() != action:
+        return False
+    return 0 < len(action) <= LONGEST_NAME and action not in (".", "..") and "/" not in action
 
 
 @contextmanager
@@ -172,13 +195,15 @@ def _array(
     with _named(path):
         array = unpickling.value(values, name)
     if array.ndim != 3 or array.shape[1:] != shape or not len(array) or array.dtype.kind != "f":
-        form = f"must be numbers of shape (frames, {shape[0]}, {shape[1]})"
+        form = f"must be floating-point numbers of shape (frames, {shape[0]}, {shape[1]})"
         raise Human36mError(f"{name} is {array.dtype} of shape {array.shape}; it {form}", path)
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise Human36mError(f"{name} has a number that is not finite; download the file again", path)
     if np.abs(array).max() > farthest:
         raise Human36mError(f"{name} is up to {np.abs(array).max():g} m away; positions must be metres", path)
-    return array.astype(np.float32, copy=False)
+    return array
 
 
 def _check_joints(path: Path) -> None:
@@ -193,7 +218,7 @@ def _check_joints(path: Path) -> None:
         metadata = {} if pickled is None else unpickling.contained(unpickling.load(pickled), "metadata")
         if not isinstance(metadata, dict) or name not in metadata:
             reason = f"has no metadata with {name}, which say what its joints are"
-            raise Human36mError(f"{reason}; give VideoPose3D's data_2d_h36m_*.npz", path)
+            raise Human36mError(f"{reason}; give VideoPose3D's {_FILES['positions_2d']}", path)
         symmetry = [
             [unpickling.value(joint, name).tolist() for joint in listed(side)] for side in listed(metadata[name])
         ]
@@ -208,10 +233,16 @@ def _detections(path: Path, poses: _Arrays) -> tuple[_Arrays, dict[str, int], tu
     _check_joints(path)
     pixels, cut = dict[_Key, np.ndarray](), dict[str, int]()
     for key, positions in poses.items():
-        name, cameras = "/".join(key), content.get(key)
+        name = "/".join(key)
+        if key not in content:
+            raise Human36mError(f"has no detections for {name}; give those of the same recordings", path)
+        cameras = content[key]
+        if isinstance(cameras, StandIn):
+            with _named(path):
+                cameras = list(np.atleast_1d(unpickling.value(cameras, name)))
         if not isinstance(cameras, list | tuple) or len(cameras) != len(HUMAN36M_CAMERAS):
-            reason = f"has no detections of four cameras for {name}"
-            raise Human36mError(f"{reason}; give those of the same recordings", path)
+            number = len(cameras) if isinstance(cameras, list | tuple) else "no"
+            raise Human36mError(f"{name} has {number} cameras; give detections of all {len(HUMAN36M_CAMERAS)}", path)
         arrays = []
         for camera, values in zip(HUMAN36M_CAMERAS, cameras, strict=True):
             array = _array(values, f"{name}/{camera}", path, (len(H36M), 2))
@@ -223,6 +254,9 @@ def _detections(path: Path, poses: _Arrays) -> tuple[_Arrays, dict[str, int], tu
                 _log.info("%s/%s: %d frames after the end of the 3D poses are dropped", name, camera, frames)
             arrays.append(array[: len(positions), FROM_H36M])
         pixels[key] = np.stack(arrays)
+    largest = max(array.max() for array in pixels.values())
+    if largest < 2:
+        raise Human36mError(f"its detections are up to {largest:g}; they must be pixels, not normalized", path)
     return pixels, cut, tuple("/".join(key) for key in sorted(content.keys() - poses.keys()))
 
 

@@ -104,13 +104,20 @@ _SIDES = METADATA["keypoints_symmetry"]
 @pytest.mark.parametrize("numpy_version", [1, 2])
 @pytest.mark.parametrize(
     "metadata",
-    [GT_METADATA, {"keypoints_symmetry": np.array(_SIDES)}, {"keypoints_symmetry": tuple(map(np.array, _SIDES))}],
+    [
+        METADATA,
+        GT_METADATA,
+        {"keypoints_symmetry": np.array(_SIDES)},
+        {"keypoints_symmetry": tuple(map(np.array, _SIDES))},
+    ],
 )
 def test_the_layout_is_read_from_lists_and_arrays(tmp_path: Path, metadata: Any, numpy_version: int) -> None:
-    """VideoPose3D's ``prepare_data_h36m.py`` saves lists of NumPy's integers."""
+    """VideoPose3D's ``prepare_data_h36m.py`` saves lists of NumPy's integers; four cameras may be one array."""
     made = {"S1": {"WalkDog": poses()["S1"]["WalkDog"]}}
+    found = pixels(made)
+    found["S1"]["WalkDog"] = np.array(found["S1"]["WalkDog"]) if metadata is METADATA else found["S1"]["WalkDog"]
     data_3d = write_npz(tmp_path / "3d.npz", positions_3d=made)
-    data_2d = write_npz(tmp_path / "2d.npz", numpy_version, positions_2d=pixels(made), metadata=metadata)
+    data_2d = write_npz(tmp_path / "2d.npz", numpy_version, positions_2d=found, metadata=metadata)
     import_human36m(data_3d, tmp_path / "s.h5", detections=data_2d)
     assert Store(tmp_path / "s.h5").cameras == IDS
 
@@ -130,25 +137,43 @@ def _2d(change: Callable[[dict[str, Any]], Any], **metadata: Any) -> Any:
 def _nothing(content: Any) -> None: ...
 
 
+def _normalize(found: dict[str, Any]) -> None:
+    for actions in found.values():
+        for action, cameras in actions.items():
+            actions[action] = [np.ones_like(array) for array in cameras]
+
+
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (({"positions_2d": {}}, None), "3d.npz: has no array 'positions_3d'"),
+        (({"positions_2d": {}}, None), r"3d.npz: has no array 'positions_3d'; give VideoPose3D's data_3d_h36m.npz"),
+        (
+            ({"positions_3d": poses()}, {"positions_3d": poses()}),
+            "2d.npz: has no array 'positions_2d'; give VideoPose3D",
+        ),
         (({"positions_3d": {}}, None), "its positions_3d have no subjects"),
         (({"positions_3d": [1, 2]}, None), "3d.npz: its positions_3d is not one object"),
         (({"positions_3d": b"no pickle"}, None), "3d.npz: is damaged, or not a pickle of arrays"),
         (_3d(lambda made: made.update(S2={})), "has 'S2' where a subject of Human3.6M should be; subjects are S1, S5"),
         (_3d(lambda made: made["S1"].update({"a/b": made["S1"]["WalkDog"]})), "S1 has 'a/b', which is not the name"),
+        *(
+            (_3d(lambda made, name=name: made["S1"].update({name: made["S1"]["WalkDog"]})), "not the name of an action")
+            for name in ("", " ", "Sitting ", "a\nb", "a\udc80", "a" * 70_000, b"a")
+        ),
         (_3d(lambda made: made["S9"].update(WalkDog="sit")), "3d.npz: its S9/WalkDog is not an array"),
         (_3d(lambda made: made["S9"].update(WalkDog=np.zeros((3, 17, 3)))), r"S9/WalkDog is float64 of shape \(3, 17"),
         (_3d(lambda made: made["S9"].update(WalkDog=np.zeros((0, 32, 3)))), r"of shape \(0, 32, 3\)"),
+        (_3d(lambda made: made["S9"].update(WalkDog=np.zeros((3, 32, 3), int))), "must be floating-point numbers"),
+        (_3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), 1e300))), "not finite"),
+        (_2d(lambda found: found["S9"].update(WalkDog=7)), "2d.npz: S9/WalkDog has no cameras"),
+        (_2d(_normalize), "2d.npz: its detections are up to 1; they must be pixels, not normalized"),
         (_3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), np.nan))), "not finite"),
         (
             _3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), 900.0))),
             "up to 900 m away; positions must be",
         ),
-        (_2d(lambda found: found.pop("S9")), "2d.npz: has no detections of four cameras for S9/Directions"),
-        (_2d(lambda found: found["S1"]["WalkDog"].pop()), "no detections of four cameras for S1/WalkDog"),
+        (_2d(lambda found: found.pop("S9")), "2d.npz: has no detections for S9/Directions"),
+        (_2d(lambda found: found["S1"]["WalkDog"].pop()), "2d.npz: S1/WalkDog has 3 cameras; give detections of all 4"),
         (
             _2d(lambda found: found["S1"].update({"Walking 1": [a[:60] for a in found["S1"]["Walking 1"]]})),
             "S1/Walking 1/54138969 has 60 frames for 70 3D poses",
@@ -167,7 +192,10 @@ def _nothing(content: Any) -> None: ...
             "2d.npz: has no metadata with keypoints_symmetry.*; give VideoPose3D's data_2d",
         ),
         (_2d(lambda found: found.update(S1=[])), "has 'S1' where a subject of Human3.6M should be"),
-        (_2d(lambda found: found["S1"]["WalkDog"].insert(0, 7)), "no detections of four cameras for S1/WalkDog"),
+        (
+            _2d(lambda found: found["S1"]["WalkDog"].insert(0, 7)),
+            "2d.npz: S1/WalkDog has 5 cameras; give detections of all 4",
+        ),
     ],
 )
 def test_files_of_another_form_are_refused_by_name(tmp_path: Path, contents: Any, message: str) -> None:
@@ -237,6 +265,27 @@ def test_a_store_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     import_human36m(other, store, overwrite=True)
     assert before != after == store.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3d.npz", "other.npz", "s.h5"]
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    paths = [tmp_path / "3d.npz", tmp_path / "2d.npz"]
+    (tmp_path / "link.h5").symlink_to(paths[1])
+    for path in paths:
+        path.write_text("nothing that could be read")
+    for store, message in (
+        (tmp_path / "no" / "s.h5", "no/s.h5: its folder does not exist"),
+        (tmp_path, "is a folder; give the name of a file, like .*h36m.h5"),
+        (paths[0], "3d.npz: is a file to import"),
+        (tmp_path / "link.h5", "link.h5: is a file to import"),
+    ):
+        with pytest.raises(Human36mError, match=message):
+            import_human36m(paths[0], store, detections=paths[1], overwrite=True)
+
+
+def test_plain_numbers_are_not_a_pickle(tmp_path: Path) -> None:
+    np.savez(tmp_path / "3d.npz", positions_3d=np.zeros((3, 32, 3)))
+    with pytest.raises(H36mAmassError, match="'positions_3d' is an array of numbers or text, not a pickled dictionary"):
+        import_human36m(tmp_path / "3d.npz", tmp_path / "s.h5")
 
 
 def test_motion_capture_is_neither_updated_nor_compared_with_a_mesh(tmp_path: Path) -> None:
