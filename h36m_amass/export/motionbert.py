@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from h36m_amass.body.joint_sets import MOTION_CAPTURE
 from h36m_amass.export import pickles
 from h36m_amass.export.npz import ExportError, chosen_datasets, make_folder
 from h36m_amass.skeleton import SkeletonError, joint_order
@@ -213,8 +214,9 @@ def _require_rate(store: Store, sequences: list[StoredSequence], frame_rate: flo
     else:
         has = f"has {len(rates)} frame rates, {rates[0]:g} to {rates[-1]:g} Hz"
         advice = "export datasets of one rate with --dataset and --frame-rate"
-    clips = f"the clips are to be at {frame_rate:g} Hz; build a store with -r {frame_rate:g}"
-    raise ExportError(f"{has}, and {clips}, or {advice}", store.shown_path)
+    if store.joint_set.regressor_sha256 != MOTION_CAPTURE:  # which no build makes
+        advice = f"build a store with -r {frame_rate:g}, or {advice}"
+    raise ExportError(f"{has}, and the clips are to be at {frame_rate:g} Hz; {advice}", store.shown_path)
 
 
 def _clips(sequences: list[StoredSequence], clip_length: int, stride: int, stretch_short: bool) -> list[_Clip]:

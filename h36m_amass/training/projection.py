@@ -29,7 +29,8 @@ class Project:
 
     With ``cameras="own"`` a window of Human3.6M is seen by one of the four cameras that recorded its subject, and any
     other window by one of all 28; `cameras` are those of `h36m_amass.training.cameras.human36m` then. With
-    `every_camera` each window comes four times in a row, as each of its own cameras sees it: for the field's test.
+    `every_camera` each window comes four times in a row, as each of its own cameras sees it: for the field's test. Take
+    whole batches then, because ``windows[i]`` is the first of the four alone.
 
     ``positions_3d`` become those in the camera's frame. The batch gains ``positions_2d`` (windows, frames, joints, 2),
     ``visible`` (windows, frames, joints), ``camera`` (windows,), the row of each window's camera, and ``intrinsic``
@@ -39,7 +40,7 @@ class Project:
 
     Where windows have ``detections_2d``, see `h36m_amass.training.windows.WindowDataset`, these become their
     ``positions_2d`` in place of the projections. Raises `CameraError` if there are detections or `every_camera`, and
-    the cameras are not a window's own.
+    the cameras are not a window's own; or if `every_camera` comes with `fixed` or `redraws`, which choose one.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Project:
         self.own = isinstance(cameras, str)
         if self.own and cameras != "own":
             raise CameraError(f"cameras {cameras!r} are unknown; give Cameras, or 'own' for those of each recording")
+        if every_camera and (not self.own or fixed or redraws):
+            raise CameraError("every_camera takes cameras='own', and neither fixed nor redraws, which choose one")
         self.cameras = human36m() if isinstance(cameras, str) else cameras
         self.fixed, self.redraws, self.every_camera = fixed, redraws, every_camera
         self.distortion, self.limit = distortion, limit
@@ -103,7 +106,9 @@ class Project:
             if not self.own or detections.shape[2] != len(IDS):
                 raise CameraError("detections are of the four cameras of each recording; see it by cameras='own'")
             pixels = detections[torch.arange(len(rows), device=rows.device), :, rows % len(IDS)]
-            detected = cameras.normalized(pixels)
+            dtype = torch.promote_types(pixels.dtype, positions.dtype)
+            precise = self.cameras.to(pixels.device, dtype).gather(rows)
+            detected = precise.normalized(pixels.to(dtype)).to(positions.dtype)
             seen["positions_2d"] = torch.where(detected.isnan(), seen["positions_2d"], detected)
         return seen
 

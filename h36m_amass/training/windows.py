@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float32, Int
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
@@ -80,7 +80,7 @@ class WindowDataset(Dataset[Batch]):
     detections
         Read the store's detections, too; padding is as that of the positions.
     dtype
-        Of the positions; transforms get them in it.
+        Of the positions; transforms get them in it. Detections stay float32: half precision rounds pixels to wholes.
     transform
         Called with each batch, a dictionary as above with an axis for windows in front; an item is a batch of one.
 
@@ -143,8 +143,8 @@ class WindowDataset(Dataset[Batch]):
         names = [self._store.names(row)[0] for row in self.sequences.rows.tolist()]
         rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
         of_windows = np.repeat([rows[name] for name in names], np.diff(self._ends, prepend=0))
-        found = {name: torch.from_numpy(np.flatnonzero(of_windows == row)) for name, row in rows.items()}
-        return {name: numbers for name, numbers in found.items() if len(numbers)}
+        numbers = {name: torch.from_numpy(np.flatnonzero(of_windows == row)) for name, row in rows.items()}
+        return {name: those for name, those in numbers.items() if len(those)}
 
     def __getitem__(self, number: int) -> Batch:
         """One window, as a dictionary of tensors."""
@@ -192,7 +192,7 @@ class WindowDataset(Dataset[Batch]):
             mask[:low] = mask[high:] = False
             self._pad(positions, np.array([low]), np.array([high]))
         item = {
-            "positions_3d": self._arranged(torch.from_numpy(positions))[0],
+            "positions_3d": self._arranged(torch.from_numpy(positions))[0].to(self.dtype),
             "mask": mask,
             "sequence": torch.scalar_tensor(rows[which], dtype=torch.int64),
             "start": torch.scalar_tensor(start, dtype=torch.int64),
@@ -208,14 +208,14 @@ class WindowDataset(Dataset[Batch]):
 
     def _arranged(
         self, positions: Float32[Tensor, "windows length joints axes"]
-    ) -> Float[Tensor, "windows length joints axes"]:
-        """In the requested joint order and type."""
+    ) -> Float32[Tensor, "windows length joints axes"]:
+        """In the requested joint order."""
         if self._order is not None:
             # Over joints and coordinates in one axis it is much faster than over joints alone.
             axes = positions.shape[-1]
             columns = (axes * self._order[:, None] + torch.arange(axes)).view(-1)
             positions = positions.view(-1, len(columns)).index_select(1, columns).view(positions.shape)
-        return positions.to(self.dtype)
+        return positions
 
     def _fetch(self, numbers: _Numbers) -> Batch:
         which = np.searchsorted(self._ends, numbers, side="right")
@@ -225,7 +225,7 @@ class WindowDataset(Dataset[Batch]):
         low, high = self._inside(starts, self._store.index.lengths[rows], np.minimum)
         first_rows = self._store.index.starts[rows] + starts + low * self.dilation
 
-        def frames(num_axes: int, read_runs: Callable[..., None]) -> Float[Tensor, "windows length joints axes"]:
+        def frames(num_axes: int, read_runs: Callable[..., None]) -> Float32[Tensor, "windows length joints axes"]:
             # NumPy asks for huge pages, and torch does not: without them the system clears page after page as it reads.
             values = np.empty((len(numbers), self.length, len(self.skeleton), num_axes), np.float32)
             self._read(values, read_runs, first_rows, low, high)
@@ -234,7 +234,7 @@ class WindowDataset(Dataset[Batch]):
 
         offsets = np.arange(self.length)
         batch = {
-            "positions_3d": frames(3, self._store.read_runs),
+            "positions_3d": frames(3, self._store.read_runs).to(self.dtype),
             "mask": torch.from_numpy((offsets >= low[:, None]) & (offsets < high[:, None])),
             "sequence": torch.from_numpy(rows),
             "start": torch.from_numpy(starts),

@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h36m_amass import export_motionbert, skeleton
+from h36m_amass import export_motionbert, import_human36m, skeleton
 from h36m_amass.export.motionbert import REAL_TO_CAMERA, SCALE, MotionBertExport, to_camera
 from h36m_amass.export.npz import ExportError
 from h36m_amass.store.format import StoreHeader
@@ -27,6 +27,7 @@ from h36m_amass.store.writer import StoreWriter
 from h36m_amass.system import atomic_file as whole_file
 from h36m_amass.system.disk import SpaceError
 from h36m_amass.system.lock import LockedError, locked
+from tests.human36m_files import poses, write_npz
 from tests.store.test_store import HEADER, record
 from tests.store.test_store import write as write_store
 
@@ -347,6 +348,12 @@ def test_names_in_the_index_lead_nowhere(tmp_path: Path) -> None:
 
 
 # --- what is refused
+
+
+def test_nobody_is_advised_to_build_an_imported_store(tmp_path: Path) -> None:
+    import_human36m(write_npz(tmp_path / "3d.npz", positions_3d=poses()), tmp_path / "s.h5")
+    with pytest.raises(ExportError, match=r"s.h5: is at 50 Hz, and the clips are to be at 60 Hz; say --frame-rate 50"):
+        export_motionbert(tmp_path / "s.h5", tmp_path / "out")
 
 
 def test_a_store_at_another_rate_is_refused_unless_that_rate_is_asked_for(tmp_path: Path) -> None:

@@ -183,13 +183,25 @@ def test_a_test_sees_each_window_through_each_of_its_cameras(imported: Imported)
     for name in ("positions_3d", "positions_2d"):
         assert torch.equal(seen[name][2::4], one[name])
     mixed = WindowDataset(imported.mixed, 3)
-    for project, of in ((Project("own", every_camera=True), mixed), (Project(human36m(), every_camera=True), windows)):
-        with pytest.raises(CameraError, match="have cameras of their own to be seen by each"):
-            project(of.__getitems__([0]).batch)
+    with pytest.raises(CameraError, match="have cameras of their own to be seen by each"):
+        Project("own", every_camera=True)(mixed.__getitems__([0]).batch)
+    for which, how in ((human36m(), {}), ("own", {"fixed": True}), ("own", {"redraws": 1})):
+        with pytest.raises(CameraError, match="every_camera takes cameras='own', and neither fixed nor redraws"):
+            Project(which, every_camera=True, **how)
     with pytest.raises(CameraError, match="detections are of the four cameras of each recording"):
         Project(human36m())(batch)
     with pytest.raises(CameraError, match="cameras 'mine' are unknown"):
         Project("mine")  # type: ignore[arg-type]
+
+
+def test_detections_are_as_exact_as_the_type_of_windows_can_hold(imported: Imported) -> None:
+    windows = imported.windows(detections=True, dtype=torch.float32)
+    exact = Project("own", every_camera=True)(windows.__getitems__(range(5)).batch)
+    for dtype in (torch.float16, torch.bfloat16):
+        batch = imported.windows(detections=True, dtype=dtype).__getitems__(range(5)).batch
+        assert batch["detections_2d"].dtype == torch.float32
+        seen = Project("own", every_camera=True)(batch)
+        assert torch.equal(seen["positions_2d"], exact["positions_2d"].to(dtype))
 
 
 def test_what_is_moved_in_the_world_has_no_detections(imported: Imported) -> None:
