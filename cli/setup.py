@@ -54,6 +54,7 @@ def import_h36m(
 ) -> None:
     """Import Human3.6M's motion capture into a store, to train on it beside AMASS."""
     from h36m_amass.importing.human36m import import_human36m
+    from h36m_amass.store.selection import count
 
     from .console import progress_bar
 
@@ -65,9 +66,10 @@ def import_h36m(
             overwrite=overwrite,
             progress=lambda done, total: progress("import", done, total),
         )
-    typer.echo(printable(f"{store}: {result.sequences:,} sequences, {result.frames:,} frames"))
+    sequences = "1 sequence" if result.sequences == 1 else f"{result.sequences:,} sequences"
+    typer.echo(printable(f"{store}: {sequences}, {result.frames:,} frames"))
     if result.cut:
-        counted = f"{len(result.cut):,} videos have detections after the end of the motion capture"
+        counted = f"{count(result.cut, 'video')} with detections after the end of the motion capture"
         longest = f"up to {max(result.cut.values())} frames, which were dropped"
         typer.echo(f"cut: {counted}, {longest}; --verbose lists them")
     if result.without_3d:

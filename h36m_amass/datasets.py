@@ -69,7 +69,8 @@ def find(name: str) -> Dataset | None:
 
 def same(name: str) -> str:
     """A text that is the same for all names of a dataset, known to the catalogue or not."""
-    return _spelled(canonical(name))
+    spelled = _spelled(canonical(name))
+    return _spelled(HUMAN36M) if spelled in ("human3.6m", "h3.6m", "h36m") else spelled
 
 
 def choose(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:

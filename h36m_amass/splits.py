@@ -45,6 +45,6 @@ def subjects_of(split: str, part: str, names: tuple[str, ...]) -> dict[str, tupl
         others = {same(name) for other in SPLITS[split].values() for name in (*other, HUMAN36M)}
         return {name: () for name in names if same(name) not in others}
     named = [name.partition("/") for name in SPLITS[split][part]]
-    mine = {same(dataset) for dataset, *_ in named}
+    datasets = {same(dataset) for dataset, *_ in named}
     subjects = {name: [subject for dataset, _, subject in named if same(dataset) == same(name)] for name in names}
-    return {name: tuple(filter(None, subjects[name])) for name in names if same(name) in mine}
+    return {name: tuple(filter(None, subjects[name])) for name in names if same(name) in datasets}

@@ -154,6 +154,7 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
         f"file          {size(store.num_bytes)}",
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
         *(f"joint set     {s.name}, {len(s.skeleton)} joints: {', '.join(s.skeleton.joint_names)}" for s in shown),
+        f"detections    of the cameras {', '.join(store.cameras)}" if store.cameras else "",
         f"written by    h36m-amass {header.software_version}, format version {FORMAT_VERSION}",
         f"options       {json.dumps(dict(header.options))}",
         *(f"regressor     {s.name}, {origins.get(s.regressor_sha256, _regressor(s))}" for s in shown),
@@ -215,6 +216,7 @@ def as_object(store: Store, root: Node, joint_set: str | None = None, depth: int
                 }
                 for s in shown
             ],
+            "cameras": list(store.cameras),
         }
     }
     if root.kind == LEVELS[-1]:

@@ -26,7 +26,8 @@ class WindowSampler(Sampler[int]):
     repeating; those of one with less come equally often, give or take one.
 
     The order depends on `seed`, `epoch` and the windows alone, whatever the number of a dataloader's workers. Set
-    `epoch` before each epoch's iterator is made, as for `h36m_amass.training.transforms.Seeded`, or all are the same.
+    `epoch`, or call `set_epoch`, before each epoch's iterator is made, as for
+    `h36m_amass.training.transforms.Seeded`, or all are the same.
     With `replicas` processes, as of torch's ``DistributedDataParallel``, each takes every replicas-th window from its
     `rank` on, of one common order; a few from its beginning come twice, so that all have equally many.
 
@@ -39,8 +40,8 @@ class WindowSampler(Sampler[int]):
     num_samples
         Windows of an epoch of all processes together; as many as there are by default.
 
-    Raises `WindowError` if a weight is negative or not finite, names a dataset without windows, or is missing; all are
-    0; or `num_samples` are less than 1.
+    Raises `WindowError` if a weight is not a number, negative or not finite, names a dataset without windows, or is
+    missing; all are 0; `num_samples` is less than 1, or another number is not whole.
     """
 
     def __init__(
@@ -53,6 +54,9 @@ class WindowSampler(Sampler[int]):
         rank: int = 0,
         replicas: int = 1,
     ) -> None:
+        for name, number in {"seed": seed, "rank": rank, "replicas": replicas, "num_samples": num_samples}.items():
+            if number is not None and not isinstance(number, int | np.integer):
+                raise WindowError(f"{name} {number!r} is not a whole number; give one")
         if not 0 <= rank < replicas:
             raise WindowError(f"rank {rank} of {replicas} processes does not exist; ranks are 0 to {replicas - 1}")
         if num_samples is not None and num_samples < 1:
@@ -65,6 +69,10 @@ class WindowSampler(Sampler[int]):
         # Ends are rounded, not counts, so that these add up.
         self._counts = np.diff(np.rint(np.cumsum([0.0, *shares]) * self.num_samples).astype(np.int64)).tolist()
 
+    def set_epoch(self, epoch: int) -> None:
+        """Set `epoch`, under the name that torch's samplers have and trainers call."""
+        self.epoch = epoch
+
     def __len__(self) -> int:
         return -(-self.num_samples // self.replicas)
 
@@ -73,15 +81,17 @@ class WindowSampler(Sampler[int]):
         generator = torch.Generator().manual_seed(int(mixed[0]))
         drawn = [_drawn(group, count, generator) for group, count in zip(self._groups, self._counts, strict=True)]
         order = torch.cat(drawn)[torch.randperm(self.num_samples, generator=generator)]
-        mine = torch.arange(self.rank, len(self) * self.replicas, self.replicas) % self.num_samples
-        yield from order[mine].tolist()
+        places = torch.arange(self.rank, len(self) * self.replicas, self.replicas) % self.num_samples
+        yield from order[places].tolist()
 
 
 def _groups(windows: WindowDataset, weights: Mapping[str, float]) -> tuple[list[Int[Tensor, "windows"]], list[float]]:
     """The windows of each weight that is not 0, and their share of an epoch."""
-    wrong = [name for name, weight in weights.items() if not 0 <= weight < math.inf]
-    if wrong or not sum(weights.values()):
-        listed = ", ".join(f"{name} {weights[name]:g}" for name in wrong) or "all 0"
+    if not weights:
+        raise WindowError("weights name no dataset; name each, or '*' for all, or give none for each window once")
+    wrong = [name for name, weight in weights.items() if not _is_weight(weight)]
+    if wrong or not max(weights.values()):
+        listed = ", ".join(f"{name} {weights[name]!r}" for name in wrong) or "all 0"
         raise WindowError(f"weights must be finite, not negative, and one above 0; they are {listed}")
     by_name = {name if name == REST else same(name): weight for name, weight in weights.items()}
     if len(by_name) < len(weights):
@@ -95,10 +105,17 @@ def _groups(windows: WindowDataset, weights: Mapping[str, float]) -> tuple[list[
     for name, key in zip(weights, by_name, strict=True):
         if by_name[key] and not groups[key]:
             known = ", ".join(windows.datasets())
+            if name == REST:
+                raise WindowError(f"'*' has a weight, but each dataset has one, too: {known}; give no '*'")
             raise WindowError(f"there are no windows of {name!r}, which has a weight; there are those of {known}")
     used = [key for key, weight in by_name.items() if weight]
-    total = sum(by_name.values())
-    return [torch.cat(groups[key]) for key in used], [by_name[key] / total for key in used]
+    largest = max(by_name.values())  # by which weights are divided, because the sum of large ones is infinite
+    total = sum(weight / largest for weight in by_name.values())
+    return [torch.cat(groups[key]) for key in used], [by_name[key] / largest / total for key in used]
+
+
+def _is_weight(weight: object) -> bool:
+    return isinstance(weight, int | float | np.integer | np.floating) and 0 <= float(weight) < math.inf
 
 
 def _drawn(group: Int[Tensor, "windows"], count: int, generator: torch.Generator) -> Int[Tensor, "drawn"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import zlib
 from collections.abc import Callable
@@ -306,13 +307,19 @@ def test_the_command_says_what_was_imported_and_what_was_not(tmp_path: Path, cli
     assert done.exit_code == 0
     *_, first, cut, without = done.stdout.splitlines()
     assert first == f"{tmp_path / 's.h5'}: 8 sequences, 293 frames"
-    assert cut.startswith("cut: 8 videos have detections after the end of the motion capture, up to 2 frames")
+    assert cut.startswith("cut: 8 videos with detections after the end of the motion capture, up to 2 frames")
     assert without.endswith("S11/Directions")
+    one = write_npz(tmp_path / "one.npz", positions_3d={"S1": {"WalkDog": made["S1"]["WalkDog"]}})
+    assert "one.h5: 1 sequence, 1 frames" in cli("import-h36m", one, tmp_path / "one.h5").stdout
     again = cli("import-h36m", data_3d, tmp_path / "s.h5", "--verbose", "--overwrite", "--detections", data_2d)
     assert "S1/Walking 1/60457274: 2 frames after the end" in again.stderr
     assert cli("import-h36m", data_3d, tmp_path / "s.h5").exit_code == 1
     shown = cli("info", tmp_path / "s.h5").stdout
     assert "joints of motion capture, without a regressor" in shown
+    assert f"detections    of the cameras {', '.join(IDS)}" in shown
+    assert json.loads(cli("info", tmp_path / "s.h5", "--json").stdout)["store"]["cameras"] == list(IDS)
+    for name in ("human36m", "Human3.6M", "H36M"):
+        assert "3 sequences" in cli("info", tmp_path / "s.h5", f"{name}/S1").stdout
 
 
 def test_what_is_made_up_says_so(tmp_path: Path) -> None:

@@ -128,11 +128,32 @@ def test_impossible_weights_are_refused(windows: WindowDataset) -> None:
         ({"CMU": -1.0, "*": 1.0}, "not negative, and one above 0; they are CMU -1"),
         ({"CMU": math.nan, "*": 1.0}, "they are CMU nan"),
         ({"*": 0.0}, "they are all 0"),
+        ({}, "weights name no dataset"),
+        ({"CMU": "1", "*": 1.0}, "they are CMU '1'"),
+        (dict.fromkeys((*windows.datasets(), "*"), 1.0), "'\\*' has a weight, but each dataset has one, too: CMU, "),
         ({"HDM05": 1.0, "MPI_HDM05": 1.0, "*": 1.0}, "two weights, under two of its names"),
     ):
         with pytest.raises(WindowError, match=message):
-            WindowSampler(windows, weights)
+            WindowSampler(windows, weights)  # type: ignore[arg-type]
     with pytest.raises(WindowError, match="num_samples 0 must be at least 1"):
         WindowSampler(windows, num_samples=0)
     with pytest.raises(WindowError, match="rank 2 of 2"):
         WindowSampler(windows, rank=2, replicas=2)
+    for wrong in ({"num_samples": 1.5}, {"seed": "1"}, {"rank": 0.0}):
+        with pytest.raises(WindowError, match="is not a whole number"):
+            WindowSampler(windows, **wrong)  # type: ignore[arg-type]
+
+
+def test_only_the_ratio_of_weights_counts(windows: WindowDataset) -> None:
+    orders = [
+        list(WindowSampler(windows, {"Human3.6M": weight, "*": weight}, num_samples=100))
+        for weight in (1, 1e-300, 1e308)
+    ]
+    assert orders[0] == orders[1] == orders[2]
+
+
+def test_epochs_are_set_as_torchs_samplers_have_them(windows: WindowDataset) -> None:
+    first, second = WindowSampler(windows), WindowSampler(windows)
+    first.epoch = 3
+    second.set_epoch(3)
+    assert list(first) == list(second) != list(WindowSampler(windows))
