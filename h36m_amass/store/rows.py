@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Frames: TypeAlias = Float32[np.ndarray, "frames joints 3"]
 Runs: TypeAlias = Int[np.ndarray, "runs"]
 SECONDS_UNCHECKED = 10.0  # between two looks at whether a file at a URL is still the same
+FEW = 8  # runs, which are read sooner one by one than their pieces are computed together
 BYTES_AT_ONCE = 2**26  # that are fetched from a URL at the same time
 CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
 """Bytes and slots of HDF5's cache of decoded chunks, per process; slots should be prime and well above the chunks."""
@@ -91,6 +92,9 @@ class RawFrameReader(FrameReader):
             raise StoreError(f"cannot be read ({error.strerror})", self._path) from error
 
     def read_runs(self, starts: Runs, frames: Frames, begins: Runs, ends: Runs) -> None:
+        if len(starts) <= FEW:
+            super().read_runs(starts, frames, begins, ends)
+            return
         file = self._opened or self._open()
         descriptor, buffer, preadv = file.descriptor, _memory_of(frames), os.preadv
         try:
