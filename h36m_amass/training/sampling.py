@@ -40,8 +40,11 @@ class WindowSampler(Sampler[int]):
     num_samples
         Windows of an epoch of all processes together; as many as there are by default.
 
-    Raises `WindowError` if a weight is not a number, negative or not finite, names a dataset without windows, or is
-    missing; all are 0; `num_samples` is less than 1, or another number is not whole.
+    Raises
+    ------
+    WindowError
+        A weight is not a number, negative or not finite, names a dataset without windows, or is missing; all are 0;
+        `num_samples` is less than 1; or a number is not whole.
     """
 
     def __init__(
