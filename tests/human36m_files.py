@@ -77,6 +77,7 @@ def write_npz(path: Path, numpy_version: int = 2, **contents: Any) -> Path:
 def pickled(content: Any, numpy_version: int) -> bytes:
     """An object as that NumPy pickles it; both name another module of theirs, and take another protocol."""
     array = np.array(content, dtype=object)
-    if numpy_version == 2:
+    if numpy_version == 2 <= int(np.__version__.split(".")[0]):
         return pickle.dumps(array, protocol=4)
-    return pickle.dumps(array, protocol=3).replace(b"cnumpy._core.", b"cnumpy.core.")
+    modules = {1: b"cnumpy.core.", 2: b"cnumpy._core."}  # as protocol 3 has them
+    return pickle.dumps(array, protocol=3).replace(modules[3 - numpy_version], modules[numpy_version])
