@@ -1,4 +1,4 @@
-"""Steps of a batch as a CUDA graph: one launch in place of some two hundred, which take longer than what they do."""
+"""Steps of a run as a CUDA graph: one launch in place of about a hundred, which take longer than what they do."""
 
 from __future__ import annotations
 

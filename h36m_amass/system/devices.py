@@ -133,7 +133,7 @@ def resolve_devices(device: str, workers: int | None = 0) -> tuple[str, ...]:
     resolved = tuple(resolve_device(name, workers) for name in names)
     if len(set(resolved)) < len(resolved):
         raise DeviceError(f"device {device!r} names one GPU twice; name each once, or use --workers on one")
-    kinds = {device_kind(name): name for name in resolved}
+    kinds = dict.fromkeys(map(device_kind, resolved))
     if len(kinds) > 1:
         advice = "they round differently; give those of one kind"
         raise DeviceError(f"device {device!r} names several kinds of GPU ({'; '.join(kinds)}): {advice}")
