@@ -21,19 +21,18 @@ def begin(body: Body, run: Run) -> PendingPositions:
         frames = slice(start, min(start + skinner.tile_size, len(rows)))
         number = frames.stop - start
         batch = skinner.batch(number, moving, run.dmpls is not None)
-        poses = batch.poses.numpy()
+        poses, dmpls, tile = batch.arrays
         for span in batch.spans:
             first, height = 3 * span.bones[0], 3 * span.bones[1]
             poses[first : first + height, :number] = by_frame[frames, span.column : span.column + height].T
             poses[first : first + height, number:] = 0.0
         if run.dmpls is not None:
-            dmpls = batch.dmpls.numpy()
             dmpls[:, :number] = run.dmpls.take(rows[frames], axis=0).T
             dmpls[:, number:] = 0.0
         batch.run()
-        relative[frames] = batch.joints.numpy()[:, :number].T
+        relative[frames] = tile[:, :number].T
     joints = run.between.interpolate(relative.reshape(len(rows), -1, 3))
     trans = run.between.interpolate(run.trans.take(rows, axis=0))
-    row_sums = skinner.folded.row_sums
-    positions = tuple(add_translation(joints[:, a:b], trans, row_sums[a:b]) for a, b in body.sets())
+    shares = trans.astype(np.float64, copy=False) @ skinner.translation_shares
+    positions = tuple(add_translation(joints[:, a:b], shares[:, 3 * a : 3 * b]) for a, b in body.sets())
     return lambda: positions

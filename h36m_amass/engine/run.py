@@ -70,18 +70,12 @@ def gather(values: Float[np.ndarray, "frames columns"], rows: Int[np.ndarray, "r
 
 
 def add_translation(
-    relative: Float[np.ndarray, "frames joints 3"],
-    trans: Float[np.ndarray, "frames 3"],
-    row_sums: Float[np.ndarray, "joints"],
+    relative: Float[np.ndarray, "frames joints 3"], shares: Float[np.ndarray, "frames 3*joints"]
 ) -> Float[np.ndarray, "frames joints 3"]:
-    """World positions, of the type of the relative ones: the sum is taken in float64 and rounded once.
+    """World positions, of the type of the relative ones, from each joint's share of the translation.
 
-    Each joint's share is a product of matrices, with one nonzero number per column, because NumPy is slow over
-    rows of three numbers.
+    The sum is taken in float64 and rounded once.
     """
-    share_of_joint = np.zeros((3, len(row_sums), 3))
-    share_of_joint[range(3), :, range(3)] = row_sums
-    shares = trans.astype(np.float64) @ share_of_joint.reshape(3, -1)
     world = np.empty(relative.shape, relative.dtype)
     np.add(relative.reshape(len(relative), -1), shares, out=world.reshape(len(world), -1), casting="same_kind")
     return world

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,6 @@ from h36m_amass.engine.workspace import Workspace
 TILE_FRAMES = 1024
 """Frames that a CPU computes at a time: what is computed of more would not stay in its cache until it is used."""
 GRAIN = 32  # frames that the size of a small tile is a multiple of
-COMPARED_FRAMES = 256  # that are compared with the next at a time: what is said of them stays in the cache
 GPU_GRAIN = 64  # frames of the smallest tile on a GPU
 
 
@@ -48,6 +47,11 @@ def padded_size(num_frames: int, largest: int, on_gpu: bool = False) -> int:
     bits = (num_frames - 1).bit_length()
     step = max(GPU_GRAIN, 2 ** (bits + bits % 2)) if on_gpu else max(GRAIN, 2 ** max(0, bits - 4))
     return min(largest, -(-num_frames // step) * step)
+
+
+def translation_shares(row_sums: Float[np.ndarray, "joints"]) -> Float[np.ndarray, "3 3*joints"]:
+    """Of which a product with translations gives each joint's share: NumPy is slow over rows of three numbers."""
+    return np.kron(row_sums, np.eye(3))
 
 
 class StillTerms(NamedTuple):
@@ -97,6 +101,11 @@ class Batch:
     joints: Float[Tensor, "3*joints frames"]  # in metres, without the root translation
     steps: tuple[Step, ...]
 
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Poses, DMPLs and joints as NumPy sees them, on a CPU."""
+        return self.poses.numpy(), self.dmpls.numpy(), self.joints.numpy()
+
     @torch.inference_mode()
     def run(self) -> None:
         for step in self.steps:
@@ -139,6 +148,7 @@ class Skinner:
         self.constants = self._upload(np.zeros((3 * layout.num_vectors + 9 * len(folded.bones), 1)))
         self._correctives = [[], *map(self._row_blocks, layout.classes[1:])]
         self.row_sums = torch.from_numpy(folded.row_sums).to(self.device)
+        self.translation_shares = translation_shares(folded.row_sums)
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums())
         self.programs: dict[tuple[Any, ...], Any] = {}  # of a GPU, see `on_gpu.Program`
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
@@ -151,18 +161,10 @@ class Skinner:
 
     def moving_classes(self, poses: Float[np.ndarray, "frames 3*body_bones"]) -> frozenset[int]:
         """Indices of the classes of bones that do not hold one pose throughout."""
+        classes = [poses[:, bone_class.columns] for bone_class in self.layout.classes]
         # Most bones that move at all are elsewhere at the end, which spares a look at every frame.
-        moved = poses[0] != poses[-1]
-        columns = [bone_class.columns for bone_class in self.layout.classes]
-        if not all(moved[span].any() for span in columns):
-            flat, width = np.ascontiguousarray(poses).reshape(-1), poses.shape[1]
-            differ = np.empty(COMPARED_FRAMES * width, bool)
-            for start in range(0, flat.size - width, differ.size):
-                stop = min(start + differ.size, flat.size - width)
-                some = differ[: stop - start]
-                np.not_equal(flat[start:stop], flat[start + width : stop + width], out=some)
-                moved |= some.reshape(-1, width).any(axis=0)
-        return frozenset(number for number, span in enumerate(columns) if moved[span].any())
+        moving = [(bones[-1] != bones[0]).any() or (bones != bones[0]).any() for bones in classes]
+        return frozenset(number for number, moves in enumerate(moving) if moves)
 
     def batch(self, num_frames: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
         """The batch for so many frames, `tile_size` at most, of a run in which the classes `moving` move.

@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -44,7 +44,7 @@ class ArrayHeader:
     dtype: np.dtype[np.generic]
     fortran_order: bool
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 

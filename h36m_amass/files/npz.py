@@ -5,7 +5,6 @@ The zip CRC of every member that is read to its end is checked.
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 import threading
@@ -33,8 +32,8 @@ from h36m_amass.files.paths import shown
 from h36m_amass.files.sources import Source, open_source
 from h36m_amass.files.zip_reading import ENCRYPTED, MAX_DEFLATION, METHODS, UTF8, open_zip
 
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_PREFIX = 512  # bytes that are read of a member for its headers; the values of a small array come with them
+_LOCAL_HEADER = struct.Struct("<6xH18x2H")  # flags and lengths of the name and what follows it
+_PREFIX = 512  # bytes of a member that are read for its headers; the values of a small array come with them
 MAX_WHOLE = 2**28  # bytes of an array that can only be read whole
 MAX_DIRECTORY = 2**20  # bytes of an archive's directory; each array takes about a hundred
 _BLOCK = 2**18  # bytes that stay in a core's cache while they are checked and converted
@@ -42,14 +41,20 @@ _memory = threading.local()
 
 
 class _StoredArray(NamedTuple):
-    """An uncompressed array: where its values start, the CRC up to there and at the end, and values if they are few."""
+    """An uncompressed array: where its values start, the CRC up to there and at the end, and the values if held."""
 
     member: str
     header: ArrayHeader
     start: int
     crc_before: int
     crc: int
-    content: bytes | None
+    content: memoryview | None
+
+    def array(self) -> np.ndarray:
+        """The values that are in memory, read-only."""
+        assert self.content is not None
+        self.check(crc32(self.content, self.crc_before))
+        return as_array(self.content, self.header)
 
     def check(self, crc: int) -> None:
         if crc != self.crc:
@@ -67,7 +72,7 @@ class NpzReader:
         self.name = shown(source)
         self._stored: dict[str, _StoredArray | None] = {}
         with Explained(self.name):
-            self._file, self._size = open_source(source)
+            self._file, self._size, self._content = open_source(source)
             try:
                 self._archive = open_zip(self._file, MAX_DIRECTORY)
                 arrays = [info for info in self._archive.infolist() if info.filename.endswith(".npy")]
@@ -110,11 +115,7 @@ class NpzReader:
         with Explained(self.name):
             values, header = self._open(name)
             self._check_taken(name, header.num_bytes, max_bytes, " in Fortran order" if header.fortran_order else "")
-            stored = self._stored[name]
-            if stored is not None and stored.content is not None:
-                stored.check(crc32(stored.content, stored.crc_before))
-                return as_array(stored.content, header).copy()
-            return _read_array(values, header)
+            return values.array().copy() if isinstance(values, _StoredArray) else _read_array(values, header)
 
     def pickled(self, name: str) -> bytes:
         """The pickle in an array `name` of Python objects, not read; `h36m_amass.files.unpickling` reads it safely."""
@@ -138,18 +139,20 @@ class NpzReader:
         """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
         Values are converted to `dtype` while what was read is still in the processor's cache. An array in Fortran order
-        has no contiguous rows: it is read whole, and cut. What is in memory at a time has `MAX_WHOLE` bytes at most.
+        has no contiguous rows: it is read whole, and cut, like one of a small file. What is in memory at a time has
+        `MAX_WHOLE` bytes at most.
         """
         with Explained(self.name):
             values, header = self._open(name)
             length, item_bytes = header.shape[0], max(header.dtype.itemsize, (dtype or header.dtype).itemsize)
-            whole = header.fortran_order and len(header.shape) > 1
-            taken = length if whole else min(num_rows + overlap, length)
-            extent = " in Fortran order" if whole else f" in {taken} rows"
+            has_no_rows = header.fortran_order and len(header.shape) > 1
+            taken = length if has_no_rows else min(num_rows + overlap, length)
+            extent = " in Fortran order" if has_no_rows else f" in {taken} rows"
             self._check_taken(name, taken * math.prod(header.shape[1:]) * item_bytes, MAX_WHOLE, extent)
-            if whole:
+            if has_no_rows or isinstance(values, _StoredArray):
+                array = values.array() if isinstance(values, _StoredArray) else _read_array(values, header)
                 with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
-                    array = _read_array(values, header).astype(dtype or header.dtype, copy=False)
+                    array = array.astype(dtype or header.dtype, copy=not array.flags.writeable)
                 for start in range(0, length, num_rows):
                     yield array[max(0, start - overlap) : start + num_rows]
                 return
@@ -163,11 +166,12 @@ class NpzReader:
                     _check_end(values)
                 yield run
 
-    def _open(self, name: str) -> tuple[IO[bytes] | _StoredValues, ArrayHeader]:
-        """The values of an array, to be read from front to back, and its header."""
+    def _open(self, name: str) -> tuple[IO[bytes] | _StoredValues | _StoredArray, ArrayHeader]:
+        """The values of an array, in memory or to be read from front to back, and its header."""
         stored = self._find(name)
         if stored is not None:
-            return _StoredValues(self._file, stored), stored.header
+            in_memory = stored.content is not None
+            return stored if in_memory else _StoredValues(self._file, stored), stored.header
         file = self._archive.open(self._members[name])
         try:
             header, text = read_header(file)
@@ -197,28 +201,34 @@ class NpzReader:
         return member
 
     def _find_stored(self, name: str, member: zipfile.ZipInfo) -> _StoredArray:
-        self._file.seek(member.header_offset)
-        begin = self._file.read(_PREFIX)
-        if len(begin) < _LOCAL_HEADER.size or begin[:4] != b"PK\3\4":
+        offset, bytes_read = member.header_offset, self._content
+        begin = offset  # of the member in `bytes_read`
+        if bytes_read is None:
+            begin, bytes_read = 0, self._read(offset, _PREFIX)
+        if begin < 0 or bytes_read[begin : begin + 4] != b"PK\3\4":
             raise zipfile.BadZipFile("a member is not where the archive says")
-        _, _, flags, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(begin)
-        start = _LOCAL_HEADER.size + name_length + extra_length
-        if len(begin) == _PREFIX < end_of_header(begin, start):
-            self._file.seek(member.header_offset)
-            begin = self._file.read(start + MAGIC + 4 + MAX_HEADER)
-        raw_name = begin[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
+        flags, name_length, extra_length = _LOCAL_HEADER.unpack_from(bytes_read, begin)
+        end_of_name = begin + _LOCAL_HEADER.size + name_length
+        start = end_of_name + extra_length
+        if self._content is None and len(bytes_read) == _PREFIX < end_of_header(bytes_read, start):
+            bytes_read = self._read(offset, start + MAGIC + 4 + MAX_HEADER)
+        raw_name = bytes_read[begin + _LOCAL_HEADER.size : end_of_name]
         coding = "utf-8" if flags & UTF8 or raw_name.isascii() else "cp437"
         if raw_name.decode(coding) != member.orig_filename:
             raise zipfile.BadZipFile("a member's name is not what the archive says")
-        first = end_of_header(begin, start)
+        first = end_of_header(bytes_read, start)
         try:
-            header, crc = whole_header(begin[start:first])
+            header, crc = whole_header(bytes_read[start:first])
         except NpzError as error:
             raise NpzError(f"'{name}': {error.reason}", self.name) from error
         self._check_size(name, header, member.file_size - (first - start))
         end = first + header.num_bytes
-        content = begin[first:end] if end <= len(begin) else None
-        return _StoredArray(member.filename, header, member.header_offset + first, crc, member.CRC, content)
+        content = memoryview(bytes_read)[first:end] if end <= len(bytes_read) else None
+        return _StoredArray(member.filename, header, offset + first - begin, crc, member.CRC, content)
+
+    def _read(self, start: int, size: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(size)
 
     def _check_taken(self, name: str, num_bytes: int, max_bytes: int, extent: str) -> None:
         if num_bytes > max_bytes:
@@ -239,7 +249,7 @@ class _StoredValues:
 
     def __init__(self, file: IO[bytes], stored: _StoredArray) -> None:
         self._stored, self._num_bytes = stored, stored.header.num_bytes
-        self._file, self._start = (file, stored.start) if stored.content is None else (io.BytesIO(stored.content), 0)
+        self._file, self._start = file, stored.start
         self._position, self._crc = 0, stored.crc_before
 
     def readinto(self, target: memoryview) -> int:

@@ -55,16 +55,16 @@ def size_of(source: Source) -> int:
         return 0
 
 
-def open_source(source: Source) -> tuple[IO[bytes], int]:
-    """An unbuffered file, in memory if it is small, and its size; `OSError` or `UrlError` if there is none."""
+def open_source(source: Source) -> tuple[IO[bytes], int, bytes | None]:
+    """An unbuffered file, its size, and its bytes if it is small; `OSError` or `UrlError` if there is none."""
     if isinstance(source, Held):
-        return io.BytesIO(source.content), len(source.content)
+        return io.BytesIO(source.content), len(source.content), source.content
     part = source if isinstance(source, FileSlice) else None
     file = open_file(source.path if isinstance(source, FileSlice) else source, 0)
     try:
         start, size = (part.start, part.size) if part else (0, file.seek(0, os.SEEK_END))
         if size > MAX_SMALL:
-            return (cast(IO[bytes], _SliceFile(file, start, size)) if part else file), size
+            return (cast(IO[bytes], _SliceFile(file, start, size)) if part else file), size, None
         file.seek(start)
         content = file.read(size)
         while len(content) < size and (more := file.read(size - len(content))):  # a raw file may give fewer
@@ -73,7 +73,7 @@ def open_source(source: Source) -> tuple[IO[bytes], int]:
         file.close()
         raise
     file.close()
-    return io.BytesIO(content), size
+    return io.BytesIO(content), size, content
 
 
 class _SliceFile(RandomFile):

@@ -5,6 +5,8 @@ Such a recording is still converted, with a warning whose words are the same for
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -42,13 +44,13 @@ def of_values(poses: Float[np.ndarray, "frames 3*bones"], trans: Float[np.ndarra
 
 def of_posture(root: Float[np.ndarray, "3"]) -> list[str]:
     """Warnings about a first frame's root orientation, a rotation vector: z is up in AMASS, and y is in SMPL's body."""
-    x, y, z = root.astype(np.float64)
-    angle = float(np.linalg.norm((x, y, z)))
+    x, y, z = root.tolist()
+    angle = math.hypot(x, y, z)
     # Rodrigues' formula for what becomes of (0, 1, 0).
-    sine, versine = (np.sin(angle) / angle, (1 - np.cos(angle)) / angle**2) if angle > 0 else (1.0, 0.5)
-    up = np.array([versine * x * y - sine * z, 1 - versine * (x * x + z * z), versine * y * z + sine * x])
+    sine, versine = (math.sin(angle) / angle, 2 * (math.sin(angle / 2) / angle) ** 2) if angle > 0 else (1.0, 0.5)
+    up = versine * x * y - sine * z, 1 - versine * (x * x + z * z), versine * y * z + sine * x
     if up[2] >= MIN_UPRIGHT:
         return []
-    axis = int(np.argmax(np.abs(up)))
-    direction = f"{'-' if up[axis] < 0 else ''}{_AXES[axis]}"
+    largest, axis = max(zip(up, _AXES, strict=True), key=lambda component: abs(component[0]))
+    direction = f"{'-' if largest < 0 else ''}{axis}"
     return [f"not upright in the first frame: the body's up is {direction}, and AMASS's is z"]
