@@ -48,12 +48,12 @@ def fold(support_dir: Path, kind: BodyKind, recipe: Recipe) -> dict[BodyKind, Fo
     bodies = {kind: body}
     if kind.has_dmpls:
         bodies[replace(kind, has_dmpls=False)] = model.without_dmpls(body)
-    found = {}
+    folded_bodies = {}
     for each, variant in bodies.items():
         folded = [folding.fold_skeleton(variant) if j is None else folding.fold(variant, j) for j in joint_sets]
         counts = tuple(part.num_joints for part in folded)
-        found[each] = FoldedBody(folding.join(folded), counts, variant.sha256, synthetic)
-    return found
+        folded_bodies[each] = FoldedBody(folding.join(folded), counts, variant.sha256, synthetic)
+    return folded_bodies
 
 
 def folded_body(parts_dir: Path, support_dir: Path, kind: BodyKind, recipe: Recipe) -> FoldedBody:

@@ -112,9 +112,9 @@ def needed_frames(resampling: Resampling) -> Int[np.ndarray, "needed"]:
         return resampling.frame
     first = int(resampling.frame[0])
     needed = np.zeros(int(resampling.frame[-1]) - first + 2, dtype=bool)
-    place = resampling.frame - first
-    needed[place] = True
-    needed[place[resampling.weight > 0] + 1] = True
+    offset = resampling.frame - first
+    needed[offset] = True
+    needed[offset[resampling.weight > 0] + 1] = True
     return np.flatnonzero(needed) + first
 
 
