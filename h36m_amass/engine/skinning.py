@@ -173,9 +173,10 @@ class Skinner:
         before the next.
         """
         key = padded_size(num_frames, self.tile_size, self.device.type != "cpu"), moving, has_dmpls
-        if key not in self._batches:
-            self._batches[key] = self._make_batch(*key)
-        return self._batches[key]
+        batch = self._batches.get(key)
+        if batch is None:
+            batch = self._batches[key] = self._make_batch(*key)
+        return batch
 
     def _make_batch(self, size: int, moving: frozenset[int], has_dmpls: bool) -> Batch:
         layout = self.layout

@@ -75,10 +75,9 @@ class Subset:
 
     def missed_by_length(self, num_frames: int, frame_rate: Fraction) -> str | None:
         """Which of the lengths a recording does not fit. Exact: the numbers are the decimals that they print as."""
-        seconds = num_frames / frame_rate
-        if self.min_seconds is not None and seconds < Fraction(str(self.min_seconds)):
+        if self.min_seconds is not None and num_frames < Fraction(str(self.min_seconds)) * frame_rate:
             return "min_seconds"
-        if self.max_seconds is not None and seconds > Fraction(str(self.max_seconds)):
+        if self.max_seconds is not None and num_frames > Fraction(str(self.max_seconds)) * frame_rate:
             return "max_seconds"
         return None
 
