@@ -50,7 +50,7 @@ def padded_size(num_frames: int, largest: int, on_gpu: bool = False) -> int:
 
 
 def translation_shares(row_sums: Float[np.ndarray, "joints"]) -> Float[np.ndarray, "3 3*joints"]:
-    """Of which a product with translations gives each joint's share: NumPy is slow over rows of three numbers."""
+    """Translations times this are the joints' shares of them: NumPy is slow over rows of three numbers."""
     return np.kron(row_sums, np.eye(3))
 
 
