@@ -89,8 +89,8 @@ def lbs_tensors(body: BodyModel) -> dict[str, Tensor]:
 def resampled(positions: np.ndarray, frame_rate: float) -> np.ndarray:
     """Positions at `FRAME_RATE`, interpolated linearly between their neighbours in time."""
     length = int(len(positions) * FRAME_RATE / frame_rate)
-    place = np.arange(length) * frame_rate / FRAME_RATE
-    before = np.floor(place).astype(int)
-    weight = (place - before)[:, None, None]
+    source_frames = np.arange(length) * frame_rate / FRAME_RATE
+    before = np.floor(source_frames).astype(int)
+    weight = (source_frames - before)[:, None, None]
     after = np.minimum(before + 1, len(positions) - 1)
     return positions[before] * (1 - weight) + positions[after] * weight

@@ -30,8 +30,8 @@ def engine(results: dict[str, Any], folder: Path) -> list[Path]:
     ]
     figure, axes = plt.subplots(figsize=(10, 4.2))
     ways = list(groups[0][1])
-    for place, (way, colour) in enumerate(zip(ways, (BLUE, ORANGE, GREY), strict=True)):
-        at = np.arange(len(groups)) + 0.27 * (place - 1)
+    for index, (way, colour) in enumerate(zip(ways, (BLUE, ORANGE, GREY), strict=True)):
+        at = np.arange(len(groups)) + 0.27 * (index - 1)
         bars = axes.bar(at, [rates[way] for _, rates in groups], width=0.25, color=colour, label=way)
         axes.bar_label(bars, [f"{rates[way] / 1000:.3g}k" for _, rates in groups], fontsize=8, padding=1)
     axes.set_xticks(range(len(groups)), [label for label, _ in groups], fontsize=8)
@@ -80,8 +80,8 @@ def breakdown(results: dict[str, Any], folder: Path) -> list[Path]:
     dearest = sorted(next(iter(profiles.values())).items(), key=lambda item: -item[1])[:MOST_BARS]
     names = [name for name, _ in dearest]
     figure, axes = plt.subplots(figsize=(10, 5.5))
-    for place, ((tree, profile), colour) in enumerate(zip(profiles.items(), (BLUE, ORANGE), strict=True)):
-        at = np.arange(len(names)) + 0.42 * (place - 0.5)
+    for index, ((tree, profile), colour) in enumerate(zip(profiles.items(), (BLUE, ORANGE), strict=True)):
+        at = np.arange(len(names)) + 0.42 * (index - 0.5)
         axes.barh(at, [profile.get(name, 0.0) for name in names], height=0.4, color=colour, label=tree)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
@@ -106,8 +106,8 @@ def reading(results: dict[str, Any], folder: Path) -> list[Path]:
     lengths = results["windows"]
     figure, axes = plt.subplots(figsize=(10, 4.2))
     ways = list(next(iter(lengths.values()))["batch"])
-    for place, (way, colour) in enumerate(zip(ways, (BLUE, ORANGE, GREY, GREEN, PURPLE), strict=True)):
-        at = np.arange(len(lengths)) + 0.17 * (place - 2)
+    for index, (way, colour) in enumerate(zip(ways, (BLUE, ORANGE, GREY, GREEN, PURPLE), strict=True)):
+        at = np.arange(len(lengths)) + 0.17 * (index - 2)
         milliseconds = [1e3 * one["batch"][way] for one in lengths.values()]
         bars = axes.bar(at, milliseconds, width=0.15, color=colour, label=way)
         axes.bar_label(bars, [f"{value:.3g}" for value in milliseconds], fontsize=8, padding=1)
@@ -170,8 +170,8 @@ def _points(
         # The second of two that have as many frames is named on the other side.
         offset, side = ((7, -10), "left") if r["source_frames"] in named else ((-7, 5), "right")
         named.add(r["source_frames"])
-        place = r["source_frames"], value
-        axes.annotate(r["name"], place, offset, textcoords="offset points", ha=side, fontsize=8)
+        point = r["source_frames"], value
+        axes.annotate(r["name"], point, offset, textcoords="offset points", ha=side, fontsize=8)
     axes.set_xscale("log")
     axes.set_xlim(left=0.2 * min(r["source_frames"] for r in others))
     axes.set_xlabel("source frames")

@@ -64,8 +64,10 @@ def page() -> str:
     common = common_options()
     lines = [INTRODUCTION, *_options(common, {}), ""]
     for name, command in group.commands.items():
-        own = [parameter for parameter in command.params if not any(parameter.name == other.name for other in common)]
-        arguments = [parameter for parameter in own if parameter.param_type_name == "argument"]
+        parameters = [
+            parameter for parameter in command.params if not any(parameter.name == other.name for other in common)
+        ]
+        arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
         hints = get_type_hints(command.callback)
         words = " ".join(["h36m-amass", name, "[OPTIONS]", *(_usage(argument) for argument in arguments)])
         lines += [f"## {name}", "", _escaped(" ".join(command.help.split())), "", "```text", words, "```", ""]
@@ -76,7 +78,9 @@ def page() -> str:
                 for argument in arguments
             ]
             lines += [""]
-        options = [parameter for parameter in own if parameter.param_type_name == "option" and parameter.name != "help"]
+        options = [
+            parameter for parameter in parameters if parameter.param_type_name == "option" and parameter.name != "help"
+        ]
         if options:
             lines += [*_options(options, hints), ""]
         lines += ["Examples:", "", "```console", *(f"$ {line}" for line in EXAMPLES[name]), "```", ""]

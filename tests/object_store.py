@@ -32,7 +32,7 @@ class ObjectStore:
 
     def of(self, method: str) -> list[int]:
         """Bytes of the answer to each request with this method."""
-        return [size for own, _, size in self.requests if own == method]
+        return [size for verb, _, size in self.requests if verb == method]
 
 
 @contextmanager

@@ -55,8 +55,8 @@ def cases(draw: st.DrawFn, max_bones: int = 56, max_vertices: int = 60, max_join
 
     weights = np.zeros((num_vertices, num_bones))
     for vertex in range(num_vertices):
-        own = rng.choice(num_bones, bones_a_vertex, replace=False)
-        weights[vertex, own] = rng.normal(size=bones_a_vertex)
+        bones = rng.choice(num_bones, bones_a_vertex, replace=False)
+        weights[vertex, bones] = rng.normal(size=bones_a_vertex)
     posedirs = rng.normal(scale=0.2, size=(num_vertices, 3, num_bones - 1, 9))
     # Correctives of some bones reach some vertices only, as those of fingers do.
     posedirs *= rng.random((num_vertices, 1, num_bones - 1, 1)) < draw(st.sampled_from([0.0, 0.3, 1.0]))

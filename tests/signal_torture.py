@@ -1,4 +1,4 @@
-"""Send SIGINT and SIGTERM from the places where handlers that raise deadlock: ``python -m tests.signal_torture``.
+"""Send SIGINT and SIGTERM from the points where handlers that raise deadlock: ``python -m tests.signal_torture``.
 
 A signal is sent as the main thread enters or leaves a function of `threading`, `queue`, `concurrent.futures`,
 `multiprocessing` or pebble in a build. Each build must end in under two seconds with 130 or 143 and one line, leave no
@@ -25,7 +25,7 @@ from tests.scenes import end_group, group_of, write_dataset, write_support
 MODULES = ("threading", "queue", "concurrent", "multiprocessing", "pebble")
 SECONDS_TO_END = 2.0
 SECONDS_TO_START = 60.0
-# Runs a build with a profiler in the main thread. It notes each place, or sends a signal from one of them.
+# Runs a build with a profiler in the main thread. It notes each point, or sends a signal from one of them.
 _PROGRAM = f"""
 import json, os, sys, time
 where = json.loads(sys.argv.pop(1))
@@ -33,16 +33,16 @@ seen = {{}}
 def profile(frame, event, argument):
     module = frame.f_globals.get("__name__") or ""
     if event in ("call", "return") and module.partition(".")[0] in {MODULES!r}:
-        place = f"{{module}}.{{frame.f_code.co_qualname}} {{event}}"
-        seen[place] = seen.get(place, 0) + 1
-        if place == where.get("place") and seen[place] == where["visit"]:
+        point = f"{{module}}.{{frame.f_code.co_qualname}} {{event}}"
+        seen[point] = seen.get(point, 0) + 1
+        if point == where.get("point") and seen[point] == where["visit"]:
             with open(where["file"], "w") as file:
                 file.write(str(time.monotonic()))
             os.kill(os.getpid(), where["signal"])
 def done():
     sys.setprofile(None)
-    if "places" in where:
-        with open(where["places"], "w") as file:
+    if "points" in where:
+        with open(where["points"], "w") as file:
             json.dump(seen, file)
 import atexit
 atexit.register(done)
@@ -81,35 +81,35 @@ class Scene:
 
 
 def make_scene(folder: Path, workers: int = 2, support: Path | None = None) -> tuple[Scene, dict[str, int]]:
-    """The scene, and how often an undisturbed build passes each place."""
+    """The scene, and how often an undisturbed build passes each point."""
     tree = folder / "amass"
     write_dataset(tree, "CMU", 6, 600)
     scene = Scene(folder, support or write_support(folder / "support"), tree, workers, b"")
-    with _run({"places": str(folder / "places")}, scene.arguments, folder / "errors") as process:
+    with _run({"points": str(folder / "points")}, scene.arguments, folder / "errors") as process:
         assert process.wait(SECONDS_TO_START) == 0, (folder / "errors").read_text()
     scene = replace(scene, whole=scene.store.read_bytes())
     scene.store.unlink()
-    return scene, json.loads((folder / "places").read_text())
+    return scene, json.loads((folder / "points").read_text())
 
 
-def strike(scene: Scene, place: str, visit: int, number: signal.Signals) -> bool:
-    """Send a signal from a place, and check what the build does; False if the build did not come there."""
+def strike(scene: Scene, point: str, visit: int, number: signal.Signals) -> bool:
+    """Send a signal from a point, and check what the build does; False if the build did not come to it."""
     sent, errors = scene.folder / "sent", scene.folder / "errors"
     sent.unlink(missing_ok=True)
-    where = {"place": place, "visit": visit, "signal": int(number), "file": str(sent)}
+    where = {"point": point, "visit": visit, "signal": int(number), "file": str(sent)}
     with _run(where, scene.arguments, errors) as process:
         status = process.wait(SECONDS_TO_START)
         ended = time.monotonic()
         deadline = ended + SECONDS_TO_END
         while group_of(process):
-            assert time.monotonic() < deadline, f"{commands(group_of(process))} are left: {place}, {errors.read_text()}"
+            assert time.monotonic() < deadline, f"{commands(group_of(process))} are left: {point}, {errors.read_text()}"
             time.sleep(0.01)
         text = errors.read_text()  # of processes that end after the build, too
         if not sent.exists():
             assert status == 0, text
             scene.store.unlink()
             return False
-        context = f"{number.name} at visit {visit} of {place}: {text}"
+        context = f"{number.name} at visit {visit} of {point}: {text}"
         assert status in (128 + number, -number), f"status {status}, {context}"
         seconds = ended - float(sent.read_text())
         assert seconds < SECONDS_TO_END, f"{seconds:.2f} s, {context}"
@@ -138,16 +138,16 @@ def commands(processes: list[int]) -> list[str]:
 
 
 def strike_some(folder: Path, strikes: int, seed: int, workers: int = 2, support: Path | None = None) -> int:
-    """Strike places drawn at random, each of them at least once if there are so many strikes; gives how many."""
+    """Strike points drawn at random, each of them at least once if there are so many strikes; gives how many."""
     chance = random.Random(seed)
-    scene, places = make_scene(folder, workers, support)
-    order = sorted(places)
+    scene, points = make_scene(folder, workers, support)
+    order = sorted(points)
     chance.shuffle(order)
     struck = 0
     for number in range(2 * strikes):
-        place = order[number % len(order)]
-        visit = chance.randint(1, places[place]) if number >= len(order) else 1
-        struck += strike(scene, place, visit, (signal.SIGINT, signal.SIGTERM)[chance.randrange(2)])
+        point = order[number % len(order)]
+        visit = chance.randint(1, points[point]) if number >= len(order) else 1
+        struck += strike(scene, point, visit, (signal.SIGINT, signal.SIGTERM)[chance.randrange(2)])
         if struck == strikes:
             break
     return struck

@@ -85,7 +85,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def own(models: Path, tmp_path: Path) -> Path:
+def support(models: Path, tmp_path: Path) -> Path:
     """The same as `models`, to be written to."""
     folder = tmp_path / "support"
     (folder / "body_models").mkdir(parents=True)
@@ -197,9 +197,11 @@ def test_all_families_convert_in_one_run_and_agree_with_the_full_mesh(full: Path
     with Store(tmp_path / "s.h5") as store:
         assert [s.record.model for s in store.sequences] == ["smplh", "smplx", "smpl"]
         assert list(store.header.body_model_sha256) == ["female+dmpls", "smpl/male", "smplx/neutral"]
-    found = verify(tmp_path / "s.h5", against=tree, support_dir=full, vertex_map=full / "smplx_to_smpl.npz", sample=60)
-    assert found.findings == ()
-    assert 0 < found.largest < 2e-6
+    verification = verify(
+        tmp_path / "s.h5", against=tree, support_dir=full, vertex_map=full / "smplx_to_smpl.npz", sample=60
+    )
+    assert verification.findings == ()
+    assert 0 < verification.largest < 2e-6
 
 
 def test_verify_asks_for_the_map_that_the_store_was_built_with(
@@ -226,49 +228,49 @@ def test_the_bytes_do_not_depend_on_the_workers(models: Path, tmp_path: Path, mo
 
 
 def test_recordings_whose_body_model_is_missing_are_left_out_with_what_to_download(
-    own: Path, tree: Path, tmp_path: Path
+    support: Path, tree: Path, tmp_path: Path
 ) -> None:
-    (own / NEUTRAL_X).unlink()
-    shutil.rmtree(own / "body_models" / "smpl")
+    (support / NEUTRAL_X).unlink()
+    shutil.rmtree(support / "body_models" / "smpl")
     with pytest.raises(BuildError, match=r"b_stageii.*smpl-x\.is\.tue\.mpg\.de.*--strict"):
-        converted(tree, tmp_path / "s.h5", own, strict=True, skip_missing=True)
+        converted(tree, tmp_path / "s.h5", support, strict=True, skip_missing=True)
     assert not (tmp_path / "s.h5").exists()
-    report = converted(tree, tmp_path / "s.h5", own, skip_missing=True)
+    report = converted(tree, tmp_path / "s.h5", support, skip_missing=True)
     reasons = {skipped.path: skipped.reason for skipped in report.skipped}
     assert "SMPL-X model (neutral), downloaded from https://smpl-x.is.tue.mpg.de" in reasons["D/S/b_stageii.npz"]
     assert "SMPL model (male), downloaded from https://smpl.is.tue.mpg.de" in reasons["D/S/c_poses.npz"]
     for reason in reasons.values():
-        assert str(own) in reason
+        assert str(support) in reason
         assert "\n" not in reason
     # What is left is as if there had been nothing else.
     synthetic.write_recording(tmp_path / "alone" / "D" / "S" / "a_poses.npz", recordings()["a_poses"])
-    converted(tmp_path / "alone", tmp_path / "alone.h5", own)
+    converted(tmp_path / "alone", tmp_path / "alone.h5", support)
     assert (tmp_path / "s.h5").read_bytes() == (tmp_path / "alone.h5").read_bytes()
 
 
 def test_missing_dmpls_end_the_build_because_there_is_an_option_to_do_without(
-    own: Path, tree: Path, tmp_path: Path
+    support: Path, tree: Path, tmp_path: Path
 ) -> None:
-    shutil.rmtree(own / "body_models" / "dmpls")
+    shutil.rmtree(support / "body_models" / "dmpls")
     with pytest.raises(MissingModelError, match=r"DMPL model \(female\).*--no-dmpls"):
-        converted(tree, tmp_path / "s.h5", own)
-    assert converted(tree, tmp_path / "s.h5", own, use_dmpls=False).skipped == ()
+        converted(tree, tmp_path / "s.h5", support)
+    assert converted(tree, tmp_path / "s.h5", support, use_dmpls=False).skipped == ()
 
 
 def test_if_no_recording_has_a_body_model_the_build_fails_with_the_first_reason(
-    own: Path, tree: Path, tmp_path: Path
+    support: Path, tree: Path, tmp_path: Path
 ) -> None:
-    shutil.rmtree(own / "body_models")
+    shutil.rmtree(support / "body_models")
     with pytest.raises(MissingModelError, match="smplh/female"):
-        converted(tree, tmp_path / "s.h5", own)
+        converted(tree, tmp_path / "s.h5", support)
     assert not list(tmp_path.glob("s.h5*"))
 
 
-def test_a_damaged_model_ends_the_build_whatever_else_there_is(own: Path, tree: Path, tmp_path: Path) -> None:
-    (own / NEUTRAL_X).unlink()
-    (own / NEUTRAL_X).write_bytes(b"spam")
+def test_a_damaged_model_ends_the_build_whatever_else_there_is(support: Path, tree: Path, tmp_path: Path) -> None:
+    (support / NEUTRAL_X).unlink()
+    (support / NEUTRAL_X).write_bytes(b"spam")
     with pytest.raises(BodyModelError, match=NEUTRAL_X):
-        converted(tree, tmp_path / "s.h5", own)
+        converted(tree, tmp_path / "s.h5", support)
 
 
 def test_without_a_map_recordings_of_another_mesh_are_left_out(models: Path, tree: Path, tmp_path: Path) -> None:
@@ -283,21 +285,21 @@ def test_without_a_map_recordings_of_another_mesh_are_left_out(models: Path, tre
         build(tmp_path / "x", tmp_path / "n.h5", support_dir=models)
 
 
-def test_an_update_keeps_all_with_the_same_map_and_refuses_another(own: Path, tree: Path, tmp_path: Path) -> None:
-    converted(tree, tmp_path / "s.h5", own)
-    changes = converted(tree, tmp_path / "s.h5", own, update=True).changes
+def test_an_update_keeps_all_with_the_same_map_and_refuses_another(support: Path, tree: Path, tmp_path: Path) -> None:
+    converted(tree, tmp_path / "s.h5", support)
+    changes = converted(tree, tmp_path / "s.h5", support, update=True).changes
     assert changes is not None
     assert changes.kept == 3
     before = (tmp_path / "s.h5").read_bytes()
-    other_map(own / "smplx_to_smpl.npz")
+    other_map(support / "smplx_to_smpl.npz")
     with pytest.raises(BuildError, match=r"--vertex-map.*--overwrite"):
-        converted(tree, tmp_path / "s.h5", own, update=True)
+        converted(tree, tmp_path / "s.h5", support, update=True)
     assert (tmp_path / "s.h5").read_bytes() == before
 
 
-def test_a_check_looks_at_the_models_that_the_recordings_need(cli: Cli, own: Path, tree: Path) -> None:
-    arguments = ("check", tree, "--support-dir", own)
-    outcome = cli(*arguments, "--vertex-map", own / "smplx_to_smpl.npz")
+def test_a_check_looks_at_the_models_that_the_recordings_need(cli: Cli, support: Path, tree: Path) -> None:
+    arguments = ("check", tree, "--support-dir", support)
+    outcome = cli(*arguments, "--vertex-map", support / "smplx_to_smpl.npz")
     assert outcome.exit_code == 0, outcome.stdout
     for path in (NEUTRAL_X, "body_models/smpl/male/model.npz", "body_models/smplh/female/model.npz", "smplx_to_smpl"):
         assert path in outcome.stdout
@@ -305,16 +307,18 @@ def test_a_check_looks_at_the_models_that_the_recordings_need(cli: Cli, own: Pat
     outcome = cli(*arguments)
     assert outcome.exit_code == 1
     assert "--vertex-map" in outcome.stdout
-    (own / NEUTRAL_X).unlink()
+    (support / NEUTRAL_X).unlink()
     assert "https://smpl-x.is.tue.mpg.de" in cli(*arguments).stdout
 
 
 def test_verify_names_another_map(models: Path, tree: Path, tmp_path: Path) -> None:
     converted(tree, tmp_path / "s.h5", models)
     other_map(tmp_path / "other.npz")
-    found = verify(tmp_path / "s.h5", against=tree, support_dir=models, vertex_map=tmp_path / "other.npz", sample=30)
-    assert "another vertex map" in found.findings[0]
-    assert "differs from the full mesh" in found.findings[-1]
+    verification = verify(
+        tmp_path / "s.h5", against=tree, support_dir=models, vertex_map=tmp_path / "other.npz", sample=30
+    )
+    assert "another vertex map" in verification.findings[0]
+    assert "differs from the full mesh" in verification.findings[-1]
 
 
 @pytest.mark.parametrize(
@@ -374,16 +378,16 @@ def test_python_objects_in_a_model_are_not_touched_unless_they_are_needed_and_th
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_a_model_of_another_family_in_the_folder_is_refused_with_its_bones(
-    family: Family, models: Path, own: Path, tree: Path, tmp_path: Path
+    family: Family, models: Path, support: Path, tree: Path, tmp_path: Path
 ) -> None:
     genders = {"smplh": "female", "smplx": "neutral", "smpl": "male"}
     wrong = SMPLX if family is SMPL else SMPL
-    path = own / "body_models" / family.name / genders[family.name] / "model.npz"
+    path = support / "body_models" / family.name / genders[family.name] / "model.npz"
     path.unlink()
     path.symlink_to(models / "body_models" / wrong.name / genders[wrong.name] / "model.npz")
     words = f"has {wrong.num_bones} bones, and {family.title} recordings need {family.num_bones};".replace("+", r"\+")
     with pytest.raises(BodyModelError, match=words):
-        converted(tree, tmp_path / "s.h5", own, use_dmpls=False)
+        converted(tree, tmp_path / "s.h5", support, use_dmpls=False)
 
 
 def test_soft_tissue_of_a_recording_of_smpl_x_is_not_looked_at(tmp_path: Path) -> None:

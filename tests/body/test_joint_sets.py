@@ -191,9 +191,9 @@ def test_sets_that_cannot_be_told_apart_are_refused(
     names_file = tmp_path / "names.txt"
     names_file.write_text("\n".join(f"j{i}" for i in range(7)))
     files = {"h": support_dir / "J_regressor_h36m.npy", "f": half, "n": names_file}
-    given = [text.format(**files) for text in regressors]
+    arguments = [text.format(**files) for text in regressors]
     with pytest.raises(JointSetError, match=message):
-        load_sources(given, None if names is None else names.format(**files), support_dir)
+        load_sources(arguments, None if names is None else names.format(**files), support_dir)
 
 
 def test_names_go_to_the_set_that_they_are_given_for(support_dir: Path, half: Path, tmp_path: Path) -> None:

@@ -195,16 +195,16 @@ def test_an_error_of_the_system_names_its_file(
     assert (outcome.exit_code, outcome.stderr) == (1, f"error: {said}\n")
 
 
-@pytest.mark.parametrize("place", [("--debug", "info"), ("info", "--debug")])
+@pytest.mark.parametrize("command", [("--debug", "info"), ("info", "--debug")])
 def test_debug_shows_the_traceback_of_bugs_and_of_errors(
-    cli: Cli, demo: Demo, tmp_path: Path, failing: Callable[[BaseException], None], place: tuple[str, ...]
+    cli: Cli, demo: Demo, tmp_path: Path, failing: Callable[[BaseException], None], command: tuple[str, ...]
 ) -> None:
-    outcome = cli(*place, tmp_path / "absent.h5")
+    outcome = cli(*command, tmp_path / "absent.h5")
     assert outcome.exit_code == 1
     assert outcome.stderr.startswith("Traceback (most recent call last)")
     assert outcome.stderr.splitlines()[-1].startswith("error: ")
     failing(ZeroDivisionError("spam"))
-    outcome = cli(*place, demo.store)
+    outcome = cli(*command, demo.store)
     assert outcome.exit_code == 1
     assert "in sum_up_nothing" in outcome.stderr
     assert outcome.stderr.splitlines()[-1].startswith("internal error: ZeroDivisionError: spam")
@@ -288,10 +288,10 @@ def test_a_reader_may_go_before_the_last_is_flushed() -> None:
 
 @pytest.mark.parametrize("arguments", [("build", "--help"), ("build", "--spam"), ("export-npz", "{store}", "{out}")])
 def test_colours_are_for_terminals_that_want_them(demo: Demo, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    given = [argument.format(store=demo.store, out=tmp_path) for argument in arguments]
-    assert COLOUR.search(on_terminal(*given))
-    assert not COLOUR.search(on_terminal(*given, NO_COLOR="1"))
-    assert not COLOUR.search(on_terminal(*given, "--no-color"))
+    command = [argument.format(store=demo.store, out=tmp_path) for argument in arguments]
+    assert COLOUR.search(on_terminal(*command))
+    assert not COLOUR.search(on_terminal(*command, NO_COLOR="1"))
+    assert not COLOUR.search(on_terminal(*command, "--no-color"))
 
 
 def test_without_a_terminal_there_are_no_escapes_unless_forced(demo: Demo) -> None:

@@ -649,7 +649,7 @@ def test_a_check_of_everything_in_place_is_all_ok(cli: Cli, support_dir: Path, a
     outcome = cli("check", amass_dir, "--support-dir", support_dir)
     assert outcome.exit_code == 0
     lines = outcome.stdout.splitlines()
-    table = next(place for place, line in enumerate(lines) if line.startswith("dataset "))
+    table = next(index for index, line in enumerate(lines) if line.startswith("dataset "))
     assert all(line.startswith("ok: ") for line in lines[:table])
     assert [line.split()[0] for line in lines[table + 1 :]] == sorted(path.name for path in amass_dir.iterdir())
     models = [body_model.model_path(support_dir, gender) for gender in body_model.GENDERS]

@@ -78,7 +78,7 @@ def test_every_argument_that_names_a_sequence_completes(demo: Demo) -> None:
     """Whichever commands there are: an argument `key` is one of the argument `store`."""
     group, names = typer.main.get_command(app), set()
     for name, command in group.commands.items():  # type: ignore[attr-defined] # a group
-        arguments = [own.name for own in command.params if own.param_type_name == "argument"]
+        arguments = [parameter.name for parameter in command.params if parameter.param_type_name == "argument"]
         if arguments[:2] == ["store", "key"]:
             names.add(name)
             assert completed(name, demo.store, "Pretend/s1/w") == ["Pretend/s1/walk_poses"], name

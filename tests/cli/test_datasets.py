@@ -40,7 +40,7 @@ def test_the_command_names_compressed_archives_without_going_through_them(
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(b"none")
     *lines, present, unknown = cli("datasets", tmp_path).stdout.splitlines()
-    found = {line.split()[0]: re.split(r"\s{2,}", line.strip())[-1] for line in lines}
-    assert (found["MPIHDM05"], found["KIT"]) == ("HDM05 (1)", "KIT (archive)")
+    folders = {line.split()[0]: re.split(r"\s{2,}", line.strip())[-1] for line in lines}
+    assert (folders["MPIHDM05"], folders["KIT"]) == ("HDM05 (1)", "KIT (archive)")
     assert present == f"present: 2 of {len(CATALOGUE)} datasets"
     assert unknown == "of no known dataset: mine (archive)"

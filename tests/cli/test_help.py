@@ -46,10 +46,10 @@ ABSENT = {"all", "any length", "none", "its first"}
 def parameters() -> list[Any]:
     """Every option of every command that takes a value."""
     return [
-        pytest.param(name, own, id=f"{name} {own.opts[0]}")
+        pytest.param(name, option, id=f"{name} {option.opts[0]}")
         for name in COMMANDS
-        for own in GROUP.commands[name].params
-        if own.param_type_name == "option" and not own.is_flag
+        for option in GROUP.commands[name].params
+        if option.param_type_name == "option" and not option.is_flag
     ]
 
 
@@ -97,16 +97,20 @@ def test_a_stated_default_is_the_real_one(command: str, option: Any) -> None:
     if isinstance(option.show_default, str):
         assert option.default is None, "what is not None shows itself"
     if library is not None:
-        own = inspect.signature(library).parameters.get(option.name)
-        if own is not None and own.default is not None and option.name != "workers":
-            default = own.default
+        parameter = inspect.signature(library).parameters.get(option.name)
+        if parameter is not None and parameter.default is not None and option.name != "workers":
+            default = parameter.default
             assert stated == (f"{default:g}" if isinstance(default, float) else str(default))
     if option.name == "joint_regressor":
         assert stated == f"{regressor.H36M_FILE_NAME}.npy in --support-dir"
 
 
 def test_the_remaining_defaults_are_words_for_none() -> None:
-    words = {own.show_default for _, own in (case.values for case in parameters()) if isinstance(own.show_default, str)}
+    words = {
+        option.show_default
+        for _, option in (case.values for case in parameters())
+        if isinstance(option.show_default, str)
+    }
     derived = {
         f"{build_options.FRAME_RATE:g}",
         f"{build_options.BATCH_SIZE}",
@@ -132,7 +136,7 @@ def test_joints_without_names_are_called_as_help_says(tmp_path: Any) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_the_common_options(name: str) -> None:
     common = {option.opts[0] for option in common_options()}
-    assert common <= {own.opts[0] for own in GROUP.commands[name].params}
+    assert common <= {option.opts[0] for option in GROUP.commands[name].params}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -144,17 +144,17 @@ def test_a_limit_counts_what_it_does_not_select_once(packed: Path, support_dir: 
 def test_a_check_reads_no_more_of_an_archive_than_its_first_recording_and_nothing_of_one_that_is_known(
     packed: Path, support_dir: Path, tmp_path: Path, passes: list[tuple[str, int]]
 ) -> None:
-    found = check_inputs(BuildOptions(support_dir), packed)
-    assert [(row.dataset, row.recordings, row.archive) for row in found.datasets] == [
+    check = check_inputs(BuildOptions(support_dir), packed)
+    assert [(row.dataset, row.recordings, row.archive) for row in check.datasets] == [
         ("A", 1, "A.tar.bz2"),
         ("B", 1, "B.tar.xz"),
         ("C", 1, "C.tar.gz"),
     ]
     build(packed, tmp_path / "s.h5", support_dir=support_dir)
     passes.clear()
-    found = check_inputs(BuildOptions(support_dir), packed)
+    check = check_inputs(BuildOptions(support_dir), packed)
     assert passes == []
-    assert [(row.dataset, row.recordings, row.archive) for row in found.datasets] == [
+    assert [(row.dataset, row.recordings, row.archive) for row in check.datasets] == [
         ("A", 4, ""),
         ("B", 4, ""),
         ("C", 4, ""),
@@ -294,7 +294,7 @@ def test_two_sources_of_a_dataset_are_an_error_before_anything_is_converted(
 def test_a_store_is_verified_against_archives(packed: Path, support_dir: Path, tmp_path: Path) -> None:
     build(packed, tmp_path / "s.h5", support_dir=support_dir)
     stages: set[str] = set()
-    found = verify(
+    verification = verify(
         tmp_path / "s.h5",
         quick=True,
         against=packed,
@@ -302,11 +302,11 @@ def test_a_store_is_verified_against_archives(packed: Path, support_dir: Path, t
         sample=40,
         progress=lambda stage, done, total, name="": stages.add(stage),
     )
-    assert found.findings == ()
+    assert verification.findings == ()
     assert "compare" in stages
-    assert found.compared_frames > 0
+    assert verification.compared_frames > 0
     for archive in packed.iterdir():
         archive.write_bytes(archive.read_bytes()[:100])
-    found = verify(tmp_path / "s.h5", quick=True, against=packed, support_dir=support_dir, sample=20)
-    assert found.compared_frames == 0
-    assert found.findings
+    verification = verify(tmp_path / "s.h5", quick=True, against=packed, support_dir=support_dir, sample=20)
+    assert verification.compared_frames == 0
+    assert verification.findings

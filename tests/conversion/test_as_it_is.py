@@ -70,9 +70,9 @@ def test_either_published_regressor_puts_left_on_the_left(
     spin = Store(mesh_store)["CMU/01/01_08_poses"].positions_3d[:]
     for joint, name in enumerate(H36M.joint_names):
         np.testing.assert_allclose(reordered[name], spin[:, joint], atol=1e-6)
-    told = run(cli, "info", tmp_path / "store.h5").stdout
-    assert ("Pose2Mesh's J_regressor_h36m_correct, right leg first" in told) == (file != "J_regressor_h36m.npy")
-    assert ("SPIN's J_regressor_h36m, left leg first" in told) == (file == "J_regressor_h36m.npy")
+    summary = run(cli, "info", tmp_path / "store.h5").stdout
+    assert ("Pose2Mesh's J_regressor_h36m_correct, right leg first" in summary) == (file != "J_regressor_h36m.npy")
+    assert ("SPIN's J_regressor_h36m, left leg first" in summary) == (file == "J_regressor_h36m.npy")
     for order in ("h36m", "regressor"):
         folder = tmp_path / order
         run(cli, "export-npz", tmp_path / "store.h5", folder, "--joint-order", order)
@@ -191,9 +191,9 @@ def test_an_update_keeps_corrected_rates_and_takes_no_others(cli: Cli, support_d
     arguments = "build", wrong_rates, store.path, "--support-dir", support_dir, "--workers", 0, "--update"
     assert "0 added, 0 changed, 4 kept, 0 gone" in run(cli, *arguments).stdout
     assert store.path.read_bytes() == before
-    own = wrong_rates.parent / "own.csv"
-    own.write_text("dataset,subject,sequence,hertz\nCMU,*,*,100\n")
-    outcome = cli(*arguments, "--frame-rates", own)
+    rules = wrong_rates.parent / "own.csv"
+    rules.write_text("dataset,subject,sequence,hertz\nCMU,*,*,100\n")
+    outcome = cli(*arguments, "--frame-rates", rules)
     assert outcome.exit_code == 1
     assert "was built with --frame-rates none" in outcome.stderr
     assert "--overwrite" in outcome.stderr
@@ -203,9 +203,9 @@ def test_an_update_keeps_corrected_rates_and_takes_no_others(cli: Cli, support_d
 def test_a_persons_rules_are_the_same_for_folders_archives_and_updates(
     cli: Cli, support_dir: Path, wrong_rates: Path, tmp_path: Path
 ) -> None:
-    own = tmp_path / "own.csv"
-    own.write_text("dataset,subject,sequence,hertz\nCMU,62,*,100\nCMU,62,62_02,30\nCUM,*,*,9\n")
-    options = "--frame-rates", own, "--upsample"
+    rules = tmp_path / "own.csv"
+    rules.write_text("dataset,subject,sequence,hertz\nCMU,62,*,100\nCMU,62,62_02,30\nCUM,*,*,9\n")
+    options = "--frame-rates", rules, "--upsample"
     store, outcome = build(cli, wrong_rates, support_dir, *options)
     unused = "rules of --frame-rates that fit no recording: 1, the first is CUM,*,*"
     assert unused in outcome.stdout
@@ -344,8 +344,8 @@ def test_two_rates_are_no_matter_where_another_is_given(cli: Cli, support_dir: P
     rates.write_text("dataset,subject,sequence,hertz\nD,s,q,60\n")
     plain = run(cli, "check", tmp_path / "amass", "--support-dir", support_dir)
     assert "the file has two frame rates, 120 and 60 Hz" in plain.stderr
-    given = run(cli, "check", tmp_path / "amass", "--support-dir", support_dir, "--frame-rates", rates)
-    assert "two frame rates" not in given.stderr
+    corrected = run(cli, "check", tmp_path / "amass", "--support-dir", support_dir, "--frame-rates", rates)
+    assert "two frame rates" not in corrected.stderr
 
 
 @pytest.mark.parametrize("compression", ["none", "lzf"])  # the frames of the second are read through HDF5

@@ -35,17 +35,17 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_the_table_is_what_the_headers_say(tree: Path, support_dir: Path) -> None:
-    found = check_inputs(BuildOptions(support_dir), tree)
+    check = check_inputs(BuildOptions(support_dir), tree)
     rates = Fraction("59.94"), Fraction(60), Fraction(120)
     hours = [(7200 / 120 + 3600 / 60 + 5994 / 59.94) / 3600, 3.6 / 3600, 0.0]
-    assert [row.hours for row in found.datasets] == pytest.approx(hours, rel=1e-12)
-    mixed, part, rotten = found.datasets
+    assert [row.hours for row in check.datasets] == pytest.approx(hours, rel=1e-12)
+    mixed, part, rotten = check.datasets
     assert mixed == CheckedDataset("Mixed", 3, 11_000, mixed.hours, rates, ("SMPL+H",), ("female", "male"), 1, 0, 0)
     assert part == CheckedDataset("Part", 1, 180, part.hours, (Fraction(100),), ("SMPL+H",), ("neutral",), 0, 0, 2)
     assert rotten == CheckedDataset("Rotten", 0, 0, 0.0, (), (), (), 0, 0, 1)
     # One reason is one line, for however many files.
-    assert sum(row.problems for row in found.datasets) == 3
-    assert sum(not finding.ok for finding in found.findings) == 2
+    assert sum(row.problems for row in check.datasets) == 3
+    assert sum(not finding.ok for finding in check.findings) == 2
     assert [row.without_dmpls for row in check_inputs(BuildOptions(support_dir, use_dmpls=False), tree).datasets] == [
         3,
         1,

@@ -96,11 +96,11 @@ def test_a_flipped_bit_anywhere_costs_the_part(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
     damaged = 0
-    for place in range(len(content)):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        found = whole_rows(tmp_path, RECIPE)
-        assert found in ([], rows), place
-        damaged += not found
+    for offset in range(len(content)):
+        path.write_bytes(content[:offset] + bytes([content[offset] ^ 4]) + content[offset + 1 :])
+        whole = whole_rows(tmp_path, RECIPE)
+        assert whole in ([], rows), offset
+        damaged += not whole
     assert damaged > len(content) // 2
 
 

@@ -54,12 +54,12 @@ def test_real_recordings_agree_with_the_full_mesh_and_with_themselves_in_an_arch
     }
     report = build(tree, tmp_path / "s.h5", **options)
     assert (len(Store(tmp_path / "s.h5").sequences), len(report.skipped)) == (2, num_skipped)
-    found = verify(
+    verification = verify(
         tmp_path / "s.h5", against=tree, support_dir=real_support, vertex_map=options["vertex_map"], sample=200
     )
-    assert found.findings == ()
-    assert found.compared_frames > 100
-    assert 0 < found.largest < 2e-6
+    assert verification.findings == ()
+    assert verification.compared_frames > 100
+    assert 0 < verification.largest < 2e-6
     for suffix in (".tar.bz2", ".zip"):
         packed = packed_tree(tree, tmp_path / suffix, suffix)
         build(packed, tmp_path / "packed.h5", overwrite=True, **options)

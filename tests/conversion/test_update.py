@@ -320,8 +320,8 @@ def test_damaged_rows_of_the_old_store_are_not_taken_over(support_dir: Path, tmp
     whole = store.read_bytes()
     with Store(store) as opened:
         middle = opened.read(500, 501).tobytes()
-    place = whole.index(middle)
-    damaged = whole[:place] + b"\0\0\0\0" + whole[place + 4 :]
+    offset = whole.index(middle)
+    damaged = whole[:offset] + b"\0\0\0\0" + whole[offset + 4 :]
     store.write_bytes(damaged)
     with pytest.raises(BuildError, match=r"s\.h5: its sequence A/S/000\d is damaged; build it again with --overwrite"):
         update(tree, store, support_dir)
@@ -335,8 +335,8 @@ def test_a_damaged_index_of_the_old_store_is_not_taken_over(support_dir: Path, t
     build(tmp_path / "amass", path, support_dir=support_dir)
     damaged = bytearray(path.read_bytes())
     with h5py.File(path) as file:
-        place = file[f"index/{column}"].id.get_offset()
-    damaged[place] ^= 1
+        offset = file[f"index/{column}"].id.get_offset()
+    damaged[offset] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(StoreError):
         update(tmp_path / "amass", path, support_dir)

@@ -88,8 +88,8 @@ def test_workers_fetch_recordings_themselves(
 def test_check_and_verify_work_at_urls(bucket: Any, tree: Path, local_store: Path, support_dir: Path) -> None:
     bucket.put(str(tree) + "/", f"{BUCKET}/tree/", recursive=True)
     bucket.put(str(local_store), f"{BUCKET}/s.h5")
-    found = check_inputs(BuildOptions(support_dir), f"s3://{BUCKET}/tree")
-    assert [(row.dataset, row.recordings, row.problems) for row in found.datasets] == [("One", 2, 1), ("Two", 2, 0)]
+    check = check_inputs(BuildOptions(support_dir), f"s3://{BUCKET}/tree")
+    assert [(row.dataset, row.recordings, row.problems) for row in check.datasets] == [("One", 2, 1), ("Two", 2, 0)]
     verification = verify(f"s3://{BUCKET}/s.h5", against=f"s3://{BUCKET}/tree", support_dir=support_dir, sample=5)
     assert verification.findings == ()
     assert verification.compared_frames > 0

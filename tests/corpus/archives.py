@@ -75,13 +75,13 @@ def write(path: Path, of: Mapping[str, Member] | list[Member], padding: int = 0,
     central = bytearray()
     with path.open("wb") as file:
         for entry in listed:
-            name, place = entry.name.encode(), file.tell()
+            name, offset = entry.name.encode(), file.tell()
             sizes = entry.crc, len(entry.stored) % 2**32, min(entry.size, 2**32 - 1)
             extra = struct.pack("<HHQ", 1, 8, entry.size) if entry.size >= 2**32 - 1 else b""
             file.write(LOCAL.pack(b"PK\3\4", 45, entry.flags, entry.method, 0, 33, *sizes, len(name), 0) + name)
             file.write(entry.stored)
             central += CENTRAL.pack(
-                b"PK\1\2", 45, 45, entry.flags, entry.method, 0, 33, *sizes, len(name), len(extra), 0, 0, 0, 0, place
+                b"PK\1\2", 45, 45, entry.flags, entry.method, 0, 33, *sizes, len(name), len(extra), 0, 0, 0, 0, offset
             )
             central += name + extra
         if padding:

@@ -50,9 +50,9 @@ def edited(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     return make
 
 
-def flipped(place: float) -> Callable[[bytes], bytes]:
+def flipped(fraction: float) -> Callable[[bytes], bytes]:
     def flip(content: bytes) -> bytes:
-        at = int(place * len(content))
+        at = int(fraction * len(content))
         return content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]
 
     return flip
@@ -98,8 +98,8 @@ def fortran_of(frames: int) -> Callable[[Path], object]:
         content = path.read_bytes()
         directory = content.index(b"PK\1\2")
         central = bytearray(content[directory:])
-        place = central.index(b"poses.npy") - 46
-        central[place + 20 : place + 28] = np.array([len(text) + num_bytes] * 2, "<u4").tobytes()
+        entry = central.index(b"poses.npy") - 46
+        central[entry + 20 : entry + 28] = np.array([len(text) + num_bytes] * 2, "<u4").tobytes()
         end = central.index(b"PK\5\6")
         central[end + 16 : end + 20] = np.array([directory + num_bytes], "<u4").tobytes()
         with path.open("r+b") as file:

@@ -183,9 +183,9 @@ def test_make_figures_runs_every_script() -> None:
 def test_figures_of_scale_are_those_of_the_last_run(name: str) -> None:
     results = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
-    told = [text for text in results["table"].split("\n\n") if not text.endswith(" source frames")]
-    assert told
-    assert all(text in page for text in told)
+    tables = [text for text in results["table"].split("\n\n") if not text.endswith(" source frames")]
+    assert tables
+    assert all(text in page for text in tables)
 
 
 def test_the_reference_has_every_public_name() -> None:

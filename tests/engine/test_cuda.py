@@ -62,8 +62,8 @@ def test_it_agrees_with_the_cpu(
     folded: folding.FoldedRegressor, motion: dict[str, np.ndarray], batch_size: int
 ) -> None:
     frames = 40 if batch_size < 10 else len(motion["poses"])
-    there = pose(folded, motion, frames, batch_size=batch_size, device="cuda")
-    assert np.abs(there - pose(folded, motion, frames)).max() < BOUND_M
+    positions = pose(folded, motion, frames, batch_size=batch_size, device="cuda")
+    assert np.abs(positions - pose(folded, motion, frames)).max() < BOUND_M
 
 
 def test_it_agrees_with_the_full_mesh(
@@ -75,8 +75,8 @@ def test_it_agrees_with_the_full_mesh(
     every = slice(None, None, 50)
     arrays = (motion["poses"][every], motion["trans"][every], motion["dmpls"][every])
     exact = mesh_joints(body, joints, motion["betas"], *arrays)
-    there = pose(folded, motion, len(motion["poses"]), device="cuda")[every]
-    assert np.linalg.norm(there - exact, axis=2).max() < BOUND_M
+    positions = pose(folded, motion, len(motion["poses"]), device="cuda")[every]
+    assert np.linalg.norm(positions - exact, axis=2).max() < BOUND_M
 
 
 def pose_all(skinner: Skinner, motion: dict[str, np.ndarray]) -> np.ndarray:
@@ -214,9 +214,9 @@ def test_what_a_caller_has_set_does_not_matter(
     context = SETTINGS[name]()
     before = matmul.fp32_precision
     with context if isinstance(context, AbstractContextManager) else nullcontext():
-        there = pose(folded, motion, 2000, batch_size=256, device="cuda")
+        positions = pose(folded, motion, 2000, batch_size=256, device="cuda")
     assert matmul.fp32_precision == before
-    np.testing.assert_array_equal(there, expected)
+    np.testing.assert_array_equal(positions, expected)
 
 
 POSE = """
@@ -268,6 +268,6 @@ def test_builds_give_the_same_bytes_whatever_the_workers(amass_dir: Path, suppor
     for name, device, workers in (("cpu", "cpu", 0), ("0", "cuda", 0), ("1", "cuda:0", 1), ("3", "cuda", 3)):
         build(amass_dir, tmp_path / name, support_dir=support_dir, device=device, workers=workers)
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes()
-    with Store(tmp_path / "cpu") as expected, Store(tmp_path / "0") as there:
-        for ours, theirs in zip(there.sequences, expected.sequences, strict=True):
+    with Store(tmp_path / "cpu") as expected, Store(tmp_path / "0") as converted:
+        for ours, theirs in zip(converted.sequences, expected.sequences, strict=True):
             assert np.abs(ours.positions_3d[:] - theirs.positions_3d[:]).max() < BOUND_M

@@ -70,8 +70,8 @@ def test_what_a_gpu_is_asked_to_do_gives_the_bytes_of_the_cpu(
     with reproducible():
         expected = on_cpu.begin(body, run)()
         with in_place_of_a_gpu():
-            there = on_gpu.begin(body, run)()
-    for ours, theirs in zip(there, expected, strict=True):
+            posed = on_gpu.begin(body, run)()
+    for ours, theirs in zip(posed, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -310,8 +310,8 @@ def test_runs_of_one_skinner_may_differ_in_soft_tissue_and_joint_sets(
         expected = [next(pose_runs(Skinner(folded, 64), betas, [run], counts(folded))) for run in runs]
         with in_place_of_a_gpu():
             list(pose_runs(skinner, betas, runs[:1], counts(folded)))
-            there = list(pose_runs(skinner, betas, runs, joint_counts))
-    for one, another in zip(there, expected, strict=True):
+            posed = list(pose_runs(skinner, betas, runs, joint_counts))
+    for one, another in zip(posed, expected, strict=True):
         assert [positions.shape[1] for positions in one] == list(joint_counts)
         np.testing.assert_array_equal(np.concatenate(one, axis=1), np.concatenate(another, axis=1))
 

@@ -50,9 +50,9 @@ def put(precisions: Iterable[str]) -> None:
 def held_when_the_highest_is(precision: str) -> list[str]:
     before = held()[0]
     torch._C._set_fp32_precision_setter(*SETTINGS[0], precision)
-    there = held()
+    precisions = held()
     torch._C._set_fp32_precision_setter(*SETTINGS[0], before)
-    return there
+    return precisions
 
 
 @given(st.lists(PRECISIONS, min_size=len(SETTINGS), max_size=len(SETTINGS)))

@@ -36,9 +36,9 @@ def test_rows_that_a_class_reaches_lie_together() -> None:
 
 @given(st.sets(st.integers(0, 40)))
 def test_runs_are_the_consecutive_stretches(numbers: set[int]) -> None:
-    found = runs(np.array(sorted(numbers), dtype=int))
-    assert {n for start, stop in found for n in range(start, stop)} == numbers
-    assert all(b[0] > a[1] for a, b in pairwise(found))
+    stretches = runs(np.array(sorted(numbers), dtype=int))
+    assert {n for start, stop in stretches for n in range(start, stop)} == numbers
+    assert all(b[0] > a[1] for a, b in pairwise(stretches))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20))

@@ -249,10 +249,10 @@ def test_an_export_that_stops_leaves_what_was_there(store: Store, tmp_path: Path
     for before in ({}, {"datasets": ["B"]}):
         if before:
             export_motionbert(store, out, **before)
-        there = contents(out)
+        files = contents(out)
         with pytest.raises(SpaceError if isinstance(stop, OSError) else KeyboardInterrupt):
             export_motionbert(store, out, progress=stopping)
-        assert contents(out) == there
+        assert contents(out) == files
 
 
 def test_what_a_killed_export_left_is_cleared(store: Store, tmp_path: Path) -> None:

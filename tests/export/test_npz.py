@@ -169,11 +169,11 @@ def test_a_file_of_somebody_else_beside_the_export_stays(demo: Demo, tmp_path: P
 
 def test_progress_is_told_of_what_has_been_read(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each sequence, and never ahead of it."""
-    read, told = [0], []
+    read, reports = [0], []
     original = Store.read_into
-    monkeypatch.setattr(Store, "read_into", lambda own, at, rows: read.append(len(rows)) or original(own, at, rows))
-    export_npz(demo.store, tmp_path, progress=lambda done, total: told.append((done, total, sum(read))))
+    monkeypatch.setattr(Store, "read_into", lambda self, at, rows: read.append(len(rows)) or original(self, at, rows))
+    export_npz(demo.store, tmp_path, progress=lambda done, total: reports.append((done, total, sum(read))))
     with Store(demo.store) as store:
-        assert len(told) == 1 + len(store.sequences)
-        assert told[-1] == (store.num_frames,) * 3
-    assert all(done == got for done, _, got in told)
+        assert len(reports) == 1 + len(store.sequences)
+        assert reports[-1] == (store.num_frames,) * 3
+    assert all(done == got for done, _, got in reports)

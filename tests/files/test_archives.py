@@ -36,18 +36,18 @@ def is_npz(name: str) -> bool:
 
 def gone_through(path: Path, threads: int = 1) -> tuple[dict[str, bytes | str], str | None]:
     """Content, or else the problem, of the members of an archive; and its damage."""
-    found: dict[str, bytes | str] = {}
+    members: dict[str, bytes | str] = {}
     with open_archive(path, is_npz, threads) as stream:
         for member in stream:
             content = io.BytesIO()
             try:
                 member.copy_to(content)
             except ArchiveError as error:
-                found[member.name] = error.reason
+                members[member.name] = error.reason
             else:
                 assert len(content.getvalue()) == member.size
-                found[member.name] = content.getvalue()
-        return found, stream.damage
+                members[member.name] = content.getvalue()
+        return members, stream.damage
 
 
 @pytest.fixture(params=["with rapidgzip", "standard library"])
@@ -81,10 +81,10 @@ def test_what_lies_before_the_missing_end_is_given(tmp_path: Path, suffix: str, 
             content.write(block)
     with tarfile.open(tmp_path / "whole" / f"D{suffix}") as tar:
         before = [info.name for info in tar if info.offset_data + info.size <= content.tell() - 2**17]
-    found, damage = gone_through(archive, 2)
-    given = {name: value for name, value in found.items() if isinstance(value, bytes)}
-    assert 1 <= len(before) <= len(given) < 5
-    assert given == {name: CONTENTS[name] for name in given}
+    members, damage = gone_through(archive, 2)
+    complete = {name: value for name, value in members.items() if isinstance(value, bytes)}
+    assert 1 <= len(before) <= len(complete) < 5
+    assert complete == {name: CONTENTS[name] for name in complete}
     assert damage is not None
     assert re.match(r"is damaged or cut short \(.*\); what lies before that is used; download it again", damage)
     assert "\n" not in damage
@@ -99,12 +99,12 @@ def test_a_flipped_byte_is_noticed_and_spoils_one_member_at_most(
     content = bytearray(archive.read_bytes())
     content[int(where * len(content))] ^= 0x55
     archive.write_bytes(content)
-    found, damage = gone_through(archive, 2)
+    members, damage = gone_through(archive, 2)
     assert damage is not None
     # Decompressors give out bytes before they have seen the checksum behind them; an npz file has its own.
-    spoilt = [name for name, value in found.items() if isinstance(value, bytes) and value != CONTENTS[name]]
+    spoilt = [name for name, value in members.items() if isinstance(value, bytes) and value != CONTENTS[name]]
     assert len(spoilt) <= 1
-    whole = sum(isinstance(value, bytes) for value in found.values())
+    whole = sum(isinstance(value, bytes) for value in members.values())
     assert whole >= (where * len(content) - BZ2_BLOCK) // 300_000 - 1
 
 
@@ -113,10 +113,10 @@ def test_a_flipped_byte_is_noticed_and_spoils_one_member_at_most(
 def test_what_is_no_archive_is_damaged(tmp_path: Path, suffix: str, content: bytes, either_library: None) -> None:
     (tmp_path / f"Bad{suffix}").write_bytes(content)
     try:
-        found, damage = gone_through(tmp_path / f"Bad{suffix}")
+        members, damage = gone_through(tmp_path / f"Bad{suffix}")
     except ArchiveError as error:
-        found, damage = {}, error.reason
-    assert found == {}
+        members, damage = {}, error.reason
+    assert members == {}
     assert damage is not None
     assert ("damaged" if content else "empty") in damage
     assert "\n" not in damage
@@ -155,8 +155,8 @@ def test_an_archive_that_grows_beyond_reason_is_damaged(
     monkeypatch.setattr(tar_reading, "FREE_GROWTH", 0)
     monkeypatch.setattr(tar_reading, "MAX_GROWTH", 10)
     first = CONTENTS["S/0.npz"]
-    found, damage = gone_through(members_of(tmp_path / f"D{suffix}", ("S/a.npz", first), ("zeros.bin", bytes(10**7))))
-    assert found == {"S/a.npz": first}
+    members, damage = gone_through(members_of(tmp_path / f"D{suffix}", ("S/a.npz", first), ("zeros.bin", bytes(10**7))))
+    assert members == {"S/a.npz": first}
     assert damage is not None
     assert "it grows to more than" in damage
     padded = members_of(tmp_path / f"E{suffix}", ("S/a.npz", first))
@@ -170,17 +170,17 @@ def test_a_member_that_would_fill_the_disk_has_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     monkeypatch.setattr(archives, "MAX_MEMBER", 300_001)
-    found, damage = gone_through(packed(tmp_path / f"D{suffix}", *CONTENTS.items()))
-    assert [isinstance(value, bytes) for value in found.values()] == [True, True, False, False, False]
-    assert re.match(r"has 300002 bytes, more than the 300001 .*; unpack the archive", str(found["S/2.npz"]))
+    members, damage = gone_through(packed(tmp_path / f"D{suffix}", *CONTENTS.items()))
+    assert [isinstance(value, bytes) for value in members.values()] == [True, True, False, False, False]
+    assert re.match(r"has 300002 bytes, more than the 300001 .*; unpack the archive", str(members["S/2.npz"]))
     assert damage is None
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_more_members_than_reason_end_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
-    found, damage = gone_through(packed(tmp_path / f"D{suffix}", *CONTENTS.items()))
-    assert len(found) == 3
+    members, damage = gone_through(packed(tmp_path / f"D{suffix}", *CONTENTS.items()))
+    assert len(members) == 3
     assert damage == "holds more than 3 files; unpack it"
 
 
@@ -189,8 +189,8 @@ def test_headers_that_would_take_much_memory_end_an_archive(tmp_path: Path, suff
     info = tarfile.TarInfo("S/b.npz")
     info.pax_headers = {"comment": "x" * (tar_reading.MAX_TAR_HEADER + 1)}
     archive = members_of(tmp_path / f"D{suffix}", ("S/a.npz", b"first"), (info, b"x"))
-    found, damage = gone_through(archive)
-    assert found == {"S/a.npz": b"first"}
+    members, damage = gone_through(archive)
+    assert members == {"S/a.npz": b"first"}
     assert damage is not None
     assert "a header of" in damage
 
@@ -208,11 +208,11 @@ def test_links_and_names_that_lead_out_are_problems_or_unsafe(tmp_path: Path) ->
         ("S/a.npz", b"second"),
     )
     with open_archive(archive, is_npz) as stream:
-        found = [(member.name, member.problem) for member in stream]
+        members = [(member.name, member.problem) for member in stream]
         assert stream.unsafe == ("../out.npz", "/absolute.npz", "S/../../up.npz", "S/b\\ack.npz")
     problem = "is a link or no plain file in its archive; unpack the archive"
     linked = ("S/hard.npz", "S/link.npz", "S/pipe.npz", "Folder")
-    assert found == [("S/a.npz", None), *((name, problem) for name in linked), ("S/a.npz", None)]
+    assert members == [("S/a.npz", None), *((name, problem) for name in linked), ("S/a.npz", None)]
     assert list(tmp_path.iterdir()) == [archive]
 
 
@@ -221,8 +221,8 @@ def test_a_zip_with_a_damaged_member_gives_the_others(tmp_path: Path) -> None:
     content = bytearray(archive.read_bytes())
     content[700_000] ^= 1
     archive.write_bytes(content)
-    found, damage = gone_through(archive)
-    assert found == {**CONTENTS, "S/2.npz": "is damaged in its archive; download the archive again"}
+    members, damage = gone_through(archive)
+    assert members == {**CONTENTS, "S/2.npz": "is damaged in its archive; download the archive again"}
     assert damage is None
 
 
@@ -243,10 +243,10 @@ def test_a_zip_that_lies_about_a_members_size_is_no_danger(tmp_path: Path, field
     else:
         content[entry + 24 : entry + 28] = (10**9 if field == "size" else 5001).to_bytes(4, "little")
     archive.write_bytes(content)
-    found, damage = gone_through(archive)
-    assert found["S/b.npz"] == b"good"
+    members, damage = gone_through(archive)
+    assert members["S/b.npz"] == b"good"
     reason = "is damaged in" if field == "shorter" else "claims more than its archive can hold"
-    assert str(found["S/a.npz"]).startswith(reason)
+    assert str(members["S/a.npz"]).startswith(reason)
     assert damage is None
 
 

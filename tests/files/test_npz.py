@@ -75,12 +75,12 @@ def handmade_npy(header: str, payload: bytes) -> bytes:
 def test_read_of_a_member_is_what_numpy_reads(array: np.ndarray, order: Any, compressed: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_npz(folder, compressed, a=np.array(array, order=order, copy=True))
-        with np.load(path) as expected, NpzReader(path) as npz:
-            read, wanted = npz.read("a"), expected["a"]
+        with np.load(path) as loaded, NpzReader(path) as npz:
+            read, expected = npz.read("a"), loaded["a"]
             header = npz.header("a")
-    assert read.dtype == wanted.dtype
-    assert (header.shape, header.dtype) == (wanted.shape, wanted.dtype)
-    assert np.array_equal(read, wanted, equal_nan=wanted.dtype.kind == "f")
+    assert read.dtype == expected.dtype
+    assert (header.shape, header.dtype) == (expected.shape, expected.dtype)
+    assert np.array_equal(read, expected, equal_nan=expected.dtype.kind == "f")
 
 
 @given(array=ARRAYS, order=ORDERS, trailer=st.binary(max_size=8))
@@ -90,10 +90,10 @@ def test_read_npy_is_what_numpy_reads_and_hands_back_the_bytes_behind(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.npy"
         path.write_bytes(npy_bytes(np.array(array, order=order, copy=True)) + trailer)
-        wanted = np.load(path)
+        expected = np.load(path)
         read, behind = read_npy(path)
-    assert read.dtype == wanted.dtype
-    assert np.array_equal(read, wanted, equal_nan=wanted.dtype.kind == "f")
+    assert read.dtype == expected.dtype
+    assert np.array_equal(read, expected, equal_nan=expected.dtype.kind == "f")
     assert behind == trailer
 
 
@@ -163,19 +163,19 @@ def test_a_flipped_byte_of_the_data_is_noticed(tmp_path: Path, compression: int,
     assert "\n" not in str(caught.value)
 
 
-def check_flipped_bytes(path: Path, whole: bytes, places: range, array: np.ndarray) -> None:
+def check_flipped_bytes(path: Path, whole: bytes, offsets: range, array: np.ndarray) -> None:
     """With any one of these bytes flipped, the file gives its array or an error that names the file."""
-    for place in places:
+    for offset in offsets:
         damaged = bytearray(whole)
-        damaged[place] ^= 0xFF
+        damaged[offset] ^= 0xFF
         path.write_bytes(damaged)
         try:
             with NpzReader(path) as npz:
                 read = npz.read("a")
         except NpzError as error:
-            assert path.name in str(error), place
+            assert path.name in str(error), offset
         else:
-            assert np.array_equal(read, array), place
+            assert np.array_equal(read, array), offset
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -194,14 +194,14 @@ def test_no_flipped_byte_of_an_npy_header_gives_anything_but_an_array_or_an_npz_
 ) -> None:
     whole = npy_bytes(np.arange(6.0).reshape(2, 3))
     path = tmp_path / "damaged.npy"
-    for place in range(len(whole) - 48):
+    for offset in range(len(whole) - 48):
         damaged = bytearray(whole)
-        damaged[place] ^= mask
+        damaged[offset] ^= mask
         path.write_bytes(damaged)
         try:
             array, _ = read_npy(path)
         except NpzError as error:
-            assert "damaged.npy" in str(error), place
+            assert "damaged.npy" in str(error), offset
         else:
             assert isinstance(array, np.ndarray)
 
@@ -394,8 +394,8 @@ def test_a_directory_that_would_take_much_memory_is_refused(tmp_path: Path, comm
     size = 2**30
     end_64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 10**7, 10**7, size, 0)
     locator = struct.pack("<4sLQL", b"PK\6\7", 0, 1000 + size, 1)
-    told = 2**32 - 1 if zip64 else size
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, told, 0, len(comment)) + comment
+    size_field = 2**32 - 1 if zip64 else size
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, size_field, 0, len(comment)) + comment
     with (tmp_path / "a.npz").open("wb") as file:  # which takes no room on the disk
         file.seek(1000 + size)
         file.write((end_64 + locator if zip64 else b"") + end)

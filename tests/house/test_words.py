@@ -26,7 +26,7 @@ INNOCENT = [
 ]
 
 
-def found(text: str) -> list[str]:
+def advice(text: str) -> list[str]:
     return [finding.instead for finding in words.findings(text)]
 
 
@@ -51,27 +51,27 @@ def test_all_kinds_of_files_are_checked() -> None:
 @pytest.mark.parametrize(("rule", "sentence"), SENTENCES, ids=[sentence for _, sentence in SENTENCES])
 def test_each_phrase_is_found(rule: words.Rule, sentence: str) -> None:
     if rule.phrase.startswith(words.START):
-        assert rule.instead in found(words.prose_of_python(f"LIMIT = 3\n{sentence}\n"))
+        assert rule.instead in advice(words.prose_of_python(f"LIMIT = 3\n{sentence}\n"))
         return
-    assert rule.instead in found(sentence)
-    assert rule.instead in found(sentence.replace(" ", "\n"))
-    assert rule.instead in found(words.prose_of_markdown(sentence))
+    assert rule.instead in advice(sentence)
+    assert rule.instead in advice(sentence.replace(" ", "\n"))
+    assert rule.instead in advice(words.prose_of_markdown(sentence))
     for code in (f'"""{sentence}"""', f'def f():\n    """What.\n\n    {sentence}\n    """', f"x = 1  # {sentence}"):
-        assert rule.instead in found(words.prose_of_python(f"{code}\n"))
+        assert rule.instead in advice(words.prose_of_python(f"{code}\n"))
     halves = sentence.rpartition(" ")
-    assert rule.instead in found(words.prose_of_python(f'raise E("{sentence}")\n'))
-    assert rule.instead in found(words.prose_of_python(f'x = (\n    "{halves[0]} "\n    f"{halves[2]} {{y}}"\n)\n'))
+    assert rule.instead in advice(words.prose_of_python(f'raise E("{sentence}")\n'))
+    assert rule.instead in advice(words.prose_of_python(f'x = (\n    "{halves[0]} "\n    f"{halves[2]} {{y}}"\n)\n'))
 
 
 @pytest.mark.parametrize("sentence", INNOCENT)
 def test_plain_sentences_pass(sentence: str) -> None:
-    assert found(sentence) == []
-    assert found(words.prose_of_python(f'"""{sentence}"""\n# {sentence}\n')) == []
+    assert advice(sentence) == []
+    assert advice(words.prose_of_python(f'"""{sentence}"""\n# {sentence}\n')) == []
 
 
 def test_code_and_quotations_are_not_text() -> None:
-    assert found(words.prose_of_python("address = whoever(left, out)\npairs = [('is', 'no')]\n")) == []
-    assert found(words.prose_of_markdown('Write "is not a", not "is no folder".')) == []
+    assert advice(words.prose_of_python("address = whoever(left, out)\npairs = [('is', 'no')]\n")) == []
+    assert advice(words.prose_of_markdown('Write "is not a", not "is no folder".')) == []
 
 
 def test_a_finding_has_the_line_where_its_phrase_begins() -> None:

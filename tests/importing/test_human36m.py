@@ -70,10 +70,10 @@ def test_joints_are_those_of_the_file_by_name(tmp_path: Path, numpy_version: int
 
 def test_detections_lie_beside_the_poses_and_are_cut_where_these_end(tmp_path: Path) -> None:
     made = poses()
-    found = pixels(made, longer=3)
-    found["S11"]["Directions"] = found["S1"]["Directions"]  # as in the real files, without motion capture
+    detections = pixels(made, longer=3)
+    detections["S11"]["Directions"] = detections["S1"]["Directions"]  # as in the real files, without motion capture
     data_3d = write_npz(tmp_path / "3d.npz", positions_3d=made)
-    data_2d = write_npz(tmp_path / "2d.npz", 1, positions_2d=found, metadata=METADATA)
+    data_2d = write_npz(tmp_path / "2d.npz", 1, positions_2d=detections, metadata=METADATA)
     done = import_human36m(data_3d, tmp_path / "s.h5", detections=data_2d)
     assert done.without_3d == ("S11/Directions",)
     assert set(done.cut.items()) == {
@@ -84,7 +84,7 @@ def test_detections_lie_beside_the_poses_and_are_cut_where_these_end(tmp_path: P
         for subject, actions in made.items():
             for action, positions in actions.items():
                 sequence = store[f"Human36M/{subject}/{action}"]
-                for camera, expected in zip(IDS, found[subject][action], strict=True):
+                for camera, expected in zip(IDS, detections[subject][action], strict=True):
                     detected = sequence.detections_2d(camera)
                     assert len(detected) == len(positions)
                     for joint, name in enumerate(NAMES):
@@ -114,10 +114,11 @@ _SIDES = METADATA["keypoints_symmetry"]
 def test_the_layout_is_read_from_lists_and_arrays(tmp_path: Path, metadata: Any, numpy_version: int) -> None:
     """VideoPose3D's ``prepare_data_h36m.py`` saves lists of NumPy's integers; four cameras may be one array."""
     made = {"S1": {"WalkDog": poses()["S1"]["WalkDog"]}}
-    found = pixels(made)
-    found["S1"]["WalkDog"] = np.array(found["S1"]["WalkDog"]) if metadata is METADATA else found["S1"]["WalkDog"]
+    detections = pixels(made)
+    if metadata is METADATA:
+        detections["S1"]["WalkDog"] = np.array(detections["S1"]["WalkDog"])
     data_3d = write_npz(tmp_path / "3d.npz", positions_3d=made)
-    data_2d = write_npz(tmp_path / "2d.npz", numpy_version, positions_2d=found, metadata=metadata)
+    data_2d = write_npz(tmp_path / "2d.npz", numpy_version, positions_2d=detections, metadata=metadata)
     import_human36m(data_3d, tmp_path / "s.h5", detections=data_2d)
     assert Store(tmp_path / "s.h5").cameras == IDS
 
@@ -129,16 +130,16 @@ def _3d(change: Callable[[dict[str, Any]], Any]) -> Any:
 
 
 def _2d(change: Callable[[dict[str, Any]], Any], **metadata: Any) -> Any:
-    found = pixels(poses())
-    change(found)
-    return {"positions_3d": poses()}, {"positions_2d": found, "metadata": {**METADATA, **metadata}}
+    detections = pixels(poses())
+    change(detections)
+    return {"positions_3d": poses()}, {"positions_2d": detections, "metadata": {**METADATA, **metadata}}
 
 
 def _nothing(content: Any) -> None: ...
 
 
-def _normalize(found: dict[str, Any]) -> None:
-    for actions in found.values():
+def _normalize(detections: dict[str, Any]) -> None:
+    for actions in detections.values():
         for action, cameras in actions.items():
             actions[action] = [np.ones_like(array) for array in cameras]
 
@@ -165,17 +166,24 @@ def _normalize(found: dict[str, Any]) -> None:
         (_3d(lambda made: made["S9"].update(WalkDog=np.zeros((0, 32, 3)))), r"of shape \(0, 32, 3\)"),
         (_3d(lambda made: made["S9"].update(WalkDog=np.zeros((3, 32, 3), int))), "must be floating-point numbers"),
         (_3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), 1e300))), "not finite"),
-        (_2d(lambda found: found["S9"].update(WalkDog=7)), "2d.npz: S9/WalkDog has no cameras"),
+        (_2d(lambda detections: detections["S9"].update(WalkDog=7)), "2d.npz: S9/WalkDog has no cameras"),
         (_2d(_normalize), "2d.npz: its detections are up to 1; they must be pixels, not normalized"),
         (_3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), np.nan))), "not finite"),
         (
             _3d(lambda made: made["S9"].update(WalkDog=np.full((1, 32, 3), 900.0))),
             "up to 900 m away; positions must be",
         ),
-        (_2d(lambda found: found.pop("S9")), "2d.npz: has no detections for S9/Directions"),
-        (_2d(lambda found: found["S1"]["WalkDog"].pop()), "2d.npz: S1/WalkDog has 3 cameras; give detections of all 4"),
+        (_2d(lambda detections: detections.pop("S9")), "2d.npz: has no detections for S9/Directions"),
         (
-            _2d(lambda found: found["S1"].update({"Walking 1": [a[:60] for a in found["S1"]["Walking 1"]]})),
+            _2d(lambda detections: detections["S1"]["WalkDog"].pop()),
+            "2d.npz: S1/WalkDog has 3 cameras; give detections of all 4",
+        ),
+        (
+            _2d(
+                lambda detections: detections["S1"].update(
+                    {"Walking 1": [a[:60] for a in detections["S1"]["Walking 1"]]}
+                )
+            ),
             "S1/Walking 1/54138969 has 60 frames for 70 3D poses",
         ),
         (
@@ -191,9 +199,9 @@ def _normalize(found: dict[str, Any]) -> None:
             ({"positions_3d": poses()}, {"positions_2d": pixels(poses())}),
             "2d.npz: has no metadata with keypoints_symmetry.*; give VideoPose3D's data_2d",
         ),
-        (_2d(lambda found: found.update(S1=[])), "has 'S1' where a subject of Human3.6M should be"),
+        (_2d(lambda detections: detections.update(S1=[])), "has 'S1' where a subject of Human3.6M should be"),
         (
-            _2d(lambda found: found["S1"]["WalkDog"].insert(0, 7)),
+            _2d(lambda detections: detections["S1"]["WalkDog"].insert(0, 7)),
             "2d.npz: S1/WalkDog has 5 cameras; give detections of all 4",
         ),
     ],
@@ -298,10 +306,10 @@ def test_motion_capture_is_neither_updated_nor_compared_with_a_mesh(tmp_path: Pa
 
 def test_the_command_says_what_was_imported_and_what_was_not(tmp_path: Path, cli: Callable[..., Outcome]) -> None:
     made = poses()
-    found = pixels(made, longer=2)
-    found["S11"]["Directions"] = found["S1"]["Directions"]
+    detections = pixels(made, longer=2)
+    detections["S11"]["Directions"] = detections["S1"]["Directions"]
     data_3d = write_npz(tmp_path / "3d.npz", positions_3d=made)
-    data_2d = write_npz(tmp_path / "2d.npz", positions_2d=found, metadata=METADATA)
+    data_2d = write_npz(tmp_path / "2d.npz", positions_2d=detections, metadata=METADATA)
     done = cli("import-h36m", data_3d, tmp_path / "s.h5", "--detections", data_2d)
     assert done.exit_code == 0
     *_, first, cut, without = done.stdout.splitlines()

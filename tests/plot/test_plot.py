@@ -167,8 +167,8 @@ def test_a_view_turns_and_moves_with_the_person(angle: float, shift: float, degr
     pose = np.random.default_rng(1).normal(size=(17, 3))
     cos, sin = np.cos(angle), np.sin(angle)
     turned = pose @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + [shift, -shift, 0]
-    for here, there in zip(seen(pose, H36M, degrees), seen(turned, H36M, degrees), strict=True):
-        np.testing.assert_allclose(here, there, atol=1e-9)
+    for before, after in zip(seen(pose, H36M, degrees), seen(turned, H36M, degrees), strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-9)
 
 
 def test_left_is_on_the_right_from_the_front_and_the_nose_from_the_side(demo: Demo) -> None:

@@ -101,11 +101,11 @@ def test_a_frame_limit_can_be_raised_and_lowered(support_dir: Path, tmp_path: Pa
 def test_faulty_models_regressors_and_stores_are_refused_for_their_reasons(
     tmp_path: Path, kind: str, faults: dict[str, Any]
 ) -> None:
-    found = run("-m", "tests.corpus.examine", kind, tmp_path)
+    report = run("-m", "tests.corpus.examine", kind, tmp_path)
     for name, (_, reason) in faults.items():
-        given = found["faults"][name]
-        assert re.search(reason, given["reason"]), (name, given)
-        assert given["reason"].startswith(("h36m_amass.", "tests.corpus.stores")), (name, given)
-        assert str(tmp_path / name) in given["reason"], (name, given)
-        assert given["seconds"] < 10, name
-    assert found["peak"] < GIBIBYTE
+        fault = report["faults"][name]
+        assert re.search(reason, fault["reason"]), (name, fault)
+        assert fault["reason"].startswith(("h36m_amass.", "tests.corpus.stores")), (name, fault)
+        assert str(tmp_path / name) in fault["reason"], (name, fault)
+        assert fault["seconds"] < 10, name
+    assert report["peak"] < GIBIBYTE

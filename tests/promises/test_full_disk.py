@@ -153,8 +153,8 @@ def test_a_store_is_on_the_disk_before_it_gets_its_name_and_parts_stay_until_the
 
     def recorded_fsync(descriptor: int) -> None:
         of = os.fstat(descriptor)
-        there = (tmp_path, *tmp_path.iterdir(), *tmp_path.glob("s.h5.parts/*"))
-        happened.append(("sync", next(path.name for path in there if os.path.samestat(path.stat(), of))))
+        paths = (tmp_path, *tmp_path.iterdir(), *tmp_path.glob("s.h5.parts/*"))
+        happened.append(("sync", next(path.name for path in paths if os.path.samestat(path.stat(), of))))
         fsync(descriptor)
 
     def recorded_replace(path: Path, target: Path) -> Path:
@@ -173,7 +173,7 @@ def test_a_store_is_on_the_disk_before_it_gets_its_name_and_parts_stay_until_the
     temporary = f"s.h5{atomic_file.SUFFIX}"
     renamed = happened.index(("rename", temporary))
     assert happened[renamed - 1 : renamed + 2] == [("sync", temporary), ("rename", temporary), ("sync", tmp_path.name)]
-    removed = [place for place, (what, _) in enumerate(happened) if what == "remove"]
+    removed = [index for index, (what, _) in enumerate(happened) if what == "remove"]
     assert len(removed) > 2
     assert min(removed) > renamed + 1
 

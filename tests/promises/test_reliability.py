@@ -121,17 +121,17 @@ def test_a_report_that_cannot_be_written_is_named_and_the_old_one_and_the_store_
     write_dataset(tmp_path / "amass", "D", 2)
     report = tmp_path / "r.json"
     report.write_text("the old one")
-    store_there: list[bool] = []
+    store_existed: list[bool] = []
 
     def full(descriptor: int) -> None:
-        store_there.append((tmp_path / "s.h5").exists())
-        if store_there[-1]:
+        store_existed.append((tmp_path / "s.h5").exists())
+        if store_existed[-1]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BuildError, match=r"r\.json: the report cannot be written .No space.*s\.h5 is whole"):
         build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir, report_file=report)
-    assert store_there[-1]
+    assert store_existed[-1]
     monkeypatch.undo()
     assert report.read_text() == "the old one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["amass", "r.json", "s.h5"]

@@ -196,14 +196,14 @@ def test_hostile_members_lead_nowhere(tmp_path: Path, suffix: str) -> None:
     assert [file.sequence for file in listing.files] == ["a", "long" * 60]
     # Of two members of one name the last one counts.
     assert listing.files[0].size == len(inner)
-    name, found = archive.name, reasons(listing)
+    name, problems = archive.name, reasons(listing)
     for outside in ("../out.npz", "/absolute.npz", "S/b\\ack.npz", "S/../../up.npz"):
-        assert found.pop(f"{name}/{outside}").startswith("its name leads out of the archive")
+        assert problems.pop(f"{name}/{outside}").startswith("its name leads out of the archive")
     for kind in ("hard", "link", "pipe", "disk"):
-        assert found.pop(f"D/S/{kind}.npz").startswith("is a link or no plain file")
-    assert found.pop("D/S/deeper/a.npz").startswith("lies deeper")
-    assert found.pop("D/top.npz") == "lies outside a subject's folder"
-    assert found == {}
+        assert problems.pop(f"D/S/{kind}.npz").startswith("is a link or no plain file")
+    assert problems.pop("D/S/deeper/a.npz").startswith("lies deeper")
+    assert problems.pop("D/top.npz") == "lies outside a subject's folder"
+    assert problems == {}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -237,8 +237,8 @@ def test_a_zip_directory_that_would_take_much_memory_is_damage(tmp_path: Path, m
 def test_encrypted_members_of_a_zip_are_one_line(tmp_path: Path) -> None:
     zip_of(tmp_path / "D.zip", [(f"S/{name}.npz", recording()) for name in ("a", "b", "c")], zipfile.ZIP_STORED)
     content = bytearray((tmp_path / "D.zip").read_bytes())
-    for found in list(re.finditer(b"PK\1\2", bytes(content)))[-2:]:  # of the archive's own directory
-        content[found.start() + 8] |= 1
+    for entry in list(re.finditer(b"PK\1\2", bytes(content)))[-2:]:  # of the archive's own directory
+        content[entry.start() + 8] |= 1
     (tmp_path / "D.zip").write_bytes(content)
     listing = listed(tmp_path)
     assert keys(listing) == ["D/S/a"]
@@ -252,9 +252,9 @@ def test_a_deflated_member_that_is_damaged_is_refused_alone(tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[start + 5000] ^= 1
     path.write_bytes(content)
-    given = dict(open_recordings(tmp_path, ["D/S/a.npz", "D/S/b.npz"], tmp_path))
-    assert str(given["D/S/b.npz"]) == "is damaged in its archive; download the archive again"
-    assert not isinstance(given["D/S/a.npz"], AmassError)
+    opened = dict(open_recordings(tmp_path, ["D/S/a.npz", "D/S/b.npz"], tmp_path))
+    assert str(opened["D/S/b.npz"]) == "is damaged in its archive; download the archive again"
+    assert not isinstance(opened["D/S/a.npz"], AmassError)
 
 
 @pytest.mark.parametrize(
@@ -316,10 +316,10 @@ def test_archives_that_are_not_read_are_named(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     listing = find_recordings(tmp_path)
     assert dict(listing.ignored) == {"files that are not .npz": 1, "hidden files": 1}
-    found = reasons(listing)
-    assert "still being downloaded" in found.pop("EKUT.tar.bz2.part")
-    assert found.keys() == unread
-    assert all("an ending that is not read; unpack it" in reason for reason in found.values())
+    problems = reasons(listing)
+    assert "still being downloaded" in problems.pop("EKUT.tar.bz2.part")
+    assert problems.keys() == unread
+    assert all("an ending that is not read; unpack it" in reason for reason in problems.values())
     assert find_recordings(tmp_path, ("D",)).skipped == ()
 
 
@@ -333,10 +333,10 @@ def test_what_else_was_downloaded_is_named_alone_and_beside_recordings(tmp_path:
     (tmp_path / "D/S").mkdir(parents=True)
     (tmp_path / "D/S/a.npz").touch()
     (tmp_path / "D/S/a.mp4").touch()
-    found = reasons(find_recordings(tmp_path))
-    assert found.keys() == {path}
-    assert found[path] in str(caught.value)
-    assert ("Render download; take SMPL+H G" if "/" in name else "unpack it") in found[path]
+    problems = reasons(find_recordings(tmp_path))
+    assert problems.keys() == {path}
+    assert problems[path] in str(caught.value)
+    assert ("Render download; take SMPL+H G" if "/" in name else "unpack it") in problems[path]
 
 
 def test_an_archive_that_is_not_asked_for_is_not_read(tmp_path: Path) -> None:

@@ -66,16 +66,16 @@ def test_a_canonical_name_is_its_own_and_an_unknown_one_stays_as_it_is(name: str
 
 
 def test_all_folders_of_a_dataset_are_meant_by_each_of_its_names() -> None:
-    there = ("CMU", "HDM05", "MPI_HDM05", "Mine", "mine")
+    present = ("CMU", "HDM05", "MPI_HDM05", "Mine", "mine")
     for name in ("HDM05", "mpi-hdm05", "MPIHDM05"):
-        assert choose([name], there) == ("HDM05", "MPI_HDM05")
-    assert choose(["mine", "cmu", "CMU"], there) == ("CMU", "mine")
-    assert choose(["MINE"], there) == ("Mine", "mine")
-    assert choose([], there) == ()
+        assert choose([name], present) == ("HDM05", "MPI_HDM05")
+    assert choose(["mine", "cmu", "CMU"], present) == ("CMU", "mine")
+    assert choose(["MINE"], present) == ("Mine", "mine")
+    assert choose([], present) == ()
 
 
 @pytest.mark.parametrize(
-    ("name", "there", "message"),
+    ("name", "present", "message"),
     [
         ("CMUU", ("CMU", "KIT"), "has no dataset 'CMUU'; the nearest name is CMU"),
         ("BioMotionLab", ("BMLrub", "KIT"), "has no dataset 'BioMotionLab'; the nearest name is BMLrub"),
@@ -86,10 +86,10 @@ def test_all_folders_of_a_dataset_are_meant_by_each_of_its_names() -> None:
     ],
 )
 def test_a_name_that_means_nothing_is_refused_with_those_that_are_near(
-    name: str, there: tuple[str, ...], message: str
+    name: str, present: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
-        choose([name], there)
+        choose([name], present)
 
 
 def files_of(tmp_path: Path, *names: str) -> Path:

@@ -70,11 +70,11 @@ def test_damage_to_the_cache_is_no_error(tmp_path: Path, cache: Path) -> None:
     save(tmp_path, ARCHIVE, True, LISTING)
     (path,) = cache.rglob("*.json")
     whole = path.read_bytes()
-    for place in range(0, len(whole), 3):
-        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :]):
+    for offset in range(0, len(whole), 3):
+        for damaged in (whole[:offset], whole[:offset] + bytes([whole[offset] ^ 0x15]) + whole[offset + 1 :]):
             path.write_bytes(damaged)
-            found = load(tmp_path, ARCHIVE, True)
-            assert found is None or isinstance(found, ArchiveListing)
+            listing = load(tmp_path, ARCHIVE, True)
+            assert listing is None or isinstance(listing, ArchiveListing)
     content = json.loads(whole)
     for row in (
         {"size": -1.5},

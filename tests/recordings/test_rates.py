@@ -37,8 +37,8 @@ def test_the_most_specific_rule_of_the_first_layer_counts(layers: list[dict[Key,
                 return layer[max(fitting, key=lambda key: (-key.count(ALL), key[2] != ALL, key[1] != ALL))]
         return None
 
-    found = RateRules(*([Rule(key, Fraction(hertz)) for key, hertz in layer.items()] for layer in layers))
-    assert found.frame_rate(*name) == expected()
+    separate = RateRules(*([Rule(key, Fraction(hertz)) for key, hertz in layer.items()] for layer in layers))
+    assert separate.frame_rate(*name) == expected()
     joined = RateRules()
     for layer in reversed(layers):
         joined |= RateRules([Rule(key, Fraction(hertz)) for key, hertz in layer.items()])
@@ -97,10 +97,10 @@ def test_names_are_spelled_as_datasets_and_the_census_spell_them(tmp_path: Path)
 
 
 def test_own_rules_come_before_what_is_known(tmp_path: Path) -> None:
-    own = rules(tmp_path / "r.csv", "CMU,*,*,100")
-    assert (rates.known() | own).frame_rate("CMU", "62", "62_01") == 100
-    assert (rates.known() | own).frame_rate("KIT", "62", "62_01") == 100
-    assert (rates.known() | own).digest not in (rates.known().digest, own.digest)
+    user_rules = rules(tmp_path / "r.csv", "CMU,*,*,100")
+    assert (rates.known() | user_rules).frame_rate("CMU", "62", "62_01") == 100
+    assert (rates.known() | user_rules).frame_rate("KIT", "62", "62_01") == 100
+    assert (rates.known() | user_rules).digest not in (rates.known().digest, user_rules.digest)
 
 
 def test_a_rate_that_is_nearly_whole_is_whole(tmp_path: Path) -> None:

@@ -161,10 +161,10 @@ def test_all_missing_arrays_are_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("columns", "model"), [(156, "smplh"), (165, "smplx"), (72, "smpl")])
-@pytest.mark.parametrize("told", ["", "{}", "{}_locked_head", " {}\n"])
-def test_the_columns_of_the_poses_tell_the_body_model(tmp_path: Path, columns: int, model: str, told: str) -> None:
+@pytest.mark.parametrize("template", ["", "{}", "{}_locked_head", " {}\n"])
+def test_the_columns_of_the_poses_tell_the_body_model(tmp_path: Path, columns: int, model: str, template: str) -> None:
     poses = np.random.default_rng(0).normal(size=(FRAMES, columns))
-    word = {"surface_model_type": np.array(told.format(model).upper())} if told else {}
+    word = {"surface_model_type": np.array(template.format(model).upper())} if template else {}
     path = write_recording(tmp_path, poses=poses, **word)
     header = read_header(path)
     assert header.model == model
@@ -181,12 +181,15 @@ def test_columns_of_no_known_model_are_left_out_with_those_that_are(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"), [(156, "smplx"), (156, "smpl"), (165, "smplh"), (72, "smplx"), (72, "smplh"), (156, "flame")]
+    ("columns", "model_type"),
+    [(156, "smplx"), (156, "smpl"), (165, "smplh"), (72, "smplx"), (72, "smplh"), (156, "flame")],
 )
-def test_a_model_type_that_disagrees_with_the_columns_is_left_out(tmp_path: Path, columns: int, told: str) -> None:
-    path = write_recording(tmp_path, poses=np.zeros((FRAMES, columns)), surface_model_type=np.array(told))
+def test_a_model_type_that_disagrees_with_the_columns_is_left_out(
+    tmp_path: Path, columns: int, model_type: str
+) -> None:
+    path = write_recording(tmp_path, poses=np.zeros((FRAMES, columns)), surface_model_type=np.array(model_type))
     reason = reason_of(path)
-    assert f"'{told}' (surface_model_type)" in reason
+    assert f"'{model_type}' (surface_model_type)" in reason
     assert str(columns) in reason
 
 

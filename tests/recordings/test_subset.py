@@ -45,9 +45,9 @@ def test_filters_are_named_as_options() -> None:
 def test_a_recording_as_long_as_the_bound_fits_it(num_frames: int, rate: Fraction) -> None:
     seconds = num_frames / rate
     bound = float(f"{float(seconds):.12g}")
-    wanted = Fraction(str(bound))
-    assert (Subset(min_seconds=bound).missed_by_length(num_frames, rate) is None) == (seconds >= wanted)
-    assert (Subset(max_seconds=bound).missed_by_length(num_frames, rate) is None) == (seconds <= wanted)
+    limit = Fraction(str(bound))
+    assert (Subset(min_seconds=bound).missed_by_length(num_frames, rate) is None) == (seconds >= limit)
+    assert (Subset(max_seconds=bound).missed_by_length(num_frames, rate) is None) == (seconds <= limit)
     # A tenth of a second is ten frames at 100 Hz, though the float 0.1 is a little more.
     assert Subset(min_seconds=0.1, max_seconds=0.1).missed_by_length(10, Fraction(100)) is None
 

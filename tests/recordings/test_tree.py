@@ -163,16 +163,16 @@ def test_what_is_no_folder_is_refused_by_name(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
-@pytest.mark.parametrize("place", ["D/s/\udcff.npz", "D/\udcff/a.npz", "\udcff/s/a.npz", "D/\udcff.npz"])
-def test_a_recording_with_a_name_that_is_no_utf8_is_reported_under_a_printable_one(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("name", ["D/s/\udcff.npz", "D/\udcff/a.npz", "\udcff/s/a.npz", "D/\udcff.npz"])
+def test_a_recording_with_a_name_that_is_no_utf8_is_reported_under_a_printable_one(tmp_path: Path, name: str) -> None:
     make_tree(tmp_path, "D/s/good.npz")
-    path = os.fsencode(tmp_path / place)
+    path = os.fsencode(tmp_path / name)
     os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 (a path of bytes)
     with open(path, "wb"):  # noqa: PTH123
         pass
     listing = find_recordings(tmp_path)
     assert keys(listing) == [("D", "s", "good")]
-    printable = place.encode("utf-8", "backslashreplace").decode()
+    printable = name.encode("utf-8", "backslashreplace").decode()
     assert [path for path, _ in skipped(listing)] == [printable]
 
 
@@ -192,9 +192,9 @@ def test_the_order_is_sorted_whatever_the_order_of_creation(
         "C/I/z/a.npz",
     ]
     root = make_tree(tmp_path_factory.mktemp("tree"), *data.draw(st.permutations(files)))
-    found = keys(find_recordings(root))
-    assert found == sorted(found)
-    assert len(found) == len(files)
+    order = keys(find_recordings(root))
+    assert order == sorted(order)
+    assert len(order) == len(files)
 
 
 def test_links_that_lead_nowhere_are_reported(tmp_path: Path) -> None:

@@ -212,14 +212,14 @@ def test_downloads_gone_wrong_are_called_by_their_names(cli: Cli, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("place", "case"),
+    ("kind", "case"),
     [
         *(("archive", case) for case in ("login page", "lfs", "video", "empty")),
         *(("recording", "login page"), ("model", "lfs"), ("regressor", "empty")),
     ],
 )
 def test_they_are_called_so_wherever_they_lie(
-    cli: Cli, support_dir: Path, tmp_path: Path, case: str, place: str
+    cli: Cli, support_dir: Path, tmp_path: Path, case: str, kind: str
 ) -> None:
     content, expected = CASES[case][1:]
     support, tree = tmp_path / "support", tmp_path / "amass"
@@ -230,12 +230,12 @@ def test_they_are_called_so_wherever_they_lie(
         "recording": tree / "D/s/bad.npz",
         "model": support / "body_models/smplh/male/model.npz",
         "regressor": support / "J_regressor_h36m.npy",
-    }[place]
+    }[kind]
     target.unlink(missing_ok=True)
     target.write_bytes(content)
     outcome = cli("build", tree, tmp_path / "s.h5", "--support-dir", support, "--workers", 0)
     assert expected in outcome.stdout + outcome.stderr
-    assert outcome.exit_code == (1 if place in ("model", "regressor") else 0)
+    assert outcome.exit_code == (1 if kind in ("model", "regressor") else 0)
     checked = cli("check", tree, "--support-dir", support)
     assert expected in checked.stdout
     assert checked.exit_code == 1

@@ -340,10 +340,10 @@ def test_a_store_that_another_program_has_repacked_reads_the_same(path: Path, tm
             "big-endian": {"dtype": ">f4", "chunks": (256, 17, 3)},
         }
         new.create_dataset("positions_3d", data=values, **kinds.get(how, {"chunks": (256, 17, 3)}))
-    with Store(path) as expected, Store(repacked) as found:
+    with Store(path) as expected, Store(repacked) as actual:
         for sequence in expected.sequences:
-            np.testing.assert_array_equal(found[sequence.key].positions_3d[:], sequence.positions_3d[:])
-        np.testing.assert_array_equal(found.read(250, 260), expected.read(250, 260))
+            np.testing.assert_array_equal(actual[sequence.key].positions_3d[:], sequence.positions_3d[:])
+        np.testing.assert_array_equal(actual.read(250, 260), expected.read(250, 260))
 
 
 def test_rows_are_read_wherever_their_chunks_lie(tmp_path: Path) -> None:
@@ -455,13 +455,13 @@ def test_splits_find_datasets_however_they_are_written(tmp_path: Path) -> None:
     )
     write(tmp_path / "s.h5", {f"{name}/1/a": 3 for name in names})
     store = Store(tmp_path / "s.h5")
-    found = {
+    datasets = {
         (split, part): [sequence.record.dataset for sequence in store.split(split, part)]
         for split, parts in SPLITS.items()
         if split != "h36m"
         for part in parts
     }
-    assert found == {
+    assert datasets == {
         ("uplift-upsample", "train"): ["ACCAD", "CMU", "Eyes_Japan_Dataset", "Transitions_mocap"],
         ("uplift-upsample", "val"): ["MPI_HDM05", "MPIMosh"],
         ("amass", "train"): ["ACCAD", "CMU", "Eyes_Japan_Dataset", "Mine"],

@@ -141,9 +141,9 @@ def test_several_stores_are_chosen_from_as_one(paths: list[Path]) -> None:
 def test_dataloaders_in_several_processes_read_several_stores(paths: list[Path]) -> None:
     windows = WindowDataset(Stores(paths), 9, stride=5, padding="edge", detections=True)
     batches = DataLoader(windows, batch_size=16, num_workers=2, collate_fn=collate)
-    for here, there in zip(DataLoader(windows, batch_size=16, collate_fn=collate), batches, strict=True):
-        for name, values in here.items():
-            torch.testing.assert_close(values, there[name], rtol=0, atol=0, equal_nan=True)
+    for expected, read in zip(DataLoader(windows, batch_size=16, collate_fn=collate), batches, strict=True):
+        for name, values in expected.items():
+            torch.testing.assert_close(values, read[name], rtol=0, atol=0, equal_nan=True)
 
 
 def test_stores_that_do_not_go_together_are_refused_by_name(paths: list[Path], tmp_path: Path) -> None:

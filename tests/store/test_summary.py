@@ -35,7 +35,9 @@ def write(path: Path, lengths: dict[str, int], compression: str = "none", rate: 
     for number, (key, length) in enumerate(lengths.items()):
         # Noise and zeros by turns: chunks of a compressed store differ in size.
         noisy = (np.arange(start, start + length) // 200 % 2)[:, None, None]
-        block = tuple((noisy * rng.normal(size=(length, len(own.skeleton), 3))).astype("f4") for own in SETS)
+        block = tuple(
+            (noisy * rng.normal(size=(length, len(joint_set.skeleton), 3))).astype("f4") for joint_set in SETS
+        )
         source = 2 * length, 100.0 + number, 100.0 + number, "smplh", "male", True, f"{key}.npz", 7, "d" * 64, 5
         writer.append(SequenceRecord(*key.split("/"), length, 50.0 + number, *source), [block], (number,))
         start += length
@@ -47,7 +49,7 @@ def write(path: Path, lengths: dict[str, int], compression: str = "none", rate: 
 LENGTHS = {"A/1/x": 3, "A/1/y": 600, "A/2/x": 1, "B/ü ñ/走る": 440, "B/z/q": 2}
 
 
-def told(cli: Cli, *arguments: object) -> Any:
+def info(cli: Cli, *arguments: object) -> Any:
     outcome = cli("info", *arguments, "--json")
     assert outcome.exit_code == 0, outcome
     return json.loads(outcome.stdout)
@@ -63,15 +65,15 @@ def nodes(node: Any) -> Iterator[Any]:
 def test_the_bytes_of_all_sequences_are_those_of_the_file(tmp_path: Path, compression: str) -> None:
     path = write(tmp_path / "s.h5", LENGTHS, compression)
     with Store(path) as store, h5py.File(path) as file:
-        for own in SETS:
-            sizes = describe.sequence_bytes(store, own.name)
-            positions = file["positions_3d" if own is SETS[0] else f"joint_sets/{own.name}/positions_3d"]
+        for joint_set in SETS:
+            sizes = describe.sequence_bytes(store, joint_set.name)
+            positions = file["positions_3d" if joint_set is SETS[0] else f"joint_sets/{joint_set.name}/positions_3d"]
             whole = positions.id.get_storage_size() if compression != "none" else positions.size * 4
             assert sizes.sum() == whole
             if compression == "none":
-                np.testing.assert_array_equal(sizes, store.index.lengths * len(own.skeleton) * 12)
+                np.testing.assert_array_equal(sizes, store.index.lengths * len(joint_set.skeleton) * 12)
             assert (sizes >= 0).all()
-        both = sum(describe.sequence_bytes(store, own.name) for own in SETS)
+        both = sum(describe.sequence_bytes(store, joint_set.name) for joint_set in SETS)
         np.testing.assert_array_equal(describe.sequence_bytes(store), both)
 
 
@@ -79,7 +81,7 @@ def test_the_bytes_of_all_sequences_are_those_of_the_file(tmp_path: Path, compre
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_each_level_of_the_tree_adds_up(cli: Cli, tmp_path: Path, compression: str, key: str | None) -> None:
     store = write(tmp_path / "s.h5", LENGTHS, compression)
-    tree = told(cli, store, *filter(None, [key]))["tree"]
+    tree = info(cli, store, *filter(None, [key]))["tree"]
     for node in nodes(tree):
         if node["kind"] == "sequence":
             assert (node["sequences"], node["below"]) == (1, [])
@@ -98,32 +100,32 @@ def test_json_agrees_with_the_index(cli: Cli, tmp_path: Path) -> None:
     path = write(tmp_path / "s.h5", LENGTHS)
     with Store(path) as store:
         for sequence in store.sequences:
-            got = told(cli, path, sequence.key)["sequence"]
+            got = info(cli, path, sequence.key)["sequence"]
             assert {name: got[name] for name in INDEX_COLUMNS} == {
                 name: store.index[name][sequence.row].item() for name in INDEX_COLUMNS
             }
             assert got["seconds"] == sequence.duration
             assert got["bytes"] == len(sequence) * (17 + 2) * 12
-            for own, name, checksum in zip(got["joint_sets"], ("h36m", "pair"), (5, sequence.row), strict=True):
+            for entry, name, checksum in zip(got["joint_sets"], ("h36m", "pair"), (5, sequence.row), strict=True):
                 positions = store.with_joint_set(name).sequences[sequence.row].positions_3d[:]
-                assert (own["name"], own["joints"], own["checksum"]) == (name, positions.shape[1], checksum)
-                assert own["low"] == positions.min(axis=(0, 1)).tolist()
-                assert own["high"] == positions.max(axis=(0, 1)).tolist()
-        whole = told(cli, path)
+                assert (entry["name"], entry["joints"], entry["checksum"]) == (name, positions.shape[1], checksum)
+                assert entry["low"] == positions.min(axis=(0, 1)).tolist()
+                assert entry["high"] == positions.max(axis=(0, 1)).tolist()
+        whole = info(cli, path)
         assert whole["tree"]["frames"] == store.num_frames
         assert math.isclose(whole["tree"]["seconds"], (store.index.lengths / store.index["frame_rate"]).sum())
         assert whole["store"]["file_bytes"] == path.stat().st_size
-        assert [own["name"] for own in whole["store"]["joint_sets"]] == ["h36m", "pair"]
+        assert [joint_set["name"] for joint_set in whole["store"]["joint_sets"]] == ["h36m", "pair"]
         assert whole["store"]["joint_sets"][0]["parents"] == list(H36M.parents)
 
 
 def test_a_joint_set_is_told_of_alone(cli: Cli, tmp_path: Path) -> None:
     path = write(tmp_path / "s.h5", LENGTHS)
-    whole = told(cli, path, "--joint-set", "pair")
-    assert [own["name"] for own in whole["store"]["joint_sets"]] == ["pair"]
+    whole = info(cli, path, "--joint-set", "pair")
+    assert [joint_set["name"] for joint_set in whole["store"]["joint_sets"]] == ["pair"]
     assert whole["tree"]["bytes"] == sum(LENGTHS.values()) * 2 * 12
-    one = told(cli, path, "A/1/y", "--joint-set", "pair")["sequence"]
-    assert [own["name"] for own in one["joint_sets"]] == ["pair"]
+    one = info(cli, path, "A/1/y", "--joint-set", "pair")["sequence"]
+    assert [joint_set["name"] for joint_set in one["joint_sets"]] == ["pair"]
     assert one["checksum"] == one["joint_sets"][0]["checksum"] == 1
     assert "h36m" not in cli("info", path, "--joint-set", "pair").stdout.replace("h36m-amass", "")
     assert cli("info", path, "--joint-set", "spam").exit_code == 1
@@ -132,7 +134,7 @@ def test_a_joint_set_is_told_of_alone(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_depth_is_how_many_levels_are_shown(cli: Cli, tmp_path: Path, depth: int) -> None:
     path = write(tmp_path / "s.h5", LENGTHS)
-    tree = told(cli, path, "--depth", depth)["tree"]
+    tree = info(cli, path, "--depth", depth)["tree"]
     assert {node["kind"] for node in nodes(tree)} == set(describe.LEVELS[: depth + 1])
     lines = cli("info", path, "--depth", depth).stdout.splitlines()
     shown = lines[next(n for n, line in enumerate(lines) if line.startswith("dataset")) + 1 :]
@@ -163,7 +165,7 @@ def test_overwrite_needs_something_to_replace(cli: Cli, demo: Demo) -> None:
 
 
 def test_a_native_rate_is_null(cli: Cli, tmp_path: Path) -> None:
-    assert told(cli, write(tmp_path / "s.h5", LENGTHS, rate=math.nan))["store"]["frame_rate"] is None
+    assert info(cli, write(tmp_path / "s.h5", LENGTHS, rate=math.nan))["store"]["frame_rate"] is None
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

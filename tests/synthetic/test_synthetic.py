@@ -88,9 +88,9 @@ def test_rest_joints_are_averages_of_vertices_inside_the_body(model: dict[str, n
     rest = model["J_regressor"] @ model["v_template"]
     assert 1.5 < np.ptp(model["v_template"][:, 1]) < 1.9
     for left in (name for name in JOINT_NAMES if name.startswith("left_")):
-        here, there = (rest[JOINT_NAMES.index(name)] for name in (left, left.replace("left_", "right_")))
-        np.testing.assert_allclose(here * [-1, 1, 1], there, atol=2e-3)
-        assert here[0] > 0
+        joint, opposite = (rest[JOINT_NAMES.index(name)] for name in (left, left.replace("left_", "right_")))
+        np.testing.assert_allclose(joint * [-1, 1, 1], opposite, atol=2e-3)
+        assert joint[0] > 0
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -193,7 +193,7 @@ def test_quaternions_are_scipys(seed: int) -> None:
     rotations = Rotation.from_quat(np.random.default_rng(seed).normal(size=(20, 4)))
     half_turns = Rotation.from_rotvec(np.pi * np.eye(3)[[0, 1, 2]])
     for turns in (rotations, half_turns):
-        found = module.quaternion(torch.from_numpy(turns.as_matrix()))
-        back = Rotation.from_quat(found.numpy()[:, [1, 2, 3, 0]])
+        quaternions = module.quaternion(torch.from_numpy(turns.as_matrix()))
+        back = Rotation.from_quat(quaternions.numpy()[:, [1, 2, 3, 0]])
         assert (back * turns.inv()).magnitude().max() < 1e-12
-        assert (found[:, 0] >= 0).all()
+        assert (quaternions[:, 0] >= 0).all()

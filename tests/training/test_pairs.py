@@ -233,13 +233,13 @@ def test_stride_masks_show_each_mth_frame_from_the_middle_on(training: bool) -> 
     torch.manual_seed(0)
     batch = {"positions_2d": torch.ones(600, 71, 17, 2)}
     seen = StrideMask(training=training)(batch)["stride_mask"]
-    found = set()
+    strides = set()
     for mask in seen:
         m = next(m for m in (1, 2, 4) if int(mask.sum()) in (71 // m, -(-71 // m)))
         d = next(d for d in range(-2, 2) if all(bool(mask[k]) == ((k - 35 + d) % m == 0) for k in range(71)))
-        found.add((m, d % m))
+        strides.add((m, d % m))
     shifts = {1: {0}, 2: {0, 1}, 4: {0, 1, 2, 3}} if training else {1: {0}, 2: {0}, 4: {0}}
-    assert found == {(m, d) for m, all_d in shifts.items() for d in all_d}
+    assert strides == {(m, d) for m, all_d in shifts.items() for d in all_d}
     shown = StrideMask().masked(batch, torch.full((600,), 4), torch.full((600,), -1))
     assert torch.equal(shown["positions_2d"][..., 0].bool()[:, :, 0], shown["stride_mask"])
     # Of an even number of frames the middle one is the earlier of two.
@@ -436,9 +436,9 @@ def test_motionberts_pairs_to_train_on_are_mirrored_hidden_and_noisy(windows_in_
 @pytest.mark.parametrize("make", [pairs.in_the_wild, pairs.videopose3d])
 def test_presets_add_the_noise_that_is_asked_for(windows_in_h36m: Batch, make: Callable[..., Any]) -> None:
     plain, noisy = [], []
-    for found, pixels in ((plain, 0.0), (noisy, 5.0)):
+    for images, pixels in ((plain, 0.0), (noisy, 5.0)):
         torch.manual_seed(0)
-        found.append(make(ORDER, noise_pixels=pixels)(windows_in_h36m)["positions_2d"])
+        images.append(make(ORDER, noise_pixels=pixels)(windows_in_h36m)["positions_2d"])
     assert float((noisy[0] - plain[0]).std()) == pytest.approx(2 * 5 / 1000, rel=0.05)
 
 

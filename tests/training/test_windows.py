@@ -59,7 +59,7 @@ def by_hand(store: Store, length: int, dilation: int, stride: int, padding: Padd
             mask = [0 <= i < len(frames) for i in indices]
             if padding == "none" and not all(mask):
                 continue
-            inside = [i for i, there in zip(indices, mask, strict=True) if there]
+            inside = [i for i, is_inside in zip(indices, mask, strict=True) if is_inside]
             nearest = [min(max(i, inside[0]), inside[-1]) for i in indices]
             positions = frames[nearest].copy()
             if padding == "zero":
@@ -206,9 +206,9 @@ def test_processes_read_what_this_one_reads(store: Store, method: str) -> None:
     windows = WindowDataset(store, 27, stride=5, padding="edge")
     _, expected = fingerprint(windows)
     with ProcessPoolExecutor(COUNT[method], multiprocessing.get_context(method)) as processes:
-        found = list(processes.map(fingerprint, [windows] * 4))
-    assert {content for _, content in found} == {expected}
-    assert os.getpid() not in {process for process, _ in found}
+        fingerprints = list(processes.map(fingerprint, [windows] * 4))
+    assert {content for _, content in fingerprints} == {expected}
+    assert os.getpid() not in {process for process, _ in fingerprints}
     assert fingerprint(windows) == (os.getpid(), expected)
 
 
@@ -230,9 +230,9 @@ def test_threads_read_what_one_reads(path: Path) -> None:
     with Store(path) as store:
         windows = WindowDataset(store, 27, stride=5, padding="edge")
         with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(fingerprint, [windows] * 32))
+            fingerprints = list(threads.map(fingerprint, [windows] * 32))
     with Store(path) as store:
-        assert set(found) == {fingerprint(WindowDataset(store, 27, stride=5, padding="edge"))}
+        assert set(fingerprints) == {fingerprint(WindowDataset(store, 27, stride=5, padding="edge"))}
 
 
 def test_closing_a_store_does_not_disturb_those_who_read(path: Path) -> None:

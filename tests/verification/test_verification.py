@@ -73,18 +73,18 @@ def change(path: Path, edit: Callable[[h5py.File], Any]) -> Path:
 
 
 def test_the_demo_agrees_with_the_full_mesh(demo: Demo) -> None:
-    found = verify(demo.store, against=demo.amass_dir, support_dir=demo.support_dir)
-    assert found.findings == ()
-    assert (found.sequences, found.frames) == (12, Store(demo.store).num_frames)
-    assert 0 < found.compared_frames <= SAMPLED_FRAMES  # fewer where a frame was drawn twice
-    assert 0 < found.percentile_99_9 <= found.largest < 2e-6
+    result = verify(demo.store, against=demo.amass_dir, support_dir=demo.support_dir)
+    assert result.findings == ()
+    assert (result.sequences, result.frames) == (12, Store(demo.store).num_frames)
+    assert 0 < result.compared_frames <= SAMPLED_FRAMES  # fewer where a frame was drawn twice
+    assert 0 < result.percentile_99_9 <= result.largest < 2e-6
 
 
 def test_the_real_recording_agrees_with_the_full_mesh(real_amass: Path, support_dir: Path, tmp_path: Path) -> None:
     build(real_amass, tmp_path / "s.h5", support_dir=support_dir)
-    found = verify(tmp_path / "s.h5", against=real_amass, support_dir=support_dir)
-    assert found.findings == ()
-    assert found.largest < 2e-6
+    result = verify(tmp_path / "s.h5", against=real_amass, support_dir=support_dir)
+    assert result.findings == ()
+    assert result.largest < 2e-6
 
 
 @pytest.mark.parametrize("options", [{"frame_rate": None}, {"frame_rate": 59.94, "use_dmpls": False}])
@@ -92,9 +92,9 @@ def test_other_options_agree_with_the_full_mesh(
     amass_dir: Path, support_dir: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     build(amass_dir, tmp_path / "s.h5", support_dir=support_dir, **options)
-    found = verify(tmp_path / "s.h5", against=amass_dir, support_dir=support_dir, sample=60)
-    assert found.findings == ()
-    assert found.largest < 2e-6
+    result = verify(tmp_path / "s.h5", against=amass_dir, support_dir=support_dir, sample=60)
+    assert result.findings == ()
+    assert result.largest < 2e-6
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,17 +115,17 @@ def test_a_store_that_is_off_by_a_hundredth_of_a_millimetre_is_found(
     def edit(file: h5py.File) -> None:
         file["positions_3d"][..., 0] += np.float32(offset)
 
-    found = verify(change(copy, edit), quick=True, against=converted.parent / "amass", support_dir=support_dir)
-    assert found.largest == pytest.approx(offset, rel=0.1)
-    assert any("differs from the full mesh by up to" in finding for finding in found.findings)
+    result = verify(change(copy, edit), quick=True, against=converted.parent / "amass", support_dir=support_dir)
+    assert result.largest == pytest.approx(offset, rel=0.1)
+    assert any("differs from the full mesh by up to" in finding for finding in result.findings)
 
 
 def test_percentiles_are_numpys(converted: Path, support_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     distances = np.random.default_rng(0).exponential(1e-7, size=(400, 17))
     monkeypatch.setattr(verification.Comparison, "run", lambda *_: verification.Deviations((), distances))
-    found = verify(converted, quick=True, against=converted.parent / "amass", support_dir=support_dir)
-    assert found.percentile_99_9 == np.percentile(distances, 99.9)
-    assert (found.largest, found.compared_frames) == (distances.max(), 400)
+    result = verify(converted, quick=True, against=converted.parent / "amass", support_dir=support_dir)
+    assert result.percentile_99_9 == np.percentile(distances, 99.9)
+    assert (result.largest, result.compared_frames) == (distances.max(), 400)
 
 
 def test_a_frame_that_is_not_a_number_is_named_in_any_block(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,25 +255,25 @@ def test_a_store_that_disagrees_with_the_mesh_fails(support_dir: Path, tmp_path:
     path = write(tmp_path / "amass" / "D" / "S" / "a.npz", recording(200))
     build(tmp_path / "amass", tmp_path / "s.h5", support_dir=support_dir)
     changed = change(Path(shutil.copy(tmp_path / "s.h5", tmp_path / "t.h5")), moved)
-    found = verify(changed, against=tmp_path / "amass", support_dir=support_dir)
-    assert found.findings == (f"{changed}: differs from the full mesh by up to 0.25 m; build it again",)
-    assert found.largest == pytest.approx(0.25, abs=1e-5)
+    result = verify(changed, against=tmp_path / "amass", support_dir=support_dir)
+    assert result.findings == (f"{changed}: differs from the full mesh by up to 0.25 m; build it again",)
+    assert result.largest == pytest.approx(0.25, abs=1e-5)
     write(path, recording(200, seed=1))
-    found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
-    assert "is not the recording that the store was built from" in found.findings[0]
+    result = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
+    assert "is not the recording that the store was built from" in result.findings[0]
     path.rename(path.with_name("b.npz"))
-    found = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
-    assert "a.npz: there is no such recording any more" in found.findings[0]
+    result = verify(tmp_path / "s.h5", against=tmp_path / "amass", support_dir=support_dir)
+    assert "a.npz: there is no such recording any more" in result.findings[0]
 
 
 def test_a_rate_that_would_give_other_frames_is_a_finding_and_no_frames_are_made(
     converted: Path, support_dir: Path, tmp_path: Path
 ) -> None:
     changed = change(Path(shutil.copy(converted, tmp_path / "s.h5")), options_of(frame_rate="9" * 30))
-    found = verify(changed, against=converted.parent / "amass", support_dir=support_dir)
-    assert found.compared_frames == 0
-    assert len(found.findings) == 3
-    assert all("frames, and the store has" in finding for finding in found.findings)
+    result = verify(changed, against=converted.parent / "amass", support_dir=support_dir)
+    assert result.compared_frames == 0
+    assert len(result.findings) == 3
+    assert all("frames, and the store has" in finding for finding in result.findings)
 
 
 def test_what_comparing_needs_is_asked_for_before_anything_is_looked_at(

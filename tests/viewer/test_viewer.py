@@ -61,7 +61,7 @@ def test_each_level_lists_what_is_below_it_in_order() -> None:
 
 
 def test_a_filter_keeps_those_with_every_word_in_capitals_or_not() -> None:
-    assert [own[2] for own in NAMES.matching("WALK a/").names] == ["walk_a", "Walk_b"]
+    assert [name[2] for name in NAMES.matching("WALK a/").names] == ["walk_a", "Walk_b"]
     assert NAMES.matching("") == NAMES
     assert NAMES.matching("walk swim").names == ()
 
@@ -70,7 +70,7 @@ def test_the_nearest_keeps_as_many_names_as_it_can() -> None:
     assert NAMES.nearest(("A", "2", "run")) == ("A", "2", "Walk_b")
     assert NAMES.nearest(("A", "3", "run")) == ("A", "1", "walk_a")
     assert NAMES.nearest(("C", "1", "run")) == ("A", "1", "walk_a")
-    assert all(NAMES.nearest(own) == own for own in NAMES.names)
+    assert all(NAMES.nearest(name) == name for name in NAMES.names)
 
 
 # --- where in time it is
@@ -115,7 +115,7 @@ def test_frames_are_those_of_the_store_and_read_a_run_at_a_time(demo: Demo, monk
         assert len(sequence) > CHUNK  # or only one run would be read
         whole, read = sequence.positions_3d[:], []
         original = Store.read
-        monkeypatch.setattr(Store, "read", lambda own, a, b: read.append(b - a) or original(own, a, b))
+        monkeypatch.setattr(Store, "read", lambda self, a, b: read.append(b - a) or original(self, a, b))
         frames = Frames(sequence, kept=1)
         frames[0], frames[CHUNK - 1]
         assert read == [CHUNK]
@@ -162,9 +162,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each call on a store reads."""
     made: list[int] = []
     one, many = Store.read_into, Store.read_runs
-    monkeypatch.setattr(Store, "read_into", lambda own, at, frames: made.append(len(frames)) or one(own, at, frames))
+    monkeypatch.setattr(Store, "read_into", lambda self, at, frames: made.append(len(frames)) or one(self, at, frames))
     monkeypatch.setattr(
-        Store, "read_runs", lambda own, at, frames, *runs: made.append(len(frames)) or many(own, at, frames, *runs)
+        Store, "read_runs", lambda self, at, frames, *runs: made.append(len(frames)) or many(self, at, frames, *runs)
     )
     return made
 
@@ -237,13 +237,13 @@ def test_joints_without_bones_and_sides_can_be_shown() -> None:
 
 
 @given(st.floats(0, 6.28), st.tuples(finite, finite), st.floats(0, 0.6))
-def test_the_camera_stands_in_front_and_sees_every_joint(angle: float, place: tuple[float, float], turn: float) -> None:
+def test_the_camera_stands_in_front_and_sees_every_joint(angle: float, shift: tuple[float, float], turn: float) -> None:
     """A person who faces -y, turned by any angle and put anywhere."""
     pose = np.zeros((17, 3))
     pose[list(H36M.left), 0], pose[list(H36M.right), 0] = 0.2, -0.2
     pose[:, 2] = np.linspace(0, 1.8, 17)
     cosine, sine = np.cos(angle), np.sin(angle)
-    pose = pose @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) + (*place, 0.0)
+    pose = pose @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) + (*shift, 0.0)
     ahead = facing(pose, H36M)
     np.testing.assert_allclose(ahead, (sine, -cosine, 0), atol=1e-6)
     position, look_at = camera(pose, ahead, turn)
@@ -313,7 +313,7 @@ def test_the_address_that_is_printed_opens_in_a_browser() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["missing.h5"], "missing.h5"),
         (["{store}", "missing.h5"], "missing.h5"),
@@ -322,10 +322,12 @@ def test_the_address_that_is_printed_opens_in_a_browser() -> None:
         (["{store}", "--host", "192.0.2.1"], "192.0.2.1"),
     ],
 )
-def test_what_cannot_be_shown_is_one_line(cli: Callable[..., Any], demo: Demo, arguments: list[str], told: str) -> None:
+def test_what_cannot_be_shown_is_one_line(
+    cli: Callable[..., Any], demo: Demo, arguments: list[str], message: str
+) -> None:
     outcome = cli("view", *(argument.format(store=demo.store) for argument in arguments), "--port", "0")
     assert outcome.exit_code == 1
-    assert outcome.stderr.startswith("error: ") and told in outcome.stderr
+    assert outcome.stderr.startswith("error: ") and message in outcome.stderr
     assert outcome.stderr.count("\n") == 1
 
 
@@ -354,8 +356,8 @@ def test_one_joint_set_serves_both_stores(
     write_store(tmp_path / "s.h5", joint_sets, {"D/s/q": [np.zeros((1, len(one.skeleton), 3)) for one in joint_sets]})
     served: list[Any] = []
     monkeypatch.setattr(viewer_page, "serve", lambda page, *_: served.append(page))
-    given = [word for name in sets for word in ("--joint-set", name)]
-    assert cli("view", *[tmp_path / "s.h5"] * stores, *given, "--port", 0).exit_code == 0
+    options = [word for name in sets for word in ("--joint-set", name)]
+    assert cli("view", *[tmp_path / "s.h5"] * stores, *options, "--port", 0).exit_code == 0
     assert [store.joint_set.name for store in (served[0].first, served[0].second)] == shown
     assert served[0].side_by_side == (stores == 2 or len(sets) == 2)
 
@@ -409,8 +411,8 @@ def viewer(demo: Demo) -> Iterator[Viewer]:
 
 def test_ctrl_c_ends_it_with_one_word(viewer: Viewer) -> None:
     viewer.process.send_signal(signal.SIGINT)
-    _, told = viewer.process.communicate(timeout=20)
-    assert (viewer.process.returncode, told) == (130, "interrupted\n")
+    _, message = viewer.process.communicate(timeout=20)
+    assert (viewer.process.returncode, message) == (130, "interrupted\n")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -476,8 +478,8 @@ def test_a_sequence_is_chosen_played_and_scrubbed_in_a_browser(viewer: Viewer, t
         assert told_apart(picture), picture
         browser.close()
     assert errors == []
-    own = viewer.url.removeprefix("http://")
-    elsewhere = [url for url in requests if not re.match(rf"data:|(blob:http|http|ws)://{re.escape(own)}(/|$)", url)]
+    host = viewer.url.removeprefix("http://")
+    elsewhere = [url for url in requests if not re.match(rf"data:|(blob:http|http|ws)://{re.escape(host)}(/|$)", url)]
     assert requests and not elsewhere
 
 
