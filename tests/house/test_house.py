@@ -1,4 +1,4 @@
-"""Rules of the project that import-linter and ruff cannot check: sizes, and what is imported before any work begins.
+"""Rules of the project that import-linter and ruff cannot check: sizes, names of values, and what is imported early.
 
 Rooms, torch and circles are contracts in pyproject.toml; the number of parameters is ruff's PLR0913.
 """
@@ -24,6 +24,8 @@ MODULES = {
 # A limit is raised by the change that needs it, which says what for.
 MAX_LINES, MAX_LINES_OF_ALL, MAX_BODY, MAX_MODULES = 450, 19_800, 60, 18
 IMPORT_TORCH = ("h36m_amass.engine", "h36m_amass.training")
+# A value is named by what it is: header, path, message, index, expected. A longer name may contain one of these words.
+VAGUE_NAMES = {"found", "given", "own", "place", "there", "told", "wanted"}
 
 
 def bodies(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -32,6 +34,22 @@ def bodies(tree: ast.AST) -> Iterator[tuple[str, int]]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             yield node.name, (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def value_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The line and the name of each variable, parameter and attribute where it gets its value."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield node.lineno, name
+            case (
+                ast.alias(asname=str(name))
+                | ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+                | ast.MatchMapping(rest=str(name))
+            ):
+                yield node.lineno, name
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -57,6 +75,48 @@ def test_every_room_is_under_contract() -> None:
     layers, torch, _ = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     assert {room for line in layers["layers"] for room in line.split(" | ")} == rooms
     assert set(torch["source_modules"]) == rooms - set(IMPORT_TORCH)
+
+
+@pytest.mark.parametrize("folder", ["h36m_amass", "cli", "tests", "benchmarks", "docs"])
+def test_a_value_is_named_by_what_it_is(folder: str) -> None:
+    vague = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, name in value_names(ast.parse(path.read_text(encoding="utf-8")))
+        if name.strip("_") in VAGUE_NAMES
+    ]
+    assert vague == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "found = 1",
+        "found: int",
+        "_, (*found, _) = pair",
+        "print(found := 1)",
+        "for found in range(3): pass",
+        "[1 for found in range(3)]",
+        "self.found = 1",
+        "def f(found): pass",
+        "def f(*found): pass",
+        "lambda *, found: 1",
+        "with open(path) as found: pass",
+        "try: pass\nexcept OSError as found: pass",
+        "import numpy as found",
+        "match pair:\n    case [1, found]: pass",
+        "match pair:\n    case [1, *found]: pass",
+        "match pair:\n    case {1: 2, **found}: pass",
+    ],
+)
+def test_names_are_read_wherever_a_value_gets_one(code: str) -> None:
+    assert "found" in [name for _, name in value_names(ast.parse(code))]
+
+
+def test_a_name_that_is_only_read_is_not_checked() -> None:
+    """It may be that of another package."""
+    code = "from hypothesis import given\ngiven(given=report.given)"
+    assert list(value_names(ast.parse(code))) == []
 
 
 @pytest.mark.slow
