@@ -24,16 +24,15 @@ class WritableFile:
             raise self._error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = offset + (0, self._position, self._size)[whence]  # SEEK_SET, SEEK_CUR and SEEK_END
         return self._position
 
     def tell(self) -> int:
         return self._position
 
     def readinto(self, target: memoryview) -> int:
-        os.lseek(self._descriptor, self._position, os.SEEK_SET)
         begin, count = self._position, max(0, min(len(target), self._size - self._position))
-        content = bytearray(os.read(self._descriptor, count)).ljust(count, b"\0")
+        content = bytearray(os.pread(self._descriptor, count, self._position)).ljust(count, b"\0")
         for start, piece in self._unwritten:
             first, last = max(begin, start), min(begin + count, start + len(piece))
             if first < last:
@@ -43,20 +42,18 @@ class WritableFile:
         return count
 
     def write(self, content: memoryview) -> int:
-        remaining = memoryview(content).cast("B")
-        num_bytes = len(remaining)
+        begin, remaining = self._position, memoryview(content).cast("B")
+        end = begin + len(remaining)
         if self._error is None:
             try:
-                os.lseek(self._descriptor, self._position, os.SEEK_SET)
                 while len(remaining):
-                    remaining = remaining[os.write(self._descriptor, remaining) :]
+                    remaining = remaining[os.pwrite(self._descriptor, remaining, end - len(remaining)) :]
             except OSError as error:
                 self._error = error
         if len(remaining):
-            self._unwritten.append((self._position + num_bytes - len(remaining), bytes(remaining)))
-        self._position += num_bytes
-        self._size = max(self._size, self._position)
-        return num_bytes
+            self._unwritten.append((end - len(remaining), bytes(remaining)))
+        self._position, self._size = end, max(self._size, end)
+        return end - begin
 
     def truncate(self, size: int | None = None) -> int:
         self._size = self._position if size is None else size

@@ -81,11 +81,11 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         self.writes, self.reached = writes, False
-        os_write = os.write
+        os_pwrite = os.pwrite
 
-        def write(descriptor: int, content: Any) -> int:
+        def write(descriptor: int, content: Any, offset: int) -> int:
             self.count()
-            return os_write(descriptor, content)
+            return os_pwrite(descriptor, content, offset)
 
         class Limited(io.BufferedWriter):
             def write(inner, content: Any) -> int:
@@ -105,7 +105,7 @@ class FullDisk:
             raw = io.FileIO(path, "x+" if "+" in mode else "x")
             return LimitedRandom(raw) if "+" in mode else Limited(raw)
 
-        monkeypatch.setattr(writable_file.os, "write", write)
+        monkeypatch.setattr(writable_file.os, "pwrite", write)
         monkeypatch.setattr(io, "open", open_limited)
 
     def count(self) -> None:

@@ -17,14 +17,14 @@ def test_what_could_not_be_written_is_read_back_and_the_error_kept(
     file = writable_file.WritableFile(tmp_path / "f")
     file.write(memoryview(b"abcdef"))
     file.check()
-    os_write = os.write
+    os_pwrite = os.pwrite
 
-    def half(descriptor: int, content: memoryview) -> int:
+    def half(descriptor: int, content: memoryview, offset: int) -> int:
         if len(content) < 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return os_write(descriptor, content[: len(content) // 2])
+        return os_pwrite(descriptor, content[: len(content) // 2], offset)
 
-    monkeypatch.setattr(writable_file.os, "write", half)
+    monkeypatch.setattr(writable_file.os, "pwrite", half)
     file.seek(4)
     file.write(memoryview(b"EFGH"))
     file.seek(1)
