@@ -51,7 +51,7 @@ def is_unread(file_name: str) -> bool:
 
 
 def _suffix(file_name: str) -> str:
-    return next((suffix for suffix in SUFFIXES if file_name.lower().endswith(suffix)), "")
+    return next(filter(file_name.lower().endswith, SUFFIXES), "")
 
 
 def safe_name(name: str) -> str | None:

@@ -61,6 +61,8 @@ class RateRules:
 
     def find(self, dataset: str, subject: str, sequence: str) -> Rule | None:
         """The rule for a recording; its dataset has its canonical name."""
+        if not any(self._layers):
+            return None
         d, s, q = dataset, subject.translate(_PLAIN), _plain_sequence(sequence)
         one, two = ((ALL, ALL, q), (ALL, s, ALL), (d, ALL, ALL)), ((ALL, s, q), (d, ALL, q), (d, s, ALL))
         for layer in self._layers:
