@@ -193,11 +193,11 @@ def whole_rows(folder: Path, recipe: str) -> list[PartRow]:
     for path in sorted(folder.glob(f"{recipe[:16]}-*{SUFFIX}")):
         try:
             with Part(path) as part:
-                found = part.rows(recipe)
-                for row in found:
+                part_rows = part.rows(recipe)
+                for row in part_rows:
                     for _ in part.blocks(row):
                         pass
-                rows += found
+                rows += part_rows
         except (PartError, NpzError, OSError):
             path.unlink(missing_ok=True)
     return rows
