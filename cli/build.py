@@ -6,28 +6,8 @@ from pathlib import Path
 
 import typer
 
+from . import options
 from .completion import complete_device
-from .options import (
-    Datasets,
-    Exclude,
-    FrameRate,
-    FrameRates,
-    JointNames,
-    JointRegressors,
-    KnownRates,
-    Limit,
-    MaxFrames,
-    MaxSeconds,
-    MinSeconds,
-    NativeRate,
-    NoDmpls,
-    SequencePattern,
-    Subject,
-    SupportDir,
-    Upsample,
-    VertexMap,
-    subset_of,
-)
 
 Compression = StrEnum("Compression", ["none", "lzf", "gzip"])
 
@@ -47,12 +27,12 @@ def build(
         path_type=str,
     ),
     store: Path = typer.Argument(..., help="HDF5 file to write.", metavar="STORE"),
-    support_dir: SupportDir = Path("support_data"),
-    joint_regressor: JointRegressors = None,
-    joint_names: JointNames = None,
-    vertex_map: VertexMap = None,
-    frame_rate: FrameRate = None,
-    native_rate: NativeRate = False,
+    support_dir: options.SupportDir = Path("support_data"),
+    joint_regressor: options.JointRegressors = None,
+    joint_names: options.JointNames = None,
+    vertex_map: options.VertexMap = None,
+    frame_rate: options.FrameRate = None,
+    native_rate: options.NativeRate = False,
     device: str = typer.Option(
         "auto",
         callback=_device,
@@ -78,21 +58,21 @@ def build(
         show_default="none",
         metavar="URL",
     ),
-    dataset: Datasets = None,
-    subject: Subject = None,
-    sequence: SequencePattern = None,
-    exclude: Exclude = None,
-    min_seconds: MinSeconds = None,
-    max_seconds: MaxSeconds = None,
-    limit: Limit = None,
-    no_dmpls: NoDmpls = False,
-    upsample: Upsample = False,
-    known_rates: KnownRates = False,
-    frame_rates: FrameRates = None,
+    dataset: options.Datasets = None,
+    subject: options.Subject = None,
+    sequence: options.SequencePattern = None,
+    exclude: options.Exclude = None,
+    min_seconds: options.MinSeconds = None,
+    max_seconds: options.MaxSeconds = None,
+    limit: options.Limit = None,
+    no_dmpls: options.NoDmpls = False,
+    upsample: options.Upsample = False,
+    known_rates: options.KnownRates = False,
+    frame_rates: options.FrameRates = None,
     compression: Compression | None = typer.Option(
         None, help="Compression of the store: smaller, and slower to read.", show_default="none"
     ),
-    max_frames: MaxFrames = 10_000_000,
+    max_frames: options.MaxFrames = 10_000_000,
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace STORE if it exists."),
     update: bool = typer.Option(False, "--update", help="Add new recordings to STORE, and convert changed ones again."),
     prune: bool = typer.Option(
@@ -141,7 +121,7 @@ def build(
                 workers=workers,
                 dask=dask,
                 datasets=dataset or (),
-                subset=subset_of(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
+                subset=options.subset_of(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
                 use_dmpls=False if no_dmpls else None,
                 upsample=True if upsample else None,
                 known_rates=True if known_rates else None,

@@ -4,28 +4,8 @@ from pathlib import Path
 
 import typer
 
+from . import options
 from .failures import FAILED, printable
-from .options import (
-    Datasets,
-    Exclude,
-    FrameRate,
-    FrameRates,
-    JointNames,
-    JointRegressors,
-    KnownRates,
-    Limit,
-    MaxFrames,
-    MaxSeconds,
-    MinSeconds,
-    NativeRate,
-    NoDmpls,
-    SequencePattern,
-    Subject,
-    SupportDir,
-    Upsample,
-    VertexMap,
-    subset_of,
-)
 from .verbosity import verbosity
 
 
@@ -33,24 +13,24 @@ def check(
     amass_dir: str | None = typer.Argument(
         None, help="AMASS folder to check as well.", metavar="AMASS_DIR", path_type=str
     ),
-    support_dir: SupportDir = Path("support_data"),
-    joint_regressor: JointRegressors = None,
-    joint_names: JointNames = None,
-    vertex_map: VertexMap = None,
-    frame_rate: FrameRate = None,
-    native_rate: NativeRate = False,
-    dataset: Datasets = None,
-    subject: Subject = None,
-    sequence: SequencePattern = None,
-    exclude: Exclude = None,
-    min_seconds: MinSeconds = None,
-    max_seconds: MaxSeconds = None,
-    limit: Limit = None,
-    no_dmpls: NoDmpls = False,
-    upsample: Upsample = False,
-    known_rates: KnownRates = False,
-    frame_rates: FrameRates = None,
-    max_frames: MaxFrames = 10_000_000,
+    support_dir: options.SupportDir = Path("support_data"),
+    joint_regressor: options.JointRegressors = None,
+    joint_names: options.JointNames = None,
+    vertex_map: options.VertexMap = None,
+    frame_rate: options.FrameRate = None,
+    native_rate: options.NativeRate = False,
+    dataset: options.Datasets = None,
+    subject: options.Subject = None,
+    sequence: options.SequencePattern = None,
+    exclude: options.Exclude = None,
+    min_seconds: options.MinSeconds = None,
+    max_seconds: options.MaxSeconds = None,
+    limit: options.Limit = None,
+    no_dmpls: options.NoDmpls = False,
+    upsample: options.Upsample = False,
+    known_rates: options.KnownRates = False,
+    frame_rates: options.FrameRates = None,
+    max_frames: options.MaxFrames = 10_000_000,
     thorough: bool = typer.Option(
         False, "--thorough", help="Read archives to their ends, not only their first recordings."
     ),
@@ -64,7 +44,7 @@ def check(
 
     from .console import print_checked, print_skipped, print_warnings, progress_bar, unused
 
-    options = BuildOptions(
+    requested = BuildOptions(
         support_dir=support_dir,
         joint_regressor=joint_regressor,
         joint_names=joint_names,
@@ -72,7 +52,7 @@ def check(
         frame_rate=frame_rate,
         native_rate=native_rate,
         datasets=dataset or (),
-        subset=subset_of(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
+        subset=options.subset_of(subject, sequence, min_seconds, max_seconds, limit, tuple(exclude or ())),
         use_dmpls=not no_dmpls,
         upsample=upsample,
         known_rates=known_rates,
@@ -80,7 +60,7 @@ def check(
         max_frames=max_frames,
     )
     with progress_bar() as progress:
-        checked = check_inputs(options, amass_dir, thorough=thorough, progress=progress)
+        checked = check_inputs(requested, amass_dir, thorough=thorough, progress=progress)
     problems = sum(not finding.ok for finding in checked.findings)
     if as_json:
         typer.echo(checked.to_json(), nl=False)
