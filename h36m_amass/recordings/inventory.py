@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from h36m_amass.datasets import CATALOGUE, Dataset, find
-from h36m_amass.files.paths import parse
+from h36m_amass.files.paths import Location, parse
 from h36m_amass.recordings.tree import find_recordings
-
-if TYPE_CHECKING:
-    from upath import UPath
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Inventory:
     unknown: tuple[Folder, ...]
 
 
-def take_inventory(amass_dir: Path | str | UPath) -> Inventory:
+def take_inventory(amass_dir: Path | str | Location) -> Inventory:
     """Count the recordings of each dataset by their names alone; raises as `find_recordings` does."""
     listing = find_recordings(parse(amass_dir))
     counts = Counter((file.dataset, file.path.split("/")[0]) for file in listing.files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -21,9 +21,6 @@ from h36m_amass.store.format import DETECTIONS, JointSet
 from h36m_amass.store.header import OpenStore, bounded, in_this_file, joint_set_group, opened, read_header, readable
 from h36m_amass.store.rows import FrameReader, Frames, Hdf5FrameReader, RawFrameReader, Runs, UrlFrameReader
 from h36m_amass.store.selection import Pattern, Selection, StoredSequence, count
-
-if TYPE_CHECKING:
-    from upath import UPath
 
 _V = TypeVar("_V")
 
@@ -124,7 +121,7 @@ class Store(_Level[DatasetView]):
 
     kind = "dataset"
 
-    def __init__(self, path: Path | str | UPath, joint_set: str | None = None) -> None:
+    def __init__(self, path: Path | str | Location, joint_set: str | None = None) -> None:
         self.path = parse(path)
         self.shown_path = shown(self.path)
         with opened(self.path) as store:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from h36m_amass.store.errors import StoreError
 from h36m_amass.store.index import joined
 from h36m_amass.store.rows import FrameReader, Frames, Runs
 from h36m_amass.store.store import Store
-
-if TYPE_CHECKING:
-    from upath import UPath
 
 
 class Stores(Store):
@@ -37,7 +33,7 @@ class Stores(Store):
     joints differ, or known frame rates; or if a sequence comes twice.
     """
 
-    def __init__(self, stores: Iterable[Store | Path | str | UPath], joint_set: str | None = None) -> None:
+    def __init__(self, stores: Iterable[Store | Path | str | Location], joint_set: str | None = None) -> None:
         if isinstance(stores, str | bytes | os.PathLike | Store):
             raise StoreError(f"Stores takes a list, not one {type(stores).__name__}; write Stores([...])")
         opened = [store if isinstance(store, Store) else Store(store) for store in stores]

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -27,9 +26,6 @@ from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.store import Store
 from h36m_amass.system.progress import Progress, Stages, nothing
 from h36m_amass.verification.mesh import SAMPLED_FRAMES, Comparison, Deviations
-
-if TYPE_CHECKING:
-    from upath import UPath
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +49,10 @@ class Verification:
 
 
 def verify(
-    store: Store | Path | str | UPath,
+    store: Store | Path | str | Location,
     *,
     quick: bool = False,
-    against: Path | str | UPath | None = None,
+    against: Path | str | Location | None = None,
     support_dir: Path | str = "support_data",
     joint_regressor: Path | str | None = None,
     vertex_map: Path | str | None = None,
