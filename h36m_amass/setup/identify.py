@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import zipfile
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,12 +135,13 @@ def _of_pickle(content: Any, name: str) -> Support:
             if matrix.shape not in ((MESHES[0], MESHES[1]), (MESHES[0], 2 * MESHES[1])):
                 needed = f"({MESHES[0]}, {MESHES[1]}), from SMPL-X to SMPL"
                 raise SetupError(f"is a vertex map of shape {matrix.shape}; the one that is needed is {needed}")
-            return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", _writer(_sparse_arrays(matrix)), True)
+            write = partial(np.savez, **_sparse_arrays(matrix))
+            return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", write, True)
     missing = [key for key in MODEL_ARRAYS if key not in content]
     if missing:
         raise NotOursError(f"is a pickle without {missing[0]}, not a body model or vertex map")
-    arrays = {key: unpickling.value(content[key], key) for key in MODEL_ARRAYS}
-    return _model((*arrays["weights"].shape, 0)[1], name, _writer(arrays), arrays)
+    arrays: dict[str, Any] = {key: unpickling.value(content[key], key) for key in MODEL_ARRAYS}
+    return _model((*arrays["weights"].shape, 0)[1], name, partial(np.savez, **arrays), arrays)
 
 
 def _model(
@@ -161,25 +163,12 @@ def _model(
 def _copy_of(path: Path) -> Callable[[IO[bytes]], None]:
     def write(file: IO[bytes]) -> None:
         with path.open("rb") as source:
-            while block := source.read(2**20):
-                file.write(block)
+            shutil.copyfileobj(source, file)
 
     return write
 
 
-def _writer(arrays: Mapping[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
-    """Writes an ``.npz``, the same bytes each time: `numpy.savez` would put the time into it."""
-
-    def write(file: IO[bytes]) -> None:
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, array in arrays.items():
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-
-    return write
-
-
-def _sparse_arrays(matrix: scipy.sparse.csr_array) -> dict[str, np.ndarray]:
+def _sparse_arrays(matrix: scipy.sparse.csr_array) -> dict[str, Any]:
     """What `scipy.sparse.save_npz` saves of a vertex map, without the columns for normals, which are not used."""
     matrix = scipy.sparse.csr_array(matrix[:, : MESHES[1]], dtype=np.float64)
     matrix.sum_duplicates()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import hashlib
+import filecmp
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,7 +118,7 @@ def misplaced(support_dir: Path) -> list[str]:
                 line = f"{path}: is {support.title}, which belongs to {place}"
                 if not place.exists():
                     lines.append(f"{line}; {command} puts it there")
-                elif path != place and not support.is_converted and _digest(path) != _digest(place):
+                elif path != place and not support.is_converted and not filecmp.cmp(path, place, shallow=False):
                     lines.append(f"{line}, where another file lies; put each where it belongs")
         except (NotOursError, OSError):
             continue
@@ -262,7 +262,7 @@ def _place(candidate: _Candidate, support_dir: Path, overwrite: bool, result: Se
     target = _place_of(support_dir, support)
     taken = Taken(support.target, support.title, candidate.source)
     if target.exists():
-        if _digest(target) == _digest(candidate.content):
+        if filecmp.cmp(target, candidate.content, shallow=False):
             result.unchanged.append(taken)
             return
         if not overwrite:
@@ -317,8 +317,3 @@ def _files_of(folder: Path) -> Iterator[Path]:
 
 def _is_wanted(base_name: str) -> bool:
     return base_name.lower().endswith((*WANTED, *SUFFIXES)) and not base_name.startswith(_HIDDEN)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
