@@ -18,6 +18,7 @@ from h36m_amass.store.format import FORMAT_VERSION, JointSet, SequenceRecord, he
 from h36m_amass.store.header import joint_set_group, opened, readable
 from h36m_amass.store.selection import StoredSequence, count
 from h36m_amass.store.store import Store
+from h36m_amass.system.disk import size
 
 LEVELS = ("store", "dataset", "subject", "sequence")
 SHOWN_NODES = 50
@@ -241,13 +242,3 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def size(number: int) -> str:
-    """Bytes in the unit a person would choose, as thousands of the one below."""
-    amount, unit = float(number), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 999.95:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"

@@ -20,7 +20,7 @@ def require(needed: int, folder: Path, what: str) -> None:
     """Raise `SpaceError` unless `needed` bytes, for `what` in the message, are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise SpaceError(f"needs about {_size(needed)}, and {folder} has {_size(free)} free; make room first", what)
+        raise SpaceError(f"needs about {size(needed)}, and {folder} has {size(free)} free; make room first", what)
 
 
 @contextmanager
@@ -32,9 +32,14 @@ def guarded(needed: int, folder: Path, what: str) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         full = f"the disk of {folder} is full ({error.strerror})"
-        raise SpaceError(f"{full}, and this needs about {_size(needed)} of it; make room first", what) from error
+        raise SpaceError(f"{full}, and this needs about {size(needed)} of it; make room first", what) from error
 
 
-def _size(num_bytes: float) -> str:
-    power = min(3, (len(str(int(num_bytes))) - 1) // 3)
-    return f"{num_bytes / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"
+def size(number: int) -> str:
+    """Bytes in the unit a person would choose, as thousands of the one below."""
+    amount, unit = float(number), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.95:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
