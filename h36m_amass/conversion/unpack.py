@@ -16,17 +16,6 @@ from h36m_amass.system import signals
 BATCH_BYTES = 2**25  # bytes of recordings in a scratch file, some 25 k source frames
 
 
-class _Checked:
-    """A file to write to that looks at the stop flag before each block."""
-
-    def __init__(self, file: IO[bytes], check: Callable[[], None]) -> None:
-        self._file, self._check = file, check
-
-    def write(self, block: bytes) -> int:
-        self._check()
-        return self._file.write(block)
-
-
 class Unpacked:
     """One pass through an archive, decompressed by `threads` threads; `check` is called often, and may end it."""
 
@@ -95,7 +84,7 @@ class Unpacked:
         if self._missing is not None:
             self._missing.discard(name)
         try:
-            member.copy_to(_Checked(scratch, self._check))  # type: ignore[arg-type]  # all that it asks for is `write`
+            member.copy_to(scratch, self._check)
         except ArchiveError:
             scratch.seek(start)
             scratch.truncate()

@@ -58,8 +58,8 @@ class StreamedMember:
         self.name, self.size, self.problem = name, size, problem
         self._stream, self._blocks = stream, blocks
 
-    def copy_to(self, file: IO[bytes]) -> None:
-        """Write the content to `file`, before the stream goes on to the next member.
+    def copy_to(self, file: IO[bytes], check: Callable[[], None] = lambda: None) -> None:
+        """Write the content to `file`, before the stream goes on to the next member; `check` is called between blocks.
 
         Raises `ArchiveError` if the member has a problem, or the archive is damaged here and the stream will end.
         """
@@ -67,6 +67,7 @@ class StreamedMember:
             raise ArchiveError(self.problem)
         try:
             for block in self._blocks():
+                check()
                 file.write(block)
         except ArchiveError as error:
             if self._stream.damage is None:

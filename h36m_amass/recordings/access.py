@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from h36m_amass.files.archives import ArchiveError, open_archive
@@ -31,14 +31,13 @@ def source_of(amass_dir: Location, file: RecordingFile) -> Source:
 
 
 def open_recordings(
-    amass_dir: Location, paths: Iterable[str], scratch_dir: Path, check: Callable[[], None] = lambda: None
+    amass_dir: Location, paths: Iterable[str], scratch_dir: Path
 ) -> Iterator[tuple[str, Source | AmassError]]:
     """Each of some recordings and what it can be read from until the next one is asked for, in any order.
 
     Archives are read once, and no further than needed; their members are copied into `scratch_dir`, one at a time.
     `paths` are as in `RecordingFile.path`, and come with a source or the reason why there is none. A dataset's folder
-    or archive may have another name by now; missing recordings are not yielded. `check` is called now and then, and an
-    exception from it ends the search. Raises as `find_recordings` does.
+    or archive may have another name by now; missing recordings are not yielded. Raises as `find_recordings` does.
     """
     waiting = {same_recording(path): path for path in paths}
     if not is_url(amass_dir):
@@ -48,22 +47,21 @@ def open_recordings(
                 yield path, amass_dir / path
     if not waiting:
         return
-    listing = find_recordings(amass_dir, check=check)
+    listing = find_recordings(amass_dir)
     for file in listing.files:
         asked = waiting.pop(same_recording(file.path), None)
         if asked is not None:
-            check()
             try:
                 yield asked, source_of(amass_dir, file)
             except AmassError as error:
                 yield asked, error
     for archive in listing.archives:
         if archive.dataset in {dataset for dataset, _ in waiting}:
-            yield from _members(amass_dir, archive, waiting, scratch_dir / "member.npz", check)
+            yield from _members(amass_dir, archive, waiting, scratch_dir / "member.npz")
 
 
 def _members(
-    amass_dir: Location, archive: Archive, waiting: dict[tuple[str, str], str], scratch: Path, check: Callable[[], None]
+    amass_dir: Location, archive: Archive, waiting: dict[tuple[str, str], str], scratch: Path
 ) -> Iterator[tuple[str, Source | AmassError]]:
     """Those of `waiting` that lie in an archive, which are taken out of it."""
     left = sum(dataset == archive.dataset for dataset, _ in waiting)
@@ -73,7 +71,6 @@ def _members(
         return
     with stream:
         for member in stream:
-            check()
             asked = waiting.pop(same_recording(f"{archive.folder}/{member.name}"), None)
             if asked is None:
                 continue

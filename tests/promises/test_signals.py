@@ -41,9 +41,10 @@ def long_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SLOWLY = """
 import time
 from h36m_amass.conversion import feeds, unpack
+from h36m_amass.files.tar_reading import TarFile
 unpack.BATCH_BYTES = feeds.BATCH_BYTES = 1
-write = unpack._Checked.write
-unpack._Checked.write = lambda *arguments: time.sleep(0.1) or write(*arguments)
+block = TarFile.block
+TarFile.block = lambda *arguments: time.sleep(0.1) or block(*arguments)
 """
 
 
