@@ -22,15 +22,15 @@ from h36m_amass.conversion.inputs import doubtful_names, placed
 from h36m_amass.conversion.options import BuildOptions
 from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, of_options
 from h36m_amass.conversion.report import RecordingWarning, grouped
-from h36m_amass.conversion.tasks import ArchiveWork, Job
-from h36m_amass.conversion.unpack import Unpacked
+from h36m_amass.conversion.tasks import Job
+from h36m_amass.conversion.unpack import list_archive
 from h36m_amass.files import paths
 from h36m_amass.files.archives import ArchiveError, open_archive
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.sources import Held
 from h36m_amass.recordings import listings, rates
 from h36m_amass.recordings.access import source_of
-from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
+from h36m_amass.recordings.listings import ListedMember, at_rate, list_member
 from h36m_amass.recordings.rates import Key
 from h36m_amass.recordings.recording import AmassError
 from h36m_amass.recordings.resampling import resampled_length
@@ -41,7 +41,6 @@ from h36m_amass.system.progress import Progress, Stages, nothing
 
 _log = logging.getLogger(__name__)
 NAMED_FILES = 3  # of those that cannot be converted for one reason
-NOTHING = frozenset({""})  # paths of recordings that no archive has
 
 
 @dataclass(frozen=True)
@@ -275,7 +274,9 @@ class _Recordings:
         """All recordings of an archive, if it was or is now read to its end; otherwise the first of them."""
         known = listings.load(self._amass_dir, archive, self._how.use_dmpls)
         if known is None and self._thorough:
-            known = self._go_through(archive)
+            with TemporaryDirectory() as scratch:
+                where = self._amass_dir, Path(self._options.support_dir), Path(scratch)
+                known = list_archive(Job(*where, self._how, EVERYTHING, ("cpu",), True), archive)
         if known is not None:
             contents, members = placed(archive, known)
             self._skipped += contents.skipped
@@ -299,17 +300,6 @@ class _Recordings:
         except ArchiveError as error:
             reason = error.reason
         self._skipped.append(Skipped(archive.dataset, path, reason))
-
-    def _go_through(self, archive: Archive) -> ArchiveListing:
-        """List an archive, which is remembered: `build` and later checks need not do so again."""
-        with TemporaryDirectory() as scratch:
-            where = self._amass_dir, Path(self._options.support_dir), Path(scratch)
-            unpacked = Unpacked(Job(*where, self._how, EVERYTHING, ("cpu",), True), ArchiveWork(archive, only=NOTHING))
-            for batch in unpacked.batches():
-                batch.remove_scratch()
-        listing = unpacked.listing or ArchiveListing((), (), None)
-        listings.save(self._amass_dir, archive, self._how.use_dmpls, listing)
-        return listing
 
     def kinds(self) -> set[BodyKind]:
         """The body models that the recordings need."""

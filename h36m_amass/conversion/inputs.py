@@ -11,7 +11,7 @@ from h36m_amass.conversion.convert import why_not
 from h36m_amass.conversion.part import PartRow
 from h36m_amass.conversion.report import RecordingWarning
 from h36m_amass.conversion.tasks import ArchiveWork, Job
-from h36m_amass.conversion.unpack import Unpacked
+from h36m_amass.conversion.unpack import list_archive
 from h36m_amass.conversion.update import StoredRows
 from h36m_amass.datasets import find
 from h36m_amass.files.npz import NpzError
@@ -185,13 +185,7 @@ class _Finder:
                 continue
             archive = archives[dataset]
             known = listings.load(self._job.amass_dir, archive, self._job.recipe.use_dmpls)
-            if known is None:
-                unpacked = Unpacked(self._job, ArchiveWork(archive, only=frozenset({""})))
-                for batch in unpacked.batches():
-                    batch.remove_scratch()
-                known = unpacked.listing or ArchiveListing((), (), None)
-                listings.save(self._job.amass_dir, archive, self._job.recipe.use_dmpls, known)
-            contents, members = placed(archive, known, self._job.recipe.rates)
+            contents, members = placed(archive, known or list_archive(self._job, archive), self._job.recipe.rates)
             self.inputs.skipped += contents.skipped
             yield from ((file, members[file.path], archive) for file in contents.files)
 

@@ -9,8 +9,9 @@ from typing import IO
 from h36m_amass.conversion.tasks import ArchiveWork, Job, Task
 from h36m_amass.files.archives import ArchiveError, ArchiveStream, StreamedMember, open_archive
 from h36m_amass.files.sources import FileSlice
+from h36m_amass.recordings import listings
 from h36m_amass.recordings.listings import ArchiveListing, ListedMember, at_rate, list_member
-from h36m_amass.recordings.tree import RecordingFile, is_wanted, names_of
+from h36m_amass.recordings.tree import Archive, RecordingFile, is_wanted, names_of
 from h36m_amass.system import signals
 
 BATCH_BYTES = 2**25  # bytes of recordings in a scratch file, some 25 k source frames
@@ -105,3 +106,13 @@ class Unpacked:
         else:
             scratch.seek(start)
             scratch.truncate()
+
+
+def list_archive(job: Job, archive: Archive) -> ArchiveListing:
+    """Read an archive to its end, and remember what it holds: no build or check of it need do so again."""
+    unpacked = Unpacked(job, ArchiveWork(archive, only=frozenset({""})))  # the path of no recording
+    for batch in unpacked.batches():
+        batch.remove_scratch()
+    listing = unpacked.listing or ArchiveListing((), (), None)
+    listings.save(job.amass_dir, archive, job.recipe.use_dmpls, listing)
+    return listing
