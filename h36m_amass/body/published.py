@@ -23,11 +23,9 @@ class PublishedRegressor:
     """A regressor that people have, and what its rows are."""
 
     name: str  # whose it is, and what its file is called
-    layout: str  # name of the list of joints that its rows are
     shape: tuple[int, int]
     file_sha256: str  # of the publisher's file, or how it begins: 16 digits at least
     values_sha256: str  # see `values_digest`; empty if it is not known
-    source: str  # where it is published
     skeleton: Skeleton
 
 
@@ -39,11 +37,9 @@ def published() -> tuple[PublishedRegressor, ...]:
     return tuple(
         PublishedRegressor(
             name=entry["name"],
-            layout=entry["layout"],
             shape=(entry["shape"][0], entry["shape"][1]),
             file_sha256=entry["file"],
             values_sha256=entry.get("values", ""),
-            source=entry["source"],
             skeleton=_skeleton(layouts[entry["layout"]]["joints"], layouts[entry["layout"]]["parents"]),
         )
         for entry in data["regressors"]

@@ -42,8 +42,8 @@ CACHED_BYTES, CACHE_SLOTS = 2**25, 10007
 class FrameReader(ABC):
     """Reads rows for many threads, pickled or forked, or raises `StoreError`: damaged, or another file than it was."""
 
-    def __init__(self, path: Location, version: FileVersion, frame_shape: tuple[int, ...]) -> None:
-        self._path, self._version, self._frame_shape = path, version, frame_shape
+    def __init__(self, path: Location, version: FileVersion) -> None:
+        self._path, self._version = path, version
         self._opened: Any = None
         self._opening = Lock()
 
@@ -71,7 +71,7 @@ class RawFrameReader(FrameReader):
     """Reads rows from the extents where they lie in a file of this machine."""
 
     def __init__(self, path: Path, version: FileVersion, frame_shape: tuple[int, ...], extents: Extents) -> None:
-        super().__init__(path, version, frame_shape)
+        super().__init__(path, version)
         self._row_bytes, self._extents = int(np.prod(frame_shape)) * 4, extents
         # For single windows: to look one number up in an array takes several times as long.
         self._lists = [*extents.first_rows.tolist(), NEVER], extents.offsets.tolist()
@@ -126,7 +126,7 @@ class UrlFrameReader(FrameReader):
     """Reads rows from the extents where they lie in a file at a URL. Ranges close together are one request."""
 
     def __init__(self, path: UPath, version: FileVersion, frame_shape: tuple[int, ...], extents: Extents) -> None:
-        super().__init__(path, version, frame_shape)
+        super().__init__(path, version)
         self._url, self._row_bytes, self._extents = path, int(np.prod(frame_shape)) * 4, extents
 
     def read_into(self, start: int, frames: Frames) -> None:
@@ -159,8 +159,8 @@ class UrlFrameReader(FrameReader):
 class Hdf5FrameReader(FrameReader):
     """Reads rows of the dataset `name` through HDF5, which keeps `CACHED_BYTES` of decoded chunks per process."""
 
-    def __init__(self, path: Location, version: FileVersion, frame_shape: tuple[int, ...], name: str) -> None:
-        super().__init__(path, version, frame_shape)
+    def __init__(self, path: Location, version: FileVersion, name: str) -> None:
+        super().__init__(path, version)
         self._name = name
 
     def read_into(self, start: int, frames: Frames) -> None:

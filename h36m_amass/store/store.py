@@ -319,7 +319,7 @@ def _frame_reader(positions: h5py.Dataset, store: OpenStore, path: Location) -> 
             return UrlFrameReader(path, version, shape, listed)
         if hasattr(os, "preadv"):
             return RawFrameReader(path.absolute(), version, shape, listed)
-    return Hdf5FrameReader(path if is_url(path) else path.absolute(), version, shape, readable(positions).name)
+    return Hdf5FrameReader(path if is_url(path) else path.absolute(), version, readable(positions).name)
 
 
 def _some(names: Iterable[str], limit: int = 5) -> str:
