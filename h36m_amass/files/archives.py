@@ -16,7 +16,6 @@ from typing import IO
 from h36m_amass.files.archive_names import DAMAGE, VIDEOS, Explained, base_name, kind_of, safe_name
 from h36m_amass.files.archive_names import ArchiveError as ArchiveError
 from h36m_amass.files.archive_names import dataset_name as dataset_name
-from h36m_amass.files.archive_names import is_unread as is_unread
 from h36m_amass.files.first_bytes import NUM_BYTES, archive_kind, mishap
 from h36m_amass.files.paths import Location, UrlError
 from h36m_amass.files.tar_reading import BLOCK, TarFile, open_packed, walk

@@ -154,7 +154,11 @@ class RandomViews:
 
     def cameras(self, positions_3d: Float[Tensor, "windows frames joints 3"], draws: ViewDraws) -> Cameras:
         """The cameras that these draws place, one for each window."""
-        yaw, pitch, roll = 2 * math.pi * draws.yaw, _radians(5 + 22.5 * draws.pitch), _radians(7.5 * draws.roll)
+        yaw, pitch, roll = (
+            2 * math.pi * draws.yaw,
+            torch.deg2rad(5 + 22.5 * draws.pitch),
+            torch.deg2rad(7.5 * draws.roll),
+        )
         zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
         # Level, and looking along the world's y: x right, y down, z forward.
         level = torch.stack([one, zero, zero, zero, zero, -one, zero, one, zero], 1).view(-1, 3, 3)
@@ -359,7 +363,3 @@ def _about(axis: int, angle: Float[Tensor, "windows"]) -> Float[Tensor, "windows
         2: (cos, -sin, zero, sin, cos, zero, zero, zero, one),
     }[axis]
     return torch.stack(entries, 1).view(-1, 3, 3)
-
-
-def _radians(degrees: Float[Tensor, "windows"]) -> Float[Tensor, "windows"]:
-    return degrees * (math.pi / 180)
