@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from h36m_amass import skeleton
 from h36m_amass.body import model, regressor
 from h36m_amass.body.families import FAMILIES, GENDERS, SMPLH, BodyKind
-from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, load_sources, num_vertices, skeleton_family
+from h36m_amass.body.joint_sets import SKELETON, JointSetError, JointSource, skeleton_family
 from h36m_amass.conversion.convert import why_not
 from h36m_amass.conversion.inputs import doubtful_names, placed
 from h36m_amass.conversion.options import BuildOptions
-from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, of_options
+from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, joint_sources, of_options
 from h36m_amass.conversion.report import RecordingWarning, grouped
 from h36m_amass.conversion.tasks import Job
 from h36m_amass.conversion.unpack import list_archive
@@ -145,22 +145,15 @@ def check_inputs(
 def _check_regressors(
     options: BuildOptions,
 ) -> tuple[list[Finding], tuple[JointSource, ...], regressor.VertexMap | None]:
-    findings, sources = list[Finding](), tuple[JointSource, ...]()
-    support_dir, vertex_map = Path(options.support_dir), options.vertex_map
-    loaded_map: regressor.VertexMap | None = None
     try:
-        sources = load_sources(options.joint_regressor, options.joint_names, support_dir)
-        if vertex_map is not None:
-            loaded_map = regressor.load_map(Path(vertex_map), num_vertices(sources))
-        sources = tuple(source.with_sides(support_dir, loaded_map) for source in sources)
-        for source in sources:
-            if source.joints is not None:
-                findings.append(Finding(True, f"{source.path}: {_describe(source.joints)}"))
-        if vertex_map is not None:
-            findings.append(Finding(True, f"{vertex_map}: map to {num_vertices(sources)} vertices"))
+        sources, vertex_map = joint_sources(options)
     except (regressor.RegressorError, JointSetError, skeleton.SkeletonError) as error:
-        findings, sources = [Finding(False, str(error))], ()
-    return findings, sources, loaded_map
+        return [Finding(False, str(error))], (), None
+    joints = [(source.path, source.joints) for source in sources if source.joints is not None]
+    findings = [Finding(True, f"{path}: {_describe(of_path)}") for path, of_path in joints]
+    if vertex_map is not None:
+        findings.append(Finding(True, f"{vertex_map.path}: map to {vertex_map.matrix.shape[0]} vertices"))
+    return findings, sources, vertex_map
 
 
 def _describe(joints: regressor.JointRegressor) -> str:

@@ -88,10 +88,7 @@ def load(options: BuildOptions, stored: StoreHeader | None, device_kind: str, st
         if name in kept and kept[name] != value:
             option = "--no-dmpls" if name == "use_dmpls" else f"--{name.replace('_', '-')}"
             raise _differs(store, option, kept[name], value)
-    sources = _sources(options, stored)
-    map_path = None if options.vertex_map is None else Path(options.vertex_map)
-    vertex_map = None if map_path is None else regressor.load_map(map_path, num_vertices(sources))
-    sources = tuple(source.with_sides(Path(options.support_dir), vertex_map) for source in sources)
+    sources, vertex_map = joint_sources(options, stored)
     recipe = of_options(options, sources, vertex_map, device_kind, kept)
     if stored is not None:
         _check_same(recipe, stored, store)
@@ -124,6 +121,16 @@ def of_options(
         max_frames=options.max_frames,
         device_kind=device_kind,
     )
+
+
+def joint_sources(
+    options: BuildOptions, stored: StoreHeader | None = None
+) -> tuple[tuple[JointSource, ...], VertexMap | None]:
+    """The requested joint sets, or those of the store, and the vertex map; raises as what loads them does."""
+    sources = _sources(options, stored)
+    map_path = None if options.vertex_map is None else Path(options.vertex_map)
+    vertex_map = None if map_path is None else regressor.load_map(map_path, num_vertices(sources))
+    return tuple(source.with_sides(Path(options.support_dir), vertex_map) for source in sources), vertex_map
 
 
 def _sources(options: BuildOptions, stored: StoreHeader | None) -> tuple[JointSource, ...]:
