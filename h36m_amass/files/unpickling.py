@@ -13,7 +13,8 @@ import math
 import pickle
 import pickletools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -76,36 +77,35 @@ def value(pickled: Any, name: str) -> np.ndarray:
 
     Raises `UnpicklingError`, which says `name`, if it is not one, or claims another size than it holds.
     """
-    try:
+    with _explained(name, "an array"):
         return _array(pickled)
-    except UnpicklingError:
-        raise
-    except Exception as error:
-        raise UnpicklingError(f"its {_line(name)} is not an array ({_line(error)}); download it again") from error
 
 
 def contained(pickled: Any, name: str) -> Any:
     """The object in an array without axes, which NumPy makes of a dictionary that it saves; raises as `value` does."""
-    try:
+    with _explained(name, "one object"):
         _, shape, _, _, content = pickled.state
         if pickled.name != "_reconstruct" or shape != ():
             raise TypeError(f"its shape is {shape!r:.50}")
         (only,) = content
-    except Exception as error:
-        raise UnpicklingError(f"its {_line(name)} is not one object ({_line(error)}); download it again") from error
     return only
 
 
 def sparse(pickled: Any, name: str) -> scipy.sparse.csr_array:
     """The matrix that a part of a pickle is, sparse or dense; raises as `value` does."""
-    try:
+    with _explained(name, "a matrix"):
         if isinstance(pickled, StandIn) and pickled.name in _SPARSE:
             return _matrix(pickled)
         return scipy.sparse.csr_array(_array(pickled))
-    except UnpicklingError:
-        raise
+
+
+@contextmanager
+def _explained(name: str, what: str) -> Iterator[None]:
+    """Say what a part of a pickle should be, and why it is not."""
+    try:
+        yield
     except Exception as error:
-        raise UnpicklingError(f"its {_line(name)} is not a matrix ({_line(error)}); download it again") from error
+        raise UnpicklingError(f"its {_line(name)} is not {what} ({_line(error)}); download it again") from error
 
 
 class _Unpickler(pickle.Unpickler):

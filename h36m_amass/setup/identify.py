@@ -29,6 +29,7 @@ MODEL_ARRAYS = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor",
 SPIN = published.published()[0].name
 MAP_NAME, REGRESSOR_NAME = "smplx_to_smpl.npz", f"{regressor.H36M_FILE_NAME}.npy"
 MESHES = (6890, 10475)  # vertices of SMPL and SMPL+H, and of SMPL-X
+MAP_SHAPES = ((MESHES[0], MESHES[1]), (MESHES[0], 2 * MESHES[1]))  # without and with columns for normals
 _WORD = re.compile(r"[a-z]+")
 _GENDER_WORDS = {**{gender: gender for gender in GENDERS}, "f": "female", "m": "male", "n": "neutral"}
 
@@ -94,19 +95,14 @@ def _of_npz(path: Path, name: str) -> Support:
             gender = gender_of(name)
             title = f"the DMPL model ({gender})"
             return Support(f"body_models/dmpls/{gender}/model.npz", title, _copy_of(path))
-    if {"data", "shape", "format"} <= names:
-        return _of_matrix(path, name)
-    raise NotOursError(f"is an .npz of {', '.join(sorted(names)[:5])}, not a body model, regressor or vertex map")
-
-
-def _of_matrix(path: Path, name: str) -> Support:
-    """A sparse matrix that SciPy has saved: a vertex map, or a regressor."""
-    with NpzReader(path) as npz:
+        if not {"data", "shape", "format"} <= names:  # of a sparse matrix that SciPy has saved
+            what = ", ".join(sorted(names)[:5])
+            raise NotOursError(f"is an .npz of {what}, not a body model, regressor or vertex map")
         shape = tuple(npz.read("shape").tolist())
-    if shape in ((MESHES[0], MESHES[1]), (MESHES[0], 2 * MESHES[1])):
-        regressor.load_map(path, MESHES[0])
-        return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", _copy_of(path))
-    return _of_regressor(path, name)
+    if shape not in MAP_SHAPES:
+        return _of_regressor(path, name)
+    regressor.load_map(path, MESHES[0])
+    return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", _copy_of(path))
 
 
 def _of_regressor(path: Path, name: str) -> Support:
@@ -132,8 +128,8 @@ def _of_pickle(content: Any, name: str) -> Support:
     for key in ("mtx", "matrix"):
         if key in content:
             matrix = unpickling.sparse(content[key], key)
-            if matrix.shape not in ((MESHES[0], MESHES[1]), (MESHES[0], 2 * MESHES[1])):
-                needed = f"({MESHES[0]}, {MESHES[1]}), from SMPL-X to SMPL"
+            if matrix.shape not in MAP_SHAPES:
+                needed = f"{MAP_SHAPES[0]}, from SMPL-X to SMPL"
                 raise SetupError(f"is a vertex map of shape {matrix.shape}; the one that is needed is {needed}")
             write = partial(np.savez, **_sparse_arrays(matrix))
             return Support(MAP_NAME, "the map from SMPL-X's mesh to SMPL's", write, True)

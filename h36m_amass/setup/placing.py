@@ -301,11 +301,8 @@ def _archive_kind(path: Path) -> str | None:
     with path.open("rb") as file:
         kind = archive_kind(file.read(NUM_BYTES))
     if kind == "zip":
-        try:
-            with NpzReader(path) as npz:
-                return None if npz.names() else kind
-        except NpzError:
-            return kind
+        with suppress(NpzError), NpzReader(path) as npz:
+            kind = None if npz.names() else kind
     return kind
 
 
