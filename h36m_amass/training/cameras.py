@@ -357,25 +357,14 @@ def _camera(name: str, intrinsic: dict[str, Any], extrinsic: dict[str, Any]) -> 
 
 
 def _of_pixels(
-    *,
-    rotation: np.ndarray,
-    center: np.ndarray,
-    focal_length: Sequence[float],
-    principal_point: Sequence[float],
-    radial: Sequence[float],
-    tangential: Sequence[float],
-    size: Sequence[float],
-    name: str,
+    name: str, size: Sequence[float], focal_length: Sequence[float], principal_point: Sequence[float], **others: Any
 ) -> Cameras:
-    """One camera whose focal length, principal point and size are in pixels."""
+    """One camera whose size, focal length and principal point are in pixels; `others` are as in `Cameras`."""
     width, height = size
     values: dict[str, Any] = {
-        "rotation": rotation,
-        "center": center,
+        **others,
         "focal_length": 2 * np.asarray(focal_length, np.float64) / width,
         "principal_point": 2 * np.asarray(principal_point, np.float64) / width - (1, height / width),
-        "radial": radial,
-        "tangential": tangential,
         "size": size,
     }
     tensors: dict[str, Any] = {key: torch.as_tensor(np.array(value, np.float64)[None]) for key, value in values.items()}

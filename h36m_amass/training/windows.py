@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import index
 from typing import Any, Literal, TypeAlias, get_args
@@ -314,9 +314,6 @@ class WindowBatch(Sequence[Batch]):
 
     def __len__(self) -> int:
         return len(next(iter(self.batch.values())))
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (self[i] for i in range(len(self)))
 
 
 def collate(windows: WindowBatch | list[Batch]) -> Batch:
