@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from h36m_amass.errors import counted, first_of
+
 from .failures import printable
 from .verbosity import verbosity
 
@@ -115,11 +117,6 @@ class _Lines:
             sys.stderr.write(f"{words} {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}{at}\n")
 
 
-def counted(number: int, plural: str) -> str:
-    """A number and its noun, which is given in the plural."""
-    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
-
-
 def _counted_files(files: "Sequence[Skipped]") -> str:
     return counted(len(files), "recordings" if all(file.path.endswith(".npz") for file in files) else "files")
 
@@ -174,10 +171,9 @@ def print_skipped(skipped: "Iterable[Skipped]", not_selected: Mapping[str, int])
     from h36m_amass.conversion.report import grouped
 
     for reason, files in grouped((file.reason, file) for file in skipped):
-        shown = ", ".join(file.path for file in files[:SHOWN_FILES])
-        more = f" and {len(files) - SHOWN_FILES:,} more" if len(files) > SHOWN_FILES else ""
+        shown = first_of((file.path for file in files), SHOWN_FILES)
         one = len(files) == 1
-        line = f"{shown}: {reason}" if one else f"{_counted_files(files)}, each: {reason}: {shown}{more}"
+        line = f"{shown}: {reason}" if one else f"{_counted_files(files)}, each: {reason}: {shown}"
         _say(f"skipped: {line}", stderr=verbosity().quiet)
     if not_selected:
         _say(_not_selected(not_selected))
@@ -197,9 +193,8 @@ def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -
             for path in paths:
                 _say(f"warning: {path}: {message}", stderr=True)
             continue
-        shown = ", ".join(paths[:SHOWN_FILES])
-        more = f" and {len(paths) - SHOWN_FILES:,} more" if len(paths) > SHOWN_FILES else ""
-        _say(f"warning: {counted(len(paths), 'recordings')}: {message}: {shown}{more}", stderr=True)
+        shown = first_of(paths, SHOWN_FILES)
+        _say(f"warning: {counted(len(paths), 'recordings')}: {message}: {shown}", stderr=True)
 
 
 def unused(report: "BuildReport | Check") -> Iterator[str]:

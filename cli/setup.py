@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from h36m_amass.errors import counted
+
 from .failures import FAILED, printable
 from .options import SupportDir
 from .verbosity import verbosity
@@ -36,8 +38,7 @@ def setup(
     for line in result.missing:
         typer.echo(printable(f"missing: {line}"))
     if result.problems:
-        count = "1 download" if len(result.problems) == 1 else f"{len(result.problems)} downloads"
-        typer.echo(f"error: {count} could not be taken, see above", err=True)
+        typer.echo(f"error: {counted(len(result.problems), 'downloads')} could not be taken, see above", err=True)
         raise typer.Exit(FAILED)
 
 
@@ -54,7 +55,6 @@ def import_h36m(
 ) -> None:
     """Import Human3.6M's motion capture into a store, to train on it beside AMASS."""
     from h36m_amass.importing.human36m import import_human36m
-    from h36m_amass.store.selection import count
 
     from .console import progress_bar
 
@@ -66,12 +66,11 @@ def import_h36m(
             overwrite=overwrite,
             progress=lambda done, total: progress("import", done, total),
         )
-    sequences = "1 sequence" if result.sequences == 1 else f"{result.sequences:,} sequences"
-    typer.echo(printable(f"{store}: {sequences}, {result.frames:,} frames"))
+    typer.echo(printable(f"{store}: {counted(result.sequences, 'sequences')}, {result.frames:,} frames"))
     if result.cut:
-        counted = f"{count(result.cut, 'video')} with detections after the end of the motion capture"
+        videos = f"{counted(len(result.cut), 'videos')} with detections after the end of the motion capture"
         longest = f"up to {max(result.cut.values())} frames, which were dropped"
-        typer.echo(f"cut: {counted}, {longest}; --verbose lists them")
+        typer.echo(f"cut: {videos}, {longest}; --verbose lists them")
     if result.without_3d:
         listed = ", ".join(result.without_3d)
         typer.echo(printable(f"without motion capture, not imported: detections of {listed}"))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from h36m_amass.errors import counted
+
 from .failures import FAILED, printable
 from .options import SupportDir
 from .verbosity import verbosity
@@ -35,7 +37,7 @@ def verify(
     """Check whether a store is whole, and whether it agrees with the full mesh. Exit status 1 if anything is wrong."""
     from h36m_amass.verification.store import verify as run
 
-    from .console import counted, progress_bar
+    from .console import progress_bar
 
     with progress_bar() as progress:
         result = run(

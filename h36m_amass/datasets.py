@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from h36m_amass.errors import H36mAmassError
+from h36m_amass.errors import H36mAmassError, first_of
 
 HUMAN36M = "Human36M"
 """What stores call Human3.6M (Ionescu et al., PAMI 2014), which is not a dataset of AMASS."""
@@ -102,8 +102,7 @@ def _unknown(name: str, present: tuple[str, ...]) -> str:
     near = sorted((other for other in present if alike[other] >= NEAR), key=lambda other: -alike[other])[:MAX_NEAREST]
     if near:
         return f"has no dataset {name!r}; the nearest {'name is' if len(near) == 1 else 'names are'} {', '.join(near)}"
-    more = f" and {len(present) - MAX_LISTED} more" if len(present) > MAX_LISTED else ""
-    return f"has no dataset {name!r}; it has {', '.join(present[:MAX_LISTED]) or 'none'}{more}"
+    return f"has no dataset {name!r}; it has {first_of(present, MAX_LISTED) or 'none'}"
 
 
 def _likeness(name: str, other: str) -> float:

@@ -24,6 +24,7 @@ from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, joint_sou
 from h36m_amass.conversion.report import RecordingWarning, grouped
 from h36m_amass.conversion.tasks import Job
 from h36m_amass.conversion.unpack import list_archive
+from h36m_amass.errors import counted, first_of
 from h36m_amass.files import paths
 from h36m_amass.files.archives import ArchiveError, open_archive
 from h36m_amass.files.paths import Location, UrlError
@@ -189,10 +190,9 @@ def _check_body_model(
 
 def _counted(number: int, converted: int, dataset: str) -> str:
     """How many recordings of a dataset are there, how many of them a build would convert, and how many AMASS has."""
-    counted = "1 recording" if number == 1 else f"{number:,} recordings"
-    counted += "" if converted == number else f", {converted:,} of them to convert"
+    line = counted(number, "recordings") + ("" if converted == number else f", {converted:,} of them to convert")
     total = rates.census().get(dataset)
-    return counted + (f"; AMASS's census of SMPL+H has {total:,}" if total else "")
+    return line + (f"; AMASS's census of SMPL+H has {total:,}" if total else "")
 
 
 class _Recordings:
@@ -310,8 +310,7 @@ class _Recordings:
         found += [Finding(True, f"{self._amass_dir / row.archive}: {what}") for row in datasets if row.archive]
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
-            more = f" and {len(paths) - NAMED_FILES:,} more" if len(paths) > NAMED_FILES else ""
-            line = f"{len(paths):,} files, each: {reason}: {', '.join(paths[:NAMED_FILES])}{more}"
+            line = f"{len(paths):,} files, each: {reason}: {first_of(paths, NAMED_FILES)}"
             found.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
         if not any(row.recordings for row in datasets) and not self._skipped:
             reason = "no recording can be converted" if self.left_out else "no recording is selected"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sized
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from h36m_amass.datasets import find, same
+from h36m_amass.errors import counted
 from h36m_amass.store.errors import StoreError, UnknownKeyError
 from h36m_amass.store.format import SequenceRecord
 from h36m_amass.store.index import Index
@@ -212,9 +213,4 @@ class Selection(Collection[StoredSequence]):
         return isinstance(item, StoredSequence) and item.store is self.store and item.row in self.rows
 
     def __repr__(self) -> str:
-        return f"<{count(self, 'sequence')} of {self.store.shown_path}>"
-
-
-def count(things: Sized, kind: str) -> str:
-    """How many there are, with the word in the singular or plural."""
-    return f"{len(things):,} {kind}{'' if len(things) == 1 else 's'}"
+        return f"<{counted(len(self), 'sequences')} of {self.store.shown_path}>"

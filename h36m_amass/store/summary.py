@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Int
 
 from h36m_amass.body.joint_sets import MOTION_CAPTURE, SKELETON
+from h36m_amass.errors import counted
 from h36m_amass.skeleton import leg_order
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.format import FORMAT_VERSION, JointSet, SequenceRecord, header_object
 from h36m_amass.store.header import joint_set_group, opened, readable
-from h36m_amass.store.selection import StoredSequence, count
+from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.store import Store
 from h36m_amass.system.disk import size
 
@@ -140,7 +141,7 @@ def joint_ranges(sequence: StoredSequence, joint_set: str | None = None) -> list
 def summary(node: Node) -> str:
     """A line about a node: how much is in it."""
     kinds = [below.kind for _, below in flattened(node, deepest(node))]
-    counts = [count([kind] * kinds.count(kind), kind) for kind in LEVELS[LEVELS.index(node.kind) + 1 :]]
+    counts = [counted(kinds.count(kind), f"{kind}s") for kind in LEVELS[LEVELS.index(node.kind) + 1 :]]
     parts = *counts, f"{node.frames:,} frames", duration(node.seconds), size(node.bytes)
     return f"{node.key}: {', '.join(parts)}"
 
