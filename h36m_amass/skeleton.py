@@ -5,8 +5,6 @@ The 17 joints are those of Human3.6M (Ionescu et al., PAMI 2014) in the row orde
 joints of the body models have the names that smplx gives them (Pavlakos et al., CVPR 2019).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

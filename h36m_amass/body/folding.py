@@ -11,8 +11,6 @@ regressor, ``W`` the skinning weights and ``[T S D P]`` template, shape, soft ti
 Only pairs (k, j) with some non-zero ``R_kv W_vj`` exist, and only bones of pairs, with their ancestors.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace

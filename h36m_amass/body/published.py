@@ -4,8 +4,6 @@
 layout and precision; the others as their publishers' files.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

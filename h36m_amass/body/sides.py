@@ -3,8 +3,6 @@
 In SMPL's rest pose and those of its successors, the person looks along +z and the left side is at larger x.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ Each pool takes a task and gives a `concurrent.futures.Future`. None waits: `run
 at the stop flag.
 """
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import os

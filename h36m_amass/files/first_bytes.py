@@ -1,7 +1,5 @@
 """What a file is that is not what its name says, by its first bytes: downloads gone wrong in the usual ways."""
 
-from __future__ import annotations
-
 import io
 from typing import IO
 

@@ -6,8 +6,6 @@ call. Here every name stands for a stand-in of this module, made anew for each f
 arrays are made of that afterwards, and any other name is refused.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import pickle

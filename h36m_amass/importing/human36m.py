@@ -5,8 +5,6 @@ dictionary of subjects, actions and 32 joints in metres, in a world whose z is u
 one of subjects, actions and four cameras. They are read by `h36m_amass.files.unpickling`, which runs nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math

@@ -1,7 +1,5 @@
 """Poses of a sequence as a camera sees them (extra ``plot``)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

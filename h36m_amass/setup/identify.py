@@ -1,7 +1,5 @@
 """What a downloaded file is, by its content; its name only says whose gender a body model is."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Takes what belongs into a support folder out of downloads, and puts it there: whole, and over no other file."""
 
-from __future__ import annotations
-
 import errno
 import filecmp
 import os

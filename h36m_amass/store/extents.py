@@ -4,8 +4,6 @@ An extent is a range of rows whose bytes follow one another. A store has few of 
 beside the positions: to ask HDF5 for each chunk takes long, and at a URL many requests.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

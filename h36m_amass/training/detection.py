@@ -4,8 +4,6 @@ Its parameters, one mean and deviation per joint, were fitted by its authors to 
 ``motionbert_noise.json`` has them (Apache-2.0). They are for its joints, the order ``h36m``.
 """
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

@@ -6,8 +6,6 @@ the number that papers report is their mean over all poses of a test set. Errors
 Gradients are finite for poses of people, those of no size included; they are those of first order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast

@@ -3,8 +3,6 @@
 ``docs/pairs.md`` says what each original does, and where a preset differs on purpose.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

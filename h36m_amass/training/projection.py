@@ -5,8 +5,6 @@ forward, in metres; those in the image are in units of half its width. Each has 
 nothing by chance.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal, NamedTuple
 

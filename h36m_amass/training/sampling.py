@@ -1,7 +1,5 @@
 """The order in which a dataloader visits windows: at random, with a share of each epoch for each dataset."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 

@@ -6,8 +6,6 @@ what a camera sees. Random numbers are torch's: ``torch.manual_seed`` seeds them
 `Seeded` makes them independent of the number of workers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What a camera sees of a pose, as a small picture for the viewer's panel (extra ``view``)."""
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
