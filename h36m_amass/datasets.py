@@ -7,7 +7,7 @@ some archives otherwise, and papers have names of their own. A dataset is found 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +98,12 @@ def choose(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
 
 def _unknown(name: str, present: tuple[str, ...]) -> str:
     """Says that a dataset is not there, and which ones that are have a name like it."""
-    alike = {other: _likeness(name, other) for other in present}
-    near = sorted((other for other in present if alike[other] >= NEAR), key=lambda other: -alike[other])[:MAX_NEAREST]
+    spellings = {_spelled(each): other for other in present for each in (other, *getattr(find(other), "names", ()))}
+    alike = get_close_matches(_spelled(name), spellings, len(spellings) + 1, NEAR)
+    near = list(dict.fromkeys(spellings[each] for each in alike))[:MAX_NEAREST]
     if near:
         return f"has no dataset {name!r}; the nearest {'name is' if len(near) == 1 else 'names are'} {', '.join(near)}"
     return f"has no dataset {name!r}; it has {first_of(present, MAX_LISTED) or 'none'}"
-
-
-def _likeness(name: str, other: str) -> float:
-    """Similarity, from 0 to 1, of a name to the most similar of a dataset's names."""
-    known = find(other)
-    names = (other,) if known is None else (other, *known.names)
-    return max(SequenceMatcher(None, _spelled(name), _spelled(each)).ratio() for each in names)
 
 
 def _spelled(name: str) -> str:

@@ -40,11 +40,6 @@ class Recipe:
     device_kind: str  # ``"cpu"``, or what `h36m_amass.system.devices` says of a GPU: another kind rounds differently
 
     @property
-    def num_dmpls(self) -> int:
-        """Soft-tissue directions that are used."""
-        return NUM_DMPLS if self.use_dmpls else 0
-
-    @property
     def synthetic(self) -> bool:
         """Whether a regressor or the vertex map says that it was made up."""
         regressors = any(source.joints is not None and source.joints.synthetic for source in self.sources)
@@ -59,7 +54,7 @@ class Recipe:
             "known_rates": self.known_rates,
             "frame_rates_sha256": self.frame_rates.digest if self.frame_rates.all_keys() else None,
             "num_betas": NUM_BETAS,
-            "num_dmpls": self.num_dmpls,
+            "num_dmpls": NUM_DMPLS if self.use_dmpls else 0,
             "batch_size": self.batch_size,
             "numerics": NUMERICS,
             "vertex_map_sha256": None if self.vertex_map is None else self.vertex_map.sha256,
