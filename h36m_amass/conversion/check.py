@@ -181,8 +181,7 @@ def _check_body_model(
         except (model.BodyModelError, regressor.RegressorError) as error:
             findings += [Finding(False, str(error))] if Finding(False, str(error)) not in findings else []
             continue
-        traits = f"fits {body.num_vertices} vertices, {body.num_bones} bones"
-        traits += f", {body.num_betas} betas"
+        traits = f"fits {body.num_vertices} vertices, {body.num_bones} bones, {body.num_betas} betas"
         traits += ", SYNTHETIC: not data to train on" if body.synthetic else ""
         findings.append(Finding(True, f"{file}: {traits}"))
     return findings
