@@ -22,7 +22,7 @@ MODULES = {
     for path in sorted(folder.rglob("*.py"))
 }
 # A limit is raised by the change that needs it, which says what for.
-MAX_LINES, MAX_LINES_OF_ALL, MAX_BODY, MAX_MODULES = 450, 19_800, 60, 18
+MAX_LINES, MAX_LINES_OF_ALL, MAX_BODY, MAX_MODULES = 450, 19_700, 60, 18
 IMPORT_TORCH = ("h36m_amass.engine", "h36m_amass.training")
 # A value is named by what it is: header, path, message, index, expected. A longer name may contain one of these words.
 VAGUE_NAMES = {"found", "given", "own", "place", "there", "told", "wanted"}
