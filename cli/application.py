@@ -25,10 +25,10 @@ _NO_COLOR = "--no-color"
 def _flag(*names: str, sets: str = "", help: str) -> Any:
     """A flag of every command, which sets an attribute of `Verbosity`."""
 
-    def answer(given: bool) -> bool:
-        if given and sets:
+    def answer(is_set: bool) -> bool:
+        if is_set and sets:
             ask(**{sets: True})
-        return given
+        return is_set
 
     return typer.Option(*names, help=help, callback=answer, expose_value=False, rich_help_panel=PANEL)
 

@@ -73,8 +73,8 @@ def same(name: str) -> str:
     return _spelled(HUMAN36M) if spelled in ("human3.6m", "h3.6m", "h36m") else spelled
 
 
-def choose(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
-    """Those of the datasets `present` that any of the names `wanted` means, in the order of `present`.
+def choose(requested: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
+    """Those of the datasets `present` that any of the `requested` names means, in the order of `present`.
 
     Several folders of one dataset of the catalogue, such as ``HDM05`` and ``MPI_HDM05``, are all meant by each of its
     names. The name of any other dataset means that folder alone, if it is there to the letter.
@@ -84,16 +84,16 @@ def choose(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
     DatasetError
         One of the names means nothing that is there.
     """
-    names = tuple(present)
+    listed = tuple(present)
     chosen: set[str] = set()
-    for name in wanted:
-        matching = [other for other in names if same(other) == same(name)]
+    for name in requested:
+        matching = [other for other in listed if same(other) == same(name)]
         if find(name) is None and name in matching:
             matching = [name]
         if not matching:
-            raise DatasetError(_unknown(name, names))
+            raise DatasetError(_unknown(name, listed))
         chosen.update(matching)
-    return tuple(name for name in names if name in chosen)
+    return tuple(name for name in listed if name in chosen)
 
 
 def _unknown(name: str, present: tuple[str, ...]) -> str:

@@ -117,8 +117,8 @@ def num_vertices(sources: Sequence[JointSource]) -> int:
     """Vertices of the mesh that the regressors and a vertex map share; `JointSetError` if there is no such mesh."""
     meshes = {source.joints.num_vertices for source in sources if source.joints is not None}
     if len(meshes) != 1:
-        found = "no regressor that it could be for" if not meshes else "regressors for different meshes"
-        raise JointSetError(f"a vertex map was given, and {found}; omit it, or build twice")
+        reason = "no regressor that it could be for" if not meshes else "regressors for different meshes"
+        raise JointSetError(f"a vertex map was given, and {reason}; omit it, or build twice")
     return meshes.pop()
 
 
@@ -135,16 +135,16 @@ def _check_folder(support_dir: Path) -> None:
         raise JointSetError(f"lies in a support folder; did you mean {support_dir.parent}?", support_dir)
 
 
-def _listed(given: Path | str | Sequence[Path | str] | None) -> tuple[Path | str, ...]:
-    if given is None:
+def _listed(files: Path | str | Sequence[Path | str] | None) -> tuple[Path | str, ...]:
+    if files is None:
         return ()
-    return (given,) if isinstance(given, Path | str) else tuple(given)
+    return (files,) if isinstance(files, Path | str) else tuple(files)
 
 
-def _split(given: Path | str) -> tuple[str | None, Path]:
+def _split(argument: Path | str) -> tuple[str | None, Path]:
     """Name, if there is one, and file of ``NAME=FILE``; a file that is there may have ``=`` in its name."""
-    match = None if isinstance(given, Path) or Path(given).exists() else _NAMED.fullmatch(given)
-    return (None, Path(given)) if match is None else (match[1], Path(match[2]))
+    match = None if isinstance(argument, Path) or Path(argument).exists() else _NAMED.fullmatch(argument)
+    return (None, Path(argument)) if match is None else (match[1], Path(match[2]))
 
 
 def _default_name(file: Path) -> str:

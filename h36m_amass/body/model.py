@@ -73,8 +73,8 @@ class BodyModel:
 def model_path(support_dir: Path, gender: str, family: Family = SMPLH) -> Path:
     """Where the model of `gender` lies; if there is none, where it belongs."""
     folder = Path(support_dir) / "body_models" / family.name
-    places = [folder / name.format(gender=gender, GENDER=gender.upper()) for name in family.file_names]
-    return next((place for place in places if place.exists()), places[0])
+    paths = [folder / name.format(gender=gender, GENDER=gender.upper()) for name in family.file_names]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def dmpl_path(support_dir: Path, gender: str) -> Path:
@@ -254,9 +254,9 @@ def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], family: Family) 
         "posedirs": (num_vertices, 3, 9 * (num_bones - 1)),
         "shapedirs": (num_vertices, 3, *shapedirs.shape[2:3]),
     }
-    for name, wanted in expected.items():
+    for name, expected_shape in expected.items():
         shape = arrays[name].shape
-        if shape != wanted or len(shape) < 2:
+        if shape != expected_shape or len(shape) < 2:
             raise BodyModelError(
                 f"{path}: {name} has shape {shape}, which does not fit {num_vertices} vertices and {num_bones} "
                 f"bones; is this the {family.title} model?"

@@ -109,16 +109,16 @@ def check_inputs(
     findings, sources, loaded_map = _check_regressors(options)
     how = of_options(options, sources, loaded_map, "cpu", {})
     kinds = {BodyKind(SMPLH.name, gender, how.use_dmpls) for gender in GENDERS}
-    recordings, datasets, found = list[Finding](), tuple[CheckedDataset, ...](), None
+    recordings, datasets, headers = list[Finding](), tuple[CheckedDataset, ...](), None
     if amass_dir is not None:
-        found = _Recordings(paths.parse(amass_dir), options, how, thorough)
+        headers = _Recordings(paths.parse(amass_dir), options, how, thorough)
         try:
-            found.look(progress)
+            headers.look(progress)
         except (AmassError, UrlError) as error:
             recordings = [Finding(False, str(error))]
         else:
-            kinds, datasets = found.kinds() or kinds, tuple(found.datasets())
-            recordings = found.findings(datasets)
+            kinds, datasets = headers.kinds() or kinds, tuple(headers.datasets())
+            recordings = headers.findings(datasets)
         stages.ended("looked through %s", amass_dir)
     of_skeleton = skeleton_family({kind.model for kind in kinds})
     total = len({(kind.model, kind.gender) for kind in kinds})
@@ -136,11 +136,13 @@ def check_inputs(
         findings += [Finding(False, line) for line in misplaced(support_dir)]
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
-    if found is None:
+    if headers is None:
         return Check(tuple(findings), (), (), {}, ())
-    selected = {name: count for name in Subset.names() if (count := found.not_selected[name])}
-    unused = how.frame_rates.unused(found.names), options.subset.unused_excludes(found.used_excludes)
-    return Check((*findings, *recordings), tuple(found.warnings), tuple(found.left_out), selected, datasets, *unused)
+    selected = {name: count for name in Subset.names() if (count := headers.not_selected[name])}
+    unused = how.frame_rates.unused(headers.names), options.subset.unused_excludes(headers.used_excludes)
+    return Check(
+        (*findings, *recordings), tuple(headers.warnings), tuple(headers.left_out), selected, datasets, *unused
+    )
 
 
 def _check_regressors(
@@ -281,9 +283,9 @@ class _Recordings:
         try:
             with open_archive(self._amass_dir / archive.name, is_wanted) as stream:
                 for member in stream:
-                    found = place_members(archive, [(member.name, member.size, member.problem)])
-                    self._skipped += found.skipped
-                    for file in found.files:
+                    contents = place_members(archive, [(member.name, member.size, member.problem)])
+                    self._skipped += contents.skipped
+                    for file in contents.files:
                         path, content = file.path, io.BytesIO()
                         member.copy_to(content)
                         self._add(file, list_member(path, Held(path, content.getvalue()), self._how.use_dmpls))
@@ -301,20 +303,20 @@ class _Recordings:
     def findings(self, datasets: Sequence[CheckedDataset]) -> list[Finding]:
         """A line for each dataset and each file that cannot be converted."""
         counts = {row.dataset: row.recordings for row in datasets}
-        found = [
+        lines = [
             Finding(True, f"{self._amass_dir / dataset}: {_counted(number, counts.get(dataset, 0), dataset)}")
             for dataset, number in sorted(self._num_present.items())
         ]
         what = "an archive whose first recording can be read; --thorough reads all of it, as a build does"
-        found += [Finding(True, f"{self._amass_dir / row.archive}: {what}") for row in datasets if row.archive]
+        lines += [Finding(True, f"{self._amass_dir / row.archive}: {what}") for row in datasets if row.archive]
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
             line = f"{len(paths):,} files, each: {reason}: {first_of(paths, NAMED_FILES)}"
-            found.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
+            lines.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
         if not any(row.recordings for row in datasets) and not self._skipped:
             reason = "no recording can be converted" if self.left_out else "no recording is selected"
-            found.append(Finding(False, f"{self._amass_dir}: {reason} with these options; choose others"))
-        return found
+            lines.append(Finding(False, f"{self._amass_dir}: {reason} with these options; choose others"))
+        return lines
 
     def datasets(self) -> Iterator[CheckedDataset]:
         """Rows of the table, in sorted order."""

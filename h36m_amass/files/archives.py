@@ -27,10 +27,10 @@ MAX_DIRECTORY = 2**24  # bytes of a zip archive's directory; each member takes a
 _LINK, _FILE_TYPES = 0xA000, 0xF000
 
 
-def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
+def open_archive(path: Location, is_wanted: Callable[[str], bool], threads: int = 1) -> ArchiveStream:
     """Open an archive for one pass; `ArchiveError` or `UrlError` if it cannot be opened.
 
-    `wanted` says whether a file of a name, without its folders, matters; a local ``.tar.bz2`` is decoded by `threads`,
+    `is_wanted` says of a name without folders whether the file matters; a local ``.tar.bz2`` is decoded by `threads`,
     where rapidgzip is installed. Its first bytes tell its kind, and where they do not its name.
     """
     with Explained():
@@ -42,7 +42,7 @@ def open_archive(path: Location, wanted: Callable[[str], bool], threads: int = 1
             if what is not None:
                 raise ArchiveError(what)
             kind = archive_kind(begin) or kind_of(path.name)
-            return (_ZipStream if kind == "zip" else _TarStream)(path, packed, size, wanted, threads, kind)
+            return (_ZipStream if kind == "zip" else _TarStream)(path, packed, size, is_wanted, threads, kind)
         except BaseException:
             packed.close()
             raise
@@ -78,10 +78,10 @@ class ArchiveStream(ABC):
     """A context manager that gives the wanted members once, in archive order; then `damage` says if there is any."""
 
     def __init__(
-        self, path: Location, packed: IO[bytes], size: int, wanted: Callable[[str], bool], threads: int, kind: str
+        self, path: Location, packed: IO[bytes], size: int, is_wanted: Callable[[str], bool], threads: int, kind: str
     ) -> None:
         self.damage: str | None = None
-        self._packed, self._size, self._wanted = packed, size, wanted
+        self._packed, self._size, self._is_wanted = packed, size, is_wanted
         self._unsafe: set[str] = set()
         self._num_videos = 0
         self._open(path, threads, kind)
@@ -106,18 +106,18 @@ class ArchiveStream(ABC):
         return tuple(sorted(self._unsafe))
 
     def __iter__(self) -> Iterator[StreamedMember]:
-        found = False
+        has_members = False
         try:
             with Explained():
                 for number, member in enumerate(self._members()):
                     if number >= MAX_MEMBERS:
                         raise ArchiveError(f"holds more than {MAX_MEMBERS} files; unpack it")
                     if member is not None:
-                        found = True
+                        has_members = True
                         yield member
                     if self.damage is not None:
                         return
-            if self._num_videos and not found:
+            if self._num_videos and not has_members:
                 self.damage = VIDEOS
         except ArchiveError as error:
             self.damage = error.reason
@@ -132,7 +132,7 @@ class ArchiveStream(ABC):
         """A member that matters: a recording, or a link that may lead to some."""
         name, base = safe_name(raw_name), base_name(raw_name)
         self._num_videos += base.lower().endswith(".mp4")
-        is_wanted, problem = self._wanted(base), None
+        is_wanted, problem = self._is_wanted(base), None
         if is_wanted and name is None:
             self._unsafe.add(raw_name)
         if name is None or (not is_wanted and (is_file or not is_link or "." in base)):

@@ -59,10 +59,10 @@ def draw_image(
     width, height = camera.size
     figure = Figure(figsize=(HEIGHT * width / height + 0.8, HEIGHT + 1.0), layout="compressed")
     axes = figure.subplots()
-    for place, number in enumerate(in_front):
+    for rank, number in enumerate(in_front):
         drawn = len(axes.collections), len(axes.lines)
         picture.draw_person(axes, pixels[number], -depths[number], skeleton)
-        shade = 0.25 + 0.75 * (place + 1) / len(in_front)
+        shade = 0.25 + 0.75 * (rank + 1) / len(in_front)
         for artist in (*axes.collections[drawn[0] :], *axes.lines[drawn[1] :]):
             artist.set_alpha(shade)
     axes.set_xlim(0, width)

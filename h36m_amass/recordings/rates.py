@@ -156,8 +156,8 @@ def contradiction(dataset: str, subject: str, sequence: str, frame_rate: Fractio
 
 def hint(dataset: str, subject: str, sequence: str, frame_rate: Fraction) -> str:
     """What to add to the reason for skipping a recording if its frame rate may be wrong."""
-    found = contradiction(dataset, subject, sequence, frame_rate)
-    return "" if found is None else f"; {found}"
+    warning = contradiction(dataset, subject, sequence, frame_rate)
+    return "" if warning is None else f"; {warning}"
 
 
 def _rows(path: Path) -> Iterable[tuple[int, dict[str, str | None]]]:

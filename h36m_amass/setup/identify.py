@@ -77,9 +77,9 @@ def gender_of(name: str) -> str:
     """The gender of a body model, by its name or else its folder's; `SetupError` if neither tells it."""
     *_, folder, base = ("", *name.lower().split("/"))
     for part, genders in ((base, _GENDER_WORDS), (folder, {gender: gender for gender in GENDERS})):
-        found = {genders[word] for word in _WORD.findall(part) if word in genders}
-        if len(found) == 1:
-            return found.pop()
+        named_genders = {genders[word] for word in _WORD.findall(part) if word in genders}
+        if len(named_genders) == 1:
+            return named_genders.pop()
     advice = "put it into a folder called female, male or neutral"
     raise SetupError(f"is a body model, and neither its name nor its folder's tells its gender; {advice}")
 

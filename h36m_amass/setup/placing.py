@@ -112,11 +112,11 @@ def misplaced(support_dir: Path) -> list[str]:
                     lines.append(f"{path}: is packed; {command} takes out what is needed")
             elif path.suffix.lower() in WANTED:
                 support = identify(path, path.relative_to(support_dir).as_posix())
-                place = _place_of(support_dir, support)
-                line = f"{path}: is {support.title}, which belongs to {place}"
-                if not place.exists():
+                target = _place_of(support_dir, support)
+                line = f"{path}: is {support.title}, which belongs to {target}"
+                if not target.exists():
                     lines.append(f"{line}; {command} puts it there")
-                elif path != place and not support.is_converted and not filecmp.cmp(path, place, shallow=False):
+                elif path != target and not support.is_converted and not filecmp.cmp(path, target, shallow=False):
                     lines.append(f"{line}, where another file lies; put each where it belongs")
         except (NotOursError, OSError):
             continue
@@ -233,13 +233,13 @@ def _require_whole(support: Support, content: Path, scratch: Path) -> None:
     _, kind, gender, *_ = (*support.target.split("/"), "", "")
     try:
         if kind in FAMILIES:
-            place = scratch / "whole" / support.target
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.hardlink_to(content)
+            path = scratch / "whole" / support.target
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.hardlink_to(content)
             try:
                 model.load(scratch / "whole", gender, 1, 0, FAMILIES[kind])
             finally:
-                place.unlink()
+                path.unlink()
         elif kind == "dmpls":
             with NpzReader(content) as npz:
                 npz.read("eigvec")

@@ -93,8 +93,8 @@ def read(file: h5py.File, joint_set: h5py.Group, num_frames: int) -> Index:
     """
     try:
         # The first stores of this format have no column for what a recording's file said.
-        places = {name: name if name in file["index"] else ADDED.get(name, name) for name in INDEX_COLUMNS}
-        columns = {name: bounded(file["index"][place]) for name, place in places.items()}
+        stored_names = {name: name if name in file["index"] else ADDED.get(name, name) for name in INDEX_COLUMNS}
+        columns = {name: bounded(file["index"][column]) for name, column in stored_names.items()}
         if joint_set != file:
             columns["checksum"] = bounded(joint_set["checksum"])
     except DAMAGE as error:

@@ -211,8 +211,8 @@ def _chosen(target: Vector, how: str, counts: dict[str, int], rng: np.random.Gen
             chosen += vertices[np.argsort(distance, kind="stable")[:count]].tolist()
         else:
             rings = np.split(skin.rings_about(target, tube, 2), 2)
-            places = (rng.uniform() + np.arange(count) / count) * len(rings[0])
-            chosen += [int(rings[k % 2][int(place) % len(rings[0])]) for k, place in enumerate(places)]
+            positions = (rng.uniform() + np.arange(count) / count) * len(rings[0])
+            chosen += [int(rings[k % 2][int(position) % len(rings[0])]) for k, position in enumerate(positions)]
     return np.array(chosen)
 
 

@@ -107,12 +107,12 @@ def _translation(
 
     ankles, soles = [], []
     for side, _ in SIDES:
-        turned, place, joint = root, np.zeros((len(time), 3)), "pelvis"
+        turned, position, joint = root, np.zeros((len(time), 3)), "pelvis"
         for child in (f"{side}_hip", f"{side}_knee", f"{side}_ankle"):
-            place = place + turned.apply(rest(child) - rest(joint))
+            position = position + turned.apply(rest(child) - rest(joint))
             turned, joint = turned * movement.rotations[child], child
-        ankles.append(place)
-        soles += [place + turned.apply(rest(f"{side}_{end}") - rest(joint)) for end in ("heel", "toe")]
+        ankles.append(position)
+        soles += [position + turned.apply(rest(f"{side}_{end}") - rest(joint)) for end in ("heel", "toe")]
     depth = -np.stack(soles)[..., 2]
     sharpness, lowest = 150.0, depth.max(axis=0)
     smooth_lowest = lowest + np.log(np.exp(sharpness * (depth - lowest)).mean(axis=0)) / sharpness

@@ -51,10 +51,10 @@ class Project:
         distortion: bool = True,
         limit: float = 1.0,
     ) -> None:
-        self.own = isinstance(cameras, str)
-        if self.own and cameras != "own":
+        self.own_cameras = isinstance(cameras, str)
+        if self.own_cameras and cameras != "own":
             raise CameraError(f"cameras {cameras!r} are unknown; give Cameras, or 'own' for those of each recording")
-        if every_camera and (not self.own or fixed or redraws):
+        if every_camera and (not self.own_cameras or fixed or redraws):
             raise CameraError("every_camera takes cameras='own', and neither fixed nor redraws, which choose one")
         self.cameras = human36m() if isinstance(cameras, str) else cameras
         self.fixed, self.redraws, self.every_camera = fixed, redraws, every_camera
@@ -82,14 +82,14 @@ class Project:
     def _choice(self, batch: Batch) -> tuple[Int[Tensor, "windows"], Int[Tensor, "windows"]]:
         """The first camera that may see each window, and how many may."""
         sequence, of_each = batch["sequence"], len(IDS)
-        subject = batch["subject"] if self.own and "subject" in batch else torch.full_like(sequence, -1)
+        subject = batch["subject"] if self.own_cameras and "subject" in batch else torch.full_like(sequence, -1)
         number = torch.where(subject < 0, len(self.cameras), of_each)
         return subject.clamp_min(0) * of_each, number
 
     def _drawn(self, batch: Batch) -> Int[Tensor, "windows"]:
         """A random camera for each window."""
         positions = batch["positions_3d"]
-        if not self.own:
+        if not self.own_cameras:
             return torch.randint(len(self.cameras), (len(positions),), device=positions.device)
         first, number = self._choice(batch)
         return first + (torch.rand(len(positions), device=positions.device) * number).long()
@@ -101,7 +101,7 @@ class Project:
         seen = {**seen_by(cameras, batch, self.distortion, self.limit), "camera": rows}
         if "detections_2d" in seen:
             detections = seen.pop("detections_2d")
-            if not self.own or detections.shape[2] != len(IDS):
+            if not self.own_cameras or detections.shape[2] != len(IDS):
                 raise CameraError("detections are of the four cameras of each recording; see it by cameras='own'")
             pixels = detections[torch.arange(len(rows), device=rows.device), :, rows % len(IDS)]
             dtype = torch.promote_types(pixels.dtype, positions.dtype)

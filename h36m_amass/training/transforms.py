@@ -113,10 +113,10 @@ class RotateVertical:
 
 def partners(skeleton: Skeleton) -> list[int]:
     """The joint that takes each joint's place in a mirror image."""
-    found = list(range(len(skeleton)))
+    mirrored = list(range(len(skeleton)))
     for left, right in zip(skeleton.left, skeleton.right, strict=True):
-        found[left], found[right] = right, left
-    return found
+        mirrored[left], mirrored[right] = right, left
+    return mirrored
 
 
 def undetected(batch: Batch, chosen: Bool[Tensor, "windows"]) -> Batch:
