@@ -203,7 +203,7 @@ class Assembly:
 
     def _write_converted(self, file: RecordingFile, part_row: PartRow) -> None:
         row = part_row.row
-        values: dict[str, Any] = {name: getattr(row, name) for name in _SHARED}
+        values: dict[str, Any] = {name: value for name, value in vars(row).items() if name in _SHARED}
         record = SequenceRecord(
             dataset=file.dataset,
             subject=file.subject,

@@ -1,8 +1,8 @@
 """Parts: what tasks give, kept beside the store until it is published.
 
-A part is a plain, uncompressed npz file: the frames of its recordings one after another, cut into blocks of one length
-with a member for each joint set, and a member of JSON with what the index has to know of each recording. It is written
-under another name and renamed, so that one with a part's name is whole; its CRCs are checked wherever it is read.
+A part is a plain, uncompressed npz file: for each recording and joint set a member with its positions, or a few if it
+is long, and one of JSON with what the index has to know of each recording. It is written under another name and
+renamed, so that one with a part's name is whole; its CRCs are checked wherever it is read.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from pathlib import Path
 
 import numpy as np
 from isal.isal_zlib import crc32
+from jaxtyping import Float32
 
 from h36m_amass.errors import H36mAmassError
 from h36m_amass.files.npz import NpzError, NpzReader
-from h36m_amass.store.frame_buffer import FrameBuffer
-from h36m_amass.store.frame_buffer import Positions as Positions
 from h36m_amass.system import atomic_file
+
+Positions = tuple[Float32[np.ndarray, "frames joints 3"], ...]  # the same frames of every joint set, an array each
 
 SUFFIX, UNFINISHED_SUFFIX = ".part.npz", ".unfinished"
 MAX_BYTES = 2**26
 """Bytes of positions after which a task begins another part, so that an interrupted build keeps this one."""
-BLOCK_FRAMES = 1024
-"""Frames of a block: a member costs as much as several hundred frames, and is read whole for any frame in it."""
 ROWS = "rows"  # name of the member of JSON
 _TOKEN = r"[0-9a-f]{16}-[0-9a-f]{16}"
 _PART = re.compile(rf"{_TOKEN}{re.escape(SUFFIX)}")
@@ -64,8 +63,7 @@ class Row:
     synthetic: bool  # whether the recording or its body model says that it was made up
     checksums: tuple[int, ...] = ()  # CRC-32 of the positions of each joint set, as little-endian float32
     warnings: tuple[str, ...] = ()  # about the recording
-    start: int = 0  # its first frame in the part, and the one behind its last
-    stop: int = 0
+    num_blocks: int = 0  # members of each joint set that its positions are cut into
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class PartRow:
 
     row: Row
     file: str  # name of the part
+    name: str  # how the names of its members begin
 
 
 class PartWriter:
@@ -83,9 +82,8 @@ class PartWriter:
         self._folder, self._recipe = folder, recipe
         self._archive: zipfile.ZipFile | None = None
         self._path = folder
-        self._rows: list[Row] = []
-        self._buffer = FrameBuffer(BLOCK_FRAMES)
-        self._num_bytes = self._num_blocks = 0
+        self._rows: dict[str, Row] = {}
+        self._num_bytes = self._num_begun = 0
         self.finished: list[PartRow] = []  # of all parts that are whole
 
     def __enter__(self) -> PartWriter:
@@ -104,15 +102,19 @@ class PartWriter:
         that failed stays in the part, and no row leads to it.
         """
         archive = self._archive or self._begin()
-        start, checksums = self._buffer.num_frames, list[int]()
+        checksums = list[int]()
+        name, num_blocks = str(self._num_begun), 0
+        self._num_begun += 1
         for positions in blocks:
-            arrays = tuple(np.ascontiguousarray(array, "<f4") for array in positions)
-            checksums = checksums or [0] * len(arrays)
-            checksums = [crc32(array.data, before) for array, before in zip(arrays, checksums, strict=True)]
-            self._write_blocks(archive, self._buffer.add(arrays))
-            self._num_bytes += sum(array.nbytes for array in arrays)
-        stop, texts = self._buffer.num_frames, tuple(warnings)
-        self._rows.append(replace(row, checksums=tuple(checksums), warnings=texts, start=start, stop=stop))
+            checksums = checksums or [0] * len(positions)
+            for number, array in enumerate(positions):
+                content = np.ascontiguousarray(array, "<f4")
+                member = zipfile.ZipInfo(f"{name}-{number}-{num_blocks}.npy")
+                archive.writestr(member, _npy_header(content.shape) + content.tobytes())
+                checksums[number] = crc32(content.data, checksums[number])
+                self._num_bytes += content.nbytes
+            num_blocks += 1
+        self._rows[name] = replace(row, checksums=tuple(checksums), num_blocks=num_blocks, warnings=tuple(warnings))
         if self._num_bytes >= MAX_BYTES:
             self.finish()
 
@@ -120,35 +122,40 @@ class PartWriter:
         """Finish the part, if one was begun and holds a whole recording: its rows go to `finished`."""
         if self._archive is None or not self._rows:
             return
-        self._write_blocks(self._archive, self._buffer.rest())
-        content = {"recipe": self._recipe, "block_frames": BLOCK_FRAMES, "rows": [vars(row) for row in self._rows]}
-        _write_member(self._archive, ROWS, np.frombuffer(json.dumps(content).encode(), np.uint8))
+        content = {"recipe": self._recipe, "rows": {name: vars(row) for name, row in self._rows.items()}}
+        text = np.frombuffer(json.dumps(content).encode(), np.uint8)
+        self._archive.writestr(zipfile.ZipInfo(f"{ROWS}.npy"), _npy_header(text.shape, "|u1") + text.tobytes())
         self._archive.close()
         self._archive = None
         file = f"{self._path.name.removesuffix(UNFINISHED_SUFFIX)}{SUFFIX}"
         self._path.replace(self._folder / file)
-        self.finished += [PartRow(row, file) for row in self._rows]
+        self.finished += [PartRow(row, file, name) for name, row in self._rows.items()]
 
     def _begin(self) -> zipfile.ZipFile:
         self._path = self._folder / f"{self._recipe[:16]}-{secrets.token_hex(8)}{UNFINISHED_SUFFIX}"
         self._archive = zipfile.ZipFile(self._path, "x", zipfile.ZIP_STORED)
-        self._rows, self._buffer = [], FrameBuffer(BLOCK_FRAMES)
-        self._num_bytes = self._num_blocks = 0
+        self._rows, self._num_bytes, self._num_begun = {}, 0, 0
         return self._archive
-
-    def _write_blocks(self, archive: zipfile.ZipFile, blocks: Iterable[Positions]) -> None:
-        for block in blocks:
-            for number, array in enumerate(block):
-                _write_member(archive, f"{self._num_blocks}-{number}", array)
-            self._num_blocks += 1
 
 
 class Part:
-    """A part that is opened for reading; a context manager. All raise `PartError` or `NpzError` if it is damaged."""
+    """A part that is opened for reading; a context manager. Raises `PartError` if it is not one, or damaged."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._npz = path, NpzReader(path)
-        self._block: tuple[int, Positions] = -1, ()  # the last that was read, and its number
+        try:
+            self._npz = NpzReader(path)
+            content = json.loads(self._npz.read(ROWS).tobytes())
+            self.recipe: str = content["recipe"]
+            self.rows = [
+                PartRow(
+                    Row(**{**row, "checksums": tuple(row["checksums"]), "warnings": tuple(row["warnings"])}),
+                    path.name,
+                    name,
+                )
+                for name, row in content["rows"].items()
+            ]
+        except (NpzError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PartError(f"is not a part of this version ({error})", path) from error
 
     def __enter__(self) -> Part:
         return self
@@ -156,35 +163,25 @@ class Part:
     def __exit__(self, *_: object) -> None:
         self._npz.__exit__()
 
-    def rows(self, recipe: str) -> list[PartRow]:
-        """Its recordings; none if it is of another `recipe`."""
-        try:
-            content = json.loads(self._npz.read(ROWS).tobytes())
-            if content["block_frames"] != BLOCK_FRAMES:
-                raise ValueError(f"blocks of {content['block_frames']} frames")
-            rows = content["rows"] if content["recipe"] == recipe else []
-            rows = [{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()} for row in rows]
-            return [PartRow(Row(**row), self._path.name) for row in rows]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PartError(f"is not a part of this version ({error})", self._path) from error
-
     def blocks(self, part_row: PartRow) -> Iterator[Positions]:
-        """The positions of a recording in blocks."""
-        row = part_row.row
-        for number in range(row.start // BLOCK_FRAMES, -(-row.stop // BLOCK_FRAMES)):
-            if self._block[0] != number:  # otherwise it was read for the recording before
-                self._block = number, tuple(self._npz.read(f"{number}-{i}") for i in range(len(row.checksums)))
-            first = number * BLOCK_FRAMES
-            for array in self._block[1]:
-                if array.dtype != np.dtype("<f4"):
-                    raise PartError(f"its positions are {array.dtype}, not float32", self._path)
-            yield tuple(array[max(0, row.start - first) : row.stop - first] for array in self._block[1])
+        """The positions of a recording in blocks; raises `PartError` if they are damaged."""
+        name, row = part_row.name, part_row.row
+        try:
+            for block in range(row.num_blocks):
+                positions = tuple(self._npz.read(f"{name}-{number}-{block}") for number in range(len(row.checksums)))
+                for array in positions:
+                    if array.dtype != np.dtype("<f4"):
+                        raise PartError(f"its positions are {array.dtype}, not float32", self._npz.name)
+                yield positions
+        except NpzError as error:
+            raise PartError(str(error)) from error
 
 
-def _write_member(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
-    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:  # whose time stamp is always the same
-        np.lib.format.write_array_header_1_0(member, np.lib.format.header_data_from_array_1_0(array))
-        member.write(array.data)
+def _npy_header(shape: tuple[int, ...], descr: str = "<f4") -> bytes:
+    """What stands before the values of an array in C order, see `numpy.lib.format`."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
+    length = -(-(10 + len(text) + 1) // 64) * 64 - 10
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + f"{text:<{length - 1}}\n".encode("latin1")
 
 
 def whole_rows(folder: Path, recipe: str) -> list[PartRow]:
@@ -193,12 +190,13 @@ def whole_rows(folder: Path, recipe: str) -> list[PartRow]:
     for path in sorted(folder.glob(f"{recipe[:16]}-*{SUFFIX}")):
         try:
             with Part(path) as part:
-                part_rows = part.rows(recipe)
-                for row in part_rows:
+                if part.recipe != recipe:
+                    continue
+                for row in part.rows:
                     for _ in part.blocks(row):
                         pass
-                rows += part_rows
-        except (PartError, NpzError, OSError):
+                rows += part.rows
+        except (PartError, OSError):
             path.unlink(missing_ok=True)
     return rows
 

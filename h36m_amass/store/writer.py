@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from jaxtyping import Float32
 
 from h36m_amass.store import extents, footer
 from h36m_amass.store.format import (
@@ -25,9 +26,10 @@ from h36m_amass.store.format import (
     header_attributes,
     header_object,
 )
-from h36m_amass.store.frame_buffer import FrameBuffer, Positions
 from h36m_amass.store.writable_file import WritableFile
 
+Positions = tuple[Float32[np.ndarray, "frames joints axes"], ...]
+"""The same frames, an array for each joint set, and one for each camera's detections."""
 BUFFERED_FRAMES = 64 * CHUNK_FRAMES
 """HDF5 gets frames in such blocks, wherever sequences end: then its chunks are whole, and lie where they always do."""
 
@@ -51,7 +53,7 @@ class StoreWriter:
         if self._joint_sets[1:] or cameras:
             parent = _new_group(self._file.id, "joint_sets")
             self._groups += [h5py.Group(_new_group(parent, joint_set.name)) for joint_set in self._joint_sets[1:]]
-        self._frames = [(group, "positions_3d") for group in self._groups]
+        self._frames, self._buffers = [(group, "positions_3d") for group in self._groups], list[np.ndarray]()
         for group, joint_set in zip(self._groups, self._joint_sets, strict=True):
             _write_joint_set(group, joint_set, compression)
         if cameras:
@@ -59,7 +61,9 @@ class StoreWriter:
             for camera in cameras:
                 _new_frames(detections, camera, (len(self._joint_sets[0].skeleton), 2), compression)
                 self._frames.append((detections, camera))
-        self._buffer = FrameBuffer(BUFFERED_FRAMES)
+        for group, name in self._frames:
+            self._buffers.append(np.empty((BUFFERED_FRAMES, *group[name].shape[1:]), np.float32))
+        self._num_buffered = self._num_flushed = 0
         self._views = _Views(self._file, len(self._joint_sets[0].skeleton))
         self._records: list[SequenceRecord] = []
         self._starts: list[int] = []
@@ -72,12 +76,12 @@ class StoreWriter:
 
         `other_checksums` are those in the joint sets behind the first. Raises `ValueError` if the record does not fit.
         """
-        start = self._buffer.num_frames
+        start = self._num_flushed + self._num_buffered
         for block in blocks:
-            self._write(self._buffer.add(block))
-        length = self._buffer.num_frames - start
-        if length != record.length or len(other_checksums) != len(self._joint_sets) - 1:
-            raise ValueError(f"{record.key}: {length} frames and {1 + len(other_checksums)} joint sets were given")
+            self._buffer(block)
+        end = self._num_flushed + self._num_buffered
+        if end - start != record.length or len(other_checksums) != len(self._joint_sets) - 1:
+            raise ValueError(f"{record.key}: {end - start} frames and {1 + len(other_checksums)} joint sets were given")
         self._views.add(record, start)
         self._records.append(record)
         self._starts.append(start)
@@ -93,7 +97,7 @@ class StoreWriter:
         """Write the index and the header, append the footer; the file is whole and on the disk when this returns."""
         if tuple(header.joint_sets) != self._joint_sets:
             raise ValueError("the header is that of other joint sets")
-        self._write(self._buffer.rest())
+        self._flush()
         self._file.flush()
         tail_start = self._file.id.get_filesize()
         columns = {name: [getattr(r, name) for r in self._records] for name in INDEX_COLUMNS if name != "start"}
@@ -119,13 +123,26 @@ class StoreWriter:
         self._file.close()
         self._target.close()
 
-    def _write(self, blocks: Iterable[Positions]) -> None:
-        for block in blocks:
-            for (group, name), frames in zip(self._frames, block, strict=True):
-                start = len(group[name])
-                group[name].resize(start + len(frames), axis=0)
-                group[name][start:] = frames
-            self._target.check()
+    def _buffer(self, block: Positions) -> None:
+        """Take over frames, and write what is whole."""
+        done, num_frames = 0, len(block[0])
+        while done < num_frames:
+            count = min(num_frames - done, BUFFERED_FRAMES - self._num_buffered)
+            for buffer, positions in zip(self._buffers, block, strict=True):
+                buffer[self._num_buffered : self._num_buffered + count] = positions[done : done + count]
+            self._num_buffered, done = self._num_buffered + count, done + count
+            if self._num_buffered == BUFFERED_FRAMES:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self._num_buffered:
+            return
+        end = self._num_flushed + self._num_buffered
+        for (group, name), buffer in zip(self._frames, self._buffers, strict=True):
+            group[name].resize(end, axis=0)
+            group[name][self._num_flushed :] = buffer[: self._num_buffered]
+        self._num_flushed, self._num_buffered = end, 0
+        self._target.check()
 
 
 class _Views:

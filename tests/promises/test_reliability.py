@@ -15,7 +15,6 @@ import pytest
 from h36m_amass.conversion import part as parts
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.options import BuildError
-from h36m_amass.files.npz import NpzError
 from h36m_amass.store.store import Store, StoreError
 from h36m_amass.system import atomic_file, lock
 from h36m_amass.system.lock import LockedError
@@ -161,5 +160,5 @@ def test_a_store_in_the_making_is_never_taken_for_one(
     (part,) = (tmp_path / "s.h5.parts").glob("*.part.npz")
     with pytest.raises(StoreError, match="cannot be opened as a store"):
         Store(part)
-    with pytest.raises(NpzError, match="not a plain npz file"):
+    with pytest.raises(parts.PartError, match="is not a part"):
         parts.Part(tmp_path / "unfinished.h5")
