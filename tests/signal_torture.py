@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--strikes", type=int, default=320)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs inherit as ignored
     print(f"sending {options.strikes} signals, seed {options.seed}, process {os.getpid()}")
     with tempfile.TemporaryDirectory() as folder:
         struck = strike_some(Path(folder), options.strikes, options.seed)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from h36m_amass.conversion.tasks import ArchiveWork, Job, Task, TaskResult
 from h36m_amass.conversion.unpack import BATCH_BYTES, Unpacked
+from h36m_amass.files.tar_reading import MAX_THREADS, is_decoded_in_parallel
 from h36m_amass.system.devices import usable_cores
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -34,8 +35,10 @@ class ArchiveFeeds:
         self._ended: deque[Unpacked] = deque()
         self._errors: list[BaseException] = []
         self._stopped = False
-        num_threads = min(len(archives), usable_cores())
-        threads_each = max(1, usable_cores() // max(1, num_threads))
+        # One after another, each by all its threads, is faster than several at a time: see benchmarks/archives.py.
+        in_parallel = all(is_decoded_in_parallel(job.amass_dir / work.archive.name) for work in archives)
+        threads_each = min(usable_cores(), MAX_THREADS) if in_parallel else 1
+        num_threads = min(len(archives), usable_cores() // threads_each)
         self._passes = [
             Unpacked(job, work, threads_each, self._check)
             for work in sorted(archives, key=lambda work: (-work.archive.size, work.archive.name))

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from isal import igzip
 
-from h36m_amass.files.archive_names import ArchiveError, damaged
+from h36m_amass.files.archive_names import ArchiveError, damaged, kind_of
 from h36m_amass.files.paths import Location, is_url, open_file
 
 BLOCK = 2**20
@@ -141,6 +141,11 @@ def walk(stream: TarFile) -> Iterator[tarfile.TarInfo]:
         if not info.isdir():
             yield info
     stream.skip_padding()
+
+
+def is_decoded_in_parallel(path: Location) -> bool:
+    """Whether an archive of this name can be decoded by several threads."""
+    return kind_of(path.name) == "bz2" and not is_url(path) and _rapidgzip() is not None
 
 
 def _rapidgzip() -> Any:

@@ -7,7 +7,7 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from h36m_amass.conversion import feeds, unpack
 from h36m_amass.conversion.builder import build
 from h36m_amass.conversion.check import check_inputs
 from h36m_amass.conversion.options import BuildError, BuildOptions
+from h36m_amass.conversion.recipe import of_options
+from h36m_amass.conversion.tasks import ArchiveWork, Job
 from h36m_amass.files import tar_reading
 from h36m_amass.files.archives import ArchiveStream
-from h36m_amass.recordings.tree import find_recordings
+from h36m_amass.recordings.tree import Archive, find_recordings
 from h36m_amass.store.store import Store
 from h36m_amass.verification.store import verify
 from tests.archive_files import COMPRESSED, SUFFIXES, members_of, packed_tree, recording, special
@@ -277,6 +279,42 @@ def test_a_deflated_member_that_is_damaged_is_skipped_alone(support_dir: Path, t
     (skipped,) = report.skipped
     assert skipped.path == "D/S/b.npz"
     assert ("damaged" if content else "empty") in skipped.reason
+
+
+@pytest.mark.parametrize(
+    ("names", "cores", "at_once", "threads_each"),
+    [
+        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 2, 1, 2),
+        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 12, 3, 4),
+        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 1, 1, 1),
+        (("A.tar.bz2", "B.tar.xz", "C.tar.bz2"), 2, 2, 1),
+        (("A.tar.xz",), 2, 1, 1),
+    ],
+)
+def test_archives_share_the_cores(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+    cores: int,
+    at_once: int,
+    threads_each: int,
+) -> None:
+    """Several archives are read at a time if each is decoded by one thread, or if there are cores for that."""
+    pytest.importorskip("rapidgzip")
+    threads: list[int] = []
+
+    class Watched(unpack.Unpacked):
+        def __init__(self, job: Job, work: ArchiveWork, num_threads: int, check: Callable[[], None]) -> None:
+            super().__init__(job, work, num_threads, check)
+            threads.append(num_threads)
+
+    monkeypatch.setattr(feeds, "usable_cores", lambda: cores)
+    monkeypatch.setattr(feeds, "Unpacked", Watched)
+    recipe = of_options(BuildOptions(), (), None, "cpu", {})
+    job = Job(tmp_path, tmp_path, tmp_path, recipe, Subset(), ("cpu",), skip_missing=False)
+    reading = feeds.ArchiveFeeds(job, [ArchiveWork(Archive(name[0], name, 1, 0)) for name in names], 1)
+    reading.stop()
+    assert (len(reading._threads), threads) == (at_once, [threads_each] * len(names))
 
 
 def test_two_sources_of_a_dataset_are_an_error_before_anything_is_converted(
