@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from h36m_amass.errors import counted, first_of
+from h36m_amass.wording import counted, first_names
 
 from .failures import printable
 from .verbosity import verbosity
@@ -171,7 +171,7 @@ def print_skipped(skipped: "Iterable[Skipped]", not_selected: Mapping[str, int])
     from h36m_amass.conversion.report import grouped
 
     for reason, files in grouped((file.reason, file) for file in skipped):
-        shown = first_of((file.path for file in files), SHOWN_FILES)
+        shown = first_names((file.path for file in files), SHOWN_FILES)
         one = len(files) == 1
         line = f"{shown}: {reason}" if one else f"{_counted_files(files)}, each: {reason}: {shown}"
         _say(f"skipped: {line}", stderr=verbosity().quiet)
@@ -193,7 +193,7 @@ def print_warnings(groups: "Iterable[tuple[str, Sequence[RecordingWarning]]]") -
             for path in paths:
                 _say(f"warning: {path}: {message}", stderr=True)
             continue
-        shown = first_of(paths, SHOWN_FILES)
+        shown = first_names(paths, SHOWN_FILES)
         _say(f"warning: {counted(len(paths), 'recordings')}: {message}: {shown}", stderr=True)
 
 

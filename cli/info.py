@@ -76,7 +76,7 @@ def info(
 
 def _print_tree(root: "Node", depth: int | None) -> None:
     from h36m_amass.store import summary as describe
-    from h36m_amass.system.disk import size
+    from h36m_amass.wording import bytes_as_text
 
     from .console import console, print_table
 
@@ -89,7 +89,7 @@ def _print_tree(root: "Node", depth: int | None) -> None:
         # Names on the first level stand at the margin: the store has no line in the tree.
         branch = "".join("    " if last else bar for last in lasts[1:-1])
         branch += (corner if lasts[-1] else through) if len(lasts) > 1 else ""
-        amounts = node.sequences, node.frames, describe.duration(node.seconds), size(node.bytes)
+        amounts = node.sequences, node.frames, describe.duration(node.seconds), bytes_as_text(node.bytes)
         rows.append((branch + node.name, *amounts))
     print_table((title, "sequences", "frames", "duration", "size"), rows, amounts=True)
     hidden = root.sequences - sum(node.kind == describe.LEVELS[-1] for _, node in describe.flattened(root, levels))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from h36m_amass.errors import counted
+from h36m_amass.wording import counted
 
 from .failures import FAILED, printable
 from .options import SupportDir

@@ -5,13 +5,15 @@ some archives otherwise, and papers have names of their own. A dataset is found 
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from h36m_amass.errors import H36mAmassError, first_of
+from h36m_amass.errors import H36mAmassError
+from h36m_amass.wording import first_names
 
 HUMAN36M = "Human36M"
 """What stores call Human3.6M (Ionescu et al., PAMI 2014), which is not a dataset of AMASS."""
@@ -98,12 +100,16 @@ def choose(requested: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
 
 def _unknown(name: str, present: tuple[str, ...]) -> str:
     """Says that a dataset is not there, and which ones that are have a name like it."""
-    spellings = {_spelled(each): other for other in present for each in (other, *getattr(find(other), "names", ()))}
-    alike = get_close_matches(_spelled(name), spellings, len(spellings) + 1, NEAR)
-    near = list(dict.fromkeys(spellings[each] for each in alike))[:MAX_NEAREST]
+    folders = defaultdict[str, list[str]](list)
+    for folder in present:
+        dataset = find(folder)
+        for each in (folder, *(() if dataset is None else dataset.names)):
+            folders[_spelled(each)].append(folder)
+    alike = get_close_matches(_spelled(name), folders, len(folders) + 1, NEAR)
+    near = list(dict.fromkeys(folder for each in alike for folder in folders[each]))[:MAX_NEAREST]
     if near:
         return f"has no dataset {name!r}; the nearest {'name is' if len(near) == 1 else 'names are'} {', '.join(near)}"
-    return f"has no dataset {name!r}; it has {first_of(present, MAX_LISTED) or 'none'}"
+    return f"has no dataset {name!r}; it has {first_names(present, MAX_LISTED) or 'none'}"
 
 
 def _spelled(name: str) -> str:

@@ -1,9 +1,4 @@
-"""The root of everything that this library raises on purpose: ``except H36mAmassError`` catches all of it.
-
-Also how messages count and list.
-"""
-
-from collections.abc import Iterable
+"""The root of everything that this library raises on purpose: ``except H36mAmassError`` catches all of it."""
 
 
 class H36mAmassError(ValueError):
@@ -26,15 +21,3 @@ class H36mAmassError(ValueError):
         super().__init__(reason if path is None else f"{path}: {reason}")
         self.reason = reason
         self.path = path
-
-
-def counted(number: int, plural: str) -> str:
-    """A number and its noun, which is given in the plural."""
-    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
-
-
-def first_of(names: Iterable[str], limit: int = 5) -> str:
-    """At most `limit` names, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - limit:,} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more

@@ -24,7 +24,6 @@ from h36m_amass.conversion.recipe import NUM_BETAS, NUM_DMPLS, Recipe, joint_sou
 from h36m_amass.conversion.report import RecordingWarning, grouped
 from h36m_amass.conversion.tasks import Job
 from h36m_amass.conversion.unpack import list_archive
-from h36m_amass.errors import counted, first_of
 from h36m_amass.files import paths
 from h36m_amass.files.archives import ArchiveError, open_archive
 from h36m_amass.files.paths import Location, UrlError
@@ -39,6 +38,7 @@ from h36m_amass.recordings.subset import EVERYTHING, Subset
 from h36m_amass.recordings.tree import Archive, RecordingFile, Skipped, find_recordings, is_wanted, place_members
 from h36m_amass.setup.placing import misplaced
 from h36m_amass.system.progress import Progress, Stages, nothing
+from h36m_amass.wording import counted, first_names
 
 _log = logging.getLogger(__name__)
 NAMED_FILES = 3  # of those that cannot be converted for one reason
@@ -109,16 +109,16 @@ def check_inputs(
     findings, sources, loaded_map = _check_regressors(options)
     how = of_options(options, sources, loaded_map, "cpu", {})
     kinds = {BodyKind(SMPLH.name, gender, how.use_dmpls) for gender in GENDERS}
-    recordings, datasets, headers = list[Finding](), tuple[CheckedDataset, ...](), None
+    lines, datasets, recordings = list[Finding](), tuple[CheckedDataset, ...](), None
     if amass_dir is not None:
-        headers = _Recordings(paths.parse(amass_dir), options, how, thorough)
+        recordings = _Recordings(paths.parse(amass_dir), options, how, thorough)
         try:
-            headers.look(progress)
+            recordings.look(progress)
         except (AmassError, UrlError) as error:
-            recordings = [Finding(False, str(error))]
+            lines = [Finding(False, str(error))]
         else:
-            kinds, datasets = headers.kinds() or kinds, tuple(headers.datasets())
-            recordings = headers.findings(datasets)
+            kinds, datasets = recordings.kinds() or kinds, tuple(recordings.datasets())
+            lines = recordings.findings(datasets)
         stages.ended("looked through %s", amass_dir)
     of_skeleton = skeleton_family({kind.model for kind in kinds})
     total = len({(kind.model, kind.gender) for kind in kinds})
@@ -136,12 +136,12 @@ def check_inputs(
         findings += [Finding(False, line) for line in misplaced(support_dir)]
     progress("bodies", total, total)
     stages.ended("looked at %d body models", total)
-    if headers is None:
+    if recordings is None:
         return Check(tuple(findings), (), (), {}, ())
-    selected = {name: count for name in Subset.names() if (count := headers.not_selected[name])}
-    unused = how.frame_rates.unused(headers.names), options.subset.unused_excludes(headers.used_excludes)
+    selected = {name: count for name in Subset.names() if (count := recordings.not_selected[name])}
+    unused = how.frame_rates.unused(recordings.names), options.subset.unused_excludes(recordings.used_excludes)
     return Check(
-        (*findings, *recordings), tuple(headers.warnings), tuple(headers.left_out), selected, datasets, *unused
+        (*findings, *lines), tuple(recordings.warnings), tuple(recordings.left_out), selected, datasets, *unused
     )
 
 
@@ -152,8 +152,8 @@ def _check_regressors(
         sources, vertex_map = joint_sources(options)
     except (regressor.RegressorError, JointSetError, skeleton.SkeletonError) as error:
         return [Finding(False, str(error))], (), None
-    joints = [(source.path, source.joints) for source in sources if source.joints is not None]
-    findings = [Finding(True, f"{path}: {_describe(of_path)}") for path, of_path in joints]
+    described = [(source.path, source.joints) for source in sources if source.joints is not None]
+    findings = [Finding(True, f"{path}: {_describe(joints)}") for path, joints in described]
     if vertex_map is not None:
         findings.append(Finding(True, f"{vertex_map.path}: map to {vertex_map.matrix.shape[0]} vertices"))
     return findings, sources, vertex_map
@@ -311,7 +311,7 @@ class _Recordings:
         lines += [Finding(True, f"{self._amass_dir / row.archive}: {what}") for row in datasets if row.archive]
         for reason, files in grouped((skipped.reason, skipped) for skipped in self._skipped):
             paths = [str(self._amass_dir / file.path) for file in files]
-            line = f"{len(paths):,} files, each: {reason}: {first_of(paths, NAMED_FILES)}"
+            line = f"{len(paths):,} files, each: {reason}: {first_names(paths, NAMED_FILES)}"
             lines.append(Finding(False, f"{paths[0]}: {reason}" if len(paths) == 1 else line))
         if not any(row.recordings for row in datasets) and not self._skipped:
             reason = "no recording can be converted" if self.left_out else "no recording is selected"

@@ -33,6 +33,6 @@ def begin(body: Body, run: Run) -> PendingPositions:
         relative[frames] = tile[:, :number].T
     joints = run.between.interpolate(relative.reshape(len(rows), -1, 3))
     trans = run.between.interpolate(run.trans.take(rows, axis=0))
-    shares = trans.astype(np.float64, copy=False) @ skinner.translation_shares
+    shares = trans.astype(np.float64, copy=False) @ skinner.translation_matrix
     positions = tuple(add_translation(joints[:, a:b], shares[:, 3 * a : 3 * b]) for a, b in body.sets())
     return lambda: positions

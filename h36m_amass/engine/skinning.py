@@ -49,8 +49,9 @@ def padded_size(num_frames: int, largest: int, on_gpu: bool = False) -> int:
     return min(largest, -(-num_frames // step) * step)
 
 
-def translation_shares(row_sums: Float[np.ndarray, "joints"]) -> Float[np.ndarray, "3 3*joints"]:
-    """Translations times this are the joints' shares of them: NumPy is slow over rows of three numbers."""
+def translation_matrix(row_sums: Float[np.ndarray, "joints"]) -> Float[np.ndarray, "3 3*joints"]:
+    """Translations times this are each joint's share of them, ``r_k trans``."""
+    # A product of matrices, because NumPy is slow over rows of three numbers.
     return np.kron(row_sums, np.eye(3))
 
 
@@ -148,7 +149,7 @@ class Skinner:
         self.constants = self._upload(np.zeros((3 * layout.num_vectors + 9 * len(folded.bones), 1)))
         self._correctives = [[], *map(self._row_blocks, layout.classes[1:])]
         self.row_sums = torch.from_numpy(folded.row_sums).to(self.device)
-        self.translation_shares = translation_shares(folded.row_sums)
+        self.translation_matrix = translation_matrix(folded.row_sums)
         self._sums = tuple((block.joints, block.vectors, self._upload(block.matrix)) for block in layout.sums())
         self.programs: dict[tuple[Any, ...], Any] = {}  # of a GPU, see `on_gpu.Program`
         self._batches: dict[tuple[int, frozenset[int], bool], Batch] = {}
@@ -161,9 +162,9 @@ class Skinner:
 
     def moving_classes(self, poses: Float[np.ndarray, "frames 3*body_bones"]) -> frozenset[int]:
         """Indices of the classes of bones that do not hold one pose throughout."""
-        classes = [poses[:, bone_class.columns] for bone_class in self.layout.classes]
+        poses_of_classes = [poses[:, bone_class.columns] for bone_class in self.layout.classes]
         # Most bones that move at all are elsewhere at the end, which spares a look at every frame.
-        moving = [(bones[-1] != bones[0]).any() or (bones != bones[0]).any() for bones in classes]
+        moving = [(bones[-1] != bones[0]).any() or (bones != bones[0]).any() for bones in poses_of_classes]
         return frozenset(number for number, moves in enumerate(moving) if moves)
 
     def batch(self, num_frames: int, moving: frozenset[int], has_dmpls: bool) -> Batch:

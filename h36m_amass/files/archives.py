@@ -58,7 +58,7 @@ class StreamedMember:
         self._stream, self._blocks = stream, blocks
 
     def copy_to(self, file: IO[bytes], check: Callable[[], None] = lambda: None) -> None:
-        """Write the content to `file`, before the stream goes on to the next member; `check` is called between blocks.
+        """Write the content to `file` before the stream goes on to the next member, and call `check` before each block.
 
         Raises `ArchiveError` if the member has a problem, or the archive is damaged here and the stream will end.
         """

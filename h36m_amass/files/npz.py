@@ -139,8 +139,8 @@ class NpzReader:
         """The array `name` in runs of at most `num_rows` new rows, each after the last `overlap` rows before them.
 
         Values are converted to `dtype` while what was read is still in the processor's cache. An array in Fortran order
-        has no contiguous rows: it is read whole, and cut, like one of a small file. What is in memory at a time has
-        `MAX_WHOLE` bytes at most.
+        has no contiguous rows: it is read whole, and cut. What is in memory at a time, beside a file that is held
+        there, has `MAX_WHOLE` bytes at most.
         """
         with Explained(self.name):
             values, header = self._open(name)
@@ -151,10 +151,10 @@ class NpzReader:
             self._check_taken(name, taken * math.prod(header.shape[1:]) * item_bytes, MAX_WHOLE, extent)
             if has_no_rows or isinstance(values, _StoredArray):
                 array = values.array() if isinstance(values, _StoredArray) else _read_array(values, header)
-                with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
-                    array = array.astype(dtype or header.dtype, copy=not array.flags.writeable)
                 for start in range(0, length, num_rows):
-                    yield array[max(0, start - overlap) : start + num_rows]
+                    with np.errstate(over="ignore", invalid="ignore"):  # a number that does not fit becomes infinite
+                        run = array[max(0, start - overlap) : start + num_rows].astype(dtype or header.dtype)
+                    yield run
                 return
             run = np.empty((0, *header.shape[1:]), dtype or header.dtype)
             for start in range(0, length, num_rows):

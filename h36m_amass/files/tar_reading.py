@@ -143,9 +143,10 @@ def walk(stream: TarFile) -> Iterator[tarfile.TarInfo]:
     stream.skip_padding()
 
 
-def is_decoded_in_parallel(path: Location) -> bool:
-    """Whether an archive of this name can be decoded by several threads."""
-    return kind_of(path.name) == "bz2" and not is_url(path) and _rapidgzip() is not None
+def useful_threads(path: Location, num_cores: int) -> int:
+    """How many threads would decode an archive, as far as its name tells what it is."""
+    is_parallel = kind_of(path.name) == "bz2" and not is_url(path) and _rapidgzip() is not None
+    return min(num_cores, MAX_THREADS) if is_parallel else 1
 
 
 def _rapidgzip() -> Any:

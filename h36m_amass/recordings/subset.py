@@ -57,10 +57,12 @@ class Subset:
 
     def missed_by_name(self, file: RecordingFile) -> str | None:
         """Which of the patterns does not select a recording by its name, the first that there is."""
-        for name in ("subject", "sequence"):
-            pattern = getattr(self, name)
-            if pattern is not None and not re.fullmatch(pattern, getattr(file, name)):
-                return name
+        for filtered_by, pattern, name in (
+            ("subject", self.subject, file.subject),
+            ("sequence", self.sequence, file.sequence),
+        ):
+            if pattern is not None and not re.fullmatch(pattern, name):
+                return filtered_by
         return "exclude" if self.excluding(file) else None
 
     def excluding(self, file: RecordingFile) -> set[str]:

@@ -19,6 +19,7 @@ from h36m_amass.files import unpickling
 from h36m_amass.files.first_bytes import NUM_BYTES, is_pickle, mishap
 from h36m_amass.files.npy import NpzError, read_content
 from h36m_amass.files.npz import NpzReader
+from h36m_amass.wording import first_names
 
 WANTED = (".npz", ".npy", ".pkl")
 """Endings of the files that downloads hold the data in."""
@@ -94,8 +95,7 @@ def _of_npz(path: Path, name: str) -> Support:
             title = f"the DMPL model ({gender})"
             return Support(f"body_models/dmpls/{gender}/model.npz", title, _copy_of(path))
         if not {"data", "shape", "format"} <= names:  # of a sparse matrix that SciPy has saved
-            what = ", ".join(sorted(names)[:5])
-            raise NotOursError(f"is an .npz of {what}, not a body model, regressor or vertex map")
+            raise NotOursError(f"is an .npz of {first_names(sorted(names))}, not a body model, regressor or vertex map")
         shape = tuple(npz.read("shape").tolist())
     if shape not in MAP_SHAPES:
         return _of_regressor(path, name)

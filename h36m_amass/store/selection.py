@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from h36m_amass.datasets import find, same
-from h36m_amass.errors import counted
 from h36m_amass.store.errors import StoreError, UnknownKeyError
 from h36m_amass.store.format import SequenceRecord
 from h36m_amass.store.index import Index
+from h36m_amass.wording import counted
 
 if TYPE_CHECKING:
     from h36m_amass.store.store import Store

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 
 from h36m_amass.datasets import same
-from h36m_amass.errors import counted, first_of
 from h36m_amass.files.paths import Location, is_url, parse, shown
 from h36m_amass.skeleton import Skeleton, joint_order, reorder
 from h36m_amass.splits import subjects_of
@@ -22,6 +21,7 @@ from h36m_amass.store.format import DETECTIONS, JointSet
 from h36m_amass.store.header import OpenStore, bounded, in_this_file, joint_set_group, opened, read_header, readable
 from h36m_amass.store.rows import FrameReader, Frames, Hdf5FrameReader, RawFrameReader, Runs, UrlFrameReader
 from h36m_amass.store.selection import Pattern, Selection, StoredSequence
+from h36m_amass.wording import counted, first_names
 
 _V = TypeVar("_V")
 
@@ -38,7 +38,7 @@ class _Level(Mapping[str, _V]):
         head, _, rest = key.partition("/") if isinstance(key, str) else (key, "", "")
         name = self._stored_name(head)
         if name is None:
-            raise UnknownKeyError(f"has no {self.kind} {head!r}; it has {first_of(self._items)}", self.name)
+            raise UnknownKeyError(f"has no {self.kind} {head!r}; it has {first_names(self._items)}", self.name)
         item = self._item(name)
         if not rest:
             return item
@@ -60,7 +60,7 @@ class _Level(Mapping[str, _V]):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        return f"<{self.name}: {counted(len(self), f'{self.kind}s')} ({first_of(self)})>"
+        return f"<{self.name}: {counted(len(self), f'{self.kind}s')} ({first_names(self)})>"
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
@@ -220,7 +220,7 @@ class Store(_Level[DatasetView]):
         rows = [row for row, subject, subjects in named if not subjects or subject in subjects]
         if not rows:
             what = "subject" if parts else "dataset"
-            raise UnknownKeyError(f"has no {what} of {part!r} of {name!r}; it has {first_of(self)}", self.shown_path)
+            raise UnknownKeyError(f"has no {what} of {part!r} of {name!r}; it has {first_names(self)}", self.shown_path)
         return Selection(self, np.array(rows, dtype=np.int64))
 
     def names(self, row: int) -> tuple[str, str, str]:
@@ -245,7 +245,7 @@ class Store(_Level[DatasetView]):
         With a `camera` these are a detector's joints in its images, in pixels.
         """
         if camera is not None and camera not in self._detections:
-            known = first_of(self.cameras) or "none"
+            known = first_names(self.cameras) or "none"
             raise UnknownKeyError(f"has no detections of a camera {camera!r}; it has {known}", self.shown_path)
         if len(starts) and (starts.min() < 0 or (starts + ends - begins).max() > self._num_frames):
             raise StoreError(f"has only {self._num_frames} rows", self.shown_path)

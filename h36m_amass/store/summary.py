@@ -12,14 +12,13 @@ import numpy as np
 from jaxtyping import Int
 
 from h36m_amass.body.joint_sets import MOTION_CAPTURE, SKELETON
-from h36m_amass.errors import counted
 from h36m_amass.skeleton import leg_order
 from h36m_amass.store.errors import StoreError
 from h36m_amass.store.format import FORMAT_VERSION, JointSet, SequenceRecord, header_object
 from h36m_amass.store.header import joint_set_group, opened, readable
 from h36m_amass.store.selection import StoredSequence
 from h36m_amass.store.store import Store
-from h36m_amass.system.disk import size
+from h36m_amass.wording import bytes_as_text, counted
 
 LEVELS = ("store", "dataset", "subject", "sequence")
 SHOWN_NODES = 50
@@ -142,7 +141,7 @@ def summary(node: Node) -> str:
     """A line about a node: how much is in it."""
     kinds = [below.kind for _, below in flattened(node, deepest(node))]
     counts = [counted(kinds.count(kind), f"{kind}s") for kind in LEVELS[LEVELS.index(node.kind) + 1 :]]
-    parts = *counts, f"{node.frames:,} frames", duration(node.seconds), size(node.bytes)
+    parts = *counts, f"{node.frames:,} frames", duration(node.seconds), bytes_as_text(node.bytes)
     return f"{node.key}: {', '.join(parts)}"
 
 
@@ -153,7 +152,7 @@ def provenance(store: Store, joint_set: str | None = None) -> list[str]:
     origins = {SKELETON: "the body model's own joints", MOTION_CAPTURE: "joints of motion capture, without a regressor"}
     lines = [
         "SYNTHETIC: made-up input went into it; it is not data to train on" if header.synthetic else "",
-        f"file          {size(store.num_bytes)}",
+        f"file          {bytes_as_text(store.num_bytes)}",
         f"frame rate    {'native' if np.isnan(rate) else f'{rate:g} Hz'}",
         *(f"joint set     {s.name}, {len(s.skeleton)} joints: {', '.join(s.skeleton.joint_names)}" for s in shown),
         f"detections    of the cameras {', '.join(store.cameras)}" if store.cameras else "",
@@ -179,7 +178,7 @@ def describe_sequence(sequence: StoredSequence, joint_set: str | None = None) ->
         f"subject       {record.subject}",
         f"sequence      {record.sequence}, row {sequence.row:,} of the index",
         f"rows          {sequence.start} to {stop}",
-        f"size          {size(int(sequence_bytes(sequence.store, joint_set)[sequence.row]))}",
+        f"size          {bytes_as_text(int(sequence_bytes(sequence.store, joint_set)[sequence.row]))}",
         f"body model    {record.model}, {record.gender}",
         f"soft tissue   {'yes' if record.has_dmpls else 'no'}",
         f"source        {record.source_path}, {record.source_size:,} bytes, content {record.content_digest[:12]}",

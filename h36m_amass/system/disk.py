@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from h36m_amass.errors import H36mAmassError
+from h36m_amass.wording import bytes_as_text
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system calls a full disk, a used-up quota and a file that may not grow."""
@@ -20,7 +21,9 @@ def require(needed: int, folder: Path, what: str) -> None:
     """Raise `SpaceError` unless `needed` bytes, for `what` in the message, are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise SpaceError(f"needs about {size(needed)}, and {folder} has {size(free)} free; make room first", what)
+        raise SpaceError(
+            f"needs about {bytes_as_text(needed)}, and {folder} has {bytes_as_text(free)} free; make room first", what
+        )
 
 
 @contextmanager
@@ -32,14 +35,6 @@ def guarded(needed: int, folder: Path, what: str) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         full = f"the disk of {folder} is full ({error.strerror})"
-        raise SpaceError(f"{full}, and this needs about {size(needed)} of it; make room first", what) from error
-
-
-def size(number: int) -> str:
-    """Bytes in the unit a person would choose, as thousands of the one below."""
-    amount, unit = float(number), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 999.95:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        raise SpaceError(
+            f"{full}, and this needs about {bytes_as_text(needed)} of it; make room first", what
+        ) from error

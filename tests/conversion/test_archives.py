@@ -282,13 +282,15 @@ def test_a_deflated_member_that_is_damaged_is_skipped_alone(support_dir: Path, t
 
 
 @pytest.mark.parametrize(
-    ("names", "cores", "at_once", "threads_each"),
+    ("names", "cores", "at_once", "threads"),
     [
-        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 2, 1, 2),
-        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 12, 3, 4),
-        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 1, 1, 1),
-        (("A.tar.bz2", "B.tar.xz", "C.tar.bz2"), 2, 2, 1),
-        (("A.tar.xz",), 2, 1, 1),
+        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 2, 1, [2, 2, 2]),
+        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 8, 2, [4, 4, 4]),
+        (("A.tar.bz2", "B.tar.bz2", "C.tar.bz2"), 1, 1, [1, 1, 1]),
+        (("A.tar.bz2", "B.tar.xz", "C.tar.gz"), 4, 2, [4, 1, 1]),
+        (("A.tar.xz", "B.tar.xz", "C.zip"), 2, 2, [1, 1, 1]),
+        (("A.tar.xz",), 2, 1, [1]),
+        ((), 2, 0, []),
     ],
 )
 def test_archives_share_the_cores(
@@ -297,16 +299,16 @@ def test_archives_share_the_cores(
     names: tuple[str, ...],
     cores: int,
     at_once: int,
-    threads_each: int,
+    threads: list[int],
 ) -> None:
     """Several archives are read at a time if each is decoded by one thread, or if there are cores for that."""
     pytest.importorskip("rapidgzip")
-    threads: list[int] = []
+    begun_with: list[int] = []
 
     class Watched(unpack.Unpacked):
         def __init__(self, job: Job, work: ArchiveWork, num_threads: int, check: Callable[[], None]) -> None:
             super().__init__(job, work, num_threads, check)
-            threads.append(num_threads)
+            begun_with.append(num_threads)
 
     monkeypatch.setattr(feeds, "usable_cores", lambda: cores)
     monkeypatch.setattr(feeds, "Unpacked", Watched)
@@ -314,7 +316,7 @@ def test_archives_share_the_cores(
     job = Job(tmp_path, tmp_path, tmp_path, recipe, Subset(), ("cpu",), skip_missing=False)
     reading = feeds.ArchiveFeeds(job, [ArchiveWork(Archive(name[0], name, 1, 0)) for name in names], 1)
     reading.stop()
-    assert (len(reading._threads), threads) == (at_once, [threads_each] * len(names))
+    assert (len(reading._threads), begun_with) == (at_once, threads)
 
 
 def test_two_sources_of_a_dataset_are_an_error_before_anything_is_converted(

@@ -79,6 +79,7 @@ def test_all_folders_of_a_dataset_are_meant_by_each_of_its_names() -> None:
     [
         ("CMUU", ("CMU", "KIT"), "has no dataset 'CMUU'; the nearest name is CMU"),
         ("BioMotionLab", ("BMLrub", "KIT"), "has no dataset 'BioMotionLab'; the nearest name is BMLrub"),
+        ("HDM5", ("HDM05", "MPI_HDM05"), "has no dataset 'HDM5'; the nearest names are HDM05, MPI_HDM05"),
         ("MPI", ("MPI_HDM05", "MPIx", "MPIyy"), "has no dataset 'MPI'; the nearest names are MPIx, MPIyy"),
         ("HDM05", ("KIT", "CMU"), "has no dataset 'HDM05'; it has KIT, CMU"),
         ("x", (), "has no dataset 'x'; it has none"),
