@@ -35,8 +35,7 @@ class ArchiveFeeds:
         self._ended: deque[Unpacked] = deque()
         self._errors: list[BaseException] = []
         self._stopped = False
-        # As many at a time as have threads for all cores. On two cores, four archives two at a time took 1.09 times
-        # decompressing them and a build from folders, and one after another 0.96 times (benchmarks/archives.py).
+        # As many at a time as have threads for all cores: with more, the threads are in each other's way.
         largest_first = sorted(archives, key=lambda work: (-work.archive.size, work.archive.name))
         cores = usable_cores()
         threads = [useful_threads(job.amass_dir / work.archive.name, cores) for work in largest_first]
