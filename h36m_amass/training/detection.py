@@ -109,9 +109,13 @@ class Hide:
 
 def _between(keys: Float[Tensor, "windows K joints 2"], frames: int) -> Float[Tensor, "windows frames joints 2"]:
     """Key frames spread over so many frames, linearly in between: frame k of T lies at (K - 1) k / (T - 1)."""
-    columns = keys.flatten(2).mT
-    between = torch.nn.functional.interpolate(columns, frames, mode="linear", align_corners=True)
-    return between.mT.reshape(len(keys), frames, *keys.shape[2:])
+    last = keys.shape[1] - 1
+    numerator = torch.arange(frames, device=keys.device) * last
+    denominator = max(frames - 1, 1)
+    first = (numerator // denominator).clamp(max=last - 1)
+    weight = ((numerator - first * denominator).to(keys.dtype) / denominator)[:, None, None]
+    before, after = keys.index_select(1, first), keys.index_select(1, first + 1)
+    return torch.lerp(before, after, weight)
 
 
 @cache
